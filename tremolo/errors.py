@@ -1,0 +1,14 @@
+"""Floor 0: the root of everything that tremolo raises on purpose.
+
+Each floor defines its own errors below these; `tremolo.exceptions` gathers them and draws the tree.
+"""
+
+from __future__ import annotations
+
+
+class TremoloError(Exception):
+    """Whatever tremolo raises on purpose."""
+
+
+class SettingError(TremoloError):
+    """An option, an application string or an address that cannot be met as asked (exit status 2)."""

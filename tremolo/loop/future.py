@@ -1,0 +1,181 @@
+"""Future: one value, later.
+
+In a generator `yield` it, in a coroutine `await` it; both give its value or raise its error. On a
+worker thread `.result()` waits. A Future belongs to the reactor that was current where it was made,
+and its callbacks always run from that reactor's ready queue, never inside `set_result`: so setting
+a value can never re-enter a generator that is running.
+
+A Future is set on the reactor's thread; from elsewhere use `reactor.call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Generator
+
+from .errors import Cancelled, InvalidState
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+_log = logging.getLogger('tremolo.loop')
+_local = threading.local()
+
+
+def current_reactor() -> Reactor:
+    """Return the reactor that runs in this thread, or that this worker thread works for.
+
+    Raises `RuntimeError` where there is none.
+    """
+    reactor: Reactor | None = getattr(_local, 'reactor', None)
+    if reactor is None:
+        raise RuntimeError('no reactor runs in this thread')
+    return reactor
+
+
+def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
+    """Make `reactor` this thread's current one and return the one before."""
+    before: Reactor | None = getattr(_local, 'reactor', None)
+    _local.reactor = reactor
+    return before
+
+
+class Future:
+    """A value that is not there yet. `yield` it or `await` it.
+
+        future = Future()
+        reactor.call_later(1, future.set_result, 'done')
+        value = yield future
+    """
+
+    __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'on_cancel',
+                 'reactor')
+
+    def __init__(self, reactor: Reactor | None = None) -> None:
+        self.reactor = reactor if reactor is not None else current_reactor()
+        self._done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[Any], Any]] = []
+        # Whether anybody has waited or looked: an error nobody sees is logged, not lost.
+        self._seen = False
+        # Called when the Future is cancelled, to stop the work behind it (a timer, a thread's job).
+        self.on_cancel: Callable[[], Any] | None = None
+        self._origin = _caller() if self.reactor.debug else None
+
+    def done(self) -> bool:
+        """Tell whether the value, the error or the cancellation is there."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Tell whether it ended by `cancel`."""
+        return isinstance(self._error, Cancelled)
+
+    def result(self) -> Any:
+        """Return the value or raise the error.
+
+        On another thread than the reactor's it waits for it; on the reactor's own it raises
+        `InvalidState` while the value is not there, because waiting would stop the world.
+        """
+        if not self._done:
+            if self.reactor.in_thread():
+                raise InvalidState('this Future has no value yet: yield it or await it')
+            self._wait_in_thread()
+        self._seen = True
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def exception(self) -> BaseException | None:
+        """Return the error, or None if it ended well. Raises `InvalidState` when not done."""
+        if not self._done:
+            raise InvalidState('this Future has no value yet')
+        self._seen = True
+        return self._error
+
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """Return `(value, error)` of a Future that is done; for a trampoline."""
+        self._seen = True
+        return self._value, self._error
+
+    def set_result(self, value: Any = None) -> None:
+        """Give the value. Raises `InvalidState` if it has one."""
+        self._finish(value, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Give an error instead of a value. Raises `InvalidState` if it is done."""
+        self._finish(None, error)
+
+    def cancel(self) -> bool:
+        """End it with `Cancelled`; return False if it was done already."""
+        if self._done:
+            return False
+        stop, self.on_cancel = self.on_cancel, None
+        if stop is not None:
+            stop()
+        if not self._done:
+            self._seen = True
+            self._finish(None, Cancelled())
+        return True
+
+    def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
+        """Call `callback(self)` from the ready queue once it is done (soon, if it is)."""
+        self._seen = True
+        if self._done:
+            self.reactor.call_soon(callback, self)
+        else:
+            self._callbacks.append(callback)
+
+    def remove_done_callback(self, callback: Callable[[Any], Any]) -> None:
+        """Take back a callback that was added; harmless if it was not."""
+        self._callbacks = [each for each in self._callbacks if each != callback]
+
+    def has_callbacks(self) -> bool:
+        """Tell whether anybody still waits for it."""
+        return bool(self._callbacks)
+
+    def _finish(self, value: Any, error: BaseException | None) -> None:
+        if self._done:
+            raise InvalidState('this Future is done already')
+        self._done = True
+        self._value = value
+        self._error = error
+        # Whatever it holds of the work behind it would outlive that work.
+        self.on_cancel = None
+        if self._callbacks:
+            callbacks, self._callbacks = self._callbacks, []
+            for callback in callbacks:
+                self.reactor.call_soon(callback, self)
+
+    def _wait_in_thread(self) -> None:
+        done = threading.Event()
+        self.reactor.call_soon_threadsafe(self.add_done_callback, lambda _: done.set())
+        done.wait()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if not self._done:
+            yield self
+        return self.result()
+
+    __iter__ = __await__
+
+    def __del__(self) -> None:
+        # An attribute may be missing if the constructor itself raised.
+        if getattr(self, '_seen', True):
+            return
+        if self._error is not None and not isinstance(self._error, Cancelled):
+            _log.error('an error was never looked at', exc_info=self._error)
+        elif self._origin is not None and not self._done:
+            _log.warning('%s: a Future was dropped without being waited for: is a `yield` missing?',
+                         self._origin)
+
+
+def _caller() -> str:
+    """Return file:line of the first frame outside this folder: who asked for the Future."""
+    frame = sys._getframe(1)
+    here = __file__.rpartition('future')[0]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return f'{frame.f_code.co_filename}:{frame.f_lineno}'

@@ -1,0 +1,174 @@
+"""Inbox: bytes that have arrived and wait to be read.
+
+The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the other.
+At most one read waits at a time. Whoever feeds it looks at `size` to know when to pause the source,
+and is told by `source.wanted()` when the reader would take more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Protocol
+
+from .errors import InvalidState, LimitExceeded
+from .future import Future
+from .reactor import Reactor
+
+
+class Source(Protocol):
+    """Where an inbox's bytes come from."""
+
+    def wanted(self) -> None:
+        """Be told that the reader waits for bytes, or has taken some."""
+
+
+class Inbox:
+    """A queue of bytes with one reader.
+
+        data = yield inbox.read(65536)      # b'' at the end
+        line = yield inbox.read_until(b'\\n')
+    """
+
+    __slots__ = ('_chunks', '_error', '_reactor', '_source', '_take', '_waiter', 'eof', 'size')
+
+    def __init__(self, reactor: Reactor, source: Source | None = None) -> None:
+        self._reactor = reactor
+        self._source = source
+        self._chunks: deque[bytes] = deque()
+        # Bytes held, and whether no more will come.
+        self.size = 0
+        self.eof = False
+        self._error: BaseException | None = None
+        self._waiter: Future | None = None
+        # Gives the waiter's bytes, or None while there are too few.
+        self._take: Callable[[], bytes | None] | None = None
+
+    # -- feeding --------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes; a waiting reader gets them."""
+        self._chunks.append(data)
+        self.size += len(data)
+        if self._waiter is not None:
+            self._serve()
+
+    def feed_eof(self) -> None:
+        """Say that no more comes; reads give what is left, then b''."""
+        self.eof = True
+        self._serve()
+
+    def feed_error(self, error: BaseException) -> None:
+        """Say that no more comes because of `error`; reads raise it at once."""
+        if not self.eof and self._error is None:
+            self._error = error
+            self._serve()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a reader waits for bytes."""
+        return self._waiter is not None
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def read(self, size: int = -1) -> Future:
+        """Read what is there, at least one byte and at most `size` (-1: all held); b'' at the end."""
+        return self._wait(lambda: self._some(size))
+
+    def read_exactly(self, size: int) -> Future:
+        """Read `size` bytes, fewer only at the end."""
+        return self._wait(
+            lambda: self._cut(size) if self.size >= size or self.eof else None)
+
+    def read_until(self, mark: bytes, limit: int = 65536) -> Future:
+        """Read up to and including `mark`; without it, what is left at the end.
+
+        Raises `LimitExceeded` when `limit` bytes hold no mark.
+        """
+        return self._wait(lambda: self._through(mark, limit))
+
+    def read_all(self, limit: int) -> Future:
+        """Read everything to the end. Raises `LimitExceeded` beyond `limit` bytes."""
+        return self._wait(lambda: self._everything(limit))
+
+    def take_rest(self) -> bytes:
+        """Take out what is held, waiting for nothing."""
+        return self._cut(self.size)
+
+    def _wait(self, take: Callable[[], bytes | None]) -> Future:
+        if self._waiter is not None and not self._waiter.done():
+            raise InvalidState('another read is waiting already')
+        future = Future(self._reactor)
+        self._waiter, self._take = future, take
+        self._serve()
+        if self._source is not None:
+            self._source.wanted()
+        return future
+
+    def _serve(self) -> None:
+        """Give the waiting reader its bytes, its end or its error, if they are there."""
+        waiter, take = self._waiter, self._take
+        if waiter is None or take is None:
+            return
+        if waiter.done():
+            # Its reader was cancelled; the bytes stay for the next.
+            self._waiter = self._take = None
+            return
+        try:
+            if self._error is not None:
+                raise self._error
+            data = take()
+        except Exception as error:
+            self._waiter = self._take = None
+            waiter.set_exception(error.with_traceback(None))
+            return
+        if data is not None:
+            self._waiter = self._take = None
+            waiter.set_result(data)
+
+    def _some(self, size: int) -> bytes | None:
+        if not self.size:
+            return b'' if self.eof or size == 0 else None
+        return self._cut(self.size if size < 0 else min(size, self.size))
+
+    def _through(self, mark: bytes, limit: int) -> bytes | None:
+        # Joined once, so the search is over one piece; a mark may straddle two.
+        held = self._cut(self.size)
+        end = held.find(mark)
+        if end >= 0 and end + len(mark) <= limit:
+            end += len(mark)
+        elif self.eof and len(held) <= limit:
+            return held
+        else:
+            end = 0
+        if held[end:]:
+            self._chunks.append(held[end:])
+            self.size = len(held) - end
+        if end:
+            return held[:end]
+        if len(held) >= limit:
+            raise LimitExceeded(f'no {mark!r} in {limit} bytes')
+        return None
+
+    def _everything(self, limit: int) -> bytes | None:
+        if self.size > limit:
+            raise LimitExceeded(f'more than {limit} bytes')
+        return self._cut(self.size) if self.eof else None
+
+    def _cut(self, size: int) -> bytes:
+        """Take out the first `size` bytes (or all, if there are fewer)."""
+        chunks = self._chunks
+        if chunks and len(chunks[0]) == size:
+            # The usual case: one piece went in, the same piece comes out.
+            self.size -= size
+            return chunks.popleft()
+        parts: list[bytes] = []
+        missing = min(size, self.size)
+        self.size -= missing
+        while missing:
+            chunk = chunks.popleft()
+            if len(chunk) > missing:
+                chunks.appendleft(chunk[missing:])
+                chunk = chunk[:missing]
+            parts.append(chunk)
+            missing -= len(chunk)
+        return b''.join(parts)

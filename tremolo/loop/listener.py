@@ -1,0 +1,166 @@
+"""Listener: bind, accept, and survive running out of file descriptors.
+
+Accepting goes on until nobody waits, bounded per turn so that connections already open get theirs.
+When the process or the system is out of descriptors (EMFILE, ENFILE), or of buffers, the listener
+stops watching for a second, says so once, and goes on when accepting works again: the waiting
+clients stay in the kernel's queue, and the loop does not spin.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from typing import Any, Callable
+
+from .errors import ListenError
+from .reactor import Reactor
+from .timers import Timer
+
+_log = logging.getLogger('tremolo.loop')
+
+# Connections accepted in one turn.
+_MOST_ACCEPTS = 64
+# Seconds without accepting when descriptors ran out.
+_BREATH = 1.0
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[Any]:
+    """Open listening TCP sockets: one for each address of `host` ('' is every IPv4 address).
+
+    '::' listens on IPv6 and IPv4 alike (dual stack). Raises `ListenError`.
+    """
+    net = reactor.network
+    try:
+        found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
+                                flags=net.AI_PASSIVE)
+    except OSError as error:
+        raise ListenError(f'cannot resolve {host!r}: {error.strerror or error}') from error
+    sockets: list[Any] = []
+    try:
+        for family, kind, proto, _, address in dict.fromkeys(found):
+            if sockets and port == 0:
+                # The other addresses of a name get the port that the first was given.
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sock = net.socket(family, kind, proto)
+            sockets.append(sock)
+            sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
+            if family == net.AF_INET6:
+                sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
+            sock.bind(address)
+            sock.listen(backlog)
+            sock.setblocking(False)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+        raise ListenError(f'cannot listen on {where}: {error.strerror or error}') from error
+    return sockets
+
+
+def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
+    """Open a listening UNIX socket. A socket file that nobody listens on any more is replaced.
+
+    Raises `ListenError`, also for a path that holds anything else than a socket.
+    """
+    net = reactor.network
+    sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
+    try:
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(errno.EEXIST, 'something that is no socket is there')
+            probe = net.socket(net.AF_UNIX, net.SOCK_STREAM)
+            probe.setblocking(False)
+            answer = probe.connect_ex(path)
+            probe.close()
+            if answer not in (errno.ECONNREFUSED, errno.ENOENT):
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            os.unlink(path)
+        sock.bind(path)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ListenError(f'cannot listen on unix:{path}: {error.strerror or error}') from error
+    return sock
+
+
+class Listener:
+    """Accepts connections from a listening socket: `accepted(sock, address)` for each.
+
+    The accepted sockets are non-blocking, and without Nagle's delay where that exists.
+    """
+
+    def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None]) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._accepted = accepted
+        self._breath: Timer | None = None
+        self._exhausted = False
+        self.paused = True
+        self.closed = False
+        self.address: Any = sock.getsockname()
+        self.is_unix: bool = sock.family == getattr(reactor.network, 'AF_UNIX', None)
+
+    def start(self) -> None:
+        """Begin, or go on, to accept."""
+        if self.paused and not self.closed:
+            self.paused = False
+            self._reactor.add_reader(self._socket.fileno(), self._readable)
+
+    def pause(self) -> None:
+        """Let new connections wait in the kernel's queue."""
+        if not self.paused:
+            self.paused = True
+            self._reactor.remove_reader(self._socket.fileno())
+
+    def close(self) -> None:
+        """Stop listening; the file of a UNIX socket is removed."""
+        if self.closed:
+            return
+        self.pause()
+        self.closed = True
+        if self._breath is not None:
+            self._breath.cancel()
+        self._socket.close()
+        if self.is_unix:
+            try:
+                os.unlink(self.address)
+            except OSError as error:
+                _log.debug('the socket file %s could not be removed: %s', self.address, error)
+
+    def _readable(self) -> None:
+        net = self._reactor.network
+        for _ in range(_MOST_ACCEPTS):
+            if self.paused:
+                # What was accepted last paused us.
+                return
+            try:
+                sock, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    return self._take_breath(error)
+                # The client gave up while it waited (ECONNABORTED), or the like: its own affair.
+                continue
+            if self._exhausted:
+                self._exhausted = False
+                _log.warning('accepting again')
+            try:
+                sock.setblocking(False)
+                if not self.is_unix:
+                    sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+                self._accepted(sock, address)
+            except Exception:
+                sock.close()
+                _log.exception('a new connection could not be taken')
+
+    def _take_breath(self, error: OSError) -> None:
+        if not self._exhausted:
+            self._exhausted = True
+            _log.error('no new connections for now: %s', error.strerror or error)
+        self.pause()
+        self._breath = self._reactor.call_later(_BREATH, self.start)

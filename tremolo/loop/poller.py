@@ -1,0 +1,162 @@
+"""Pollers: which file descriptors are ready? `epoll`, `kqueue` or `select` behind five methods.
+
+A poller is level-triggered: an fd is reported again on every poll for as long as it is ready.
+Events are pairs `(fd, mask)`; a mask is made of the four bits below, which are epoll's own numbers,
+so that on Linux, where this code is hot, nothing is translated.
+
+`ERROR` and `HANGUP` are never asked for and always reported (`select` cannot tell them from
+readiness, `kqueue` tells them with a filter only): with an empty interest a reset peer is reported
+on *every* poll, so whoever watches an fd must be ready to let go of it.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+READ = 0x01
+WRITE = 0x04
+ERROR = 0x08
+HANGUP = 0x10
+
+# A turn handles at most so many events; the others are reported by the next poll, in kernel order.
+MOST_EVENTS = 512
+
+
+class Poller(Protocol):
+    """What the reactor asks of a backend. `mask` is `READ`, `WRITE`, both, or 0 (hang-ups only)."""
+
+    name: str
+
+    def register(self, fd: int, mask: int) -> None: ...
+    def modify(self, fd: int, mask: int) -> None: ...
+    def unregister(self, fd: int) -> None: ...
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Wait at most `timeout` seconds (None: until something is ready) for events."""
+
+    def fileno(self) -> int:
+        """Give an fd that is readable when events wait, for a host loop; -1 if there is none."""
+
+    def close(self) -> None: ...
+
+
+class EpollPoller:
+    """Linux. One system call a turn however many fds are watched."""
+
+    name = 'epoll'
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        # The kernel object's own methods: no Python frame between the reactor and the system call.
+        self.register = self._epoll.register
+        self.modify = self._epoll.modify
+        self.unregister = self._epoll.unregister
+        self.fileno = self._epoll.fileno
+        self.close = self._epoll.close
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        return self._epoll.poll(timeout, MOST_EVENTS)
+
+
+class KqueuePoller:
+    """macOS and the BSDs. A filter each for reading and writing; both may be reported apart.
+
+    With an empty interest kqueue has no filter and so reports nothing: a reset is then noticed by
+    the next read or write.
+    """
+
+    name = 'kqueue'
+
+    def __init__(self, module: Any = select) -> None:
+        # `module` is where kqueue and its constants come from (the tests bring an emulation).
+        self._kq = module
+        self._queue = module.kqueue()
+        self._masks: dict[int, int] = {}
+        self.fileno = self._queue.fileno
+        self.close = self._queue.close
+
+    def register(self, fd: int, mask: int) -> None:
+        self._change(fd, 0, mask)
+
+    def modify(self, fd: int, mask: int) -> None:
+        self._change(fd, self._masks[fd], mask)
+
+    def unregister(self, fd: int) -> None:
+        self._change(fd, self._masks[fd], 0)
+        del self._masks[fd]
+
+    def _change(self, fd: int, old: int, new: int) -> None:
+        kq = self._kq
+        changes = [
+            kq.kevent(fd, kind, kq.KQ_EV_ADD if new & bit else kq.KQ_EV_DELETE)
+            for bit, kind in ((READ, kq.KQ_FILTER_READ), (WRITE, kq.KQ_FILTER_WRITE))
+            if (old ^ new) & bit
+        ]
+        if changes:
+            self._queue.control(changes, 0, 0)
+        self._masks[fd] = new
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        kq = self._kq
+        events: dict[int, int] = {}
+        for event in self._queue.control(None, MOST_EVENTS, timeout):
+            if event.filter == kq.KQ_FILTER_READ:
+                mask = READ
+            else:
+                # EV_EOF on the read side is an ordinary end of input; on the write side the
+                # peer will take nothing more.
+                mask = WRITE | HANGUP if event.flags & kq.KQ_EV_EOF else WRITE
+            events[event.ident] = events.get(event.ident, 0) | mask
+        return list(events.items())
+
+
+class SelectPoller:
+    """Everywhere else. Every fd is handed to the kernel on each call, and few systems take 1,024."""
+
+    name = 'select'
+
+    def __init__(self) -> None:
+        self._readers: set[int] = set()
+        self._writers: set[int] = set()
+
+    def register(self, fd: int, mask: int) -> None:
+        self.modify(fd, mask)
+
+    def modify(self, fd: int, mask: int) -> None:
+        for bit, fds in ((READ, self._readers), (WRITE, self._writers)):
+            if mask & bit:
+                fds.add(fd)
+            else:
+                fds.discard(fd)
+
+    def unregister(self, fd: int) -> None:
+        self.modify(fd, 0)
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        readable, writable, _ = select.select(self._readers, self._writers, (), timeout)
+        events = dict.fromkeys(readable, READ)
+        for fd in writable:
+            events[fd] = events.get(fd, 0) | WRITE
+        return list(events.items())
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        self._readers.clear()
+        self._writers.clear()
+
+
+def make_poller(name: str | None = None) -> Poller:
+    """Make the best poller of this system, or the one named 'epoll', 'kqueue' or 'select'.
+
+    Raises `ValueError` for a name this system does not have.
+    """
+    if name in (None, 'epoll') and hasattr(select, 'epoll'):
+        return EpollPoller()
+    if name in (None, 'kqueue') and hasattr(select, 'kqueue'):
+        return KqueuePoller()
+    if name in (None, 'select'):
+        return SelectPoller()
+    raise ValueError(f'no poller {name!r} on this system')

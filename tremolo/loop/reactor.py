@@ -1,0 +1,351 @@
+"""Reactor: one thread, one poll, and whose turn it is.
+
+A turn (`step`) has four parts, in this order:
+
+    1. poll: wait until an fd is ready, a timer is due, or somebody wakes us
+    2. call the reader and the writer of each ready fd, straight from the poll loop
+    3. fire the timers that are due
+    4. run what stands in the ready queue now; what that adds waits for the next turn
+
+`run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
+readable or `next_deadline()` has come, then call `step(0)`.
+
+What is fair to whom: every ready fd is served once per turn; the ready queue and the timers run only
+what was due when their part began, so none of the three can starve the others.
+
+A callback that raises is logged with its traceback and costs only itself: an fd whose reader or
+writer raised is no longer watched. The clock, the poller and the network are parameters, so that
+the simulated world (simulated.py) runs this very code.
+
+Interest is state: an fd is watched for reading, for writing, for both or, with a paused reader, for
+neither. Then a hang-up or an error still calls the reader, which must let go of the fd: the poller
+reports it again on every turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Callable
+
+from .future import set_current_reactor
+from .poller import READ, WRITE, Poller, make_poller
+from .task import Task
+from .timers import NEVER, Timer, Timers
+
+_log = logging.getLogger('tremolo.loop')
+
+# No poll waits longer: some pollers refuse very large timeouts. An early turn is harmless.
+_LONGEST_WAIT = 3600.0
+
+
+class _Watcher:
+    """Who is called for one fd. The reader may be paused: `mask` then lacks `READ`."""
+
+    __slots__ = ('mask', 'reader', 'writer')
+
+    def __init__(self, mask: int) -> None:
+        self.mask = mask
+        self.reader: Callable[[], Any] | None = None
+        self.writer: Callable[[], Any] | None = None
+
+
+class Reactor:
+    """The loop: file descriptors, timers, and callbacks that are due.
+
+        reactor = Reactor()
+        reactor.call_later(1.5, print, 'hello')
+        reactor.call_later(2, reactor.stop)
+        reactor.run()
+        reactor.close()
+
+    `poller` is a Poller or one's name ('epoll', 'kqueue', 'select'); `clock` gives monotonic
+    seconds; `wall_clock` seconds since 1970; `network` makes sockets and resolves names as the
+    module `socket` does.
+    """
+
+    def __init__(
+        self,
+        poller: Poller | str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        network: Any = socket,
+        debug: bool = False,
+    ) -> None:
+        self._poller = make_poller(poller) if poller is None or isinstance(poller, str) else poller
+        self._poll = self._poller.poll
+        self.time = clock
+        self.wall_clock = wall_clock
+        self.network = network
+        self.debug = debug
+        # The time this turn began: good enough for deadlines, and free to read.
+        self.now = clock()
+        # How many turns there were: a loop that spins shows here.
+        self.turns = 0
+        # Suspended tasks; held here, so that none is collected while it waits.
+        self.tasks: set[Task] = set()
+        self.timers = Timers()
+        self._watchers: dict[int, _Watcher] = {}
+        self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._stopping = False
+        self._turning = False
+        self._thread: int | None = None
+        self._signals: dict[int, Any] = {}
+        self._wake_in, self._wake_out = network.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self.add_reader(self._wake_in.fileno(), self._woken)
+        self.closed = False
+
+    # -- a turn ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn until `stop`. The calling thread becomes the reactor's own."""
+        before = set_current_reactor(self)
+        self._stopping = False
+        try:
+            while not self._stopping:
+                self.step()
+        finally:
+            set_current_reactor(before)
+
+    def stop(self) -> None:
+        """End `run` after the turn that is going on. From another thread: `call_soon_threadsafe`."""
+        self._stopping = True
+        if not self._turning:
+            self.wake()
+
+    def step(self, timeout: float | None = None) -> None:
+        """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
+        before = set_current_reactor(self)
+        self._thread = threading.get_ident()
+        events = self._poll(self._wait_time(timeout))
+        self.now = now = self.time()
+        self.turns += 1
+        self._turning = True
+        try:
+            watchers = self._watchers
+            for fd, mask in events:
+                # Looked up now, not before: an earlier callback of this turn may have closed it.
+                # If it was closed and reused, this is one spurious call, and readers tolerate it.
+                watcher = watchers.get(fd)
+                if watcher is None:
+                    continue
+                try:
+                    if mask & ~WRITE and watcher.reader is not None:
+                        watcher.reader()
+                    if mask & ~READ and watcher.writer is not None:
+                        watcher.writer()
+                except Exception:
+                    _log.exception('the callback of fd %d failed; it is no longer watched', fd)
+                    if watchers.get(fd) is watcher:
+                        self.remove_fd(fd)
+            if self.timers.next_deadline() <= now:
+                self._fire_timers(now)
+            if self._ready:
+                self._run_ready()
+        finally:
+            self._turning = False
+            set_current_reactor(before)
+
+    def _wait_time(self, timeout: float | None) -> float | None:
+        if self._ready or self._stopping:
+            return 0.0
+        deadline = self.timers.next_deadline()
+        if deadline is not NEVER:
+            until = min(max(deadline - self.time(), 0.0), _LONGEST_WAIT)
+            return until if timeout is None else min(until, timeout)
+        return timeout
+
+    def _fire_timers(self, now: float) -> None:
+        # Bounded by what was there: a timer that arms itself again at once waits for the next turn.
+        for _ in range(len(self.timers)):
+            timer = self.timers.pop_due(now)
+            if timer is None:
+                break
+            if timer.callback is not None:
+                self._guard(timer.callback, timer.args)
+
+    def _run_ready(self) -> None:
+        ready = self._ready
+        for _ in range(len(ready)):
+            self._guard(*ready.popleft())
+
+    def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            _log.exception('the callback %r failed', callback)
+
+    # -- hosting by another loop ----------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Give an fd that turns readable when a turn is due; -1 if the poller has none."""
+        return self._poller.fileno()
+
+    def next_deadline(self) -> float | None:
+        """Return when the next turn is due even if no fd is ready, on this clock; None: never."""
+        if self._ready:
+            return self.time()
+        deadline = self.timers.next_deadline()
+        return None if deadline == NEVER else deadline
+
+    def in_thread(self) -> bool:
+        """Tell whether the caller is on the reactor's thread (or none has run it yet)."""
+        return self._thread is None or self._thread == threading.get_ident()
+
+    # -- callbacks and timers -------------------------------------------------------------------
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Call it in the fourth part of this turn, or of the next one if that has begun."""
+        self._ready.append((callback, args))
+        if not self._turning:
+            # A host loop may be asleep on our fd.
+            self.wake()
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Do `call_soon` from any thread, and wake the reactor."""
+        # A deque's append is atomic; the wake-up comes after it, so it cannot be missed.
+        self._ready.append((callback, args))
+        self.wake()
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        """Call it after `delay` seconds; `cancel()` the Timer to call it never."""
+        return self.call_at(self.time() + delay, callback, *args)
+
+    def call_at(self, deadline: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        """Call it at `deadline`, a time of this reactor's clock."""
+        timer = self.timers.new(callback, *args)
+        timer.move(deadline)
+        if not self._turning:
+            self.wake()
+        return timer
+
+    def wake(self) -> None:
+        """End a poll that is waiting; safe from any thread and from a signal handler."""
+        try:
+            self._wake_out.send(b'\0')
+        except OSError:
+            # Full: a wake-up is waiting already. Closed: nobody is left to wake.
+            return
+
+    def _woken(self) -> None:
+        try:
+            while len(self._wake_in.recv(4096)) == 4096:
+                pass
+        except BlockingIOError:
+            return
+
+    # -- file descriptors -----------------------------------------------------------------------
+
+    def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
+        """Call it whenever `fd` is readable, at its end, hung up or in error. Replaces one."""
+        self._want(fd, READ).reader = callback
+
+    def pause_reader(self, fd: int) -> None:
+        """Stop reading interest; the reader is still called when the fd hangs up or fails."""
+        self._unwant(fd, self._watchers[fd], READ)
+
+    def resume_reader(self, fd: int) -> None:
+        """Go on calling the paused reader when `fd` is readable."""
+        self._want(fd, READ)
+
+    def remove_reader(self, fd: int) -> None:
+        """Forget the reader; harmless if there is none."""
+        watcher = self._watchers.get(fd)
+        if watcher is not None:
+            watcher.reader = None
+            self._unwant(fd, watcher, READ)
+
+    def add_writer(self, fd: int, callback: Callable[[], Any]) -> None:
+        """Call it whenever `fd` takes bytes, is hung up or in error. Replaces one."""
+        self._want(fd, WRITE).writer = callback
+
+    def remove_writer(self, fd: int) -> None:
+        """Forget the writer; harmless if there is none."""
+        watcher = self._watchers.get(fd)
+        if watcher is not None:
+            watcher.writer = None
+            self._unwant(fd, watcher, WRITE)
+
+    def remove_fd(self, fd: int) -> None:
+        """Forget reader and writer, before the fd is closed; harmless if there are none."""
+        watcher = self._watchers.pop(fd, None)
+        if watcher is not None:
+            # The turn that is going on may still hold this watcher.
+            watcher.reader = watcher.writer = None
+            self._poller.unregister(fd)
+
+    def watched(self) -> int:
+        """Return how many fds are watched, our own wake-up among them."""
+        return len(self._watchers)
+
+    def _want(self, fd: int, bit: int) -> _Watcher:
+        watcher = self._watchers.get(fd)
+        if watcher is None:
+            self._poller.register(fd, bit)
+            watcher = self._watchers[fd] = _Watcher(bit)
+        elif not watcher.mask & bit:
+            watcher.mask |= bit
+            self._poller.modify(fd, watcher.mask)
+        return watcher
+
+    def _unwant(self, fd: int, watcher: _Watcher, bit: int) -> None:
+        if watcher.reader is None and watcher.writer is None:
+            self.remove_fd(fd)
+        elif watcher.mask & bit:
+            watcher.mask &= ~bit
+            self._poller.modify(fd, watcher.mask)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
+        """Call it from the ready queue on each signal. Only on the main thread.
+
+        The handler that was there comes back with `remove_signal` or `close`.
+        """
+        def arrived(signum: int, frame: Any) -> None:
+            self.call_soon_threadsafe(callback)
+
+        before = signal.signal(signum, arrived)
+        # The C handler's byte ends a poll also when the kernel gave the signal to another thread.
+        if not self._signals:
+            signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+        self._signals.setdefault(signum, before)
+
+    def remove_signal(self, signum: int) -> None:
+        """Put back the handler that was there before."""
+        if signum in self._signals:
+            signal.signal(signum, self._signals.pop(signum))
+            if not self._signals:
+                signal.set_wakeup_fd(-1)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the tasks that are left, put signals back, and free the poller."""
+        if self.closed:
+            return
+        self.closed = True
+        before = set_current_reactor(self)
+        self._turning = True
+        for signum in list(self._signals):
+            self.remove_signal(signum)
+        for task in list(self.tasks):
+            task.close()
+        set_current_reactor(before)
+        self._ready.clear()
+        self._watchers.clear()
+        self._poller.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def __enter__(self) -> Reactor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

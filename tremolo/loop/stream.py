@@ -1,0 +1,372 @@
+"""Stream: a non-blocking socket with a buffer on its way out, and someone for what comes in.
+
+Writing: `write` tries to send at once, and only what the kernel does not take is kept; write
+interest exists only while something is kept. Above `high` kept bytes a writer should wait:
+`yield stream.drain()` goes on when they are below `low`.
+
+Reading: what arrives goes to the `receiver` (three methods, for a protocol that is called), or, as
+long as there is none, into an inbox from which generators read:
+
+    def echo(stream):
+        while True:
+            data = yield stream.read(65536)
+            if not data:
+                break
+            stream.write(data)
+            yield stream.drain()
+        stream.close()
+
+Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
+and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes after
+it, `abort` closes now. When the peer hangs up while nothing is read, the stream is aborted: the
+poller would report it again on every turn. Whatever ended it, `receiver.stream_closed(cause)` is
+called exactly once, unless the owner itself closed or aborted it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from itertools import islice
+from typing import Any, Protocol
+
+from .errors import StreamClosed
+from .future import Future
+from .inbox import Inbox
+from .reactor import Reactor
+from .timers import Timer
+
+_log = logging.getLogger('tremolo.loop')
+
+# Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
+_MOST_BUFFERS = 64
+
+
+class Receiver(Protocol):
+    """A protocol that a Stream calls."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; call `pause_reading` if there are enough."""
+
+    def eof_received(self) -> None:
+        """Know that the peer sends no more; it may still read."""
+
+    def stream_closed(self, cause: BaseException | None) -> None:
+        """Know that nothing can be sent or received any more."""
+
+
+class Limiter(Protocol):
+    """A rate limit for one direction; a token bucket, for example."""
+
+    def allowance(self) -> int:
+        """Return how many bytes may pass now."""
+
+    def spend(self, size: int) -> None:
+        """Know that `size` bytes passed."""
+
+    def delay(self) -> float:
+        """Return after how many seconds it is worth to ask again."""
+
+
+class Stream:
+    """A connected, non-blocking stream socket, TCP or UNIX."""
+
+    __slots__ = ('_drain', '_inbox', '_limit_timer', '_out', '_shutting', '_socket', 'buffered',
+                 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused', 'reactor', 'read_limit',
+                 'read_size', 'receiver', 'sent', 'write_limit')
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: Any,
+        receiver: Receiver | None = None,
+        high: int = 65536,
+        low: int = 16384,
+    ) -> None:
+        """Take over a connected socket; nothing is read before `start`."""
+        self.reactor = reactor
+        self._socket = sock
+        self.fd: int = sock.fileno()
+        self.receiver = receiver
+        self._inbox: Inbox | None = None
+        self._out: deque[bytes | memoryview] | None = None
+        # Bytes kept because the kernel did not take them yet; bytes it took since the beginning.
+        self.buffered = 0
+        self.sent = 0
+        self.high = high
+        self.low = low
+        # Bytes asked of one recv.
+        self.read_size = 65536
+        self.eof = False
+        self.paused = True
+        self.closed = False
+        # Why it ended, when it was not by our own close.
+        self.cause: BaseException | None = None
+        # What is to be done once everything kept is sent: nothing, 'shutdown' or 'close'.
+        self._shutting = ''
+        self._drain: Future | None = None
+        self.read_limit: Limiter | None = None
+        self.write_limit: Limiter | None = None
+        self._limit_timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.paused = False
+        self.reactor.add_reader(self.fd, self._readable)
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address as the socket gives it; None when it cannot tell any more."""
+        try:
+            return self._socket.getpeername()
+        except OSError:
+            return None
+
+    @property
+    def sockname(self) -> Any:
+        """Our own address as the socket gives it; None when it cannot tell any more."""
+        try:
+            return self._socket.getsockname()
+        except OSError:
+            return None
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def read(self, size: int = -1) -> Future:
+        """Read what has arrived, at most `size` bytes; b'' at the end."""
+        return self.inbox.read(size)
+
+    def read_until(self, mark: bytes, limit: int = 65536) -> Future:
+        """Read up to and including `mark`. Raises `LimitExceeded` beyond `limit` bytes."""
+        return self.inbox.read_until(mark, limit)
+
+    def read_exactly(self, size: int) -> Future:
+        """Read `size` bytes, fewer only at the end."""
+        return self.inbox.read_exactly(size)
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where the bytes wait while there is no receiver."""
+        if self._inbox is None:
+            self._inbox = Inbox(self.reactor, self)
+            if self.eof:
+                self._inbox.feed_eof()
+            if self.closed:
+                self._inbox.feed_error(StreamClosed(self.cause))
+        return self._inbox
+
+    def wanted(self) -> None:
+        """Read on, when the inbox has room again (the inbox calls this)."""
+        if self.paused and self.inbox.size < self.low:
+            self.resume_reading()
+
+    def unread(self, data: bytes) -> None:
+        """Give back bytes that a receiver read too far, for the inbox's next reader."""
+        if data:
+            self.inbox.feed(data)
+
+    def pause_reading(self) -> None:
+        """Leave what arrives in the kernel, so that the peer has to wait."""
+        if not (self.paused or self.closed):
+            self.paused = True
+            self.reactor.pause_reader(self.fd)
+
+    def resume_reading(self) -> None:
+        """Go on reading; harmless when it is, or when the peer has ended its side."""
+        if self.paused and not (self.eof or self.closed):
+            self.paused = False
+            self.reactor.add_reader(self.fd, self._readable)
+
+    def _readable(self) -> None:
+        """Take what has arrived to the receiver. Hot: once per request."""
+        if self.paused:
+            # Not readable then, but hung up or failed: nothing can be sent any more.
+            return self._failed(None)
+        size = self.read_size
+        if self.read_limit is not None:
+            size = min(size, self.read_limit.allowance())
+            if size <= 0:
+                return self._rest(self.read_limit)
+        try:
+            data = self._socket.recv(size)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            return self._failed(error)
+        if self.read_limit is not None:
+            self.read_limit.spend(len(data))
+        receiver = self.receiver
+        try:
+            if data:
+                if receiver is not None:
+                    receiver.data_received(data)
+                else:
+                    self._fill(data)
+                return None
+            self.eof = True
+            self.pause_reading()
+            if receiver is not None:
+                receiver.eof_received()
+            elif self._inbox is not None:
+                self._inbox.feed_eof()
+        except Exception as error:
+            _log.exception('a receiver failed; its stream is closed')
+            self._failed(error)
+        return None
+
+    def _fill(self, data: bytes) -> None:
+        inbox = self.inbox
+        inbox.feed(data)
+        if inbox.size >= self.high:
+            self.pause_reading()
+
+    def _rest(self, limit: Limiter) -> None:
+        """Read nothing until the limit allows some again."""
+        self.pause_reading()
+        self._limit_timer = self.reactor.call_later(limit.delay(), self.resume_reading)
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send what the kernel takes, keep the rest. Hot: once per answer.
+
+        `data` must not change afterwards. Raises `StreamClosed`; a peer that turns out to be gone
+        *now* is told to the receiver, and raised by the next call.
+        """
+        if self.closed or self._shutting:
+            raise StreamClosed(self.cause)
+        if self.buffered or self.write_limit is not None:
+            self._keep(data)
+            if self.buffered == len(data):
+                self._flush()
+            return
+        try:
+            sent = self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._failed(error)
+            return
+        self.sent += sent
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:])
+            self.reactor.add_writer(self.fd, self._flush)
+
+    def drain(self) -> Future | None:
+        """Give a Future of the moment when little enough is kept; None: go on.
+
+        The Future raises `StreamClosed` when the peer is gone; so does this call.
+        """
+        if self.closed:
+            raise StreamClosed(self.cause)
+        if self.buffered <= self.high:
+            return None
+        if self._drain is None or self._drain.done():
+            self._drain = Future(self.reactor)
+        return self._drain
+
+    def shutdown(self) -> None:
+        """End our side (FIN) after what is kept; the peer may go on sending."""
+        if not (self.closed or self._shutting):
+            self._shutting = 'shutdown'
+            self._finish_if_sent()
+
+    def close(self) -> None:
+        """Close after what is kept; the receiver is not called any more."""
+        if not self.closed:
+            self._shutting = 'close'
+            self.receiver = None
+            self._finish_if_sent()
+
+    def abort(self, reset: bool = False) -> None:
+        """Close now and forget what is kept; the receiver is not called any more.
+
+        With `reset` the peer is told that this is no orderly end (RST), where TCP can.
+        """
+        self.receiver = None
+        if reset and not self.closed:
+            try:
+                self._socket.setsockopt(self.reactor.network.SOL_SOCKET,
+                                        self.reactor.network.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+            except OSError as error:
+                _log.debug('no reset is possible: %s', error)
+        self._failed(None)
+
+    def _keep(self, data: bytes | bytearray | memoryview) -> None:
+        if self._out is None:
+            self._out = deque()
+        self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
+        self.buffered += len(data)
+
+    def _flush(self) -> None:
+        """Send what is kept, as far as the kernel takes it."""
+        out = self._out
+        if out is None or not self.buffered:
+            self.reactor.remove_writer(self.fd)
+            return
+        buffers: list[bytes | memoryview] = list(islice(out, _MOST_BUFFERS))
+        if self.write_limit is not None:
+            allowed = self.write_limit.allowance()
+            if allowed <= 0:
+                self.reactor.remove_writer(self.fd)
+                self._limit_timer = self.reactor.call_later(self.write_limit.delay(), self._flush)
+                return
+            buffers = [memoryview(buffers[0])[:allowed]]
+        try:
+            sent = self._socket.sendmsg(buffers)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            return self._failed(error)
+        if self.write_limit is not None:
+            self.write_limit.spend(sent)
+        self.sent += sent
+        self.buffered -= sent
+        while sent:
+            first = out[0]
+            if len(first) > sent:
+                out[0] = memoryview(first)[sent:]
+                break
+            sent -= len(first)
+            out.popleft()
+        if self.buffered <= self.low and self._drain is not None:
+            drain, self._drain = self._drain, None
+            if not drain.done():
+                drain.set_result()
+        if self.buffered:
+            self.reactor.add_writer(self.fd, self._flush)
+        else:
+            self._out = None
+            self.reactor.remove_writer(self.fd)
+            self._finish_if_sent()
+
+    def _finish_if_sent(self) -> None:
+        if self.buffered or not self._shutting or self.closed:
+            return
+        if self._shutting == 'close':
+            return self._failed(None)
+        try:
+            self._socket.shutdown(self.reactor.network.SHUT_WR)
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, cause: BaseException | None) -> None:
+        """Let go of everything. Once; `cause` is why, if it was not our own wish."""
+        if self.closed:
+            return
+        self.closed = True
+        self.cause = cause
+        self.reactor.remove_fd(self.fd)
+        self._socket.close()
+        if self._limit_timer is not None:
+            self._limit_timer.cancel()
+        self._out = None
+        self.buffered = 0
+        receiver, self.receiver = self.receiver, None
+        drain, self._drain = self._drain, None
+        if drain is not None and not drain.done():
+            drain.set_exception(StreamClosed(cause))
+        if self._inbox is not None:
+            self._inbox.feed_error(StreamClosed(cause))
+        if receiver is not None:
+            receiver.stream_closed(cause)

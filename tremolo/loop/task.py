@@ -1,0 +1,234 @@
+"""Task: resumes a generator or a coroutine each time what it waits for is there.
+
+What a generator may yield, and what happens then:
+
+    a Future    it waits; the `yield` gives the Future's value or raises its error
+    None        others get a turn
+    the rest    is handed to the task's owner, if it has one: `owner.emit(value)` takes it (None) or
+                returns a Future to wait for (backpressure); without an owner it is a mistake
+
+A task starts at once, inside its constructor, and runs until it has to wait: a generator that never
+waits has ended when the constructor returns, and no queue was touched. It runs in a
+`contextvars.Context` of its own. A resume that goes on for longer than `TIME_SLICE` without waiting
+is put at the end of the ready queue, whatever it yields: Futures that are done already count too.
+
+Cancelling throws `Cancelled` at the `yield` where the task waits, from the ready queue; a `finally`
+there may still wait. After `CLEANUP_TIMEOUT` the generator is closed, ready or not. The Future it
+waited for is cancelled with it if nobody else waits for that one: so a timer stops, a place in a
+queue is given up, and a task that only this one waited for ends too.
+
+The reactor holds every suspended task until it is done (`reactor.tasks`), so none is lost to the
+garbage collector.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Coroutine, Generator, Protocol
+
+from .errors import Cancelled
+from .future import Future
+from .timers import NEVER, Timer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .reactor import Reactor
+
+_log = logging.getLogger('tremolo.loop')
+
+# Seconds that one resume may go on yielding without waiting, before others get a turn.
+TIME_SLICE = 0.01
+# Seconds that a cancelled task may go on waiting in its `finally`.
+CLEANUP_TIMEOUT = 10.0
+# The clock is looked at only from this resume of a turn on: most handlers end before (measured:
+# looking at it each time costs a hello world 3 %).
+_FREE_RESUMES = 4
+
+# How far a cancellation has come.
+_NO, _ASKED, _THROWN = 'no', 'asked', 'thrown'
+
+
+class Owner(Protocol):
+    """Who takes what a task's generator yields."""
+
+    def emit(self, value: Any) -> Future | None:
+        """Take a yielded value; return a Future when the task should wait before the next."""
+
+    def pausing(self) -> None:
+        """Be told that the task is about to wait or to let others run."""
+
+
+class Task(Future):
+    """A generator or coroutine on its way; a Future of what it returns.
+
+        def job():
+            yield sleep(1)
+            return 'done'
+
+        task = Task(job())
+        value = yield task
+    """
+
+    __slots__ = ('_awaitable', '_cancel', '_closer', '_context', '_owner', '_waiting')
+
+    def __init__(
+        self,
+        awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any],
+        *,
+        owner: Owner | None = None,
+        context: contextvars.Context | None = None,
+        reactor: Reactor | None = None,
+    ) -> None:
+        """Start it. `context` is a copy of the caller's unless one is given."""
+        Future.__init__(self, reactor)
+        self._awaitable: Any = awaitable
+        self._owner = owner
+        # An empty Context is falsy, so `or` would not do.
+        self._context = context if context is not None else contextvars.copy_context()
+        # What it waits for; None while it runs or stands in the ready queue.
+        self._waiting: Future | None = None
+        self._cancel = _NO
+        # The timer that closes a cancelled task which does not end.
+        self._closer: Timer | None = None
+        self._context.run(self._run, None, None)
+
+    def where(self) -> str:
+        """Tell where it stands now, as file:line, for reports."""
+        frame = getattr(self._awaitable, 'gi_frame', None) or getattr(
+            self._awaitable, 'cr_frame', None)
+        return f'{frame.f_code.co_filename}:{frame.f_lineno}' if frame is not None else 'ended'
+
+    def cancel(self) -> bool:
+        """Throw `Cancelled` into it, soon; return False if it was done already."""
+        if self._done:
+            return False
+        if self._cancel is _NO:
+            self._cancel = _ASKED
+            self._seen = True
+            self._closer = self.reactor.call_later(CLEANUP_TIMEOUT, self._give_up)
+            # While it runs, or stands in the ready queue, it meets its cancellation there.
+            if self._waiting is not None:
+                self._abandon(self._waiting)
+                self.reactor.call_soon(self._resume)
+        return True
+
+    def _abandon(self, waited: Future) -> None:
+        """Wait for it no longer; cancel it when nobody else does."""
+        self._waiting = None
+        waited.remove_done_callback(self._resume)
+        if not waited.has_callbacks():
+            waited.cancel()
+
+    def _resume(self, arrived: Future | None = None) -> None:
+        """Go on, with the outcome of what it waited for. Called from the ready queue."""
+        if self._done or arrived is not self._waiting:
+            # It was cancelled or closed after the Future ended and before this call.
+            return
+        self._waiting = None
+        value, error = arrived.outcome() if arrived is not None else (None, None)
+        if self._cancel is _ASKED:
+            self._cancel = _THROWN
+            value, error = None, Cancelled()
+        self._context.run(self._run, value, error)
+
+    def _run(self, value: Any, error: BaseException | None) -> None:
+        """Run the generator until it has to wait, or ends. Hot: at least once per request."""
+        awaitable, owner = self._awaitable, self._owner
+        resumes = 0
+        slice_end = NEVER
+        while True:
+            try:
+                yielded = awaitable.send(value) if error is None else awaitable.throw(error)
+            except StopIteration as stop:
+                return self._end(stop.value, None)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:
+                # Without our own frame in its traceback the error does not refer to this task,
+                # which refers to the error: no cycle.
+                error = None
+                return self._end(None, exc.with_traceback(_without_first(exc.__traceback__)))
+            value = error = None
+            resumes += 1
+            if resumes == _FREE_RESUMES:
+                slice_end = self.reactor.time() + TIME_SLICE
+            spent = resumes > _FREE_RESUMES and self.reactor.time() >= slice_end
+            if not isinstance(yielded, Future) and yielded is not None:
+                try:
+                    yielded = owner.emit(yielded) if owner is not None else _refuse(yielded)
+                except Exception as exc:
+                    # Raised at the `yield` that gave it, where the mistake is.
+                    error = exc.with_traceback(None)
+                    continue
+                if yielded is None and not spent:
+                    continue
+            if yielded is not None and not spent and yielded.done():
+                value, error = yielded.outcome()
+                continue
+            return self._pause(yielded)
+
+    def _pause(self, waited: Future | None) -> None:
+        """Stop until `waited` is done; with None, or when cancelled, until others had a turn."""
+        if self._owner is not None:
+            self._owner.pausing()
+        self.reactor.tasks.add(self)
+        if waited is not None and self._cancel is _ASKED:
+            self._abandon(waited)
+            waited = None
+        self._waiting = waited
+        if waited is None:
+            self.reactor.call_soon(self._resume)
+        else:
+            waited.add_done_callback(self._resume)
+
+    def _end(self, value: Any, error: BaseException | None) -> None:
+        # What it held would otherwise live as long as whoever holds the task.
+        self._awaitable = self._owner = None
+        if self._closer is not None:
+            self._closer.cancel()
+        self.reactor.tasks.discard(self)
+        self._finish(value, error)
+
+    def _give_up(self) -> None:
+        """End a cancelled task that goes on waiting: the last resort."""
+        _log.error('%s: a cancelled task did not end in %g seconds and is closed', self.where(),
+                   CLEANUP_TIMEOUT)
+        self.close()
+
+    def close(self) -> None:
+        """Close the generator now, waiting for nothing; for a reactor that ends."""
+        if not self._done:
+            self._seen = True
+            if self._waiting is not None:
+                self._abandon(self._waiting)
+            try:
+                self._context.run(self._awaitable.close)
+            except Exception as exc:
+                _log.error('%s: closing a task failed', self.where(), exc_info=exc)
+            self._end(None, Cancelled())
+
+
+def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
+    """Start a generator or coroutine as a task of the current reactor."""
+    return Task(awaitable)
+
+
+def explain(value: Any) -> str:
+    """Say what is wrong with a yielded value that is neither a Future nor a chunk."""
+    if inspect.isgenerator(value):
+        return f'yielded the generator {value.__name__}(): write `yield from {value.__name__}()`'
+    if inspect.iscoroutine(value):
+        value.close()
+        return f'yielded the coroutine {value.__name__}() without awaiting it'
+    return f'yielded {type(value).__name__}, which is not a Future'
+
+
+def _refuse(value: Any) -> Future:
+    raise TypeError(explain(value))
+
+
+def _without_first(traceback: TracebackType | None) -> TracebackType | None:
+    return traceback.tb_next if traceback is not None else None
