@@ -1,0 +1,437 @@
+"""Every option once: its name, kind, default, limits, synonyms and line of help.
+
+The class `Options` is the table. The command line, `app.run()`, the environment and the README's
+table are all made from it, so a new option is one line here and nothing anywhere else.
+
+    settings = Settings(idle_timeout='5m', head_size='32KiB')
+    settings.idle_timeout               # 300.0
+    settings.replace(port=0).port       # 0
+
+Units: a size is in bytes, a time in seconds, a rate in bytes/second, and a bare number is just
+that. A size or a rate may also be written `64k`, `16KiB`, `2MiB`, `1GiB` (1,024 of each smaller
+unit), a time `500ms`, `30s`, `5m`, `1h`.
+
+No limit: `off`, `none` and None turn an option off where its line says so (`off=`), and nowhere
+else. 0 is a number like any other: a size of 0 allows nothing, a time of 0 is over at once. Only
+where that would be senseless (no connections at all, at least 0 bytes/second) is 0 itself what
+`off` is stored as; where it would merely be useless (`head_timeout`), it is refused.
+
+Precedence: keywords and command line, then `TREMOLO_<NAME>` (and `PORT`, which hosts set), then
+the default. An empty variable counts as not set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Callable, NamedTuple
+
+from .errors import SettingError
+
+__all__ = ['OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind']
+
+LISTENING = 'listening'
+LIMITS = 'HTTP limits'
+TIMEOUTS = 'timeouts'
+ANSWERS = 'answers'
+DEVELOPMENT = 'development'
+
+LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
+
+# What an option without an off value has in its place; None is one of the off values.
+_NEVER: Any = object()
+
+_SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
+_SIZE_UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
+_TIME = re.compile(r'([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(|ms|s|m|h)', re.IGNORECASE)
+_TIME_UNITS = {'': 1, 'ms': 0.001, 's': 1, 'm': 60, 'h': 3600}
+_BRACKETED = re.compile(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
+
+
+class Address(NamedTuple):
+    """Where to listen: a host (empty: all interfaces) and a port, or the path of a UNIX socket."""
+
+    host: str | None
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f'unix:{self.path}'
+        host = self.host or ''
+        return f'[{host}]:{self.port}' if ':' in host else f'{host}:{self.port}'
+
+
+def parse_bind(text: str) -> Address:
+    """Read `HOST:PORT`, `:PORT` (all interfaces), `[IPV6]:PORT` or `unix:/path`."""
+    if text.startswith('unix:'):
+        path = text[5:]
+        if not path or '\0' in path:
+            raise SettingError(f'bind: {text!r} has no path, write unix:/path/to/socket')
+        return Address(None, 0, path)
+    if text.startswith('['):
+        match = _BRACKETED.fullmatch(text)
+        if match is None:
+            raise SettingError(f'bind: {text!r} is not [IPV6]:PORT, such as [::1]:8000')
+        host, port = match.groups()
+    else:
+        host, colon, port = text.rpartition(':')
+        if not colon:
+            raise SettingError(f'bind: {text!r} has no port, write HOST:PORT, :PORT or unix:/path')
+        if ':' in host:
+            raise SettingError(f'bind: {text!r} is ambiguous, write IPv6 as [{host}]:{port}')
+        if '/' in host:
+            raise SettingError(f'bind: {text!r} is not an address, write HOST:PORT or unix:/path')
+    if not re.fullmatch('[0-9]{1,5}', port) or int(port) > 65535:
+        raise SettingError(f'bind: {text!r} has a bad port, it goes from 0 (any free one) to 65535')
+    return Address(host, int(port), None)
+
+
+def _text(value: Any) -> str:
+    # The server's name goes into each response head as it is.
+    if isinstance(value, str) and value.isascii() and value.isprintable():
+        return value
+    raise ValueError
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).lower()
+    if text in ('true', 'yes', 'on', '1'):
+        return True
+    if text in ('false', 'no', 'off', '0'):
+        return False
+    raise ValueError
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch('[0-9]+', value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _port(value: Any) -> int:
+    port = _count(value)
+    if port > 65535:
+        raise ValueError
+    return port
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match is not None:
+            return int(match[1]) * _SIZE_UNITS[match[2][:1].lower()]
+    return _count(value)
+
+
+def _time(value: Any) -> float:
+    if isinstance(value, str):
+        match = _TIME.fullmatch(value)
+        if match is None:
+            raise ValueError
+        return float(match[1]) * _TIME_UNITS[match[2].lower()]
+    # Infinity would pass every comparison and then break the poller's timeout.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1e9:
+        return float(value)
+    raise ValueError
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, str) and value.lower() in LOG_LEVELS:
+        return value.lower()
+    raise ValueError
+
+
+def _binds(value: Any) -> tuple[Address, ...]:
+    if isinstance(value, Address):
+        return (value,)
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(',')]
+    if not isinstance(value, Iterable):
+        raise ValueError
+    return tuple(item if isinstance(item, Address) else _bind(item) for item in value)
+
+
+def _bind(value: Any) -> Address:
+    if isinstance(value, str):
+        return parse_bind(value)
+    raise ValueError
+
+
+class _Kind(NamedTuple):
+    convert: Callable[[Any], Any]
+    unit: str
+    metavar: str
+    accepts: str
+
+
+_KINDS = {
+    'text': _Kind(_text, '', 'TEXT', 'printable ASCII text'),
+    'flag': _Kind(_flag, '', '', 'true or false'),
+    'count': _Kind(_count, '', 'N', 'a whole number'),
+    'port': _Kind(_port, '', 'PORT', 'a number from 0 (any free port) to 65535'),
+    'size': _Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB'),
+    'rate': _Kind(_size, 'bytes/second', 'RATE', 'a number of bytes/second, or such as 64k, 2MiB'),
+    'time': _Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h'),
+    'level': _Kind(_level, '', 'LEVEL', ', '.join(LOG_LEVELS)),
+    'binds': _Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path'),
+}
+
+
+class Option:
+    """One line of the table; its `name` is the attribute that it is assigned to."""
+
+    __slots__ = ('default', 'group', 'help', 'kind', 'least', 'name', 'off', 'synonyms')
+
+    def __init__(
+        self, group: str, kind: str, default: Any, help: str,
+        synonyms: tuple[str, ...] = (), off: Any = _NEVER, least: float = 0,
+    ) -> None:
+        self.name = ''
+        self.group = group
+        self.kind = kind
+        self.default = default
+        self.help = help
+        self.synonyms = synonyms
+        self.off = off
+        self.least = least
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @property
+    def unit(self) -> str:
+        """What a bare number counts: bytes, seconds, bytes/second, or nothing."""
+        return _KINDS[self.kind].unit
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value on the command line; empty for a flag."""
+        return _KINDS[self.kind].metavar
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that set this option, the first one found wins."""
+        own = f'TREMOLO_{self.name.upper()}'
+        return (own, 'PORT') if self.name == 'port' else (own,)
+
+    def convert(self, value: Any, label: str = '') -> Any:
+        """Return the value as Settings keeps it; a SettingError starts with `label`."""
+        label = label or self.name
+        may_be_off = self.off is not _NEVER
+        if may_be_off and (value is None or str(value).lower() in ('off', 'none')):
+            return self.off
+        kind = _KINDS[self.kind]
+        try:
+            result = kind.convert(value)
+        except SettingError as error:
+            raise SettingError(str(error).replace('bind', label, 1)) from None
+        except (TypeError, ValueError):
+            off = ', or off' if may_be_off else ''
+            raise SettingError(f'{label}: {_shorten(value)} is not {kind.accepts}{off}') from None
+        if isinstance(result, (int, float)) and result < self.least:
+            unit = f' {kind.unit}' if kind.unit else ''
+            raise SettingError(
+                f'{label}: {_shorten(value)} is too small, at least {self.least:g}{unit}')
+        return result
+
+    def show(self, value: Any) -> str:
+        """Write a value the way a user would: `16KiB`, `30s`, `off`."""
+        if self.off is not _NEVER and value == self.off:
+            return 'off'
+        if self.kind == 'time':
+            return f'{value:g}s'
+        if self.kind in ('size', 'rate'):
+            for unit, size in (('GiB', 1 << 30), ('MiB', 1 << 20), ('KiB', 1 << 10)):
+                if value and not value % size:
+                    return f'{value // size}{unit}'
+        if self.kind == 'binds':
+            return ','.join(map(str, value))
+        return str(value)
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 64 else text[:61] + '...'
+
+
+def _option(*args: Any, **kwargs: Any) -> Any:
+    # Any, so that the table below can give each option the type its value will have.
+    return Option(*args, **kwargs)
+
+
+class Options:
+    """The table itself: a group, a kind, the default, and what `--help` says."""
+
+    __slots__ = ()
+
+    host: str = _option(LISTENING, 'text', '127.0.0.1', 'host name or address to listen on')
+    port: int = _option(LISTENING, 'port', 8000, 'TCP port to listen on, 0 for any free one')
+    bind: tuple[Address, ...] = _option(
+        LISTENING, 'binds', (),
+        'listen on HOST:PORT, :PORT, [IPV6]:PORT or unix:/path instead; may be repeated')
+    backlog: int = _option(
+        LISTENING, 'count', 1024, 'most connections that wait to be accepted', least=1)
+    connections: int = _option(
+        LISTENING, 'count', 0,
+        'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
+
+    head_size: int = _option(
+        LIMITS, 'size', 16384, 'largest request head',
+        synonyms=('client_max_header_size',), least=64)
+    field_count: int = _option(LIMITS, 'count', 100, 'most header fields of a request', least=1)
+    body_size: int | None = _option(
+        LIMITS, 'size', None, 'largest request body',
+        synonyms=('client_max_body_size',), off=None)
+    buffered_size: int = _option(
+        LIMITS, 'size', 2 << 20, 'most bytes that body() and json() collect in memory')
+    chunk_overhead: int = _option(
+        LIMITS, 'size', 65536, 'most bytes of chunk sizes and extensions in a request body')
+    trailer_size: int = _option(LIMITS, 'size', 8192, 'largest trailer section of a request')
+    pipeline_size: int = _option(
+        LIMITS, 'size', 65536,
+        'most bytes of further requests read ahead while one is being answered')
+    drain_size: int = _option(
+        LIMITS, 'size', 262144,
+        'most bytes of an unread request body thrown away to keep the connection')
+
+    first_byte_timeout: float = _option(
+        TIMEOUTS, 'time', 30.0, 'from the accepted connection to the first byte', least=0.001)
+    head_timeout: float = _option(
+        TIMEOUTS, 'time', 10.0, 'from the first byte of a request head to its end',
+        synonyms=('request_timeout',), least=0.001)
+    idle_timeout: float = _option(
+        TIMEOUTS, 'time', 30.0, 'from an answer to the next request of the connection',
+        synonyms=('keepalive_timeout', 'timeout_keep_alive', 'keep_alive'))
+    half_close_timeout: float = _option(
+        TIMEOUTS, 'time', 1.0,
+        'how long a client that sent its end may receive nothing before its handler is cancelled')
+    linger_timeout: float = _option(
+        TIMEOUTS, 'time', 2.0, 'how long a refused client may go on sending before the close')
+    shutdown_timeout: float = _option(
+        TIMEOUTS, 'time', 30.0, 'how long a graceful stop waits for what is in flight',
+        synonyms=('graceful_timeout', 'timeout_graceful_shutdown'))
+    handler_timeout: float = _option(
+        TIMEOUTS, 'time', 0.0, 'how long a handler may take',
+        synonyms=('app_handler_timeout',), off=0.0)
+    rate_grace: float = _option(
+        TIMEOUTS, 'time', 5.0, 'how long a client may be slower than body_rate and answer_rate')
+    body_rate: int = _option(
+        TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace', off=0)
+    answer_rate: int = _option(
+        TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace', off=0)
+
+    buffer_size: int = _option(
+        ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)
+    server_name: str = _option(
+        ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
+
+    debug: bool = _option(
+        DEVELOPMENT, 'flag', False, 'tracebacks in error pages, and what blocks the loop')
+    log_level: str = _option(
+        DEVELOPMENT, 'level', 'info', 'least important messages shown: ' + ', '.join(LOG_LEVELS))
+
+
+OPTIONS: tuple[Option, ...] = tuple(
+    value for value in vars(Options).values() if isinstance(value, Option))
+_BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.synonyms)}
+
+
+def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and convert what was given, under each option's own name."""
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        option = _BY_NAME.get(name)
+        if option is None:
+            raise SettingError(_unknown(name))
+        if option.name in given:
+            raise SettingError(f'{option.name}: given twice, also as {name}')
+        given[option.name] = option.convert(value)
+    if given.get('bind') and not given.keys().isdisjoint(('host', 'port')):
+        raise SettingError('bind: names host and port already, give either it or them')
+    return given
+
+
+def _unknown(name: str) -> str:
+    # Imported when needed: it costs milliseconds, and most programs never misspell an option.
+    import difflib
+
+    near = difflib.get_close_matches(name, _BY_NAME, 2)
+    hint = f', did you mean {" or ".join(near)}?' if near else ''
+    return f'{name}: no such option{hint}'
+
+
+class Settings(Options):
+    """The value of every option, one attribute each, checked and converted."""
+
+    # The slots hide the Option objects of the table above; reading one is a plain attribute access.
+    __slots__ = tuple(option.name for option in OPTIONS)
+
+    def __init__(self, **options: Any) -> None:
+        given = _converted(options)
+        for option in OPTIONS:
+            setattr(self, option.name, given.get(option.name, option.default))
+
+    @classmethod
+    def load(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+        """Join what was given with the environment's variables; what was given wins."""
+        given = _converted(options)
+        found: dict[str, Any] = {}
+        for option in OPTIONS:
+            # An address on the command line must not lose to TREMOLO_BIND.
+            if option.name == 'bind' and not given.keys().isdisjoint(('host', 'port')):
+                continue
+            for variable in option.variables:
+                if environ.get(variable):
+                    found[option.name] = option.convert(environ[variable], variable)
+                    break
+        return _overlaid(cls(), {**found, **given})
+
+    def replace(self, **options: Any) -> Settings:
+        """Return a copy in which these options differ."""
+        return _overlaid(self, _converted(options))
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Every option's name and value, in the order of the table."""
+        return ((option.name, getattr(self, option.name)) for option in OPTIONS)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where to listen: `bind`, or `host` and `port` when it is empty."""
+        return self.bind or (Address(self.host, self.port),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and dict(self.items()) == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        default = Settings()
+        changed = (f'{n}={v!r}' for n, v in self.items() if v != getattr(default, n))
+        return f'Settings({", ".join(changed)})'
+
+
+def _overlaid(settings: Settings, converted: Mapping[str, Any]) -> Settings:
+    copy = Settings()
+    for name, value in settings.items():
+        setattr(copy, name, converted.get(name, value))
+    return copy
+
+
+def option_table() -> str:
+    """Write the options as the Markdown table of the README."""
+    lines = ['| option | default | unit | meaning |', '| --- | --- | --- | --- |']
+    group = ''
+    for option in OPTIONS:
+        if option.group != group:
+            group = option.group
+            lines.append(f'| **{group}** | | | |')
+        meaning = option.help
+        if option.synonyms:
+            meaning += ' (also ' + ', '.join(f'`{name}`' for name in option.synonyms) + ')'
+        default = option.show(option.default)
+        default = f'`{default}`' if default else ''
+        lines.append(f'| `{option.name}` | {default} | {option.unit} | {meaning} |')
+    return '\n'.join(lines) + '\n'
