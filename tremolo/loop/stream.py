@@ -19,8 +19,8 @@ long as there is none, into an inbox from which generators read:
 Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
 and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes after
 it, `abort` closes now. When the peer hangs up while nothing is read, the stream is aborted: the
-poller would report it again on every turn. Whatever ended it, `receiver.stream_closed(cause)` is
-called exactly once, unless the owner itself closed or aborted it.
+poller would report it again on every turn. Whatever ended it, our own `close` and `abort` too,
+`receiver.stream_closed(cause)` is called exactly once, and nothing after it.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class Stream:
                 if receiver is not None:
                     receiver.data_received(data)
                 else:
-                    self._fill(data)
+                    self.fill(data)
                 return None
             self.eof = True
             self.pause_reading()
@@ -214,7 +214,8 @@ class Stream:
             self._failed(error)
         return None
 
-    def _fill(self, data: bytes) -> None:
+    def fill(self, data: bytes) -> None:
+        """Put bytes into the inbox, and read no more while it holds enough."""
         inbox = self.inbox
         inbox.feed(data)
         if inbox.size >= self.high:
@@ -272,18 +273,17 @@ class Stream:
             self._finish_if_sent()
 
     def close(self) -> None:
-        """Close after what is kept; the receiver is not called any more."""
+        """Read no more, and close after what is kept."""
         if not self.closed:
+            self.pause_reading()
             self._shutting = 'close'
-            self.receiver = None
             self._finish_if_sent()
 
     def abort(self, reset: bool = False) -> None:
-        """Close now and forget what is kept; the receiver is not called any more.
+        """Close now and forget what is kept.
 
         With `reset` the peer is told that this is no orderly end (RST), where TCP can.
         """
-        self.receiver = None
         if reset and not self.closed:
             try:
                 self._socket.setsockopt(self.reactor.network.SOL_SOCKET,

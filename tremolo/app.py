@@ -1,0 +1,214 @@
+"""Application: routes on one side, a server on the other.
+
+    app = Application()
+
+    @app.route('/hello')
+    def hello(**server):
+        yield b'Hello '
+        yield b'world!'
+
+    app.run('0.0.0.0', 8000, debug=True)
+
+`run` serves until a signal ends it; `start` serves inside another program or a test.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import Any, Callable, Iterable, TypeVar
+
+from .errors import SettingError
+from .handlers import Handler, send_error
+from .loop import ListenError, Reactor
+from .routing import Route, Router
+from .running import RunningServer
+from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server
+from .server.request import Context
+from .settings import Address, Settings
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+_log = logging.getLogger('tremolo')
+
+
+class Application:
+    """An application: what answers which path, and where it listens."""
+
+    def __init__(self) -> None:
+        self.logger = logging.getLogger('tremolo.app')
+        # The application's own values, and the options of the server that runs it.
+        self.context = Context({})
+        self._router: Router[Handler] = Router()
+        self._handlers: list[Handler] = []
+        self._listens: list[Address] = []
+        self._server: Server | None = None
+
+    # -- routes ---------------------------------------------------------------------------------
+
+    def route(self, path: str, methods: Iterable[str] = ('GET',)) -> Callable[[F], F]:
+        """Register the function below for `path` and `methods`; it is returned unchanged.
+
+        HEAD is answered wherever GET is. Raises `ValueError` for a malformed path or one that is
+        served already, `HandlerError` for a function that cannot be a handler.
+        """
+        if isinstance(methods, str):
+            raise ValueError(f"methods is a list of names: [{methods!r}]")
+        names = [method.upper() for method in methods]
+        groups = Route[Handler](path).groups
+
+        def register(function: F) -> F:
+            handler = Handler(function, groups)
+            self._router.add(path, names, handler)
+            self._handlers.append(handler)
+            if self._server is not None:
+                handler.bind(self._server.options)
+            return function
+
+        return register
+
+    def _find(self, request: Request) -> Handler:
+        """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
+        route = self._router.find_wire(request.head.target)
+        if route is None:
+            found = self._router.find(request.path)
+            if found is None:
+                raise NotFound
+            route, request.groups = found
+        methods = route.methods
+        handler = methods.get(request.head.method)
+        if handler is None and request.head.method == 'HEAD':
+            handler = methods.get('GET')
+        if handler is None:
+            raise MethodNotAllowed([*methods, 'HEAD'] if 'GET' in methods else methods)
+        return handler
+
+    # -- serving --------------------------------------------------------------------------------
+
+    def listen(self, port: int, host: str = '127.0.0.1') -> None:
+        """Listen on this port too when the application runs."""
+        self._listens.append(Address(host, port))
+
+    def serve_on(self, reactor: Reactor, settings: Settings) -> Server:
+        """Bind a server of this application to a reactor; it accepts after `Server.start`.
+
+        Raises `ListenError`.
+        """
+        given: dict[str, Any] = {
+            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': reactor,
+            'reactor': reactor,
+        }
+
+        def handle(request: Request, response: Response) -> None:
+            try:
+                handler = self._find(request)
+            except HTTPError as error:
+                send_error(response, error)
+                return
+            handler.run(request, response, given)
+
+        server = Server(reactor, settings, handle)
+        self._server = server
+        self.context.options = server.options
+        for handler in self._handlers:
+            handler.bind(server.options)
+        try:
+            for address in (*settings.addresses, *self._listens):
+                server.listen(address)
+        except ListenError:
+            server.close()
+            raise
+        return server
+
+    def start(self, reactor: Reactor | None = None, thread: bool = True,
+              **options: Any) -> RunningServer:
+        """Serve inside another program: in a thread, or with thread=False stepped by the caller.
+
+            with app.start(port=0) as server:
+                urllib.request.urlopen(server.url)
+
+        Raises `SettingError` and `ListenError`.
+        """
+        settings = Settings(**{'port': 0, **options} if 'bind' not in options else options)
+        reactor = reactor or Reactor(debug=settings.debug)
+        try:
+            server = self.serve_on(reactor, settings)
+        except ListenError:
+            reactor.close()
+            raise
+        return RunningServer(reactor, server, thread)
+
+    def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """Serve until SIGTERM or SIGINT; what is in flight is finished first.
+
+        Options are those of settings.py. Prints the address when it is ready. A mistake ends in
+        one line and `SystemExit`: 2 for an option, 1 for an address the system refuses; a second
+        SIGINT, or SIGQUIT, ends at once with 128 + signal.
+        """
+        if host is not None:
+            options['host'] = host
+        if port is not None:
+            options['port'] = port
+        try:
+            settings = Settings.load(options, os.environ)
+        except SettingError as error:
+            _leave(error, 2)
+        _set_up_logging(settings)
+        with Reactor(debug=settings.debug) as reactor:
+            try:
+                server = self.serve_on(reactor, settings)
+            except ListenError as error:
+                _leave(error, 1)
+            for url in server.urls:
+                print(f'running on {url} (press CTRL+C to quit)', flush=True)
+            forced = run_until_signal(reactor, server)
+        if forced:
+            raise SystemExit(128 + forced)
+
+    def stop(self) -> None:
+        """Stop gracefully what `run` or `start` serves; from any thread."""
+        server = self._server
+        if server is not None:
+            server.reactor.call_soon_threadsafe(server.drain)
+
+
+def run_until_signal(reactor: Reactor, server: Server) -> int:
+    """Serve until a signal; return the number of the one that forced the end, or 0."""
+    forced = 0
+
+    def stop(signum: int) -> None:
+        nonlocal forced
+        if server.draining and signum != signal.SIGTERM or signum == signal.SIGQUIT:
+            forced = signum
+            reactor.stop()
+            return
+        if not server.draining:
+            _log.info('stopping: finishing what is in flight')
+        server.drain()
+
+    for name in ('SIGTERM', 'SIGINT', 'SIGQUIT'):
+        signum = getattr(signal, name, None)
+        if signum is not None:
+            reactor.add_signal(signum, lambda signum=signum: stop(signum))
+    server.start()
+    server.stopped.add_done_callback(lambda _: reactor.stop())
+    reactor.run()
+    server.close()
+    return forced
+
+
+def _set_up_logging(settings: Settings) -> None:
+    """Show our log, unless the program has set up logging itself."""
+    logger = logging.getLogger('tremolo')
+    logger.setLevel('DEBUG' if settings.debug else settings.log_level.upper())
+    if not logging.getLogger().handlers and not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(name)s: %(message)s'))
+        logger.addHandler(handler)
+
+
+def _leave(error: Exception, status: int) -> None:
+    print(f'tremolo: error: {error}', file=sys.stderr)
+    raise SystemExit(status)

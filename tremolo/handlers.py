@@ -1,0 +1,358 @@
+"""Handlers: how what a handler yields or returns becomes a response.
+
+A plain function's value is the whole answer; a generator is run as a task, and what it yields is
+collected here until it is worth sending:
+
+    it ends without ever waiting      one write, with Content-Length
+    it waits, has yielded             what is collected is sent, chunked for HTTP/1.1, and the
+    `buffer_size` bytes, or has used  generator is not resumed while the client's buffer is full
+    up its time slice
+
+Whose mistake it is decides what the client and the log get: an `HTTPError` is an answer; an error of
+the peer's (`ProtocolError`) is answered with its status; anything else is the application's fault:
+500 and a traceback in the log, or, when the head is out already, a connection that is cut so that
+the client knows.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import html
+import inspect
+import json
+import logging
+import traceback
+from types import MappingProxyType
+from typing import Any, Callable, Generator, Iterable, Mapping
+
+from .http import HeaderError, ProtocolError
+from .loop import Cancelled, Future, StreamClosed, Task, run_in_thread
+from .loop.task import explain
+from .server import HandlerError, HTTPError, Request, Response, phrase
+from .server.response import HTML, TEXT
+
+_log = logging.getLogger('tremolo.error')
+
+# What a handler may ask for by name, beside the named groups of its path.
+NAMES = ('app', 'connection', 'context', 'globals', 'logger', 'loop', 'reactor', 'request',
+         'response')
+# Defaults in a handler's signature that mean something here; others are its own `options`.
+OPTIONS = ('buffer_size', 'chunked', 'content_type', 'status', 'stream', 'thread')
+
+
+class Handler:
+    """A registered function: what it wants, its options, and how to run it."""
+
+    def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
+        """Look at the signature. Raises `HandlerError` for one that cannot be called."""
+        self.function = function
+        code = getattr(inspect.unwrap(function), '__code__', None)
+        name = getattr(function, '__qualname__', repr(function))
+        # How errors name it.
+        self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise HandlerError(f'{self.name}: async handlers come with the asyncio bridge, which '
+                               'this version does not have; write a generator')
+        self.is_generator = inspect.isgeneratorfunction(function)
+        # The names to pass; None for `**server`, which takes all.
+        self.wants: tuple[str, ...] | None = ()
+        self.defaults: dict[str, Any] = {}
+        self._read_signature(set(groups))
+        self.thread = bool(self.defaults.get('thread', False))
+        if self.thread and self.is_generator:
+            raise HandlerError(f'{self.name}: thread=True is for plain functions')
+        # All that is left when the options of the signature are at their defaults: nothing to set.
+        self.sets_response = not self.defaults.keys().isdisjoint(
+            ('chunked', 'content_type', 'status'))
+        self.stream = bool(self.defaults.get('stream', False))
+        self.buffer_size: int | None = self.defaults.get('buffer_size')
+        self.encoding = 'utf-8'
+        content_type = self.defaults.get('content_type')
+        if isinstance(content_type, bytes):
+            self.defaults['content_type'] = content_type = content_type.decode('latin-1')
+        if content_type and 'charset=' in content_type.lower():
+            self.encoding = content_type.lower().partition('charset=')[2].strip('"; ')
+        # The server's options, overlaid by these: `request.context.options`.
+        self.options: Mapping[str, Any] = MappingProxyType(self.defaults)
+
+    def _read_signature(self, groups: set[str]) -> None:
+        wants: list[str] = []
+        takes_all = False
+        for parameter in inspect.signature(self.function).parameters.values():
+            name = parameter.name
+            if parameter.kind is parameter.VAR_KEYWORD:
+                takes_all = True
+            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+                raise HandlerError(f'{self.name}: {name} cannot be given by name')
+            elif name in NAMES or name in groups:
+                wants.append(name)
+            elif parameter.default is parameter.empty:
+                raise HandlerError(f'{self.name} asks for {name!r}, which nobody gives; there are '
+                                   f'{", ".join([*NAMES, *sorted(groups)])}')
+            else:
+                self.defaults[name] = parameter.default
+        self.wants = None if takes_all else tuple(wants)
+
+    def bind(self, options: Mapping[str, Any]) -> None:
+        """Join the server's options with the handler's own."""
+        self.options = MappingProxyType({**options, **self.defaults})
+        if self.buffer_size is None:
+            self.buffer_size = options['buffer_size']
+
+    def run(self, request: Request, response: Response, given: Mapping[str, Any]) -> None:
+        """Answer a request; `given` is what is the same for each. Hot; raises nothing."""
+        answer = Answer(self, request, response)
+        try:
+            request.options = self.options
+            if self.sets_response:
+                self._set_response(response)
+            arguments = {**given, **request.groups, 'request': request, 'response': response,
+                         'context': request.context, 'connection': request.connection}
+            if self.wants is not None:
+                arguments = {name: arguments[name] for name in self.wants}
+            # Nothing leaks from one request into the next.
+            context = contextvars.Context()
+            if self.is_generator:
+                generator = self.function(**arguments)
+            elif self.thread:
+                generator = _in_thread(functools.partial(self.function, **arguments))
+            else:
+                answer.give(context.run(self.function, **arguments))
+                return
+        except Exception as error:
+            answer.fail(error)
+            return
+        reactor = request.connection.stream.reactor
+        task = Task(generator, owner=answer, context=context, reactor=reactor)
+        if task.done():
+            answer.finished(task)
+        else:
+            request.connection.task = task
+            task.add_done_callback(answer.finished)
+
+    def _set_response(self, response: Response) -> None:
+        defaults = self.defaults
+        if 'status' in defaults:
+            response.status = defaults['status']
+        if 'content_type' in defaults:
+            response.content_type = defaults['content_type'] or ''
+        if 'chunked' in defaults:
+            response.chunked = bool(defaults['chunked'])
+
+
+def _in_thread(function: Callable[[], Any]) -> Generator[Future, Any, Any]:
+    value = yield run_in_thread(function)
+    return value
+
+
+class Answer:
+    """One handler's answer on its way: the owner of its task."""
+
+    __slots__ = ('_chunks', '_handler', '_request', '_response', '_size', '_yielded')
+
+    def __init__(self, handler: Handler, request: Request, response: Response) -> None:
+        self._handler = handler
+        self._request = request
+        self._response = response
+        # What was yielded and is not sent yet, and its size in bytes.
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._yielded = False
+
+    # -- called by the task ---------------------------------------------------------------------
+
+    def emit(self, value: Any) -> Future | None:
+        """Take a chunk; return a Future while the client takes no more. Hot: once per chunk."""
+        if type(value) is str:
+            value = value.encode(self._handler.encoding)
+        elif type(value) is not bytes:
+            value = self._to_bytes(value)
+        self._yielded = True
+        if value:
+            self._chunks.append(value)
+            self._size += len(value)
+            if self._handler.stream or self._size >= self._handler.buffer_size:
+                return self._flush()
+        return None
+
+    def pausing(self) -> None:
+        """Send what is collected: the handler waits, or others get a turn."""
+        if self._chunks:
+            try:
+                self._flush()
+            except Exception as error:
+                self.fail(error)
+
+    def _to_bytes(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            return value.encode(self._handler.encoding)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            # A copy: the generator may go on using its buffer.
+            return bytes(value)
+        raise HandlerError(f'{self._handler.name} {explain(value)}, bytes or str')
+
+    def _flush(self) -> Future | None:
+        response = self._response
+        data = b''.join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        if response.connection.response is not response:
+            # The client is gone, or has had an error's answer: the task meets its end soon.
+            return None
+        try:
+            wait = response.write(data)
+        except (HandlerError, HeaderError) as error:
+            raise HandlerError(f'{self._handler.name}: {error}') from error
+        if response.framing == 'none':
+            # The head was all that HEAD asked for; the handler need not go on.
+            task = response.connection.task
+            if task is not None:
+                task.cancel()
+        return wait
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def finished(self, task: Future) -> None:
+        """Complete the answer when the task has ended, well or not."""
+        value, error = task.outcome()
+        response = self._response
+        if response.connection.response is not response:
+            if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
+                self._log_error(error)
+            return
+        if error is not None:
+            if isinstance(error, Cancelled) and response.begun and response.framing == 'none':
+                response.end()
+            else:
+                self.fail(error)
+            return
+        try:
+            if value is not None:
+                if self._yielded or response.begun:
+                    raise HandlerError(f'{self._handler.name} returned a value after it had '
+                                       'yielded: it would be lost')
+                self._whole(value)
+            elif response.begun:
+                if self._chunks:
+                    self._flush()
+                response.end()
+            elif self._yielded:
+                chunks = self._chunks
+                response.send(chunks[0] if len(chunks) == 1 else b''.join(chunks))
+            else:
+                self._whole(None)
+        except Exception as problem:
+            self.fail(problem)
+
+    def give(self, value: Any) -> None:
+        """Answer with the value of a plain function."""
+        try:
+            self._whole(value)
+        except Exception as problem:
+            self.fail(problem)
+
+    def _whole(self, value: Any) -> None:
+        """Make the whole answer of a returned value (DESIGN: str, bytes, pair, dict, list, None)."""
+        response = self._response
+        if isinstance(value, HTTPError):
+            self._answer_error(value)
+            return
+        if isinstance(value, str):
+            body = value.encode(self._handler.encoding)
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            body = bytes(value)
+        elif value is None:
+            body = b''
+            if response.status == 200:
+                response.status = 204
+        elif isinstance(value, tuple):
+            body = self._encode_pair(value)
+        elif isinstance(value, (dict, list)):
+            body = json.dumps(value).encode('utf-8')
+            if response.content_type is HTML:
+                response.content_type = 'application/json'
+        else:
+            raise HandlerError(f'{self._handler.name} returned {type(value).__name__}, which is '
+                               'none of str, bytes, (body, encoding), dict, list, None')
+        response.send(body)
+
+    def _encode_pair(self, pair: tuple[Any, ...]) -> bytes:
+        """Encode `(body, encoding)`; the Content-Type names the encoding."""
+        if len(pair) != 2 or not isinstance(pair[0], (str, bytes)) or not isinstance(pair[1], str):
+            raise HandlerError(f'{self._handler.name} returned a tuple that is not '
+                               '(body, encoding)')
+        body, encoding = pair
+        if self._response.content_type is HTML:
+            self._response.content_type = f'text/html; charset={encoding}'
+        try:
+            return body.encode(encoding) if isinstance(body, str) else body
+        except LookupError as error:
+            raise HandlerError(f'{self._handler.name}: no encoding {encoding!r}') from error
+
+    # -- errors ---------------------------------------------------------------------------------
+
+    def fail(self, error: BaseException) -> None:
+        """Answer an error, or cut the connection when it is too late for an answer."""
+        response = self._response
+        connection = response.connection
+        if isinstance(error, (HandlerError, HeaderError)) or not isinstance(
+                error, (HTTPError, ProtocolError, StreamClosed, Cancelled)):
+            self._log_error(error)
+        if connection.response is not response:
+            return
+        if response.begun:
+            if isinstance(error, HTTPError):
+                _log.error('%s raised %s after the head was sent', self._handler.name, error)
+            # A body that ends with the connection would look whole after an orderly close.
+            connection.cut('failed', reset=response.framing == 'close')
+            return
+        self._chunks.clear()
+        response.reset()
+        if isinstance(error, HTTPError):
+            self._answer_error(error)
+        elif isinstance(error, ProtocolError):
+            self._answer_error(HTTPError(error.status))
+        elif connection.server.settings.debug:
+            text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+            send_page(response, 500, f'<pre>{html.escape(text)}</pre>')
+        else:
+            send_page(response, 500)
+
+    def _answer_error(self, error: HTTPError) -> None:
+        try:
+            send_error(self._response, error)
+        except Exception as problem:
+            # The error's own headers were bad.
+            self._log_error(problem)
+            if not self._response.begun:
+                self._response.reset()
+                send_page(self._response, 500)
+
+    def _log_error(self, error: BaseException) -> None:
+        request = self._request
+        _log.error('%s failed on %s %a', self._handler.name, request.method,
+                   request.head.target[:200].decode('latin-1'), exc_info=error)
+
+
+def send_error(response: Response, error: HTTPError) -> None:
+    """Answer with an `HTTPError`: its text, or a small page of the status alone."""
+    for name, value in error.headers:
+        response.headers.add(name, value)
+    if error.body:
+        response.status = error.status
+        response.content_type = TEXT
+        response.send(error.body.encode('utf-8'))
+    else:
+        send_page(response, error.status)
+
+
+def send_page(response: Response, status: int, more: str = '') -> None:
+    """Answer with a small page that names the status; `more` is HTML."""
+    response.status = status
+    if status in (204, 304):
+        response.send(b'')
+        return
+    title = f'{status} {phrase(status)}'
+    response.content_type = HTML
+    response.send(f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'.encode())

@@ -1,0 +1,111 @@
+"""Router: method and path -> route.
+
+Three kinds of paths, tried in this order:
+
+    '/page'              exactly this path: one look in a dictionary
+    '/page/<int:id>'     named groups: <name> (no slash), <int:name>, <path:name> (slashes too)
+    r'^/page/(?P<id>\\d+)$'   a regular expression that must match the whole path
+
+Paths are compared percent-decoded. Among patterns the one registered first wins.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Generic, Iterable, TypeVar
+from urllib.parse import quote
+
+_GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
+_KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    'str': ('[^/]+', str),
+    # ASCII digits only: int() itself would take a sign, an underscore and Arabic digits.
+    'int': ('[0-9]{1,18}', int),
+    'path': ('.+', str),
+}
+
+T = TypeVar('T')
+
+
+class Route(Generic[T]):
+    """One path and what serves each of its methods."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.methods: dict[str, T] = {}
+        self.pattern: re.Pattern[str] | None = None
+        self.converters: dict[str, Callable[[str], Any]] = {}
+        if path.startswith('^'):
+            self.pattern = re.compile(path)
+        elif '<' in path:
+            self.pattern = self._compile(path)
+        elif not path.startswith('/'):
+            raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^')
+
+    @property
+    def groups(self) -> set[str]:
+        """The names of the path's groups."""
+        return set(self.pattern.groupindex) if self.pattern is not None else set()
+
+    def match(self, path: str) -> dict[str, Any] | None:
+        """Return the groups' values, if the path is one of ours; a group left out is None."""
+        found = self.pattern.fullmatch(path) if self.pattern is not None else None
+        if found is None:
+            return None
+        return {
+            name: self.converters[name](value) if name in self.converters and value else value
+            for name, value in found.groupdict().items()
+        }
+
+    def _compile(self, path: str) -> re.Pattern[str]:
+        text, end = '', 0
+        for group in _GROUP.finditer(path):
+            kind, name = group['kind'] or 'str', group['name']
+            if kind not in _KINDS:
+                raise ValueError(f'{path!r}: no such kind {kind!r}; there are {", ".join(_KINDS)}')
+            pattern, self.converters[name] = _KINDS[kind]
+            text += f'{re.escape(path[end:group.start()])}(?P<{name}>{pattern})'
+            end = group.end()
+        rest = path[end:]
+        if not end or '<' in rest or not path.startswith('/'):
+            raise ValueError(f'the path {path!r} is malformed: write /page/<int:id>')
+        return re.compile(text + re.escape(rest), re.DOTALL)
+
+
+class Router(Generic[T]):
+    """All routes of an application."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, Route[T]] = {}
+        # Exact paths as they stand on the wire, undecoded: most requests end here.
+        self._wire: dict[bytes, Route[T]] = {}
+        self._patterns: list[Route[T]] = []
+
+    def add(self, path: str, methods: Iterable[str], target: T) -> Route[T]:
+        """Serve the methods of a path. Raises `ValueError` if one of them is served already."""
+        route = self._routes.get(path)
+        if route is None:
+            route = self._routes[path] = Route(path)
+            if route.pattern is None:
+                self._wire[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route
+            else:
+                self._patterns.append(route)
+        for method in methods:
+            if method in route.methods:
+                raise ValueError(f'{method} {path} is served already')
+            route.methods[method] = target
+        return route
+
+    def find_wire(self, target: bytes) -> Route[T] | None:
+        """Find an exact path by a request target as it came. Hot; None says nothing yet."""
+        return self._wire.get(target)
+
+    def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
+        """Find the route of a decoded path, and the values of its groups."""
+        route = self._routes.get(path)
+        if route is not None and route.pattern is None:
+            return route, {}
+        for route in self._patterns:
+            groups = route.match(path)
+            if groups is not None:
+                return route, groups
+        return None

@@ -1,0 +1,26 @@
+"""Where the loop's bytes and http's messages meet: connections, requests, responses.
+
+The tour is in README.md.
+"""
+
+from __future__ import annotations
+
+from .connection import REASONS, Connection
+from .errors import (
+    BadRequest,
+    Forbidden,
+    HandlerError,
+    HTTPError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    phrase,
+)
+from .request import Context, Request
+from .response import Response
+from .server import Server
+
+__all__ = [
+    'REASONS', 'BadRequest', 'Connection', 'Context', 'Forbidden', 'HTTPError', 'HandlerError',
+    'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Request', 'Response', 'Server', 'phrase',
+]

@@ -1,0 +1,76 @@
+"""The application's errors: answers that are raised, and mistakes of a handler."""
+
+from __future__ import annotations
+
+import http
+from typing import Iterable, Mapping
+
+from ..errors import TremoloError
+
+
+class HandlerError(TremoloError):
+    """A handler did what no answer can be made of; the message names it with its file:line."""
+
+
+class HTTPError(TremoloError):
+    """An answer that is raised (or returned): `raise HTTPError(409, 'there is one already')`.
+
+    `body` is sent as plain text; without one the client gets the status and its standard phrase.
+    Raises `ValueError` for a status outside 200..599.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        body: str = '',
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    ) -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f'{status!r} is no status of a final answer (200..599)')
+        super().__init__(f'{status} {body or phrase(status)}')
+        self.status = status
+        self.body = body
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+class BadRequest(HTTPError):
+    """400: what the client sent does not make sense."""
+
+    def __init__(self, body: str = '') -> None:
+        super().__init__(400, body)
+
+
+class Forbidden(HTTPError):
+    """403: not for this client."""
+
+    def __init__(self, body: str = '') -> None:
+        super().__init__(403, body)
+
+
+class NotFound(HTTPError):
+    """404: nothing is there."""
+
+    def __init__(self, body: str = '') -> None:
+        super().__init__(404, body)
+
+
+class MethodNotAllowed(HTTPError):
+    """405: something is there, but not for this method; `allow` are the methods it has."""
+
+    def __init__(self, allow: Iterable[str], body: str = '') -> None:
+        super().__init__(405, body, [('Allow', ', '.join(sorted(allow)))])
+
+
+class PayloadTooLarge(HTTPError):
+    """413: the body is larger than we take."""
+
+    def __init__(self, body: str = '') -> None:
+        super().__init__(413, body)
+
+
+def phrase(status: int) -> str:
+    """Return the standard phrase of a status; '' for one that has none."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ''

@@ -1,0 +1,46 @@
+"""Pace: the slowest a peer may be, as a credit of seconds.
+
+A rate over the whole transfer would let a client that was fast for a minute stall for a day; a limit
+on each pause would let it send a byte now and then for ever. So waiting for the peer uses up a
+credit, second for second, and each byte earns 1/rate seconds, up to `most`. The credit begins with
+`grace` seconds. It runs only between `wait` and `stop`: never while we pause, throttle or work.
+"""
+
+from __future__ import annotations
+
+from ..loop.timers import NEVER
+
+
+class Pace:
+    """One direction of one message. Times are of the reactor's clock, in seconds."""
+
+    __slots__ = ('credit', 'most', 'rate', 'since')
+
+    def __init__(self, rate: float, grace: float, most: float) -> None:
+        """`rate` is in bytes/second; 0 sets no limit."""
+        self.rate = rate
+        self.credit = grace
+        self.most = max(grace, most)
+        # Since when we wait for the peer; NEVER while we do not.
+        self.since = NEVER
+
+    def wait(self, now: float) -> None:
+        """Begin to wait for the peer; harmless when we do already."""
+        if self.since == NEVER:
+            self.since = now
+
+    def moved(self, now: float, size: int) -> None:
+        """Count `size` bytes that the peer moved since `wait` or since the last call."""
+        if self.since != NEVER and self.rate:
+            self.credit = min(self.most, self.credit - (now - self.since) + size / self.rate)
+            self.since = now
+
+    def stop(self, now: float) -> None:
+        """Wait no longer."""
+        self.moved(now, 0)
+        self.since = NEVER
+
+    @property
+    def deadline(self) -> float:
+        """When the credit will be used up if nothing moves; NEVER if we do not wait."""
+        return self.since + self.credit if self.rate else NEVER

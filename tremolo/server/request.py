@@ -1,0 +1,201 @@
+"""Request: what a handler reads.
+
+The API speaks str where people read and bytes where wire data is. All is worked out when asked for:
+most handlers look at very little of it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Callable, Generator, Mapping
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from ..http import Headers, RequestHead, parse_cookies
+from ..loop import Future, Inbox, LimitExceeded, Task
+from .errors import BadRequest, PayloadTooLarge
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# Fields of a query string; more are refused with 400.
+_MOST_QUERY_FIELDS = 1000
+
+
+class Context:
+    """A place for an application's own values, as attributes; `options` are the server's options.
+
+    `request.context` lives as long as its request, and its `options` are overlaid by the handler's;
+    `request.connection.context` lives as long as the connection.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = options
+
+
+class Request:
+    """One request. Body reads are Futures: `data = yield request.read(65536)`."""
+
+    __slots__ = ('__weakref__', '_context', '_headers', '_path', 'connection', 'groups', 'head',
+                 'inbox', 'options', 'trailers')
+
+    def __init__(self, connection: Connection, head: RequestHead) -> None:
+        self.connection = connection
+        self.head = head
+        # Where the body's bytes wait; None as long as nobody reads, and when there is no body.
+        self.inbox: Inbox | None = None
+        # The named groups of the route's path; the options of its handler.
+        self.groups: Mapping[str, Any] = {}
+        self.options: Mapping[str, Any] = {}
+        # Fields that came after a chunked body; there when it has been read to its end.
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self._context: Context | None = None
+        self._headers: Headers | None = None
+        self._path: str | None = None
+
+    # -- the head -------------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """The method, case-sensitive: 'GET'."""
+        return self.head.method
+
+    @property
+    def version(self) -> str:
+        """'1.1' or '1.0'."""
+        return f'1.{self.head.minor}'
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it came, without query; of an absolute-form target only its path."""
+        target = self.head.target
+        if target[:1] != b'/':
+            _, mark, rest = target.partition(b'://')
+            if mark:
+                _, slash, path = rest.partition(b'?')[0].partition(b'/')
+                return slash + path or b'/'
+        return target.partition(b'?')[0]
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded as UTF-8 (what is not UTF-8 becomes U+FFFD)."""
+        if self._path is None:
+            self._path = unquote_to_bytes(self.raw_path).decode('utf-8', 'replace')
+        return self._path
+
+    @property
+    def query_string(self) -> bytes:
+        """What follows the first '?', as it came."""
+        return self.head.target.partition(b'?')[2]
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query's fields, each with all its values. Raises `BadRequest` beyond 1,000."""
+        try:
+            return parse_qs(self.query_string.decode('latin-1'), keep_blank_values=True,
+                            max_num_fields=_MOST_QUERY_FIELDS)
+        except ValueError as error:
+            raise BadRequest('too many fields in the query') from error
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields: names case-insensitive, values str (Latin-1)."""
+        if self._headers is None:
+            self._headers = Headers.from_wire(self.head.headers)
+        return self._headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent."""
+        return parse_cookies('; '.join(self.headers.get_all('cookie')))
+
+    @property
+    def host(self) -> str:
+        """The host asked for, with its port if one was given; '' if the client named none.
+
+        That of an absolute-form target wins over the Host field (RFC 9112 section 3.2.2).
+        """
+        target = self.head.target
+        if target[:1] != b'/' and b'://' in target:
+            rest = target.partition(b'://')[2]
+            return rest.partition(b'/')[0].partition(b'?')[0].decode('ascii')
+        return (self.head.host or b'').decode('ascii')
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type field; '' if there is none."""
+        return self.headers.get('content-type') or ''
+
+    @property
+    def content_length(self) -> int | None:
+        """The body's size in bytes if it was announced; None for a chunked body or none at all."""
+        return self.head.content_length
+
+    @property
+    def client(self) -> Any:
+        """The peer's address, `(host, port)`; None on a UNIX socket or when it has gone."""
+        peer = self.connection.stream.peer
+        return peer[:2] if isinstance(peer, tuple) else None
+
+    @property
+    def context(self) -> Context:
+        """A place for values that live as long as this request."""
+        if self._context is None:
+            self._context = Context(self.options)
+        return self._context
+
+    # -- the body -------------------------------------------------------------------------------
+
+    def read(self, size: int = -1) -> Future:
+        """Read what has arrived of the body, at most `size` bytes; b'' at its end.
+
+        The Future raises `ProtocolError` when the body is malformed, too large or too slow, and
+        `StreamClosed` when the client is gone.
+        """
+        return self._on_loop(lambda: self._inbox().read(size))
+
+    def body(self) -> Future:
+        """Read the whole body. Raises `PayloadTooLarge` beyond the option `buffered_size`."""
+        return self._on_loop(lambda: Task(self._body()))
+
+    def json(self) -> Future:
+        """Read the whole body as JSON. Raises `BadRequest` if it is none."""
+        return self._on_loop(lambda: Task(self._json()))
+
+    def _inbox(self) -> Inbox:
+        if self.inbox is None:
+            self.inbox = self.connection.open_inbox(self)
+        return self.inbox
+
+    def _body(self) -> Generator[Future, Any, bytes]:
+        limit = self.connection.server.settings.buffered_size
+        if (self.head.content_length or 0) > limit:
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)')
+        try:
+            data: bytes = yield self._inbox().read_all(limit)
+        except LimitExceeded as error:
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)') from error
+        return data
+
+    def _json(self) -> Generator[Future, Any, Any]:
+        data = yield from self._body()
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest('the body is not JSON') from error
+
+    def _on_loop(self, read: Callable[[], Future]) -> Future:
+        """Begin a read on the reactor's thread, for a handler that runs on another."""
+        reactor = self.connection.stream.reactor
+        if reactor.in_thread():
+            return read()
+        future = Future(reactor)
+
+        def forward(done: Future) -> None:
+            value, error = done.outcome()
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        reactor.call_soon_threadsafe(lambda: read().add_done_callback(forward))
+        return future

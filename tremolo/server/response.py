@@ -1,0 +1,245 @@
+"""Response: what a handler sends, and the one place where an answer's framing is decided.
+
+The head goes out with the first bytes of the body, so until then status and headers may change. The
+body is framed in one of four ways (RFC 9112 section 6):
+
+    'sized'    Content-Length: the whole answer is known, or the handler set the header
+    'chunked'  the length is not known and the client speaks 1.1
+    'close'    neither: the end of the connection is the end of the body
+    'none'     HEAD, 204 and 304 have no body; what is given for one is counted, not sent
+
+A mistake is found before anything is written, or the connection is cut: never a corrupt stream.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from ..http import (
+    LAST_CHUNK,
+    HeaderError,
+    Headers,
+    body_allowed,
+    chunk,
+    encode_fields,
+    format_cookie,
+    status_line,
+)
+from ..loop import Future, Stream
+from .errors import HandlerError, phrase
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .request import Request
+
+HTML = 'text/html; charset=utf-8'
+TEXT = 'text/plain; charset=utf-8'
+
+# Up to this size head and body are joined into one send; copying more costs more than a call.
+_JOIN = 65536
+
+
+class Response:
+    """One answer. `status`, `content_type` and `headers` may be set until the first bytes go out."""
+
+    __slots__ = ('_headers', '_left', '_status', 'begun', 'chunked', 'connection', 'content_type',
+                 'ended', 'framing', 'reason', 'request')
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self._status = 200
+        # The phrase after the status; None for the standard one.
+        self.reason: str | None = None
+        # '' for no Content-Type at all.
+        self.content_type = HTML
+        # False: never chunked, the close ends a body of unknown length.
+        self.chunked = True
+        self._headers: Headers | None = None
+        # Whether the head has been sent, and whether all has.
+        self.begun = False
+        self.ended = False
+        self.framing = ''
+        # Bytes of a sized body that are still to come.
+        self._left = 0
+
+    @property
+    def status(self) -> int:
+        """The status, 200 to 599. Raises `HeaderError` for another, or once the head is sent."""
+        return self._status
+
+    @status.setter
+    def status(self, status: int | tuple[int, str]) -> None:
+        code, reason = status if isinstance(status, tuple) else (status, None)
+        if self.begun:
+            raise HeaderError('the head is sent already: the status cannot change')
+        if not isinstance(code, int) or not 200 <= code <= 599:
+            raise HeaderError(f'{code!r} is no status of a final answer (200..599)')
+        status_line(code, reason)
+        self._status, self.reason = code, reason
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; a bad name or value raises `HeaderError` where it is set."""
+        if self._headers is None:
+            self._headers = Headers()
+        return self._headers
+
+    def set_cookie(self, name: str, value: str = '', **attributes: Any) -> None:
+        """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
+
+        `attributes` are those of `tremolo.http.format_cookie`: max_age (seconds), expires, path,
+        domain, secure, httponly, samesite. Raises `HeaderError` for what RFC 6265 does not allow.
+        """
+        self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def send(self, body: bytes) -> None:
+        """Send the whole answer. Hot: once per request.
+
+        Raises `HandlerError` when a Content-Length was set that is not the body's size.
+        """
+        head = self._begin(len(body))
+        connection = self.connection
+        if self.framing == 'none':
+            connection.send(head)
+        elif len(body) <= _JOIN:
+            connection.send(head + body)
+        else:
+            connection.send(head)
+            connection.send(body)
+        self.ended = True
+        connection.answered()
+
+    def write(self, data: bytes) -> Future | None:
+        """Send a piece of the body, and the head before the first; return a Future to wait for.
+
+        Raises `HandlerError` when that is more than the Content-Length.
+        """
+        head = b'' if self.begun else self._begin(None)
+        framing = self.framing
+        if framing == 'sized':
+            if len(data) > self._left:
+                too_many = len(data) - self._left
+                self._left = -1
+                raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
+            self._left -= len(data)
+        elif framing == 'chunked' and data:
+            data = chunk(data)
+        elif framing == 'none':
+            data = b''
+        if head or data:
+            self.connection.send(head + data)
+        stream = self.connection.stream
+        # A stream that has just broken ends the handler by its own way.
+        return None if stream.closed else stream.drain()
+
+    def end(self) -> None:
+        """Send the end of the body. Raises `HandlerError` if it is shorter than announced."""
+        if self.ended:
+            return
+        if self.framing == 'sized' and self._left:
+            raise HandlerError(f'the body is {self._left} bytes shorter than its Content-Length')
+        self.ended = True
+        if self.framing == 'chunked':
+            self.connection.send(LAST_CHUNK)
+        self.connection.answered()
+
+    def upgrade(self, protocol: str) -> Stream:
+        """Answer 101 and take over the stream, to speak `protocol` on it (RFC 9110 section 7.8).
+
+        What the client sent ahead is read first from it. The connection closes when the handler
+        ends. Raises `HandlerError` if the client did not ask for it, or announced a body.
+        """
+        offered = (self.request.head.upgrade or b'').decode('latin-1').lower().split(',')
+        if self.begun or protocol.lower() not in [each.strip() for each in offered]:
+            raise HandlerError(f'the client does not offer to upgrade to {protocol}')
+        stream = self.connection.upgrade()
+        self.begun = True
+        self.framing = 'none'
+        self.headers['Upgrade'] = protocol
+        self.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
+            status_line(101), encode_fields(self.headers.items()),
+            self.connection.server.common_fields()))
+        stream.unread(self.connection.parser.rest())
+        return stream
+
+    def reset(self) -> None:
+        """Forget status and headers, for an error's answer in their place."""
+        self._status, self.reason = 200, None
+        self._headers = None
+        self.content_type = HTML
+
+    # -- the head -------------------------------------------------------------------------------
+
+    def _begin(self, size: int | None) -> bytes:
+        """Decide the framing of a body of `size` bytes (None: not known) and make the head."""
+        connection, request, status = self.connection, self.request, self._status
+        fields = self._headers
+        common = connection.server.common_fields()
+        typed = content_type_field(self.content_type) if self.content_type else b''
+        more = b''
+        close = False
+        if fields is not None:
+            if 'content-type' in fields:
+                typed = b''
+            if 'content-length' in fields:
+                size = self._announced(fields['content-length'], size)
+                del fields['content-length']
+            if 'connection' in fields:
+                close = fields['connection'].lower() == 'close'
+                del fields['connection']
+            more = encode_fields(fields.items())
+            common = connection.server.common_fields(
+                date='date' not in fields, server='server' not in fields)
+        if not body_allowed(request.method, status):
+            self.framing = 'none'
+            if status in (204, 304):
+                typed = b''
+                if size:
+                    raise HandlerError(f'an answer of status {status} has no body')
+                # The length of the answer that 304 stands for is not known here.
+                size = None
+            framing = b'' if size is None else b'Content-Length: %d\r\n' % size
+        elif size is not None:
+            self.framing = 'sized'
+            self._left = size
+            framing = b'Content-Length: %d\r\n' % size
+        elif self.chunked and request.head.minor:
+            self.framing = 'chunked'
+            framing = b'Transfer-Encoding: chunked\r\n'
+        else:
+            self.framing = 'close'
+            framing = b''
+        self.begun = True
+        keep = connection.keep_alive()
+        if close or self.framing == 'close':
+            keep = False
+            connection.close_after()
+        if not keep:
+            framing += b'Connection: close\r\n'
+        elif not request.head.minor:
+            framing += b'Connection: keep-alive\r\n'
+        return b'%s%s%s%s%s\r\n' % (status_line(status, self.reason), typed, framing, more, common)
+
+    def _announced(self, value: str, size: int | None) -> int:
+        if not (value.isascii() and value.isdigit()):
+            raise HandlerError(f'Content-Length {value[:64]!r} is no number')
+        if size is not None and int(value) != size and self.request.method != 'HEAD':
+            raise HandlerError(f'Content-Length is {value}, but the body has {size} bytes')
+        return int(value)
+
+
+@functools.lru_cache(maxsize=256)
+def content_type_field(content_type: str) -> bytes:
+    """Encode a Content-Type field. Raises `HeaderError`."""
+    return encode_fields([('Content-Type', content_type)])
+
+
+def refusal(status: int, common: bytes) -> bytes:
+    """Make the whole answer to what is no request; nothing of it is repeated to the client."""
+    body = b'%d %s\n' % (status, phrase(status).encode('ascii'))
+    return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
+        b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

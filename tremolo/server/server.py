@@ -1,0 +1,158 @@
+"""Server: the listeners, the connections, and how they end.
+
+It knows no routes: each request goes to `handle(request, response)`, which must not raise and sees
+to it that the response is ended, now or later.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from types import MappingProxyType
+from typing import Any, Callable
+
+from ..http import Limits, http_date
+from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
+from ..loop.timers import Timer
+from ..settings import Address, Settings
+from .connection import Connection
+from .request import Request
+from .response import Response
+
+_log = logging.getLogger('tremolo.server')
+
+
+class Server:
+    """Serves one application on a reactor.
+
+        server = Server(reactor, Settings(), handle)
+        server.listen(Address('127.0.0.1', 0))
+        server.start()
+        reactor.run()
+    """
+
+    def __init__(
+        self, reactor: Reactor, settings: Settings, handle: Callable[[Request, Response], None]
+    ) -> None:
+        self.reactor = reactor
+        self.settings = settings
+        self.handle = handle
+        self.options = MappingProxyType(dict(settings.items()))
+        self.limits = Limits(
+            head_size=settings.head_size, field_count=settings.field_count,
+            body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
+            trailer_size=settings.trailer_size)
+        self.listeners: list[Listener] = []
+        self.connections: set[Connection] = set()
+        # How many connections ended for each of `connection.REASONS`.
+        self.closed: Counter[str] = Counter()
+        # Whether a graceful stop is going on; its end, with the number of connections that had to
+        # be cut; when it gives up.
+        self.draining = False
+        self.stopped = Future(reactor)
+        self._give_up: Timer | None = None
+        self._date_until = -1.0
+        self._date = self._name = self._common = b''
+        if settings.server_name:
+            self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
+
+    # -- listening ------------------------------------------------------------------------------
+
+    def listen(self, address: Address) -> None:
+        """Bind an address. Raises `ListenError`; nothing is accepted before `start`."""
+        backlog = self.settings.backlog
+        if address.path is not None:
+            sockets = [bind_unix(self.reactor, address.path, backlog)]
+        else:
+            sockets = bind(self.reactor, address.host or '', address.port, backlog)
+        self.listeners += [Listener(self.reactor, sock, self._accepted) for sock in sockets]
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for listener in self.listeners:
+            listener.start()
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses that were really bound, as URLs (`unix:/path` for a UNIX socket)."""
+        found = []
+        for listener in self.listeners:
+            if listener.is_unix:
+                found.append(f'unix:{listener.address}')
+            else:
+                host, port = listener.address[:2]
+                found.append(f'http://{f"[{host}]" if ":" in host else host}:{port}')
+        return found
+
+    def _accepted(self, sock: Any, address: Any) -> None:
+        self.connections.add(Connection(self, Stream(self.reactor, sock)))
+        most = self.settings.connections
+        if most and len(self.connections) >= most:
+            for listener in self.listeners:
+                listener.pause()
+
+    def connection_closed(self, connection: Connection) -> None:
+        """Forget a connection (it calls this when it has ended)."""
+        self.connections.discard(connection)
+        self.closed[connection.reason] += 1
+        _log.debug('a connection ended: %s', connection.reason)
+        if self.draining:
+            self._finish_if_drained()
+        elif len(self.connections) == self.settings.connections - 1:
+            self.start()
+
+    # -- fields that every answer has -----------------------------------------------------------
+
+    def common_fields(self, date: bool = True, server: bool = True) -> bytes:
+        """Return the Date and Server fields; made anew once a second. Hot."""
+        if self.reactor.now >= self._date_until:
+            wall = self.reactor.wall_clock()
+            self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
+            self._common = self._date + self._name
+            self._date_until = self.reactor.now + 1.0 - wall % 1.0
+        if date and server:
+            return self._common
+        return (self._date if date else b'') + (self._name if server else b'')
+
+    # -- stopping -------------------------------------------------------------------------------
+
+    def drain(self) -> Future:
+        """Stop gracefully; return `stopped`.
+
+        Nothing more is accepted; what is in flight is answered, with `Connection: close`; after
+        `shutdown_timeout` what is left is cut.
+        """
+        if not self.draining:
+            self.draining = True
+            for listener in self.listeners:
+                listener.close()
+            self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
+            for connection in list(self.connections):
+                connection.drain()
+            self._finish_if_drained()
+        return self.stopped
+
+    def _finish_if_drained(self) -> None:
+        if not self.connections and not self.stopped.done():
+            if self._give_up is not None:
+                self._give_up.cancel()
+            self.stopped.set_result(0)
+
+    def _cut_all(self) -> None:
+        left = list(self.connections)
+        if not self.stopped.done():
+            self.stopped.set_result(len(left))
+        for connection in left:
+            _log.warning('shutdown_timeout is over: cut %s', connection.describe())
+            connection.cut('shutdown')
+
+    def close(self) -> None:
+        """End at once: close the listeners and cut every connection."""
+        self.draining = True
+        for listener in self.listeners:
+            listener.close()
+        self._finish_if_drained()
+        for connection in list(self.connections):
+            connection.cut('shutdown')
+        if self._give_up is not None:
+            self._give_up.cancel()
