@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from .connect import connect, connect_unix
 from .errors import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .future import Future, current_reactor
 from .inbox import Inbox
 from .listener import Listener, bind, bind_unix
 from .reactor import Reactor
 from .stream import Stream
+from .sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
 from .task import Task, spawn
+from .threads import run_in_thread
 from .timers import Timer
 
 __all__ = [
-    'Cancelled', 'Future', 'Inbox', 'InvalidState', 'LimitExceeded', 'ListenError', 'Listener',
-    'Reactor', 'Stream', 'StreamClosed', 'Task', 'Timer', 'bind', 'bind_unix', 'current_reactor',
-    'spawn',
+    'Cancelled', 'Event', 'Future', 'Inbox', 'InvalidState', 'LimitExceeded', 'ListenError',
+    'Listener', 'Lock', 'Queue', 'Reactor', 'Semaphore', 'Stream', 'StreamClosed', 'Task', 'Timer',
+    'bind', 'bind_unix', 'connect', 'connect_unix', 'current_reactor', 'gather', 'run_in_thread',
+    'sleep', 'spawn', 'timeout',
 ]

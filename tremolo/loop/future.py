@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Generator
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import Cancelled, InvalidState
 
@@ -76,8 +77,9 @@ class Future:
     def result(self) -> Any:
         """Return the value or raise the error.
 
-        On another thread than the reactor's it waits for it; on the reactor's own it raises
-        `InvalidState` while the value is not there, because waiting would stop the world.
+        On another thread than the reactor's it waits for it, and raises `Cancelled` when the
+        reactor is closed meanwhile; on the reactor's own it raises `InvalidState` while the value
+        is not there, because waiting would stop the world.
         """
         if not self._done:
             if self.reactor.in_thread():
@@ -150,9 +152,16 @@ class Future:
                 self.reactor.call_soon(callback, self)
 
     def _wait_in_thread(self) -> None:
-        done = threading.Event()
-        self.reactor.call_soon_threadsafe(self.add_done_callback, lambda _: done.set())
-        done.wait()
+        ended = threading.Event()
+        # First this, then the look at `closed`: a reactor that closes does them the other way
+        # round, so one of the two sees the other and nobody waits for ever.
+        self.reactor.at_close.add(ended.set)
+        if not self.reactor.closed:
+            self.reactor.call_soon_threadsafe(self.add_done_callback, lambda _: ended.set())
+            ended.wait()
+        self.reactor.at_close.discard(ended.set)
+        if not self._done:
+            raise Cancelled('the reactor was closed')
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if not self._done:
@@ -167,9 +176,52 @@ class Future:
             return
         if self._error is not None and not isinstance(self._error, Cancelled):
             _log.error('an error was never looked at', exc_info=self._error)
-        elif self._origin is not None and not self._done:
+        elif self._origin is not None and (not self._done or isinstance(self, Handover)):
             _log.warning('%s: a Future was dropped without being waited for: is a `yield` missing?',
                          self._origin)
+
+
+class Handover(Future):
+    """A Future of something that must reach its receiver: a lock, an item, a connected socket.
+
+    Between the moment when it gets its value and the moment when the waiting task goes on, that
+    task may be cancelled, and cancels what it waited for. A done Future does not mind, but this one
+    then gives its value back, by `give_back(value)`: a lock goes to the next in line.
+
+    It is also the kind of Future that warns in debug mode when it was dropped, done or not.
+    """
+
+    __slots__ = ('_give_back', '_taken')
+
+    def __init__(self, give_back: Callable[[Any], Any] | None = None,
+                 reactor: Reactor | None = None) -> None:
+        Future.__init__(self, reactor)
+        self._give_back = give_back
+        self._taken = False
+
+    def result(self) -> Any:
+        value = Future.result(self)
+        self._taken = True
+        return value
+
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        self._taken = True
+        return Future.outcome(self)
+
+    def cancel(self) -> bool:
+        """End it with `Cancelled`; if it is done and nobody took its value, give that back."""
+        if not self._done:
+            return Future.cancel(self)
+        if not self._taken:
+            self._taken = True
+            if self._error is None:
+                self.hand_back(self._value)
+        return False
+
+    def hand_back(self, value: Any) -> None:
+        """Give back what nobody took."""
+        if self._give_back is not None:
+            self._give_back(value)
 
 
 def _caller() -> str:

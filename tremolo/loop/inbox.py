@@ -1,14 +1,14 @@
 """Inbox: bytes that have arrived and wait to be read.
 
-The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the other.
-At most one read waits at a time. Whoever feeds it looks at `size` to know when to pause the source,
-and is told by `source.wanted()` when the reader would take more.
+The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the
+other. At most one read waits at a time. Whoever feeds it looks at `size` to know when to pause the
+source, and is told by `source.wanted()` when the reader would take more.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Protocol
+from typing import Callable, Protocol
 
 from .errors import InvalidState, LimitExceeded
 from .future import Future
@@ -71,7 +71,7 @@ class Inbox:
     # -- reading --------------------------------------------------------------------------------
 
     def read(self, size: int = -1) -> Future:
-        """Read what is there, at least one byte and at most `size` (-1: all held); b'' at the end."""
+        """Read what is there, 1 to `size` bytes (-1: all that is held); b'' at the end."""
         return self._wait(lambda: self._some(size))
 
     def read_exactly(self, size: int) -> Future:

@@ -143,7 +143,8 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    return self._take_breath(error)
+                    self._take_breath(error)
+                    return
                 # The client gave up while it waited (ECONNABORTED), or the like: its own affair.
                 continue
             if self._exhausted:

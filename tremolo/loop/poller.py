@@ -112,7 +112,7 @@ class KqueuePoller:
 
 
 class SelectPoller:
-    """Everywhere else. Every fd is handed to the kernel on each call, and few systems take 1,024."""
+    """Everywhere else. Each call hands every fd to the kernel, and few systems take 1,024."""
 
     name = 'select'
 

@@ -10,8 +10,8 @@ A turn (`step`) has four parts, in this order:
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
 readable or `next_deadline()` has come, then call `step(0)`.
 
-What is fair to whom: every ready fd is served once per turn; the ready queue and the timers run only
-what was due when their part began, so none of the three can starve the others.
+What is fair to whom: every ready fd is served once per turn; the ready queue and the timers run
+only what was due when their part began, so none of the three can starve the others.
 
 A callback that raises is logged with its traceback and costs only itself: an fd whose reader or
 writer raised is no longer watched. The clock, the poller and the network are parameters, so that
@@ -30,12 +30,16 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
+from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
 from .poller import READ, WRITE, Poller, make_poller
 from .task import Task
 from .timers import NEVER, Timer, Timers
+
+if TYPE_CHECKING:
+    from .threads import ThreadPool
 
 _log = logging.getLogger('tremolo.loop')
 
@@ -95,6 +99,11 @@ class Reactor:
         self._turning = False
         self._thread: int | None = None
         self._signals: dict[int, Any] = {}
+        self._wakeup_before = -1
+        # The threads of `run_in_thread`, once somebody used it.
+        self.pool: ThreadPool | None = None
+        # Called when the reactor closes, each once: threads wait for what will not come any more.
+        self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -114,7 +123,7 @@ class Reactor:
             set_current_reactor(before)
 
     def stop(self) -> None:
-        """End `run` after the turn that is going on. From another thread: `call_soon_threadsafe`."""
+        """End `run` after this turn. On another thread: `call_soon_threadsafe(reactor.stop)`."""
         self._stopping = True
         if not self._turning:
             self.wake()
@@ -123,11 +132,11 @@ class Reactor:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
         before = set_current_reactor(self)
         self._thread = threading.get_ident()
-        events = self._poll(self._wait_time(timeout))
-        self.now = now = self.time()
-        self.turns += 1
-        self._turning = True
         try:
+            events = self._poll(self._wait_time(timeout))
+            self.now = now = self.time()
+            self.turns += 1
+            self._turning = True
             watchers = self._watchers
             for fd, mask in events:
                 # Looked up now, not before: an earlier callback of this turn may have closed it.
@@ -140,7 +149,7 @@ class Reactor:
                         watcher.reader()
                     if mask & ~READ and watcher.writer is not None:
                         watcher.writer()
-                except Exception:
+                except (Exception, Cancelled):
                     _log.exception('the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
@@ -158,8 +167,9 @@ class Reactor:
         deadline = self.timers.next_deadline()
         if deadline is not NEVER:
             until = min(max(deadline - self.time(), 0.0), _LONGEST_WAIT)
-            return until if timeout is None else min(until, timeout)
-        return timeout
+            return until if timeout is None else max(min(until, timeout), 0.0)
+        # A host's `deadline - now` may be negative, which some pollers take for 'for ever'.
+        return timeout if timeout is None else max(timeout, 0.0)
 
     def _fire_timers(self, now: float) -> None:
         # Bounded by what was there: a timer that arms itself again at once waits for the next turn.
@@ -178,7 +188,8 @@ class Reactor:
     def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             callback(*args)
-        except Exception:
+        except (Exception, Cancelled):
+            # `Cancelled` too: the `result()` of a cancelled Future must not end the loop.
             _log.exception('the callback %r failed', callback)
 
     # -- hosting by another loop ----------------------------------------------------------------
@@ -314,22 +325,32 @@ class Reactor:
         before = signal.signal(signum, arrived)
         # The C handler's byte ends a poll also when the kernel gave the signal to another thread.
         if not self._signals:
-            signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
+            self._wakeup_before = signal.set_wakeup_fd(
+                self._wake_out.fileno(), warn_on_full_buffer=False)
         self._signals.setdefault(signum, before)
 
     def remove_signal(self, signum: int) -> None:
         """Put back the handler that was there before."""
         if signum in self._signals:
-            signal.signal(signum, self._signals.pop(signum))
+            # None: a handler that was not installed by Python, and cannot be put back by it.
+            signal.signal(signum, self._signals.pop(signum) or signal.SIG_DFL)
             if not self._signals:
-                signal.set_wakeup_fd(-1)
+                taken = signal.set_wakeup_fd(self._wakeup_before)
+                if taken != self._wake_out.fileno():
+                    # Somebody else took it since: it stays theirs.
+                    signal.set_wakeup_fd(taken)
 
     # -- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the tasks that are left, put signals back, and free the poller."""
+        """Close the tasks that are left, put signals back, and free the poller.
+
+        Raises `InvalidState` inside a turn: `stop` it first.
+        """
         if self.closed:
             return
+        if self._turning:
+            raise InvalidState('the reactor cannot be closed inside its own turn: stop it first')
         self.closed = True
         before = set_current_reactor(self)
         self._turning = True
@@ -338,6 +359,9 @@ class Reactor:
         for task in list(self.tasks):
             task.close()
         set_current_reactor(before)
+        while self.at_close:
+            self.at_close.pop()()
+        self.timers.clear()
         self._ready.clear()
         self._watchers.clear()
         self._poller.close()

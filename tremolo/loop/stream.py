@@ -17,9 +17,9 @@ long as there is none, into an inbox from which generators read:
         stream.close()
 
 Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
-and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes after
-it, `abort` closes now. When the peer hangs up while nothing is read, the stream is aborted: the
-poller would report it again on every turn. Whatever ended it, our own `close` and `abort` too,
+and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes
+after it, `abort` closes now. When the peer hangs up while nothing is read, the stream is aborted:
+the poller would report it again on every turn. Whatever ended it, our own `close` and `abort` too,
 `receiver.stream_closed(cause)` is called exactly once, and nothing after it.
 """
 
@@ -317,7 +317,8 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            return self._failed(error)
+            self._failed(error)
+            return
         if self.write_limit is not None:
             self.write_limit.spend(sent)
         self.sent += sent
@@ -342,7 +343,7 @@ class Stream:
 
     def _finish_if_sent(self) -> None:
         if self.buffered or not self._shutting or self.closed:
-            return
+            return None
         if self._shutting == 'close':
             return self._failed(None)
         try:

@@ -26,10 +26,11 @@ from __future__ import annotations
 import contextvars
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Coroutine, Generator, Protocol
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled
-from .future import Future
+from .future import Future, current_reactor
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
@@ -81,8 +82,12 @@ class Task(Future):
         owner: Owner | None = None,
         context: contextvars.Context | None = None,
         reactor: Reactor | None = None,
+        later: bool = False,
     ) -> None:
-        """Start it. `context` is a copy of the caller's unless one is given."""
+        """Start it; with `later` from the ready queue, as it must be when made on another thread.
+
+        `context` is a copy of the caller's unless one is given.
+        """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
         self._owner = owner
@@ -93,7 +98,11 @@ class Task(Future):
         self._cancel = _NO
         # The timer that closes a cancelled task which does not end.
         self._closer: Timer | None = None
-        self._context.run(self._run, None, None)
+        if later:
+            self.reactor.tasks.add(self)
+            self.reactor.call_soon_threadsafe(self._resume)
+        else:
+            self._context.run(self._run, None, None)
 
     def where(self) -> str:
         """Tell where it stands now, as file:line, for reports."""
@@ -206,14 +215,18 @@ class Task(Future):
                 self._abandon(self._waiting)
             try:
                 self._context.run(self._awaitable.close)
-            except Exception as exc:
+            except (Exception, Cancelled) as exc:
                 _log.error('%s: closing a task failed', self.where(), exc_info=exc)
             self._end(None, Cancelled())
 
 
 def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
-    """Start a generator or coroutine as a task of the current reactor."""
-    return Task(awaitable)
+    """Start a generator or coroutine as a task of the current reactor.
+
+    It starts at once; on a worker thread soon, on the reactor's own.
+    """
+    reactor = current_reactor()
+    return Task(awaitable, reactor=reactor, later=not reactor.in_thread())
 
 
 def explain(value: Any) -> str:

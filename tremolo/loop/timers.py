@@ -84,12 +84,18 @@ class Timers:
             heapq.heapify(self._heap)
             self._dropped = 0
 
+    def clear(self) -> None:
+        """Cancel all, so that none keeps alive what its callback belongs to."""
+        for _, _, timer in list(self._heap):
+            timer.cancel()
+        self._heap.clear()
+
     def next_deadline(self) -> float:
         """Return when to look again: no timer is due before that. `NEVER` if none is armed."""
         return self._heap[0][0] if self._heap else NEVER
 
     def pop_due(self, now: float) -> Timer | None:
-        """Take out one timer that is due, or return None. It is disarmed, and may be moved again."""
+        """Take out one timer that is due, or return None. It may be armed again by `move`."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, timer = heapq.heappop(heap)

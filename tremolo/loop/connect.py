@@ -1,0 +1,181 @@
+"""Connect: the other direction. A Future of a started Stream to a server.
+
+A name is resolved on a thread, because that may take seconds; numeric addresses need none. The
+addresses are tried in the order in which the system gives them. An address that has not answered
+after `HEAD_START` seconds is not given up, but the next one is tried beside it, and the first that
+connects wins (the idea of RFC 8305, "happy eyeballs"): a broken IPv6 costs a quarter of a second.
+
+Cancelling the Future closes every socket that was opened for it, also the connected one if nobody
+has taken it yet. Errors are the `OSError` of the last try, with the address in the text.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from functools import partial
+from typing import Any
+
+from .future import Future, Handover, current_reactor
+from .reactor import Reactor
+from .stream import Stream
+from .sync import on_loop
+from .threads import run_in_thread
+
+# Seconds that an address is tried alone before the next one is tried beside it.
+HEAD_START = 0.25
+
+
+def connect(host: str, port: int, timeout: float | None = None) -> Future:
+    """Connect over TCP; the Future gives a Stream that has started to read.
+
+    Raises `OSError`, or `TimeoutError` (one of them) after `timeout` seconds.
+    """
+    where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+    joining = _Connecting(current_reactor(), where)
+    on_loop(joining.resolve, host, port, timeout)
+    return joining.future
+
+
+def connect_unix(path: str, timeout: float | None = None) -> Future:
+    """Connect to a UNIX socket; the rest is as with `connect`."""
+    joining = _Connecting(current_reactor(), f'unix:{path}')
+    on_loop(joining.connect_unix, path, timeout)
+    return joining.future
+
+
+class _Connecting:
+    """One `connect` on its way: the addresses that are left and the tries that have begun."""
+
+    def __init__(self, reactor: Reactor, where: str) -> None:
+        self._reactor = reactor
+        self._where = where
+        self.future: Future = Handover(Stream.abort, reactor)
+        # Family, protocol number and address, as `getaddrinfo` gives them.
+        self._addresses: deque[tuple[Any, int, Any]] = deque()
+        # Sockets that are connecting, by fd.
+        self._tries: dict[int, Any] = {}
+        self._resolving: Future | None = None
+        self._head_start = reactor.timers.new(self._try_next)
+        self._end = reactor.timers.new(self._timed_out)
+
+    def resolve(self, host: str, port: int, timeout: float | None) -> None:
+        """Look the name up; without a thread if it is a numeric address."""
+        net = self._reactor.network
+        self._begin(timeout)
+        try:
+            found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            self._resolving = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
+            self._resolving.add_done_callback(self._resolved)
+        else:
+            self._try_all(found)
+
+    def connect_unix(self, path: str, timeout: float | None) -> None:
+        net = self._reactor.network
+        self._begin(timeout)
+        self._try_all([(net.AF_UNIX, net.SOCK_STREAM, 0, '', path)])
+
+    def _begin(self, timeout: float | None) -> None:
+        self.future.on_cancel = self._let_go
+        if timeout is not None:
+            self._end.move(self._reactor.time() + timeout)
+
+    def _resolved(self, resolving: Future) -> None:
+        self._resolving = None
+        found, error = resolving.outcome()
+        if self.future.done():
+            return
+        if error is None:
+            self._try_all(found)
+        else:
+            code, why = errno.EINVAL, str(error)
+            if isinstance(error, OSError):
+                code, why = error.errno or code, error.strerror or why
+            self._fail(code, why)
+
+    def _try_all(self, found: list[tuple[Any, ...]]) -> None:
+        if not self.future.done():
+            self._addresses.extend((family, proto, addr) for family, _, proto, _, addr in found)
+            self._try_next()
+
+    def _try_next(self) -> None:
+        """Begin to connect to the next address."""
+        net = self._reactor.network
+        family, proto, address = self._addresses.popleft()
+        try:
+            sock = net.socket(family, net.SOCK_STREAM, proto)
+        except OSError as error:
+            # No descriptor is left, or the system does not know the family.
+            self._missed(error.errno or 0)
+            return
+        sock.setblocking(False)
+        fd: int = sock.fileno()
+        self._tries[fd] = sock
+        code = sock.connect_ex(address)
+        if code == 0:
+            self._connected(sock)
+        elif code == errno.EINPROGRESS:
+            self._reactor.add_writer(fd, partial(self._writable, sock))
+            if self._addresses:
+                self._head_start.move(self._reactor.time() + HEAD_START)
+        else:
+            self._drop(sock)
+            self._missed(code)
+
+    def _writable(self, sock: Any) -> None:
+        """Learn how a try ended."""
+        net = self._reactor.network
+        code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
+        if code:
+            self._drop(sock)
+            self._missed(code)
+            return
+        try:
+            sock.getpeername()
+        except OSError:
+            # Not yet: the event was that of another socket, closed in this turn, with the same fd.
+            return
+        self._connected(sock)
+
+    def _connected(self, sock: Any) -> None:
+        net = self._reactor.network
+        self._reactor.remove_fd(sock.fileno())
+        del self._tries[sock.fileno()]
+        self._let_go()
+        if sock.family != getattr(net, 'AF_UNIX', None):
+            sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+        stream = Stream(self._reactor, sock)
+        stream.start()
+        self.future.set_result(stream)
+
+    def _missed(self, code: int) -> None:
+        """One try failed: go on with the next, or wait for those under way, or fail."""
+        if self._addresses:
+            self._try_next()
+        elif not self._tries:
+            self._fail(code, os.strerror(code))
+
+    def _timed_out(self) -> None:
+        self._fail(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    def _fail(self, code: int, why: str) -> None:
+        self._let_go()
+        self.future.set_exception(OSError(code, f'cannot connect to {self._where}: {why}'))
+
+    def _drop(self, sock: Any) -> None:
+        fd = sock.fileno()
+        self._reactor.remove_fd(fd)
+        del self._tries[fd]
+        sock.close()
+
+    def _let_go(self) -> None:
+        """Close what is under way and forget what is left."""
+        self._head_start.cancel()
+        self._end.cancel()
+        self._addresses.clear()
+        for sock in list(self._tries.values()):
+            self._drop(sock)
+        if self._resolving is not None:
+            self._resolving.cancel()
