@@ -18,23 +18,26 @@ long as there is none, into an inbox from which generators read:
 
 Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
 and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes
-after it, `abort` closes now. When the peer hangs up while nothing is read, the stream is aborted:
-the poller would report it again on every turn. Whatever ended it, our own `close` and `abort` too,
+after it, `abort` closes now. When the connection breaks while nothing is read, the stream is
+aborted: the poller would report it again on every turn. A peer that ended in good order may have
+left bytes in the kernel: then the fd is not watched until reading goes on. Whatever ended it, our own `close` and `abort` too,
 `receiver.stream_closed(cause)` is called exactly once, and nothing after it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import struct
 from collections import deque
 from itertools import islice
 from typing import Any, Protocol
 
-from .errors import StreamClosed
+from .errors import Cancelled, StreamClosed
 from .future import Future
 from .inbox import Inbox
 from .reactor import Reactor
-from .timers import Timer
+from .timers import NEVER, Timer
 
 _log = logging.getLogger('tremolo.loop')
 
@@ -71,9 +74,9 @@ class Limiter(Protocol):
 class Stream:
     """A connected, non-blocking stream socket, TCP or UNIX."""
 
-    __slots__ = ('_drain', '_inbox', '_limit_timer', '_out', '_shutting', '_socket', 'buffered',
-                 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused', 'reactor', 'read_limit',
-                 'read_size', 'receiver', 'sent', 'write_limit')
+    __slots__ = ('_drain', '_inbox', '_out', '_read_rest', '_reading', '_shutting', '_socket',
+                 '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused',
+                 'reactor', 'read_limit', 'read_size', 'receiver', 'sent', 'write_limit')
 
     def __init__(
         self,
@@ -98,7 +101,9 @@ class Stream:
         # Bytes asked of one recv.
         self.read_size = 65536
         self.eof = False
+        # Whether the owner wants nothing now, and whether we do read: not while a limit rests.
         self.paused = True
+        self._reading = False
         self.closed = False
         # Why it ended, when it was not by our own close.
         self.cause: BaseException | None = None
@@ -107,11 +112,14 @@ class Stream:
         self._drain: Future | None = None
         self.read_limit: Limiter | None = None
         self.write_limit: Limiter | None = None
-        self._limit_timer: Timer | None = None
+        # Timers that end a rest which a limit asked for.
+        self._read_rest: Timer | None = None
+        self._write_rest: Timer | None = None
 
     def start(self) -> None:
         """Begin to read."""
         self.paused = False
+        self._reading = True
         self.reactor.add_reader(self.fd, self._readable)
 
     @property
@@ -169,19 +177,24 @@ class Stream:
         """Leave what arrives in the kernel, so that the peer has to wait."""
         if not (self.paused or self.closed):
             self.paused = True
-            self.reactor.pause_reader(self.fd)
+            self._look_away()
 
     def resume_reading(self) -> None:
         """Go on reading; harmless when it is, or when the peer has ended its side."""
         if self.paused and not (self.eof or self.closed):
             self.paused = False
-            self.reactor.add_reader(self.fd, self._readable)
+            if self._read_rest is None or self._read_rest.deadline == NEVER:
+                self._rested()
+
+    def _look_away(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.reactor.pause_reader(self.fd)
 
     def _readable(self) -> None:
         """Take what has arrived to the receiver. Hot: once per request."""
-        if self.paused:
-            # Not readable then, but hung up or failed: nothing can be sent any more.
-            return self._failed(None)
+        if not self._reading:
+            return self._hung_up()
         size = self.read_size
         if self.read_limit is not None:
             size = min(size, self.read_limit.allowance())
@@ -209,7 +222,7 @@ class Stream:
                 receiver.eof_received()
             elif self._inbox is not None:
                 self._inbox.feed_eof()
-        except Exception as error:
+        except (Exception, Cancelled) as error:
             _log.exception('a receiver failed; its stream is closed')
             self._failed(error)
         return None
@@ -223,8 +236,29 @@ class Stream:
 
     def _rest(self, limit: Limiter) -> None:
         """Read nothing until the limit allows some again."""
-        self.pause_reading()
-        self._limit_timer = self.reactor.call_later(limit.delay(), self.resume_reading)
+        self._look_away()
+        if self._read_rest is None:
+            self._read_rest = self.reactor.timers.new(self._rested)
+        self._read_rest.move(self.reactor.time() + limit.delay())
+
+    def _rested(self) -> None:
+        """Read on, unless the owner does not want to."""
+        if not (self.paused or self.closed):
+            self._reading = True
+            self.reactor.add_reader(self.fd, self._readable)
+
+    def _hung_up(self) -> None:
+        """Let go of an fd that hung up or failed while nothing is read."""
+        net = self.reactor.network
+        code = self._socket.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
+        if code:
+            self._failed(OSError(code, os.strerror(code)))
+        elif self.eof:
+            self._failed(None)
+        else:
+            # Both sides have ended in good order (a UNIX peer may just close): nothing can be sent
+            # any more, but what came before waits in the kernel until reading goes on.
+            self.reactor.remove_reader(self.fd)
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -287,12 +321,15 @@ class Stream:
         if reset and not self.closed:
             try:
                 self._socket.setsockopt(self.reactor.network.SOL_SOCKET,
-                                        self.reactor.network.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+                                        self.reactor.network.SO_LINGER, struct.pack('ii', 1, 0))
             except OSError as error:
                 _log.debug('no reset is possible: %s', error)
         self._failed(None)
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
+        if not data:
+            # Nothing can be sent of it, so it would stay first in line for ever.
+            return
         if self._out is None:
             self._out = deque()
         self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
@@ -309,7 +346,9 @@ class Stream:
             allowed = self.write_limit.allowance()
             if allowed <= 0:
                 self.reactor.remove_writer(self.fd)
-                self._limit_timer = self.reactor.call_later(self.write_limit.delay(), self._flush)
+                if self._write_rest is None:
+                    self._write_rest = self.reactor.timers.new(self._flush)
+                self._write_rest.move(self.reactor.time() + self.write_limit.delay())
                 return
             buffers = [memoryview(buffers[0])[:allowed]]
         try:
@@ -356,11 +395,13 @@ class Stream:
         if self.closed:
             return
         self.closed = True
-        self.cause = cause
+        # Its traceback leads to this stream, which keeps it: without it there is no cycle.
+        self.cause = cause.with_traceback(None) if cause is not None else None
         self.reactor.remove_fd(self.fd)
         self._socket.close()
-        if self._limit_timer is not None:
-            self._limit_timer.cancel()
+        for rest in (self._read_rest, self._write_rest):
+            if rest is not None:
+                rest.cancel()
         self._out = None
         self.buffered = 0
         receiver, self.receiver = self.receiver, None
