@@ -1,0 +1,22 @@
+"""http: HTTP/1.1 as bytes in and messages out. No sockets, no clock, no tasks (see README.md)."""
+
+from .body import EndOfBody, Limits
+from .cookies import format_cookie, parse_cookies
+from .errors import HeaderError, ProtocolError
+from .headers import Headers
+from .parser import RequestHead, RequestParser
+from .response import (
+    CONTINUE,
+    LAST_CHUNK,
+    body_allowed,
+    chunk,
+    encode_fields,
+    http_date,
+    status_line,
+)
+
+__all__ = [
+    'CONTINUE', 'LAST_CHUNK', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError',
+    'RequestHead', 'RequestParser', 'body_allowed', 'chunk', 'encode_fields', 'format_cookie',
+    'http_date', 'parse_cookies', 'status_line',
+]

@@ -1,0 +1,192 @@
+"""Body: the two ways in which a request's body is framed (RFC 9112 section 6).
+
+A body machine is given the buffer and the place where its unread bytes begin, and returns an event
+and the place where it stopped: `take(data, pos) -> (event, pos)`. The event is a piece of the body,
+`EndOfBody` when it is whole, or None when more bytes are needed. It keeps no bytes itself. It
+raises `ProtocolError`, and must not be used after that.
+
+    SizedBody      Content-Length bytes, then EndOfBody
+    ChunkedBody    _size_line -> _chunk -> _chunk_end -> _size_line ...
+                        |  (size 0)
+                        `-> _trailers -> EndOfBody
+
+Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
+hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF, looked
+at byte by byte. Extensions are checked and dropped. Framing is work that is not body, and is
+bounded: by `_SIZE_LINE` for one line, and for a whole message by `chunk_overhead` beyond the bytes
+of body that came, which also bounds how many tiny chunks a client may send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Optional, Union
+
+from .errors import ProtocolError, shown
+from .fields import check_lines, refuse_fields, resume_mark, split_fields
+from .grammar import CHUNK_LINE, FIELDS, FRAMING
+
+# The longest line of a chunk's size with its extensions, in bytes without CRLF.
+_SIZE_LINE = 4096
+
+# Fields that mean something before the body, or rule how it is read, are too late after it (RFC
+# 9110 section 6.5.1): framing, routing, authentication, request modifiers, controls, how to
+# understand the content. A field that may not be repeated is never a trailer either.
+_NOT_IN_TRAILERS = frozenset((
+    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
+    b'connection', b'content-disposition', b'content-encoding', b'content-language', b'cookie',
+    b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
+    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'upgrade',
+    b'vary', b'via', b'warning', b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host',
+    b'x-forwarded-proto', b'x-real-ip'))
+
+
+class Limits(NamedTuple):
+    """What one message may cost; sizes in bytes."""
+
+    # A head from the first byte of its request line up to and including its empty line.
+    head_size: int = 16384
+    # Fields of a head, and of a trailer section.
+    field_count: int = 100
+    # A body's own bytes, without framing; None is no limit.
+    body_size: int | None = None
+    # A chunked body's size lines and line ends, beyond as many bytes as its body has.
+    chunk_overhead: int = 65536
+    # The fields after a chunked body, without their empty line.
+    trailer_size: int = 8192
+
+
+class EndOfBody(NamedTuple):
+    """A body is whole; `trailers` are the fields that followed it."""
+
+    trailers: list[tuple[bytes, bytes]]
+
+
+# (Evaluated at run time, so written as Python 3.9 can.)
+_Step = tuple[Optional[Union[bytes, EndOfBody]], int]
+
+
+class SizedBody:
+    """A body whose head announced its size."""
+
+    __slots__ = ('_left',)
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, data: bytes, pos: int) -> _Step:
+        """Take what is there of the body."""
+        left = self._left
+        if not left:
+            return EndOfBody([]), pos
+        # What is all body is passed on as it is: a large upload is not copied here.
+        piece = data if pos == 0 and len(data) <= left else data[pos:pos + left]
+        if not piece:
+            return None, pos
+        self._left = left - len(piece)
+        return piece, pos + len(piece)
+
+
+class ChunkedBody:
+    """A body that comes in chunks (RFC 9112 section 7.1)."""
+
+    __slots__ = ('_left', '_limits', '_overhead', '_seen', '_size', '_state')
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        # Bytes of body announced so far; those of the chunk in hand that are still to come.
+        self._size = 0
+        self._left = 0
+        self._overhead = 0
+        # How many of the unread bytes were looked at, in vain.
+        self._seen = 0
+        self._state: Callable[[ChunkedBody, bytes, int], _Step] = ChunkedBody._size_line
+
+    def take(self, data: bytes, pos: int) -> _Step:
+        """Take the next piece of the body, as far as it is there."""
+        return self._state(self, data, pos)
+
+    def _size_line(self, data: bytes, pos: int) -> _Step:
+        """Wait for a chunk's size and extensions."""
+        stop = min(len(data), pos + _SIZE_LINE + 2)
+        end = data.find(b'\r\n', pos + self._seen, stop)
+        if end < 0:
+            mark = check_lines(data, pos + self._seen, stop)
+            if stop == pos + _SIZE_LINE + 2:
+                raise ProtocolError(400, f'chunk size line exceeds {_SIZE_LINE} bytes')
+            self._seen = mark - pos
+            return None, pos
+        line = CHUNK_LINE.match(data, pos, end + 2)
+        if line is None:
+            check_lines(data, pos + self._seen, end)
+            raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
+        self._seen = 0
+        size = int(line[1], 16)
+        # Counted with the CRLF after the data, which the last chunk does not have.
+        self._overhead += end - pos + (4 if size else 2)
+        limits = self._limits
+        if self._overhead > limits.chunk_overhead + self._size:
+            raise ProtocolError(
+                400, f'chunk framing exceeds the body by {limits.chunk_overhead} bytes'
+                ' (chunk_overhead)')
+        self._size += size
+        if limits.body_size is not None and self._size > limits.body_size:
+            raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
+        if size:
+            self._left = size
+            self._state = ChunkedBody._chunk
+            return self._chunk(data, end + 2)
+        # The line's own CRLF stays: with it, trailers end in CRLF CRLF even when there are none.
+        self._state = ChunkedBody._trailers
+        return self._trailers(data, end)
+
+    def _chunk(self, data: bytes, pos: int) -> _Step:
+        """Take what is there of a chunk's data."""
+        left = self._left
+        piece = data if pos == 0 and len(data) <= left else data[pos:pos + left]
+        if not piece:
+            return None, pos
+        self._left = left - len(piece)
+        if not self._left:
+            self._state = ChunkedBody._chunk_end
+        return piece, pos + len(piece)
+
+    def _chunk_end(self, data: bytes, pos: int) -> _Step:
+        """Wait for the CRLF after a chunk's data: exactly that (h11 took any two bytes once)."""
+        end = data[pos:pos + 2]
+        if end == b'\r\n':
+            self._state = ChunkedBody._size_line
+            return self._size_line(data, pos + 2)
+        if end in (b'', b'\r'):
+            return None, pos
+        raise ProtocolError(400, 'chunk data is longer than its size')
+
+    def _trailers(self, data: bytes, pos: int) -> _Step:
+        """Wait for the empty line; fields may come before it (RFC 9112 section 7.1.2)."""
+        if data.startswith(b'\r\n\r\n', pos):
+            return EndOfBody([]), pos + 4
+        limits = self._limits
+        # From the CRLF of the last chunk's line to the empty line.
+        limit = pos + 2 + limits.trailer_size + 2
+        stop = min(len(data), limit)
+        end = data.find(b'\r\n\r\n', pos + self._seen, stop)
+        if end < 0:
+            mark = check_lines(data, pos + self._seen, stop)
+            if stop == limit:
+                raise ProtocolError(
+                    431, f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
+            self._seen = resume_mark(data, pos, mark) - pos
+            return None, pos
+        if FIELDS.match(data, pos + 2) is None:
+            check_lines(data, pos, end)
+            refuse_fields(data, pos + 2, end + 2)
+        if data.count(b'\n', pos + 2, end + 2) > limits.field_count:
+            raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
+        block = data[pos + 1:end + 2]
+        trailers = split_fields(block)
+        for name, _ in trailers:
+            if name in _NOT_IN_TRAILERS:
+                raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
+        for name, _ in FRAMING.findall(block.lower()):
+            raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
+        return EndOfBody(trailers), end + 4

@@ -1,0 +1,132 @@
+"""Cookies: what the client sends back, and what the application sets (RFC 6265).
+
+Reading takes anything, at a cost that grows with the size alone: a Cookie field comes from any page
+of the domain, and quadratic parsing of it stopped servers twice. Names and values stay as they were
+sent, no percent-decoding; who encodes a value decodes it. Setting is strict: a `;` or a space in a
+value would be an attribute that the application did not mean.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from .errors import HeaderError, shown
+from .grammar import COOKIE_ATTRIBUTE, COOKIE_VALUE, DOMAIN, TOKEN_STR
+from .response import http_date
+
+# The most cookies that are read; browsers keep 180 for a domain at most.
+_MOST = 200
+# Bytes of name and value together that browsers accept (RFC 6265bis section 5.6).
+_SIZE = 4096
+
+_SAMESITE = {'strict': 'Strict', 'lax': 'Lax', 'none': 'None'}
+
+
+def parse_cookies(value: str) -> dict[str, str]:
+    """Read the value of a Cookie field (RFC 6265 section 4.2.1); the first of a name wins.
+
+    The first is the one with the longest path (section 5.4). A pair without `=` or without a name
+    is left out, as is what follows the first 200.
+    """
+    cookies: dict[str, str] = {}
+    for pair in value.split(';', _MOST)[:_MOST]:
+        name, equals, content = pair.partition('=')
+        name = name.strip(' \t')
+        if not equals or not name or name in cookies:
+            continue
+        content = content.strip(' \t')
+        if len(content) > 1 and content[0] == content[-1] == '"':
+            content = content[1:-1]
+        cookies[name] = content
+    return cookies
+
+
+def format_cookie(
+    name: str, value: str, *, max_age: int | None = None,
+    expires: datetime | float | str | None = None, path: str | None = '/',
+    domain: str | None = None, secure: bool = False, httponly: bool = False,
+    samesite: str | None = None, partitioned: bool = False
+) -> str:
+    """Make the value of a Set-Cookie field (RFC 6265 section 4.1). Raises `HeaderError`.
+
+    Without `max_age` (seconds; 0 removes the cookie) and `expires` (a datetime, UTC unless it says
+    otherwise, seconds since the epoch, or a date in HTTP's form) it lasts as long as the browser
+    runs. `samesite` is Strict, Lax or None, the last for secure cookies only.
+    """
+    if not isinstance(name, str) or TOKEN_STR.fullmatch(name) is None:
+        raise HeaderError(f'malformed name of a cookie: {shown(str(name))}')
+    if not isinstance(value, str) or COOKIE_VALUE.fullmatch(value) is None:
+        raise HeaderError(
+            f'the value of cookie {name} has what a cookie may not: {shown(str(value))}')
+    if len(name) + len(value) > _SIZE:
+        raise HeaderError(f'cookie {shown(name)} exceeds {_SIZE} bytes')
+    parts = [f'{name}={value}']
+    if max_age is not None:
+        if not isinstance(max_age, int) or isinstance(max_age, bool) or max_age < 0:
+            raise HeaderError(f'max_age of cookie {name} is seconds, not {shown(repr(max_age))}')
+        parts.append(f'Max-Age={max_age}')
+    if expires is not None:
+        parts.append(f'Expires={_date(name, expires)}')
+    if domain is not None:
+        parts.append(f'Domain={_domain(name, domain)}')
+    if path is not None:
+        if not path.startswith('/') or COOKIE_ATTRIBUTE.fullmatch(path) is None:
+            raise HeaderError(f'malformed path of cookie {name}: {shown(path)}')
+        parts.append(f'Path={path}')
+    if secure:
+        parts.append('Secure')
+    if httponly:
+        parts.append('HttpOnly')
+    if samesite is not None:
+        parts.append(f'SameSite={_samesite(name, samesite, secure)}')
+    if partitioned:
+        if not secure:
+            raise HeaderError(f'cookie {name} is partitioned, so it has to be secure')
+        parts.append('Partitioned')
+    _check_prefix(name, secure, path, domain)
+    return '; '.join(parts)
+
+
+def _date(name: str, expires: datetime | float | str) -> str:
+    if isinstance(expires, str):
+        try:
+            parsedate_to_datetime(expires)
+        except (TypeError, ValueError) as error:
+            raise HeaderError(f'malformed expires of cookie {name}: {shown(expires)}') from error
+        if COOKIE_ATTRIBUTE.fullmatch(expires) is None:
+            raise HeaderError(f'malformed expires of cookie {name}: {shown(expires)}')
+        return expires
+    if isinstance(expires, datetime):
+        if expires.tzinfo is None:
+            expires = expires.replace(tzinfo=timezone.utc)
+        expires = expires.timestamp()
+    try:
+        return http_date(expires)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise HeaderError(f'malformed expires of cookie {name}: {shown(repr(expires))}') from error
+
+
+def _domain(name: str, domain: str) -> str:
+    match = DOMAIN.fullmatch(domain)
+    if match is None or len(domain) > 254:
+        raise HeaderError(f'malformed domain of cookie {name}: {shown(domain)}')
+    return match[1]
+
+
+def _samesite(name: str, samesite: str, secure: bool) -> str:
+    mode = _SAMESITE.get(samesite.lower())
+    if mode is None:
+        raise HeaderError(f'samesite of cookie {name} is Strict, Lax or None: {shown(samesite)}')
+    if mode == 'None' and not secure:
+        raise HeaderError(f'cookie {name} has samesite None, so it has to be secure')
+    return mode
+
+
+def _check_prefix(name: str, secure: bool, path: str | None, domain: str | None) -> None:
+    """Check what the name promises (RFC 6265bis section 4.1.3); browsers drop it otherwise."""
+    prefix = name.lower()
+    if prefix.startswith(('__secure-', '__host-')) and not secure:
+        raise HeaderError(f'cookie {name} has to be secure')
+    if prefix.startswith('__host-') and (path != '/' or domain is not None):
+        raise HeaderError(f'cookie {name} has to have the path / and no domain')

@@ -1,0 +1,63 @@
+"""Fields: what the head of a request and the trailers of a chunked body have in common.
+
+Both are lines of text that end with an empty line. They come in pieces, so a fault must be decided
+by where it is and never by when it arrived. Two rules do that:
+
+  - What no line of text may hold (a control character, a bare CR or LF) is refused as soon as it is
+    seen, and before every other fault of its block. `check_lines` looks for it.
+  - Everything else waits until the block is whole, or longer than its limit allows.
+
+Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds of space than HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from .errors import ProtocolError, shown
+from .grammar import FIELD, FIELD_PARTS, LINES
+
+
+def check_lines(data: bytes, start: int, stop: int) -> int:
+    """Refuse what no line of text holds, and return how far the bytes are lines.
+
+    That is `stop`, or one less when the last byte is a CR whose line feed may still come. Looking
+    may go on from there.
+    """
+    match = LINES.match(data, start, stop)
+    # LINES matches the empty string too, so there always is a match.
+    mark = match.end() if match else start
+    if mark == stop:
+        return stop
+    octet = data[mark]
+    if octet == 13:
+        if mark + 1 == stop:
+            return mark
+        raise ProtocolError(400, 'a carriage return without a line feed')
+    if octet == 10:
+        raise ProtocolError(400, 'a line feed without a carriage return')
+    raise ProtocolError(400, f'a control character, 0x{octet:02x}')
+
+
+def resume_mark(data: bytes, start: int, mark: int) -> int:
+    """Step back over a line's CRLF before `mark`: it may be the first half of the empty line."""
+    return mark - 2 if data.endswith(b'\r\n', start, mark) else mark
+
+
+def refuse_fields(data: bytes, start: int, stop: int) -> NoReturn:
+    """Say which of the lines from `start` to `stop` is the first that is no field."""
+    while start < stop:
+        end = data.index(b'\r\n', start) + 2
+        if FIELD.match(data, start, end) is None:
+            what = 'folded' if data[start] in b' \t' else 'malformed'
+            raise ProtocolError(400, f'{what} header field: {shown(data[start:end - 2])}')
+        start = end
+    raise ProtocolError(400, 'malformed header fields')
+
+
+def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Make names (lower-case) and values of well-formed fields.
+
+    `block` begins with the line feed before the first, and ends with the last one's.
+    """
+    return [(name.lower(), value.strip(b' \t')) for name, value in FIELD_PARTS.findall(block)]

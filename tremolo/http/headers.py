@@ -1,0 +1,162 @@
+"""Headers: the fields of a message for people, in both directions.
+
+    headers = Headers([('Content-Type', 'text/plain')])
+    headers['content-type']                     # names are case-insensitive: 'text/plain'
+    headers.add('Set-Cookie', 'a=1')            # one more line; `headers[name] = value` replaces
+    headers.get_all('set-cookie')
+
+Names and values are str. The order of the lines is kept, as is the case of the names. What is set
+is checked at once (RFC 9110 section 5), so that the traceback points at the line that did it: a CR
+or LF in a value would let it begin a field or an answer of its own. Response heads check again when
+they are written (response.py), since not all of them come from here.
+
+A list of lines, searched from the start: a message has some ten of them, and never more than
+`field_count` if it comes from the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .errors import HeaderError, shown
+from .grammar import TEXT_STR, TOKEN_STR
+
+
+def checked_name(name: str) -> str:
+    """Check a field's name: a token. Raises `HeaderError`."""
+    if not isinstance(name, str):
+        raise TypeError(f'the name of a header is str, not {type(name).__name__}')
+    if TOKEN_STR.fullmatch(name) is None:
+        raise HeaderError(f'malformed header name: {shown(name)}')
+    return name
+
+
+def checked_value(name: str, value: str) -> str:
+    """Check a field's value, and trim SP and HTAB. Raises `HeaderError`, which names the field."""
+    if not isinstance(value, str):
+        raise TypeError(f'the value of header {name} is str, not {type(value).__name__}')
+    if TEXT_STR.fullmatch(value) is None:
+        what = 'is not Latin-1' if value > '' and max(value) > '\xff' else 'has a control character'
+        raise HeaderError(f'the value of header {name} {what}: {shown(value)}')
+    return value.strip(' \t')
+
+
+class Headers:
+    """Header fields: a case-insensitive mapping from a name to one value or several.
+
+    Setting raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
+    """
+
+    __slots__ = ('_lines',)
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        # Each line: the name in lower case, as it was set, and the value.
+        self._lines: list[tuple[str, str, str]] = []
+        for name, value in pairs:
+            self.add(name, value)
+
+    @classmethod
+    def from_wire(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """Take the fields of a parsed request, which are valid and in lower case."""
+        headers = cls()
+        for raw_name, raw_value in pairs:
+            name = raw_name.decode('ascii')
+            headers._lines.append((name, name, raw_value.decode('latin-1')))
+        return headers
+
+    def __getitem__(self, name: str) -> str:
+        """Return the first value of a field. Raises `KeyError`."""
+        lower = name.lower()
+        for key, _, value in self._lines:
+            if key == lower:
+                return value
+        raise KeyError(name)
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value of a field, or the default."""
+        lower = name.lower()
+        for key, _, value in self._lines:
+            if key == lower:
+                return value
+        return default
+
+    def get_all(self, name: str) -> list[str]:
+        """Return the values of all lines of a field, in their order."""
+        lower = name.lower()
+        return [value for key, _, value in self._lines if key == lower]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        """Set a field to one value. It takes the place of the first line there was."""
+        lower = checked_name(name).lower()
+        line = (lower, name, checked_value(name, value))
+        lines = [each for each in self._lines if each[0] != lower]
+        if len(lines) == len(self._lines):
+            self._lines.append(line)
+        else:
+            first = next(at for at, each in enumerate(self._lines) if each[0] == lower)
+            lines.insert(first, line)
+            self._lines = lines
+
+    def add(self, name: str, value: str) -> None:
+        """Add a line to those there are."""
+        lower = checked_name(name).lower()
+        self._lines.append((lower, name, checked_value(name, value)))
+
+    def setdefault(self, name: str, value: str) -> str:
+        """Set a field if it is not there, and return its first value."""
+        present = self.get(name)
+        if present is not None:
+            return present
+        self.add(name, value)
+        return self[name]
+
+    def __delitem__(self, name: str) -> None:
+        """Remove all lines of a field. Raises `KeyError` if there is none."""
+        lower = name.lower()
+        lines = [line for line in self._lines if line[0] != lower]
+        if len(lines) == len(self._lines):
+            raise KeyError(name)
+        self._lines = lines
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        lower = name.lower()
+        return any(key == lower for key, _, _ in self._lines)
+
+    def __len__(self) -> int:
+        """Count the names, as iteration does; `len(list(h.items()))` counts the lines."""
+        return len({key for key, _, _ in self._lines})
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names, each once, in the order and the case of their first lines."""
+        first: dict[str, str] = {}
+        for key, name, _ in self._lines:
+            first.setdefault(key, name)
+        return iter(first.values())
+
+    def keys(self) -> Iterator[str]:
+        """Go through the names, so that `dict(headers)` gives the first value of each."""
+        return iter(self)
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return all lines in their order."""
+        return [(name, value) for _, name, value in self._lines]
+
+    def __eq__(self, other: object) -> bool:
+        """Compare: the order of different fields has no meaning (RFC 9110 section 5.3)."""
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._by_name() == other._by_name()
+
+    # It changes, so it is no key.
+    __hash__ = None  # type: ignore[assignment]
+
+    def _by_name(self) -> dict[str, list[str]]:
+        fields: dict[str, list[str]] = {}
+        for key, _, value in self._lines:
+            fields.setdefault(key, []).append(value)
+        return fields
+
+    def __repr__(self) -> str:
+        return f'Headers({self.items()!r})'
