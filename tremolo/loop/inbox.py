@@ -11,7 +11,7 @@ from collections import deque
 from typing import Callable, Protocol
 
 from .errors import InvalidState, LimitExceeded
-from .future import Future
+from .future import Future, Handover
 from .reactor import Reactor
 
 
@@ -95,34 +95,47 @@ class Inbox:
         return self._cut(self.size)
 
     def _wait(self, take: Callable[[], bytes | None]) -> Future:
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None:
             raise InvalidState('another read is waiting already')
-        future = Future(self._reactor)
+        future = Handover(self._give_back, self._reactor)
+        if self._reactor.in_thread():
+            self._begin(future, take)
+        else:
+            # A worker thread that will wait in `result`.
+            self._reactor.call_soon_threadsafe(self._begin, future, take)
+        return future
+
+    def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:
         self._waiter, self._take = future, take
+        future.on_cancel = self._forget
         self._serve()
         if self._source is not None:
             self._source.wanted()
-        return future
+
+    def _forget(self) -> None:
+        self._waiter = self._take = None
+
+    def _give_back(self, data: bytes) -> None:
+        """Take back what a reader was given and, being cancelled, did not live to see."""
+        if data:
+            self._chunks.appendleft(data)
+            self.size += len(data)
 
     def _serve(self) -> None:
         """Give the waiting reader its bytes, its end or its error, if they are there."""
         waiter, take = self._waiter, self._take
         if waiter is None or take is None:
             return
-        if waiter.done():
-            # Its reader was cancelled; the bytes stay for the next.
-            self._waiter = self._take = None
-            return
         try:
             if self._error is not None:
                 raise self._error
             data = take()
         except Exception as error:
-            self._waiter = self._take = None
+            self._forget()
             waiter.set_exception(error.with_traceback(None))
             return
         if data is not None:
-            self._waiter = self._take = None
+            self._forget()
             waiter.set_result(data)
 
     def _some(self, size: int) -> bytes | None:

@@ -1,9 +1,10 @@
 """Listener: bind, accept, and survive running out of file descriptors.
 
 Accepting goes on until nobody waits, bounded per turn so that connections already open get theirs.
-When the process or the system is out of descriptors (EMFILE, ENFILE), or of buffers, the listener
-stops watching for a second, says so once, and goes on when accepting works again: the waiting
-clients stay in the kernel's queue, and the loop does not spin.
+When the process or the system is out of descriptors (EMFILE, ENFILE), or of buffers, or accepting
+fails in another way that lasts, the listener stops watching for a second, says so once, and goes on
+when accepting works again: the waiting clients stay in the kernel's queue, and the loop does not
+spin.
 """
 
 from __future__ import annotations
@@ -24,40 +25,65 @@ _log = logging.getLogger('tremolo.loop')
 _MOST_ACCEPTS = 64
 # Seconds without accepting when descriptors ran out.
 _BREATH = 1.0
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+# What only the connection has that was to be accepted, not the listener (accept(2)).
+_PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN,
+                      errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP,
+                      errno.ENOPROTOOPT))
 
 
 def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[Any]:
     """Open listening TCP sockets: one for each address of `host` ('' is every IPv4 address).
 
-    '::' listens on IPv6 and IPv4 alike (dual stack). Raises `ListenError`.
+    '::' listens on IPv6 and IPv4 alike (dual stack). An address of a name that this machine does
+    not have is left out ('localhost' without IPv6) as long as another works. Raises `ListenError`.
     """
     net = reactor.network
     try:
         found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
                                 flags=net.AI_PASSIVE)
-    except OSError as error:
-        raise ListenError(f'cannot resolve {host!r}: {error.strerror or error}') from error
+    except (OSError, UnicodeError) as error:
+        raise ListenError(f'cannot resolve {host!r}: {_reason(error)}') from error
     sockets: list[Any] = []
+    missing: OSError | None = None
     try:
-        for family, kind, proto, _, address in dict.fromkeys(found):
+        for family, _, proto, _, address in dict.fromkeys(found):
             if sockets and port == 0:
                 # The other addresses of a name get the port that the first was given.
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sock = net.socket(family, kind, proto)
-            sockets.append(sock)
-            sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
-            if family == net.AF_INET6:
-                sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
-            sock.bind(address)
-            sock.listen(backlog)
-            sock.setblocking(False)
-    except OSError as error:
+            try:
+                sockets.append(_open(reactor, family, proto, address, backlog))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+        if missing is not None and not sockets:
+            raise missing
+    except (OSError, OverflowError) as error:
         for sock in sockets:
             sock.close()
         where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-        raise ListenError(f'cannot listen on {where}: {error.strerror or error}') from error
+        raise ListenError(f'cannot listen on {where}: {_reason(error)}') from error
     return sockets
+
+
+def _open(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int) -> Any:
+    net = reactor.network
+    sock = net.socket(family, net.SOCK_STREAM, proto)
+    try:
+        sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
+        if family == net.AF_INET6:
+            sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
+        sock.bind(address)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, 'strerror', None) or str(error)
 
 
 def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
@@ -83,7 +109,7 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise ListenError(f'cannot listen on unix:{path}: {error.strerror or error}') from error
+        raise ListenError(f'cannot listen on unix:{path}: {_reason(error)}') from error
     return sock
 
 
@@ -115,6 +141,9 @@ class Listener:
         if not self.paused:
             self.paused = True
             self._reactor.remove_reader(self._socket.fileno())
+        if self._breath is not None:
+            # Its owner wants a pause: the end of a breath must not end it.
+            self._breath.cancel()
 
     def close(self) -> None:
         """Stop listening; the file of a UNIX socket is removed."""
@@ -122,10 +151,9 @@ class Listener:
             return
         self.pause()
         self.closed = True
-        if self._breath is not None:
-            self._breath.cancel()
         self._socket.close()
-        if self.is_unix:
+        # A name in Linux's abstract namespace (bytes) has no file.
+        if self.is_unix and isinstance(self.address, str):
             try:
                 os.unlink(self.address)
             except OSError as error:
@@ -142,11 +170,11 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._take_breath(error)
-                    return
-                # The client gave up while it waited (ECONNABORTED), or the like: its own affair.
-                continue
+                if error.errno in _PASSING:
+                    # The client gave up while it waited, or the like: its own affair.
+                    continue
+                self._take_breath(error)
+                return
             if self._exhausted:
                 self._exhausted = False
                 _log.warning('accepting again')
@@ -156,6 +184,8 @@ class Listener:
                     sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
                 self._accepted(sock, address)
             except Exception:
+                # Perhaps it is watched already.
+                self._reactor.remove_fd(sock.fileno())
                 sock.close()
                 _log.exception('a new connection could not be taken')
 

@@ -20,8 +20,8 @@ Ends: after the peer's FIN the read interest is dropped (a half-closed socket is
 and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes
 after it, `abort` closes now. When the connection breaks while nothing is read, the stream is
 aborted: the poller would report it again on every turn. A peer that ended in good order may have
-left bytes in the kernel: then the fd is not watched until reading goes on. Whatever ended it, our own `close` and `abort` too,
-`receiver.stream_closed(cause)` is called exactly once, and nothing after it.
+left bytes in the kernel: then the fd is not watched until reading goes on. Whatever ended it, our
+own `close` and `abort` too, `receiver.stream_closed(cause)` is called once, and nothing after it.
 """
 
 from __future__ import annotations
