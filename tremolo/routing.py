@@ -77,7 +77,7 @@ class Router(Generic[T]):
     def __init__(self) -> None:
         self._routes: dict[str, Route[T]] = {}
         # Exact paths as they stand on the wire, undecoded: most requests end here.
-        self._wire: dict[bytes, Route[T]] = {}
+        self.exact: dict[bytes, Route[T]] = {}
         self._patterns: list[Route[T]] = []
 
     def add(self, path: str, methods: Iterable[str], target: T) -> Route[T]:
@@ -86,7 +86,7 @@ class Router(Generic[T]):
         if route is None:
             route = self._routes[path] = Route(path)
             if route.pattern is None:
-                self._wire[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route
+                self.exact[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route
             else:
                 self._patterns.append(route)
         for method in methods:
@@ -94,10 +94,6 @@ class Router(Generic[T]):
                 raise ValueError(f'{method} {path} is served already')
             route.methods[method] = target
         return route
-
-    def find_wire(self, target: bytes) -> Route[T] | None:
-        """Find an exact path by a request target as it came. Hot; None says nothing yet."""
-        return self._wire.get(target)
 
     def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
         """Find the route of a decoded path, and the values of its groups."""

@@ -48,6 +48,9 @@ CLEANUP_TIMEOUT = 10.0
 # looking at it each time costs a hello world 3 %).
 _FREE_RESUMES = 4
 
+# In the place of a yielded value: the generator is to be resumed first.
+_NOTHING: Any = object()
+
 # How far a cancellation has come.
 _NO, _ASKED, _THROWN = 'no', 'asked', 'thrown'
 
@@ -83,10 +86,12 @@ class Task(Future):
         context: contextvars.Context | None = None,
         reactor: Reactor | None = None,
         later: bool = False,
+        yielded: Any = _NOTHING,
     ) -> None:
         """Start it; with `later` from the ready queue, as it must be when made on another thread.
 
-        `context` is a copy of the caller's unless one is given.
+        `context` is a copy of the caller's unless one is given. `yielded` is what a generator that
+        was begun by the caller has yielded last: the task goes on from there.
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
@@ -102,7 +107,7 @@ class Task(Future):
             self.reactor.tasks.add(self)
             self.reactor.call_soon_threadsafe(self._resume)
         else:
-            self._context.run(self._run, None, None)
+            self._context.run(self._run, None, None, yielded)
 
     def where(self) -> str:
         """Tell where it stands now, as file:line, for reports."""
@@ -143,23 +148,24 @@ class Task(Future):
             value, error = None, Cancelled()
         self._context.run(self._run, value, error)
 
-    def _run(self, value: Any, error: BaseException | None) -> None:
-        """Run the generator until it has to wait, or ends. Hot: at least once per request."""
+    def _run(self, value: Any, error: BaseException | None, yielded: Any = _NOTHING) -> None:
+        """Run the generator until it has to wait, or ends."""
         awaitable, owner = self._awaitable, self._owner
         resumes = 0
         slice_end = NEVER
         while True:
-            try:
-                yielded = awaitable.send(value) if error is None else awaitable.throw(error)
-            except StopIteration as stop:
-                return self._end(stop.value, None)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as exc:
-                # Without our own frame in its traceback the error does not refer to this task,
-                # which refers to the error: no cycle.
-                error = None
-                return self._end(None, exc.with_traceback(_without_first(exc.__traceback__)))
+            if yielded is _NOTHING:
+                try:
+                    yielded = awaitable.send(value) if error is None else awaitable.throw(error)
+                except StopIteration as stop:
+                    return self._end(stop.value, None)
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as exc:
+                    # Without our own frame in its traceback the error does not refer to this task,
+                    # which refers to the error: no cycle.
+                    error = None
+                    return self._end(None, exc.with_traceback(_without_first(exc.__traceback__)))
             value = error = None
             resumes += 1
             if resumes == _FREE_RESUMES:
@@ -170,12 +176,14 @@ class Task(Future):
                     yielded = owner.emit(yielded) if owner is not None else _refuse(yielded)
                 except Exception as exc:
                     # Raised at the `yield` that gave it, where the mistake is.
-                    error = exc.with_traceback(None)
+                    error, yielded = exc.with_traceback(None), _NOTHING
                     continue
                 if yielded is None and not spent:
+                    yielded = _NOTHING
                     continue
             if yielded is not None and not spent and yielded.done():
                 value, error = yielded.outcome()
+                yielded = _NOTHING
                 continue
             return self._pause(yielded)
 

@@ -93,7 +93,7 @@ class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
     __slots__ = ('_answer_pace', '_begun', '_body_done', '_body_error', '_body_pace', '_body_size',
-                 '_context', '_continued', '_half_closed', '_keep', '_looping', '_mark', '_timer',
+                 '_context', '_continued', '_half_closed', '_keep', '_looping', '_mark', '_since', '_timer',
                  'parser', 'phase', 'reason', 'request', 'response', 'server', 'stream', 'task')
 
     def __init__(self, server: Server, stream: Stream) -> None:
@@ -114,7 +114,8 @@ class Connection:
         self._body_size = 0
         self._body_error: ProtocolError | None = None
         self._continued = False
-        self._begun = 0.0
+        # When the request in hand began; since when there is none.
+        self._begun = self._since = 0.0
         self._body_pace: Pace | None = None
         self._answer_pace: Pace | None = None
         # When a half-closed client was last seen to take something, and what `sent` was then.
@@ -196,17 +197,24 @@ class Connection:
             except ProtocolError as error:
                 self._looping = False
                 return self._refuse(error, 'refused')
-            if head is None:
+            if not isinstance(head, RequestHead):
                 self._looping = False
                 return self._await_head()
             self.phase = BUSY
-            self._body_done = not head.has_body    # type: ignore[union-attr]
-            request = self.request = Request(self, head)    # type: ignore[arg-type]
+            request = self.request = Request(self, head)
             response = self.response = Response(self, request)
-            if head.has_body:    # type: ignore[union-attr]
+            if head.has_body:
                 self._begin_body()
             server.handle(request, response)
-            if self.phase is not IDLE or stream.buffered > stream.high:
+            if self.phase is not IDLE:
+                break
+            if not parser.buffered and not stream.eof and not stream.buffered:
+                # The usual case: one request, one answer. The timer is not touched: when it
+                # comes up it looks at `_since`.
+                self._since = stream.reactor.now
+                self._looping = False
+                return None
+            if stream.buffered > stream.high:
                 break
         self._looping = False
         if self.phase is IDLE:
@@ -214,6 +222,7 @@ class Connection:
         elif self.phase is BUSY:
             self._begun = stream.reactor.now
             self._arm()
+        return None
 
     def _postpone(self) -> None:
         """Go on with the next request when others had a turn, or when the client has read."""
@@ -245,8 +254,8 @@ class Connection:
                 self._timer.move(now + settings.head_timeout)
         elif self.phase is not NEW:
             self.phase = IDLE
-            wait = DRAIN_IDLE if self.server.draining else settings.idle_timeout
-            self._timer.move(now + wait)
+            self._since = now
+            self._timer.move(now + self._idle_time())
         if stream.buffered:
             self._watch_answer()
         return None
@@ -278,27 +287,27 @@ class Connection:
             self.stream.reactor.call_soon(self._go_on)
         return None
 
-    def keep_alive(self) -> bool:
-        """Decide, for the answer's head, whether the connection goes on after it."""
-        head = self.request.head if self.request is not None else None
-        keep = head is not None and head.keep_alive and not self.server.draining
-        if keep and not self._body_done and head is not None:
-            left = (head.content_length or 0) - self._body_size
-            # A client that waits for our 100 may or may not send its body now: no telling what
-            # its next bytes are (RFC 9110 section 10.1.1).
-            waits = head.expect_continue and not self._continued
-            keep = not waits and self._body_error is None and (
-                left <= self.server.settings.drain_size)
-        self._keep = keep
-        return keep
+    def keep_alive(self, close: bool) -> bool:
+        """Decide, for the answer's head, whether the connection goes on after it. Hot."""
+        request = self.request
+        self._keep = (
+            request is not None and request.head.keep_alive and not close
+            and not self.server.draining and (self._body_done or self._may_drain(request.head)))
+        return self._keep
 
-    def close_after(self) -> None:
-        """Know that only the close ends this answer's body."""
-        self._keep = False
+    def _may_drain(self, head: RequestHead) -> bool:
+        """Tell whether what is left of the body is worth reading to keep the connection."""
+        # A client that waits for our 100 may or may not send its body now: no telling what its
+        # next bytes are (RFC 9110 section 10.1.1).
+        waits = head.expect_continue and not self._continued
+        left = (head.content_length or 0) - self._body_size
+        return not waits and self._body_error is None and (
+            left <= self.server.settings.drain_size)
 
     # -- the body of the request in hand --------------------------------------------------------
 
     def _begin_body(self) -> None:
+        self._body_done = False
         self._body_size = 0
         self._body_error = None
         self._continued = False
@@ -487,8 +496,12 @@ class Connection:
     def drain(self) -> None:
         """The server stops: give a request that is on its way a moment, then close."""
         if self.phase in (NEW, IDLE):
-            deadline = self.stream.reactor.now + DRAIN_IDLE
-            self._timer.move(min(deadline, self._timer.deadline))
+            self.phase = IDLE
+            self._since = self.stream.reactor.now
+            self._timer.move(self._since + DRAIN_IDLE)
+
+    def _idle_time(self) -> float:
+        return DRAIN_IDLE if self.server.draining else self.server.settings.idle_timeout
 
     # -- deadlines ------------------------------------------------------------------------------
 
@@ -514,7 +527,11 @@ class Connection:
         if phase is NEW:
             self._close('first_byte_timeout')
         elif phase is IDLE:
-            self._close('shutdown' if self.server.draining else 'idle_timeout')
+            deadline = self._since + self._idle_time()
+            if deadline > self.stream.reactor.now:
+                self._timer.move(deadline)
+            else:
+                self._close('shutdown' if self.server.draining else 'idle_timeout')
         elif phase is HEAD:
             self._refuse(ProtocolError(408, 'the head took too long (head_timeout)'),
                          'head_timeout')

@@ -20,7 +20,6 @@ from ..http import (
     LAST_CHUNK,
     HeaderError,
     Headers,
-    body_allowed,
     chunk,
     encode_fields,
     format_cookie,
@@ -175,54 +174,67 @@ class Response:
     # -- the head -------------------------------------------------------------------------------
 
     def _begin(self, size: int | None) -> bytes:
-        """Decide the framing of a body of `size` bytes (None: not known) and make the head."""
-        connection, request, status = self.connection, self.request, self._status
-        fields = self._headers
+        """Decide the framing of a body of `size` bytes (None: not known) and make the head. Hot."""
+        connection, head, status = self.connection, self.request.head, self._status
         common = connection.server.common_fields()
-        typed = content_type_field(self.content_type) if self.content_type else b''
+        content_type = self.content_type
         more = b''
         close = False
-        if fields is not None:
-            if 'content-type' in fields:
-                typed = b''
-            if 'content-length' in fields:
-                size = self._announced(fields['content-length'], size)
-                del fields['content-length']
-            if 'connection' in fields:
-                close = fields['connection'].lower() == 'close'
-                del fields['connection']
-            more = encode_fields(fields.items())
-            common = connection.server.common_fields(
-                date='date' not in fields, server='server' not in fields)
-        if not body_allowed(request.method, status):
-            self.framing = 'none'
+        if self._headers is not None:
+            more, common, size, close, content_type = self._own_fields(size)
+        if head.method == 'HEAD' or status in (204, 304):
+            framing = self._no_body(size)
             if status in (204, 304):
-                typed = b''
-                if size:
-                    raise HandlerError(f'an answer of status {status} has no body')
-                # The length of the answer that 304 stands for is not known here.
-                size = None
-            framing = b'' if size is None else b'Content-Length: %d\r\n' % size
+                content_type = ''
         elif size is not None:
             self.framing = 'sized'
             self._left = size
             framing = b'Content-Length: %d\r\n' % size
-        elif self.chunked and request.head.minor:
+        elif self.chunked and head.minor:
             self.framing = 'chunked'
             framing = b'Transfer-Encoding: chunked\r\n'
         else:
+            # Only the close ends this body.
             self.framing = 'close'
             framing = b''
+            close = True
+        start = head_start(status, self.reason, content_type)
         self.begun = True
-        keep = connection.keep_alive()
-        if close or self.framing == 'close':
-            keep = False
-            connection.close_after()
-        if not keep:
+        if not connection.keep_alive(close):
             framing += b'Connection: close\r\n'
-        elif not request.head.minor:
+        elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        return b'%s%s%s%s%s\r\n' % (status_line(status, self.reason), typed, framing, more, common)
+        return b'%s%s%s%s\r\n' % (start, framing, more, common)
+
+    def _own_fields(
+        self, size: int | None
+    ) -> tuple[bytes, bytes, int | None, bool, str]:
+        """Encode what the handler set, and take out what rules the framing."""
+        fields = self.headers
+        close = False
+        if 'content-length' in fields:
+            size = self._announced(fields['content-length'], size)
+            del fields['content-length']
+        if 'connection' in fields:
+            close = fields['connection'].lower() == 'close'
+            del fields['connection']
+        common = self.connection.server.common_fields(
+            date='date' not in fields, server='server' not in fields)
+        content_type = '' if 'content-type' in fields else self.content_type
+        return encode_fields(fields.items()), common, size, close, content_type
+
+    def _no_body(self, size: int | None) -> bytes:
+        """Frame an answer without a body; HEAD tells the length that GET would have had."""
+        self.framing = 'none'
+        if self._status in (204, 304):
+            if size:
+                raise HandlerError(f'an answer of status {self._status} has no body')
+            # The length of the answer that 304 stands for is not known here.
+            return b''
+        if size is not None:
+            return b'Content-Length: %d\r\n' % size
+        return b'Transfer-Encoding: chunked\r\n' if self.chunked and self.request.head.minor \
+            else b''
 
     def _announced(self, value: str, size: int | None) -> int:
         if not (value.isascii() and value.isdigit()):
@@ -233,9 +245,10 @@ class Response:
 
 
 @functools.lru_cache(maxsize=256)
-def content_type_field(content_type: str) -> bytes:
-    """Encode a Content-Type field. Raises `HeaderError`."""
-    return encode_fields([('Content-Type', content_type)])
+def head_start(status: int, reason: str | None, content_type: str) -> bytes:
+    """Encode the status line and the Content-Type field. Raises `HeaderError`."""
+    typed = encode_fields([('Content-Type', content_type)]) if content_type else b''
+    return status_line(status, reason) + typed
 
 
 def refusal(status: int, common: bytes) -> bytes:
