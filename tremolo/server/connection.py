@@ -82,7 +82,7 @@ REASONS = {
 }
 
 # Pipelined requests answered in one go, before other connections get a turn.
-_MOST_AT_ONCE = 32
+_AT_ONCE = range(32)
 # Bytes of a body that wait for the handler before the client has to.
 _BODY_AHEAD = 65536
 # Seconds that an idle connection of a draining server may still bring a request that is on its way.
@@ -139,17 +139,17 @@ class Connection:
     def data_received(self, data: bytes) -> None:
         """Take bytes from the stream. Hot: once per request."""
         phase = self.phase
-        if phase is LINGER:
-            return
-        if phase is UPGRADED:
-            return self.stream.fill(data)
-        self.parser.feed(data)
-        if phase is BUSY:
+        if phase is IDLE or phase is NEW or phase is HEAD:
+            self.parser.feed(data)
+            self._next_request()
+        elif phase is BUSY:
+            self.parser.feed(data)
             self._more_while_busy()
         elif phase is DRAIN:
+            self.parser.feed(data)
             self._drain_body()
-        else:
-            self._next_request()
+        elif phase is UPGRADED:
+            self.stream.fill(data)
 
     def eof_received(self) -> None:
         """The client sends no more: answer what is whole, then close."""
@@ -189,26 +189,27 @@ class Connection:
 
     def _next_request(self) -> None:
         """Begin the requests that are whole, one after the other. Hot: once per request."""
-        parser, server, stream = self.parser, self.server, self.stream
+        parser, stream = self.parser, self.stream
+        handle = self.server.handle
         self._looping = True
-        for _ in range(_MOST_AT_ONCE):
+        for _ in _AT_ONCE:
             try:
                 head = parser.next_event()
             except ProtocolError as error:
                 self._looping = False
                 return self._refuse(error, 'refused')
-            if not isinstance(head, RequestHead):
+            if head is None:
                 self._looping = False
                 return self._await_head()
             self.phase = BUSY
-            request = self.request = Request(self, head)
+            request = self.request = Request(self, head)    # type: ignore[arg-type]
             response = self.response = Response(self, request)
-            if head.has_body:
+            if request.head.has_body:
                 self._begin_body()
-            server.handle(request, response)
+            handle(request, response)
             if self.phase is not IDLE:
                 break
-            if not parser.buffered and not stream.eof and not stream.buffered:
+            if not (parser.buffered or stream.eof or stream.buffered):
                 # The usual case: one request, one answer. The timer is not touched: when it
                 # comes up it looks at `_since`.
                 self._since = stream.reactor.now
@@ -257,35 +258,31 @@ class Connection:
             self._since = now
             self._timer.move(now + self._idle_time())
         if stream.buffered:
-            self._watch_answer()
+            self.watch_answer()
         return None
 
     def answered(self) -> None:
         """Know that the answer is complete (the response calls this). Hot."""
         request = self.request
-        self.task = self.response = None
-        if self.phase in (UPGRADED, CLOSED):
-            self.request = None
-            return self._close('upgraded')
-        if not self._keep:
-            self.request = None
-            if self._body_done and not self.server.draining:
-                return self._close('done')
-            return self._linger('done' if self._body_done else 'unread')
-        if not self._body_done:
+        self.request = self.response = self.task = None
+        if self.phase is not BUSY:
+            self._close('upgraded')
+        elif self._keep and self._body_done:
+            self.phase = IDLE
+            if not self._looping:
+                # A pipelined request that is free now starts from the ready queue, not deep in
+                # the stack of whoever ended this answer.
+                self.stream.reactor.call_soon(self._go_on)
+        elif self._keep:
             self.phase = DRAIN
             if request is not None and request.inbox is not None:
                 request.inbox.feed_error(StreamClosed())
-            self.request = None
             self._body_size = 0
-            return self._drain_body()
-        self.request = None
-        self.phase = IDLE
-        if not self._looping:
-            # An answer that sets a pipelined request free is given from a callback that may be
-            # deep in somebody's stack.
-            self.stream.reactor.call_soon(self._go_on)
-        return None
+            self._drain_body()
+        elif self._body_done and not self.server.draining:
+            self._close('done')
+        else:
+            self._linger('done' if self._body_done else 'unread')
 
     def keep_alive(self, close: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after it. Hot."""
@@ -436,9 +433,9 @@ class Connection:
         if not stream.closed:
             stream.write(data)
             if stream.buffered:
-                self._watch_answer()
+                self.watch_answer()
 
-    def _watch_answer(self) -> None:
+    def watch_answer(self) -> None:
         settings = self.server.settings
         pace = self._answer_pace
         if pace is None:
@@ -479,7 +476,7 @@ class Connection:
         self.phase = CLOSING
         self.stream.close()
         if not self.stream.closed:
-            self._watch_answer()
+            self.watch_answer()
             self._arm()
 
     def _linger(self, reason: str) -> None:

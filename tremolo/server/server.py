@@ -17,9 +17,12 @@ from ..loop.timers import Timer
 from ..settings import Address, Settings
 from .connection import Connection
 from .request import Request
-from .response import Response
+from .response import Response, head_start
 
 _log = logging.getLogger('tremolo.server')
+
+# Kinds of answers (status, reason, content type) whose heads are kept for a second.
+_MOST_STARTS = 256
 
 
 class Server:
@@ -51,8 +54,10 @@ class Server:
         self.draining = False
         self.stopped = Future(reactor)
         self._give_up: Timer | None = None
+        # The Date field, until when it is right, and what was made with it.
         self._date_until = -1.0
         self._date = self._name = self._common = b''
+        self._starts: dict[tuple[int, str | None, str], bytes] = {}
         if settings.server_name:
             self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
 
@@ -103,16 +108,36 @@ class Server:
 
     # -- fields that every answer has -----------------------------------------------------------
 
-    def common_fields(self, date: bool = True, server: bool = True) -> bytes:
-        """Return the Date and Server fields; made anew once a second. Hot."""
+    def answer_start(self, status: int, reason: str | None, content_type: str) -> bytes:
+        """Return all of an ordinary answer's head up to its length. Hot.
+
+        Within a second it is the same for all answers of a kind. Raises `HeaderError`.
+        """
         if self.reactor.now >= self._date_until:
-            wall = self.reactor.wall_clock()
-            self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
-            self._common = self._date + self._name
-            self._date_until = self.reactor.now + 1.0 - wall % 1.0
+            self._make_date()
+        key = (status, reason, content_type)
+        start = self._starts.get(key)
+        if start is None:
+            start = head_start(status, reason, content_type) + self._common + b'Content-Length: '
+            if len(self._starts) < _MOST_STARTS:
+                self._starts[key] = start
+        return start
+
+    def common_fields(self, date: bool = True, server: bool = True) -> bytes:
+        """Return the Date and Server fields."""
+        if self.reactor.now >= self._date_until:
+            self._make_date()
         if date and server:
             return self._common
         return (self._date if date else b'') + (self._name if server else b'')
+
+    def _make_date(self) -> None:
+        """Format the Date; once a second, and only when somebody asks."""
+        wall = self.reactor.wall_clock()
+        self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
+        self._common = self._date + self._name
+        self._starts.clear()
+        self._date_until = self.reactor.now + 1.0 - wall % 1.0
 
     # -- stopping -------------------------------------------------------------------------------
 
