@@ -1,0 +1,117 @@
+"""Fixtures of all tests, and what every test must leave behind: nothing.
+
+A test fails when it leaves an ERROR record of a `tremolo` logger that it did not announce (by the
+fixture `logged`), an open file descriptor, or a suspended task on the `reactor` fixture.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from typing import Iterator
+
+import pytest
+
+from tremolo.loop import Reactor
+from tremolo.loop.simulated import World
+
+
+class _Records(logging.Handler):
+    """Keeps what the tremolo loggers said, from WARNING on."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self, logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+        self.expected = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class Logged:
+    """What was logged so far, as text: `logged.text` and `logged.count('EMFILE')`."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        self.records = records
+
+    @property
+    def messages(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+    @property
+    def text(self) -> str:
+        formatter = logging.Formatter()
+        return '\n'.join(formatter.format(record) for record in self.records)
+
+    def count(self, part: str) -> int:
+        return sum(part in message for message in self.messages)
+
+
+def _open_fds() -> set[tuple[str, str]]:
+    fds = set()
+    if os.path.isdir('/proc/self/fd'):
+        for fd in os.listdir('/proc/self/fd'):
+            try:
+                fds.add((fd, os.readlink(f'/proc/self/fd/{fd}')))
+            except OSError:
+                # The one that listed the directory.
+                continue
+    return fds
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[_Records]:
+    """Fail the test that leaves an ERROR record or an open descriptor."""
+    before = _open_fds()
+    handler = _Records()
+    logger = logging.getLogger('tremolo')
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    left = _open_fds() - before
+    if left:
+        # What only the collector frees is no leak (PyPy frees nothing at once).
+        gc.collect()
+        left = _open_fds() - before
+    if left:
+        pytest.fail(f'left open: {sorted(left)}')
+    errors = [record for record in handler.records if record.levelno >= logging.ERROR]
+    if errors and not handler.expected:
+        pytest.fail('logged an error:\n' + Logged(errors).text)
+
+
+@pytest.fixture
+def logged(nothing_left_behind: _Records) -> Logged:
+    """Give what the tremolo loggers say, warnings and errors, and so expect them."""
+    nothing_left_behind.expected = True
+    return Logged(nothing_left_behind.records)
+
+
+def closed_without_tasks(reactor: Reactor) -> None:
+    tasks = [task.where() for task in reactor.tasks]
+    reactor.close()
+    if tasks:
+        pytest.fail(f'left suspended tasks: {tasks}')
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    """Give a reactor on the real network and clock."""
+    reactor = Reactor()
+    yield reactor
+    closed_without_tasks(reactor)
+
+
+@pytest.fixture
+def world() -> World:
+    """Give a simulated world whose network works in pieces and takes its time."""
+    return World(seed=1, latency=0.01, jitter=0.005, buffer_size=20000, largest_piece=7000)
+
+
+@pytest.fixture
+def virtual(world: World) -> Iterator[Reactor]:
+    """Give a reactor of the simulated world."""
+    reactor = world.reactor()
+    yield reactor
+    closed_without_tasks(reactor)
