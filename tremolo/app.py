@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -79,8 +80,8 @@ class Application:
         """Find the handler and run it. Hot: once per request."""
         head = request.head
         # Most requests are for an exact path, written as everybody writes it.
-        route = self._exact.get(head.target)
-        handler = route.methods.get(head.method) if route is not None else None
+        methods = self._exact.get(head.target)
+        handler = methods.get(head.method) if methods is not None else None
         if handler is None:
             try:
                 handler = self._find(request)
@@ -196,7 +197,7 @@ def run_until_signal(reactor: Reactor, server: Server) -> int:
     for name in ('SIGTERM', 'SIGINT', 'SIGQUIT'):
         signum = getattr(signal, name, None)
         if signum is not None:
-            reactor.add_signal(signum, lambda signum=signum: stop(signum))
+            reactor.add_signal(signum, functools.partial(stop, signum))
     server.start()
     server.stopped.add_done_callback(lambda _: reactor.stop())
     reactor.run()

@@ -77,7 +77,7 @@ class Router(Generic[T]):
     def __init__(self) -> None:
         self._routes: dict[str, Route[T]] = {}
         # Exact paths as they stand on the wire, undecoded: most requests end here.
-        self.exact: dict[bytes, Route[T]] = {}
+        self.exact: dict[bytes, dict[str, T]] = {}
         self._patterns: list[Route[T]] = []
 
     def add(self, path: str, methods: Iterable[str], target: T) -> Route[T]:
@@ -86,7 +86,7 @@ class Router(Generic[T]):
         if route is None:
             route = self._routes[path] = Route(path)
             if route.pattern is None:
-                self.exact[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route
+                self.exact[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route.methods
             else:
                 self._patterns.append(route)
         for method in methods:

@@ -145,9 +145,10 @@ class Reactor:
                 if watcher is None:
                     continue
                 try:
-                    if mask & ~WRITE and watcher.reader is not None:
+                    # A hang-up and an error are for both: whoever is there must let go.
+                    if mask != WRITE and watcher.reader is not None:
                         watcher.reader()
-                    if mask & ~READ and watcher.writer is not None:
+                    if mask != READ and watcher.writer is not None:
                         watcher.writer()
                 except (Exception, Cancelled):
                     _log.exception('the callback of fd %d failed; it is no longer watched', fd)

@@ -196,36 +196,39 @@ class Stream:
         if not self._reading:
             return self._hung_up()
         size = self.read_size
-        if self.read_limit is not None:
-            size = min(size, self.read_limit.allowance())
+        limit = self.read_limit
+        if limit is not None:
+            size = min(size, limit.allowance())
             if size <= 0:
-                return self._rest(self.read_limit)
+                return self._rest(limit)
         try:
             data = self._socket.recv(size)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
             return self._failed(error)
-        if self.read_limit is not None:
-            self.read_limit.spend(len(data))
-        receiver = self.receiver
+        if limit is not None:
+            limit.spend(len(data))
         try:
-            if data:
-                if receiver is not None:
-                    receiver.data_received(data)
-                else:
-                    self.fill(data)
-                return None
-            self.eof = True
-            self.pause_reading()
-            if receiver is not None:
-                receiver.eof_received()
-            elif self._inbox is not None:
-                self._inbox.feed_eof()
+            if data and self.receiver is not None:
+                self.receiver.data_received(data)
+            elif data:
+                self.fill(data)
+            else:
+                self._ended()
         except (Exception, Cancelled) as error:
             _log.exception('a receiver failed; its stream is closed')
             self._failed(error)
         return None
+
+    def _ended(self) -> None:
+        """Note the peer's end, and look no more: the socket is readable for ever now."""
+        self.eof = True
+        self.pause_reading()
+        if self.receiver is not None:
+            self.receiver.eof_received()
+        elif self._inbox is not None:
+            self._inbox.feed_eof()
 
     def fill(self, data: bytes) -> None:
         """Put bytes into the inbox, and read no more while it holds enough."""

@@ -7,7 +7,8 @@ most handlers look at very little of it.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, Generator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Callable, Generator, Mapping, Sequence
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from ..http import Headers, RequestHead, parse_cookies
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # Fields of a query string; more are refused with 400.
 _MOST_QUERY_FIELDS = 1000
+
+# Shared by all requests: most have no groups, and making a dictionary for each costs.
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Context:
@@ -35,20 +39,20 @@ class Context:
 class Request:
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
-    __slots__ = ('__weakref__', '_context', '_headers', '_path', 'connection', 'groups', 'head',
-                 'inbox', 'options', 'trailers')
+    __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'groups', 'head',
+                 'inbox', 'trailers')
 
     def __init__(self, connection: Connection, head: RequestHead) -> None:
         self.connection = connection
         self.head = head
         # Where the body's bytes wait; None as long as nobody reads, and when there is no body.
         self.inbox: Inbox | None = None
-        # The named groups of the route's path; the options of its handler.
-        self.groups: Mapping[str, Any] = {}
-        self.options: Mapping[str, Any] = {}
+        # The named groups of the route's path.
+        self.groups: Mapping[str, Any] = _NONE
+        # A place for values that live as long as this request; made when its handler is known.
+        self.context: Context
         # Fields that came after a chunked body; there when it has been read to its end.
-        self.trailers: list[tuple[bytes, bytes]] = []
-        self._context: Context | None = None
+        self.trailers: Sequence[tuple[bytes, bytes]] = ()
         self._headers: Headers | None = None
         self._path: str | None = None
 
@@ -135,13 +139,6 @@ class Request:
         """The peer's address, `(host, port)`; None on a UNIX socket or when it has gone."""
         peer = self.connection.stream.peer
         return peer[:2] if isinstance(peer, tuple) else None
-
-    @property
-    def context(self) -> Context:
-        """A place for values that live as long as this request."""
-        if self._context is None:
-            self._context = Context(self.options)
-        return self._context
 
     # -- the body -------------------------------------------------------------------------------
 

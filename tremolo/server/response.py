@@ -103,29 +103,24 @@ class Response:
 
         Raises `HandlerError` when a Content-Length was set that is not the body's size.
         """
-        connection, head = self.connection, self.request.head
+        connection, head, status = self.connection, self.request.head, self._status
         if (self._headers is None and head.minor and head.method != 'HEAD'
-                and self._status not in _BODILESS and connection.keep_alive(False)):
+                and status not in _BODILESS and connection.keep_alive(False)
+                and len(body) <= _JOIN):
             # The usual case, in one step (measured: 0.7 us less than the way below).
-            data = b'%s%d\r\n\r\n' % (
-                connection.server.answer_start(self._status, self.reason, self.content_type),
-                len(body))
-            self.begun = True
-            self.framing = 'sized'
+            self.begun = self.ended = True
+            stream = connection.stream
+            if not stream.closed:
+                stream.write(b'%s%d\r\n\r\n%s' % (
+                    connection.server.answer_start(status, self.reason, self.content_type),
+                    len(body), body))
+                if stream.buffered:
+                    connection.watch_answer()
         else:
-            data = self._begin(len(body))
-        stream = connection.stream
-        if self.framing == 'none':
-            body = b''
-        if not stream.closed:
-            if len(body) <= _JOIN:
-                stream.write(data + body)
-            else:
-                stream.write(data)
+            connection.send(self._begin(len(body)))
+            self.ended = True
+            if self.framing != 'none':
                 connection.send(body)
-            if stream.buffered:
-                connection.watch_answer()
-        self.ended = True
         connection.answered()
 
     def write(self, data: bytes) -> Future | None:
