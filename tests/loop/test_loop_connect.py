@@ -1,0 +1,249 @@
+"""connect: names, addresses in turn, a head start, cancelling, errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+import pytest
+from loop_support import listen, make_reactor, run
+
+from tremolo.loop import (
+    Cancelled,
+    Listener,
+    Queue,
+    Reactor,
+    Stream,
+    bind,
+    bind_unix,
+    connect,
+    connect_unix,
+    run_in_thread,
+    sleep,
+    spawn,
+)
+from tremolo.loop.simulated import World
+
+
+def closed_port(reactor: Reactor) -> int:
+    sock = bind(reactor, '127.0.0.1', 0)[0]
+    port: int = sock.getsockname()[1]
+    sock.close()
+    return port
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', 'localhost'])
+def test_it_gives_a_started_stream(any_reactor: Reactor, host: str) -> None:
+    arrived = Queue()
+
+    def main() -> Any:
+        listener = listen(any_reactor, arrived.put_nowait)
+        client = yield connect(host, listener.address[1], timeout=5)
+        assert isinstance(client, Stream)
+        server = yield arrived.get()
+        assert client.sockname == server.peer
+        assert client.peer == server.sockname
+        server.write(b'hello')
+        assert (yield client.read_exactly(5)) == b'hello'
+        client.close()
+        assert (yield server.read()) == b''
+        server.close()
+        listener.close()
+
+    run(any_reactor, main())
+
+
+def test_a_refused_connection_names_the_address(any_reactor: Reactor) -> None:
+    port = closed_port(any_reactor)
+
+    def main() -> Any:
+        with pytest.raises(ConnectionRefusedError, match=f'cannot connect to 127.0.0.1:{port}'):
+            yield connect('127.0.0.1', port)
+        assert any_reactor.watched() == 1
+
+    run(any_reactor, main())
+
+
+def test_an_unknown_name_is_an_error_that_names_it(reactor: Reactor) -> None:
+    class Network:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(socket, name)
+
+        def getaddrinfo(self, *args: Any) -> Any:
+            raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
+
+    # The name service of the machine is not asked.
+    reactor.network = Network()
+
+    def main() -> Any:
+        with pytest.raises(OSError, match=r'cannot connect to nowhere.test:80: Name or') as caught:
+            yield connect('nowhere.test', 80)
+        assert caught.value.errno == socket.EAI_NONAME
+
+    run(reactor, main())
+
+
+def test_a_name_that_is_no_name_is_an_os_error_too(reactor: Reactor) -> None:
+    def main() -> Any:
+        with pytest.raises(OSError, match='cannot connect to'):
+            yield connect('a' * 70 + '.test', 80)
+
+    run(reactor, main())
+
+
+def test_the_next_address_is_tried_when_one_refuses() -> None:
+    world = World(latency=0.01)
+    world.network.hosts['two.test'] = ['10.0.0.1', '127.0.0.1']
+
+    def main(reactor: Reactor) -> Any:
+        listener = listen(reactor, lambda stream: stream.close())
+        client = yield connect('two.test', listener.address[1])
+        assert client.peer[0] == '127.0.0.1'
+        assert reactor.time() < 0.05
+        client.close()
+        listener.close()
+        world.network.hosts['two.test'].reverse()
+        with pytest.raises(ConnectionRefusedError):
+            yield connect('two.test', listener.address[1])
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
+    world = World(latency=0.01)
+    world.network.hosts['two.test'] = ['2001:db8::1', '127.0.0.1']
+    world.network.silent.add('2001:db8::1')
+
+    def main(reactor: Reactor) -> Any:
+        listener = listen(reactor, lambda stream: stream.close())
+        before = len(world.network.sockets)
+        client = yield connect('two.test', listener.address[1])
+        assert reactor.time() == pytest.approx(0.27)
+        client.close()
+        yield sleep(1)
+        # The try that had no answer is closed.
+        assert len(world.network.sockets) == before
+        listener.close()
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+def test_the_timeout_is_kept_to_the_moment() -> None:
+    world = World()
+    world.network.silent.add('10.9.9.9')
+
+    def main(reactor: Reactor) -> Any:
+        with pytest.raises(TimeoutError, match='10.9.9.9:80: Connection timed out'):
+            yield connect('10.9.9.9', 80, timeout=7)
+        assert reactor.time() == 7
+        assert len(world.network.sockets) == 2
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+def test_cancelling_closes_the_socket() -> None:
+    world = World()
+    world.network.silent.add('10.9.9.9')
+
+    def main(reactor: Reactor) -> Any:
+        future = connect('10.9.9.9', 80)
+        assert len(world.network.sockets) == 3
+        future.cancel()
+        assert len(world.network.sockets) == 2
+        with pytest.raises(Cancelled):
+            yield future
+        assert len(reactor.timers) == 0
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+def test_a_connection_that_nobody_took_is_closed() -> None:
+    """Cancelled in whatever turn, no socket is left."""
+    for turns in range(8):
+        world = World()
+
+        def main(reactor: Reactor, turns: int = turns) -> Any:
+            def work() -> Any:
+                stream = yield connect('127.0.0.1', listener.address[1])
+                stream.close()
+
+            listener = listen(reactor, lambda stream: stream.close())
+            task = spawn(work())
+            for _ in range(turns):
+                yield
+            task.cancel()
+            yield sleep(1)
+            listener.close()
+
+        with world.reactor() as reactor:
+            run(reactor, main(reactor))
+            assert len(world.network.sockets) == 2
+
+
+def test_without_descriptors_it_fails() -> None:
+    world = World()
+
+    def main(reactor: Reactor) -> Any:
+        world.network.most_descriptors = 2
+        with pytest.raises(OSError, match='cannot connect to 127.0.0.1:80') as caught:
+            yield connect('127.0.0.1', 80)
+        assert caught.value.errno == errno.EMFILE
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+@pytest.mark.parametrize('kind', ['epoll', 'simulated'])
+def test_unix_sockets_connect(kind: str, tmp_path: Any) -> None:
+    path = str(tmp_path / 'socket')
+    arrived = Queue()
+
+    def main(reactor: Reactor) -> Any:
+        with pytest.raises(OSError, match=f'cannot connect to unix:{path}'):
+            yield connect_unix(path)
+
+        def accepted(sock: Any, address: Any) -> None:
+            stream = Stream(reactor, sock)
+            stream.start()
+            arrived.put_nowait(stream)
+
+        listener = Listener(reactor, bind_unix(reactor, path), accepted)
+        listener.start()
+        client = yield connect_unix(path)
+        server = yield arrived.get()
+        client.write(b'x')
+        assert (yield server.read()) == b'x'
+        server.close()
+        client.close()
+        listener.close()
+        assert not os.path.exists(path)
+
+    with make_reactor(kind) as reactor:
+        run(reactor, main(reactor))
+
+
+def test_a_worker_thread_may_connect_and_read(reactor: Reactor) -> None:
+    def greet(stream: Stream) -> None:
+        stream.write(b'hello thread')
+        stream.close()
+
+    def job(port: int) -> bytes:
+        stream = connect('127.0.0.1', port).result()
+        data: bytes = stream.read_exactly(12).result()
+        reactor.call_soon_threadsafe(stream.close)
+        return data
+
+    def main() -> Any:
+        listener = listen(reactor, greet)
+        data = yield run_in_thread(job, listener.address[1])
+        yield
+        listener.close()
+        return data
+
+    assert run(reactor, main()) == b'hello thread'
