@@ -44,10 +44,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..http import CONTINUE, EndOfBody, ProtocolError, RequestHead, RequestParser
+from ..http import ProtocolError, RequestParser
 from ..loop import Inbox, Stream, StreamClosed, Task
 from ..loop.timers import NEVER
 from .errors import HandlerError
+from .intake import Intake
 from .pace import Pace
 from .request import Context, Request
 from .response import Response, refusal
@@ -83,8 +84,6 @@ REASONS = {
 
 # Pipelined requests answered in one go, before other connections get a turn.
 _AT_ONCE = range(32)
-# Bytes of a body that wait for the handler before the client has to.
-_BODY_AHEAD = 65536
 # Seconds that an idle connection of a draining server may still bring a request that is on its way.
 DRAIN_IDLE = 2.0
 
@@ -92,9 +91,9 @@ DRAIN_IDLE = 2.0
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = ('_answer_pace', '_begun', '_body_done', '_body_error', '_body_pace', '_body_size',
-                 '_context', '_continued', '_half_closed', '_keep', '_looping', '_mark', '_since', '_timer',
-                 'parser', 'phase', 'reason', 'request', 'response', 'server', 'stream', 'task')
+    __slots__ = ('_answer_pace', '_begun', '_context', '_half_closed', '_keep', '_looping', '_mark',
+                 '_since', '_timer', 'intake', 'parser', 'phase', 'reason', 'request', 'response',
+                 'server', 'stream', 'task')
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
@@ -102,21 +101,17 @@ class Connection:
         self.parser = RequestParser(server.limits)
         self.phase = NEW
         self.reason = ''
-        # The request that is being answered, and the task that does it if it had to wait.
+        # The request that is being answered, its body, and the task, if it had to wait.
         self.request: Request | None = None
+        self.intake: Intake | None = None
         self.response: Response | None = None
         self.task: Task | None = None
         self._context: Context | None = None
         # Whether the connection outlives the answer in hand.
         self._keep = False
         self._looping = False
-        self._body_done = True
-        self._body_size = 0
-        self._body_error: ProtocolError | None = None
-        self._continued = False
         # When the request in hand began; since when there is none.
         self._begun = self._since = 0.0
-        self._body_pace: Pace | None = None
         self._answer_pace: Pace | None = None
         # When a half-closed client was last seen to take something, and what `sent` was then.
         self._half_closed = NEVER
@@ -144,7 +139,10 @@ class Connection:
             self._next_request()
         elif phase is BUSY:
             self.parser.feed(data)
-            self._more_while_busy()
+            if self.intake is not None and self.intake.reading:
+                self.intake.pump()
+            elif self.parser.buffered >= self.server.settings.pipeline_size:
+                self.stream.pause_reading()
         elif phase is DRAIN:
             self.parser.feed(data)
             self._drain_body()
@@ -155,11 +153,11 @@ class Connection:
         """The client sends no more: answer what is whole, then close."""
         phase = self.phase
         if phase is BUSY:
-            if self._reading_body():
-                self._pump()
+            if self.intake is not None and self.intake.reading:
+                self.intake.pump()
             self._half_closed = self.stream.reactor.now
             self._mark = self.stream.sent
-            self._arm()
+            self.arm()
         elif phase is DRAIN:
             self._close('done')
         elif phase is LINGER:
@@ -177,10 +175,10 @@ class Connection:
         self._timer.cancel()
         if not self.reason:
             self.reason = 'reset' if cause is not None else 'hang-up'
-        request, task = self.request, self.task
-        self.request = self.response = self.task = None
-        if request is not None and request.inbox is not None:
-            request.inbox.feed_error(StreamClosed(cause))
+        intake, task = self.intake, self.task
+        self.request = self.response = self.intake = self.task = None
+        if intake is not None:
+            intake.close(cause)
         if task is not None:
             task.cancel()
         self.server.connection_closed(self)
@@ -205,7 +203,7 @@ class Connection:
             request = self.request = Request(self, head)    # type: ignore[arg-type]
             response = self.response = Response(self, request)
             if request.head.has_body:
-                self._begin_body()
+                self.intake = Intake(self, request)
             handle(request, response)
             if self.phase is not IDLE:
                 break
@@ -222,19 +220,20 @@ class Connection:
             self._postpone()
         elif self.phase is BUSY:
             self._begun = stream.reactor.now
-            self._arm()
+            self.arm()
         return None
 
     def _postpone(self) -> None:
         """Go on with the next request when others had a turn, or when the client has read."""
         stream = self.stream
+        self._since = stream.reactor.now
         stream.pause_reading()
         drain = stream.drain()
         if drain is None:
             stream.reactor.call_soon(self._go_on)
         else:
             drain.add_done_callback(self._go_on)
-            self._arm()
+            self.watch_answer()
 
     def _go_on(self, _: object = None) -> None:
         if self.phase is IDLE:
@@ -263,167 +262,60 @@ class Connection:
 
     def answered(self) -> None:
         """Know that the answer is complete (the response calls this). Hot."""
-        request = self.request
         self.request = self.response = self.task = None
         if self.phase is not BUSY:
-            self._close('upgraded')
-        elif self._keep and self._body_done:
-            self.phase = IDLE
-            if not self._looping:
-                # A pipelined request that is free now starts from the ready queue, not deep in
-                # the stack of whoever ended this answer.
-                self.stream.reactor.call_soon(self._go_on)
+            # Unless it was upgraded, the client has gone while this was being sent.
+            if self.phase is UPGRADED:
+                self._close('upgraded')
         elif self._keep:
-            self.phase = DRAIN
-            if request is not None and request.inbox is not None:
-                request.inbox.feed_error(StreamClosed())
-            self._body_size = 0
-            self._drain_body()
-        elif self._body_done and not self.server.draining:
+            if self.intake is None:
+                self._go_idle()
+            else:
+                self.phase = DRAIN
+                self.intake.close()
+                self._drain_body()
+        elif (self.intake is None or self.intake.done) and not self.server.draining:
             self._close('done')
         else:
-            self._linger('done' if self._body_done else 'unread')
+            self._linger('done' if self.intake is None or self.intake.done else 'unread')
+
+    def _go_idle(self) -> None:
+        self.phase = IDLE
+        if not self._looping:
+            # A pipelined request that is free now starts from the ready queue, not deep in the
+            # stack of whoever ended this answer.
+            self.stream.reactor.call_soon(self._go_on)
+
+    def _drain_body(self) -> None:
+        """Throw away what is left of a body that nobody wants."""
+        intake = self.intake
+        if intake is not None and not intake.done and not intake.drain():
+            self._linger('unread')
+        elif intake is None or intake.done:
+            self.intake = None
+            self._go_idle()
+        else:
+            self.arm()
 
     def keep_alive(self, close: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after it. Hot."""
         request = self.request
         self._keep = (
             request is not None and request.head.keep_alive and not close
-            and not self.server.draining and (self._body_done or self._may_drain(request.head)))
+            and not self.server.draining
+            and (self.intake is None or self.intake.done or self.intake.may_drain()))
         return self._keep
 
-    def _may_drain(self, head: RequestHead) -> bool:
-        """Tell whether what is left of the body is worth reading to keep the connection."""
-        # A client that waits for our 100 may or may not send its body now: no telling what its
-        # next bytes are (RFC 9110 section 10.1.1).
-        waits = head.expect_continue and not self._continued
-        left = (head.content_length or 0) - self._body_size
-        return not waits and self._body_error is None and (
-            left <= self.server.settings.drain_size)
-
-    # -- the body of the request in hand --------------------------------------------------------
-
-    def _begin_body(self) -> None:
-        self._body_done = False
-        self._body_size = 0
-        self._body_error = None
-        self._continued = False
-        self._body_pace = None
-
     def open_inbox(self, request: Request) -> Inbox:
-        """Make the inbox that a request's body goes to, when the handler begins to read."""
-        inbox = Inbox(self.stream.reactor, self)
-        if request is not self.request:
-            inbox.feed_error(StreamClosed(self.stream.cause))
-        elif self._body_done:
+        """Make the inbox that a request's body goes to, when somebody begins to read it."""
+        if request is self.request and self.intake is not None:
+            return self.intake.open()
+        inbox = Inbox(self.stream.reactor)
+        if request is self.request or not request.head.has_body:
             inbox.feed_eof()
-        elif self._body_error is not None:
-            inbox.feed_error(self._body_error)
+        else:
+            inbox.feed_error(StreamClosed(self.stream.cause))
         return inbox
-
-    def wanted(self) -> None:
-        """Read on: the handler waits for its body, or has taken some (the inbox calls this)."""
-        if self.phase is not BUSY or self._body_done or self.request is None:
-            return
-        response = self.response
-        if (self.request.head.expect_continue and not self._continued
-                and response is not None and not response.begun and not self.stream.eof):
-            self._continued = True
-            self.send(CONTINUE)
-        if self._reading_body():
-            self._pump()
-
-    def _reading_body(self) -> bool:
-        return (not self._body_done and self._body_error is None and self.request is not None
-                and self.request.inbox is not None)
-
-    def _more_while_busy(self) -> None:
-        if self._reading_body():
-            self._pump()
-        elif self.parser.buffered >= self.server.settings.pipeline_size:
-            self.stream.pause_reading()
-
-    def _pump(self) -> None:
-        """Move what has come of the body to its inbox, as long as that has room."""
-        request, stream = self.request, self.stream
-        if request is None or request.inbox is None:
-            return
-        inbox = request.inbox
-        now = stream.reactor.now
-        while inbox.size < _BODY_AHEAD:
-            try:
-                event = self._body_event()
-            except ProtocolError as error:
-                return self._fail_body(error)
-            if event is None:
-                # The clock runs only while the handler waits for the client.
-                if inbox.waiting:
-                    self._pace_body().wait(now)
-                else:
-                    self._pace_body().stop(now)
-                stream.resume_reading()
-                return self._arm()
-            if isinstance(event, bytes):
-                self._body_size += len(event)
-                self._pace_body().moved(now, len(event))
-                inbox.feed(event)
-            else:
-                request.trailers = event.trailers
-                self._body_done = True
-                self._body_pace = None
-                inbox.feed_eof()
-                stream.resume_reading()
-                return self._arm()
-        self._pace_body().stop(now)
-        stream.pause_reading()
-        return None
-
-    def _body_event(self) -> bytes | EndOfBody | None:
-        """Give the body's next event. Raises `ProtocolError`, also when the client has ended it."""
-        event = self.parser.next_event()
-        if event is None and self.stream.eof:
-            self.parser.feed_eof()
-        if isinstance(event, RequestHead):
-            raise ProtocolError(400, 'a head within a body')
-        return event
-
-    def _fail_body(self, error: ProtocolError) -> None:
-        """Tell the reader; nothing more of this connection is read."""
-        self._body_error = error
-        self._body_pace = None
-        if self.request is not None and self.request.inbox is not None:
-            self.request.inbox.feed_error(error)
-
-    def _drain_body(self) -> None:
-        """Throw away the rest of a body that nobody wants, up to a bound."""
-        stream = self.stream
-        now = stream.reactor.now
-        while True:
-            try:
-                event = self._body_event()
-            except ProtocolError:
-                return self._linger('unread')
-            if event is None:
-                self._pace_body().wait(now)
-                stream.resume_reading()
-                return self._arm()
-            if not isinstance(event, bytes):
-                self._body_done = True
-                self._body_pace = None
-                self.phase = IDLE
-                if not self._looping:
-                    stream.reactor.call_soon(self._go_on)
-                return None
-            self._body_size += len(event)
-            self._pace_body().moved(now, len(event))
-            if self._body_size > self.server.settings.drain_size:
-                return self._linger('unread')
-
-    def _pace_body(self) -> Pace:
-        if self._body_pace is None:
-            settings = self.server.settings
-            self._body_pace = Pace(settings.body_rate, settings.rate_grace, settings.idle_timeout)
-        return self._body_pace
 
     # -- bytes out (called by the response) -----------------------------------------------------
 
@@ -444,12 +336,12 @@ class Connection:
         if pace.since == NEVER:
             pace.wait(self.stream.reactor.now)
             self._mark = self.stream.sent
-            self._arm()
+            self.arm()
 
     def upgrade(self) -> Stream:
         """Hand over the stream, with what was read too far; for an answer of 101."""
         stream = self.stream
-        if self.request is None or not self._body_done or self.phase is not BUSY:
+        if self.intake is not None or self.phase is not BUSY:
             raise HandlerError('this request cannot be upgraded')
         self.phase = UPGRADED
         self.reason = 'upgraded'
@@ -477,7 +369,7 @@ class Connection:
         self.stream.close()
         if not self.stream.closed:
             self.watch_answer()
-            self._arm()
+            self.arm()
 
     def _linger(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -502,12 +394,12 @@ class Connection:
 
     # -- deadlines ------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """Set the timer to the first deadline of a request in hand."""
         settings = self.server.settings
         deadline = NEVER
-        if self._body_pace is not None:
-            deadline = self._body_pace.deadline
+        if self.intake is not None:
+            deadline = self.intake.pace.deadline
         if self._answer_pace is not None:
             deadline = min(deadline, self._answer_pace.deadline)
         if self.phase is BUSY:
@@ -517,6 +409,8 @@ class Connection:
                 deadline = min(deadline, self._begun + settings.handler_timeout)
         if self.phase in (BUSY, DRAIN, CLOSING):
             self._timer.move(deadline)
+        elif self.phase is IDLE:
+            self._timer.move(min(deadline, self._since + self._idle_time()))
 
     def _tick(self) -> None:
         """A deadline has come (by the timer)."""
@@ -524,9 +418,12 @@ class Connection:
         if phase is NEW:
             self._close('first_byte_timeout')
         elif phase is IDLE:
-            deadline = self._since + self._idle_time()
-            if deadline > self.stream.reactor.now:
-                self._timer.move(deadline)
+            if self.stream.buffered:
+                # Not idle: it still takes its last answer.
+                self._since = self.stream.reactor.now
+                self._check_paces()
+            elif self._since + self._idle_time() > self.stream.reactor.now:
+                self._timer.move(self._since + self._idle_time())
             else:
                 self._close('shutdown' if self.server.draining else 'idle_timeout')
         elif phase is HEAD:
@@ -548,11 +445,11 @@ class Connection:
                 pace.stop(now)
             elif pace.deadline <= now:
                 return self.cut('answer_rate')
-        if self._body_pace is not None and self._body_pace.deadline <= now:
+        if self.intake is not None and self.intake.pace.deadline <= now:
             if self.phase is DRAIN:
                 return self._linger('unread')
             self.reason = 'body_rate'
-            self._fail_body(ProtocolError(408, 'the body came too slowly (body_rate)'))
+            self.intake.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
         if self.phase is BUSY:
             if self._half_closed != NEVER:
                 if moved:
@@ -561,7 +458,7 @@ class Connection:
                     return self.cut('half_closed')
             if settings.handler_timeout and self._begun + settings.handler_timeout <= now:
                 return self._time_out_handler()
-        self._arm()
+        self.arm()
         return None
 
     def _time_out_handler(self) -> None:

@@ -1,0 +1,157 @@
+"""Intake: the body of one request, from the parser to whoever reads it.
+
+A request without a body has none. As long as nobody reads, nothing is parsed and the bytes stay
+where they are; from the first read on they go to the request's inbox, as far as that has room. When
+the answer is complete and the body is not, what is left is thrown away up to a bound, or the
+connection ends: it is never taken for the next request.
+
+The clock of the slowest upload (`body_rate`) runs only while we wait for the client: not while its
+bytes lie here and the handler is busy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..http import CONTINUE, EndOfBody, ProtocolError, RequestHead
+from ..loop import Inbox, StreamClosed
+from .pace import Pace
+from .request import Request
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# Bytes of a body that wait for the handler before the client has to.
+_AHEAD = 65536
+
+
+class Intake:
+    """The way of one body. It is the `Source` of the request's inbox."""
+
+    __slots__ = ('_connection', '_continued', '_drained', '_error', '_request', '_size', 'done',
+                 'pace')
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        settings = connection.server.settings
+        self._connection = connection
+        self._request = request
+        self.pace = Pace(settings.body_rate, settings.rate_grace, settings.idle_timeout)
+        # Whether the whole body has come.
+        self.done = False
+        # Why no more of it comes, if so.
+        self._error: ProtocolError | None = None
+        # Bytes that came so far; that were thrown away.
+        self._size = self._drained = 0
+        # Whether 100 Continue was sent.
+        self._continued = False
+
+    @property
+    def reading(self) -> bool:
+        """Whether somebody reads, and there is more to come."""
+        return not self.done and self._error is None and self._request.inbox is not None
+
+    def open(self) -> Inbox:
+        """Make the inbox, when the handler begins to read."""
+        inbox = Inbox(self._connection.stream.reactor, self)
+        if self.done:
+            inbox.feed_eof()
+        elif self._error is not None:
+            inbox.feed_error(self._error)
+        return inbox
+
+    def wanted(self) -> None:
+        """Read on: the handler waits for its body, or has taken some (the inbox calls this)."""
+        connection = self._connection
+        if connection.intake is not self or self.done:
+            return
+        response = connection.response
+        if (self._request.head.expect_continue and not self._continued
+                and response is not None and not response.begun and not connection.stream.eof):
+            self._continued = True
+            connection.send(CONTINUE)
+        if self.reading:
+            self.pump()
+
+    def pump(self) -> None:
+        """Move what has come to the inbox, as long as that has room."""
+        connection, inbox = self._connection, self._request.inbox
+        stream, now = connection.stream, connection.stream.reactor.now
+        while inbox is not None and inbox.size < _AHEAD:
+            try:
+                event = self._next_event()
+            except ProtocolError as error:
+                return self.fail(error)
+            if event is None:
+                if inbox.waiting:
+                    self.pace.wait(now)
+                else:
+                    self.pace.stop(now)
+                stream.resume_reading()
+                return connection.arm()
+            if isinstance(event, bytes):
+                self._size += len(event)
+                self.pace.moved(now, len(event))
+                inbox.feed(event)
+            else:
+                self._request.trailers = event.trailers
+                self.done = True
+                self.pace.stop(now)
+                inbox.feed_eof()
+                stream.resume_reading()
+                return connection.arm()
+        self.pace.stop(now)
+        stream.pause_reading()
+        return None
+
+    def drain(self) -> bool:
+        """Throw away what has come; return whether it may go on. `done` tells of the end."""
+        connection = self._connection
+        now = connection.stream.reactor.now
+        while True:
+            try:
+                event = self._next_event()
+            except ProtocolError:
+                return False
+            if event is None:
+                self.pace.wait(now)
+                connection.stream.resume_reading()
+                return True
+            if not isinstance(event, bytes):
+                self.done = True
+                return True
+            self._drained += len(event)
+            self.pace.moved(now, len(event))
+            if self._drained > connection.server.settings.drain_size:
+                return False
+
+    def may_drain(self) -> bool:
+        """Tell whether what is left is worth reading to keep the connection."""
+        head = self._request.head
+        # A client that waits for our 100 may or may not send its body now: no telling what its
+        # next bytes are (RFC 9110 section 10.1.1).
+        waits = head.expect_continue and not self._continued
+        left = (head.content_length or 0) - self._size
+        return not waits and self._error is None and (
+            left <= self._connection.server.settings.drain_size)
+
+    def fail(self, error: ProtocolError) -> None:
+        """Tell the reader that no more comes; nothing more of this connection is read."""
+        self._error = error
+        self.pace.stop(self._connection.stream.reactor.now)
+        if self._request.inbox is not None:
+            self._request.inbox.feed_error(error)
+
+    def close(self, cause: BaseException | None = None) -> None:
+        """Tell a reader that outlives its request that no more comes."""
+        if self._request.inbox is not None and not self.done:
+            self._request.inbox.feed_error(StreamClosed(cause))
+
+    def _next_event(self) -> bytes | EndOfBody | None:
+        """Give the body's next event. Raises `ProtocolError`, also when the client has ended it."""
+        parser = self._connection.parser
+        event = parser.next_event()
+        if event is None and self._connection.stream.eof:
+            parser.feed_eof()
+        if isinstance(event, RequestHead):
+            raise ProtocolError(400, 'a head within a body')
+        return event
