@@ -3,8 +3,9 @@
 from .body import EndOfBody, Limits
 from .cookies import format_cookie, parse_cookies
 from .errors import HeaderError, ProtocolError
+from .head import RequestHead
 from .headers import Headers
-from .parser import RequestHead, RequestParser
+from .parser import RequestParser
 from .response import (
     CONTINUE,
     LAST_CHUNK,

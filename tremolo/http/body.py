@@ -24,19 +24,18 @@ from typing import NamedTuple, Optional, Union
 
 from .errors import ProtocolError, shown
 from .fields import check_lines, refuse_fields, resume_mark, split_fields
-from .grammar import CHUNK_LINE, FIELDS, FRAMING
+from .grammar import CHUNK_LINE, FRAMING
 
 # The longest line of a chunk's size with its extensions, in bytes without CRLF.
 _SIZE_LINE = 4096
 
-# Fields that mean something before the body, or rule how it is read, are too late after it (RFC
-# 9110 section 6.5.1): framing, routing, authentication, request modifiers, controls, how to
-# understand the content. A field that may not be repeated is never a trailer either.
+# Fields that rule how a message is framed, routed, answered or understood are too late after it
+# (RFC 9110 section 6.5.1). None of those that FRAMING finds may be a trailer, none of Content-*
+# but the digest (RFC 9530 section 3), and none of these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
-    b'connection', b'content-disposition', b'content-encoding', b'content-language', b'cookie',
-    b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
-    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'upgrade',
+    b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
+    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'user-agent',
     b'vary', b'via', b'warning', b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host',
     b'x-forwarded-proto', b'x-real-ip'))
 
@@ -118,7 +117,7 @@ class ChunkedBody:
             return None, pos
         line = CHUNK_LINE.match(data, pos, end + 2)
         if line is None:
-            check_lines(data, pos + self._seen, end)
+            check_lines(data, pos + self._seen, end + 2)
             raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
         self._seen = 0
         size = int(line[1], 16)
@@ -177,16 +176,15 @@ class ChunkedBody:
                     431, f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
             self._seen = resume_mark(data, pos, mark) - pos
             return None, pos
-        if FIELDS.match(data, pos + 2) is None:
-            check_lines(data, pos, end)
-            refuse_fields(data, pos + 2, end + 2)
+        check_lines(data, pos + self._seen, end + 2)
+        refuse_fields(data, pos + 2, end + 2)
         if data.count(b'\n', pos + 2, end + 2) > limits.field_count:
             raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
         block = data[pos + 1:end + 2]
         trailers = split_fields(block)
+        framing = dict(FRAMING.findall(block.lower()))
         for name, _ in trailers:
-            if name in _NOT_IN_TRAILERS:
+            if name in framing or name in _NOT_IN_TRAILERS or (
+                    name.startswith(b'content-') and name != b'content-digest'):
                 raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
-        for name, _ in FRAMING.findall(block.lower()):
-            raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
         return EndOfBody(trailers), end + 4

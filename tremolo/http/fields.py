@@ -12,8 +12,6 @@ Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds o
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from .errors import ProtocolError, shown
 from .grammar import FIELD, FIELD_PARTS, LINES
 
@@ -44,15 +42,14 @@ def resume_mark(data: bytes, start: int, mark: int) -> int:
     return mark - 2 if data.endswith(b'\r\n', start, mark) else mark
 
 
-def refuse_fields(data: bytes, start: int, stop: int) -> NoReturn:
-    """Say which of the lines from `start` to `stop` is the first that is no field."""
+def refuse_fields(data: bytes, start: int, stop: int) -> None:
+    """Refuse the first of the lines from `start` to `stop` that is no field."""
     while start < stop:
         end = data.index(b'\r\n', start) + 2
         if FIELD.match(data, start, end) is None:
             what = 'folded' if data[start] in b' \t' else 'malformed'
             raise ProtocolError(400, f'{what} header field: {shown(data[start:end - 2])}')
         start = end
-    raise ProtocolError(400, 'malformed header fields')
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:

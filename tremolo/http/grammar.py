@@ -17,6 +17,7 @@ Those for what an application sets match `str`, with explicit sets for the same 
 
 from __future__ import annotations
 
+import functools
 import re
 
 # token = 1*tchar
@@ -36,13 +37,20 @@ _FIELD = rb'%s:%s\r\n' % (_TOKEN, _TEXT)
 _METHOD_AND_TARGET = rb'(%s) ([!-"$-~]+) ' % _TOKEN
 REQUEST_LINE = re.compile(_METHOD_AND_TARGET + rb'HTTP/([0-9]\.[0-9])\r\n')
 
-# HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]  RFC 9112 section 2.1
-# The head of an ordinary request, at one go; group 3 is the minor version.
-HEAD = re.compile(_METHOD_AND_TARGET + rb'HTTP/1\.([01])\r\n(?:%s)*\r\n' % _FIELD)
 
-# The fields of a head or of a trailer section with the empty line after them; one field; and the
-# parts of fields that are known to be well-formed, each from the line feed before it.
-FIELDS = re.compile(rb'(?:%s)*\r\n' % _FIELD)
+@functools.lru_cache
+def head(field_count: int) -> re.Pattern[bytes]:
+    """Make the expression of a whole head; group 3 is the minor version.
+
+    HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]  RFC 9112 section 2.1
+    With the limit on the fields in it, nobody has to count lines.
+    """
+    return re.compile(
+        _METHOD_AND_TARGET + rb'HTTP/1\.([01])\r\n(?:%s){0,%d}\r\n' % (_FIELD, field_count))
+
+
+# One field, and the parts of fields that are known to be well-formed, each from the line feed
+# before it.
 FIELD = re.compile(_FIELD)
 FIELD_PARTS = re.compile(rb'\n([^:]*):([^\r]*)')
 
@@ -58,7 +66,7 @@ _SINGLE = (
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type',
     b'date', b'expect', b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since',
     b'max-forwards', b'origin', b'proxy-authorization', b'range', b'referer', b'sec-websocket-key',
-    b'sec-websocket-version', b'transfer-encoding', b'user-agent')
+    b'sec-websocket-version', b'transfer-encoding')
 
 
 def _any_of(names: frozenset[bytes]) -> bytes:

@@ -1,0 +1,305 @@
+"""The request parser on every wire case, whole and in pieces, and what it promises beside them."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+
+import pytest
+from http_cases import BROWSER, CASES, GET, chunked, get, post
+from http_runner import is_whole, requests, run
+
+from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser
+
+# Above this a case is not split at each of its bytes, but at random.
+SHORT = 400
+
+
+def parse(data, limits=None):
+    """The first event of the data."""
+    parser = RequestParser(limits or Limits())
+    parser.feed(data)
+    return parser.next_event()
+
+
+def cut(data, places):
+    places = [0, *sorted(places), len(data)]
+    return [data[a:b] for a, b in zip(places, places[1:])]
+
+
+def check(case):
+    """A case says the same whole, in any pieces, and with a request behind it."""
+    data, limits = case.data, case.limits
+    whole = run([data], limits)
+    assert requests(*whole) == case.expected
+    assert run(cut(data, range(1, len(data))), limits) == whole
+    if len(data) <= SHORT:
+        for at in range(1, len(data)):
+            assert run(cut(data, [at]), limits) == whole, at
+    rng = random.Random(case.name)
+    for _ in range(20):
+        places = [rng.randrange(len(data)) for _ in range(rng.randrange(1, 9))]
+        assert run(cut(data, places), limits) == whole, places
+    events, error = run([data + get()], limits)
+    if whole[1] is not None:
+        assert (events, error) == whole
+    elif is_whole(data, limits):
+        assert (events[:-1], error) == whole
+        assert requests(events, error)[-1] == GET
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def test_the_case(case):
+    check(case)
+
+
+def test_a_head_says_all_it_holds():
+    head = parse(BROWSER)
+    assert isinstance(head, RequestHead)
+    assert (head.method, head.target, head.minor) == ('GET', b'/products/list?page=2&sort=price', 1)
+    assert head.host == b'www.example.com'
+    assert head.keep_alive
+    assert (head.content_length, head.chunked, head.has_body) == (None, False, False)
+    assert (head.expect_continue, head.upgrade) == (False, None)
+    assert len(head.headers) == 12
+    assert head.headers[0] == (b'host', b'www.example.com')
+    assert head.headers[1] == (b'connection', b'keep-alive')
+    assert head.headers is head.headers
+    assert repr(head) == "<RequestHead GET b'/products/list?page=2&sort=price' HTTP/1.1>"
+
+
+def test_values_are_trimmed_and_names_lowered_in_order():
+    head = parse(get(b'B-B: \t x y\t \r\na:\r\nB-b:z\r\n'))
+    assert head.headers[1:] == [(b'b-b', b'x y'), (b'a', b''), (b'b-b', b'z')]
+
+
+def test_a_head_without_fields_has_no_headers():
+    assert parse(b'GET / HTTP/1.0\r\n\r\n').headers == []
+
+
+def test_the_host_of_the_target_wins():
+    assert parse(get(target=b'http://Other.example:81/x')).host == b'other.example:81'
+    assert parse(get(target=b'/x')).host == b'example.com'
+    assert parse(b'GET http://a HTTP/1.0\r\n\r\n').host == b'a'
+    assert parse(b'GET / HTTP/1.0\r\n\r\n').host is None
+    assert parse(b'GET / HTTP/1.1\r\nHost:\r\n\r\n').host == b''
+
+
+@pytest.mark.parametrize(('fields', 'version', 'keep_alive'), [
+    (b'', b'1.1', True),
+    (b'', b'1.0', False),
+    (b'Connection: keep-alive\r\n', b'1.0', True),
+    (b'Connection: Keep-Alive\r\n', b'1.0', True),
+    (b'Connection:keep-alive\r\n', b'1.0', True),
+    (b'Connection: keep-alive\r\n', b'1.1', True),
+    (b'Connection: close\r\n', b'1.1', False),
+    (b'Connection: CLOSE\r\n', b'1.1', False),
+    (b'Connection: a, close ,b\r\n', b'1.1', False),
+    (b'Connection: a\r\nConnection: close\r\n', b'1.1', False),
+    (b'Connection: close, keep-alive\r\n', b'1.0', False),
+    (b'Connection: closed\r\n', b'1.1', True),
+    (b'Connection: not-keep-alive\r\n', b'1.0', False),
+    (b'Connection:\r\n', b'1.1', True),
+    (b'Connection:\r\n', b'1.0', False),
+])
+def test_keep_alive_is_what_the_client_asks_for(fields, version, keep_alive):
+    assert parse(get(fields, version=version)).keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(('fields', 'version', 'upgrade'), [
+    (b'Connection: Upgrade\r\nUpgrade: WebSocket\r\n', b'1.1', b'websocket'),
+    (b'Upgrade: \twebsocket \r\nConnection: keep-alive, upgrade\r\n', b'1.1', b'websocket'),
+    (b'Upgrade: a\r\nUpgrade: b\r\nConnection: upgrade\r\n', b'1.1', b'a, b'),
+    (b'Upgrade: websocket\r\n', b'1.1', None),
+    (b'Connection: upgrade\r\n', b'1.1', None),
+    (b'Connection: keep-alive\r\nUpgrade: websocket\r\n', b'1.1', None),
+    (b'Connection: upgrade\r\nUpgrade: websocket\r\n', b'1.0', None),
+])
+def test_upgrade_needs_both_fields_and_version_1_1(fields, version, upgrade):
+    assert parse(get(fields, version=version)).upgrade == upgrade
+
+
+def test_only_1_1_can_expect_to_continue():
+    assert parse(post(b'Expect: 100-continue\r\nContent-Length: 1\r\n')).expect_continue
+    assert not parse(get(b'Expect: 100-continue\r\n', version=b'1.0')).expect_continue
+
+
+def test_a_request_is_whole_without_a_body():
+    parser = RequestParser(Limits())
+    parser.feed(get() + post(b'Content-Length: 0\r\n'))
+    first, second = parser.next_event(), parser.next_event()
+    assert not first.has_body
+    assert not second.has_body
+    assert second.content_length == 0
+    assert parser.next_event() is None
+
+
+def test_requests_are_parsed_when_they_are_asked_for():
+    parser = RequestParser(Limits())
+    parser.feed(get() + b'bad\r\n\r\n')
+    assert isinstance(parser.next_event(), RequestHead)
+    assert parser.buffered == len(b'bad\r\n\r\n')
+    with pytest.raises(ProtocolError):
+        parser.next_event()
+
+
+def test_a_body_that_is_all_there_is_is_not_copied():
+    parser = RequestParser(Limits())
+    parser.feed(post(b'Content-Length: 2000\r\n'))
+    assert parser.next_event().content_length == 2000
+    for _ in range(2):
+        piece = bytes(1000)
+        parser.feed(piece)
+        assert parser.next_event() is piece
+    assert parser.next_event() == EndOfBody([])
+
+
+def test_pieces_of_a_body_come_as_they_arrive():
+    parser = RequestParser(Limits())
+    parser.feed(chunked(b'A\r\n01'))
+    assert parser.next_event().chunked
+    assert parser.next_event() == b'01'
+    assert parser.next_event() is None
+    parser.feed(b'23')
+    assert parser.next_event() == b'23'
+    parser.feed(b'456789\r\n0\r\nA: b\r\n')
+    assert parser.next_event() == b'456789'
+    assert parser.next_event() is None
+    parser.feed(b'\r\n' + get())
+    assert parser.next_event() == EndOfBody([(b'a', b'b')])
+    assert isinstance(parser.next_event(), RequestHead)
+
+
+def test_an_idle_parser_holds_nothing():
+    parser = RequestParser(Limits())
+    small = sys.getsizeof(parser) if hasattr(sys, 'getsizeof') and 'PyPy' not in sys.version else 0
+    assert small < 150
+    parser.feed(get() + post(b'Content-Length: 5\r\n', b'hello') + chunked(b'0\r\n\r\n'))
+    while parser.next_event() is not None:
+        pass
+    assert parser.idle
+    assert parser.buffered == 0
+    assert not hasattr(parser, '__dict__')
+    assert not [held for held in gc.get_referents(parser) if isinstance(held, bytes) and held]
+
+
+def test_idle_and_started_tell_where_the_parser_is():
+    parser = RequestParser(Limits())
+
+    def where():
+        assert parser.next_event() is None
+        return parser.idle, parser.started, parser.buffered
+
+    assert where() == (True, False, 0)
+    parser.feed(b'\r')
+    assert where() == (False, True, 1)
+    parser.feed(b'\n')
+    assert where() == (True, False, 0)
+    parser.feed(b'G')
+    assert where() == (False, True, 1)
+    parser.feed(post(b'Content-Length: 1\r\n')[1:].replace(b'OST', b'ET'))
+    assert parser.next_event().method == 'GET'
+    assert where() == (False, False, 0)
+    parser.feed(b'xG')
+    assert parser.next_event() == b'x'
+    assert parser.next_event() == EndOfBody([])
+    assert where() == (False, True, 1)
+
+
+def test_the_end_of_input_between_messages_is_fine():
+    parser = RequestParser(Limits())
+    parser.feed_eof()
+    parser.feed(b'\r\n' + get() + b'\r\n')
+    assert parser.next_event().method == 'GET'
+    assert parser.next_event() is None
+    parser.feed_eof()
+    assert parser.idle
+
+
+def test_a_whole_request_that_waits_is_not_cut_by_the_end_of_input():
+    parser = RequestParser(Limits())
+    parser.feed(get())
+    parser.feed_eof()
+    assert parser.next_event().method == 'GET'
+
+
+@pytest.mark.parametrize('data', [
+    b'\r', b'G', get()[:-1], post(b'Content-Length: 5\r\n'), post(b'Content-Length: 5\r\n', b'hell'),
+    chunked(b''), chunked(b'5'), chunked(b'5\r\nhello'), chunked(b'5\r\nhello\r\n'),
+    chunked(b'0\r\n'), chunked(b'0\r\n\r'), chunked(b'0\r\nA: b\r\n')])
+def test_the_end_of_input_within_a_message_is_refused(data):
+    parser = RequestParser(Limits())
+    parser.feed(data)
+    while parser.next_event() is not None:
+        pass
+    with pytest.raises(ProtocolError) as caught:
+        parser.feed_eof()
+    assert caught.value.status == 400
+    assert parser.next_event() is None
+    parser.feed_eof()
+
+
+def test_a_parser_that_refused_is_silent_and_holds_nothing():
+    parser = RequestParser(Limits())
+    parser.feed(b'bad\r\n\r\n' + get())
+    with pytest.raises(ProtocolError):
+        parser.next_event()
+    for data in (get(), get()):
+        parser.feed(data)
+        assert parser.next_event() is None
+    assert parser.buffered == 0
+    assert parser.rest() == b''
+    assert not parser.idle
+    assert not parser.started
+    parser.feed_eof()
+
+
+def test_rest_takes_out_what_was_not_parsed():
+    parser = RequestParser(Limits())
+    parser.feed(get(b'Connection: upgrade\r\nUpgrade: x\r\n') + b'\x00\x01')
+    assert parser.next_event().upgrade == b'x'
+    assert parser.rest() == b'\x00\x01'
+    assert parser.rest() == b''
+    assert parser.idle
+
+
+def test_a_reason_shows_little_of_what_arrived():
+    for data in (b'\xff' * 9000 + b'\r\n\r\n', get(b'A' * 9000 + b' : b\r\n'),
+                 get(b'Transfer-Encoding: ' + b'"' * 9000 + b'\r\n'),
+                 get(b'Host: ' + b'"' * 9000 + b'\r\n')[26:]):
+        with pytest.raises(ProtocolError) as caught:
+            parse(b'GET / HTTP/1.1\r\n' + data if data.startswith(b'Host') else data)
+        assert len(caught.value.reason) < 120
+        assert caught.value.reason.isascii()
+        assert str(caught.value) == f'400: {caught.value.reason}'
+
+
+def test_a_limit_is_named_with_its_value():
+    for data, limits, words in [
+            (b'G' * 99, Limits(head_size=50), ['50', 'head_size']),
+            (get(), Limits(head_size=30), ['30', 'head_size']),
+            (get(), Limits(field_count=0), ['0', 'field_count']),
+            (post(b'Content-Length: 9\r\n'), Limits(body_size=5), ['9', '5', 'body_size'])]:
+        with pytest.raises(ProtocolError) as caught:
+            parse(data, limits)
+        assert all(word in caught.value.reason for word in words)
+
+
+def test_no_cycle_is_left_by_requests_or_errors():
+    gc.collect()
+    gc.disable()
+    try:
+        for data in (get(), chunked(b'5\r\nhello\r\n0\r\nA: b\r\n\r\n'), b'bad\r\n\r\n', b'\x00',
+                     chunked(b'x\r\n'), get(b'Host: a\r\n')) * 10:
+            run([data], Limits())
+        found = gc.collect()
+    finally:
+        gc.enable()
+    if 'PyPy' not in sys.version:
+        assert found == 0
+
+
+def test_a_successor_is_read_after_each_good_message():
+    events, error = run([(get() + chunked(b'1\r\nx\r\n0\r\n\r\n')) * 50], Limits())
+    assert requests(events, error) == [GET, ('POST', b'/', b'x')] * 50

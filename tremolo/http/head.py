@@ -1,0 +1,191 @@
+"""Head: what the head of a request says (RFC 9112 sections 3, 6.3 and 9, RFC 9110).
+
+`read_head` is given a head that is well-formed, and makes a `RequestHead` of it or refuses what it
+means: a target that does not fit its method, no host or two, a body whose size is not beyond doubt.
+What two servers understand differently is how requests are smuggled (RFC 9112 section 11.2), so
+nothing is guessed. The first of these faults counts:
+
+    the target's form 400, CONNECT 501; a repeated field 400; Host 400; framing 400 or 501;
+    Expect 417
+
+Only the fields that matter here are looked at. All of them become a list when somebody asks for
+`headers`, which takes nearly as long as all the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NoReturn
+
+from .errors import ProtocolError, shown
+from .fields import split_fields
+from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST, LISTS
+
+# The longest name of a host that DNS and RFC 3986 section 3.2.2 know, and a port.
+_HOST_SIZE = 255 + 6
+
+
+class RequestHead:
+    """The request line and header fields of one request, and what they say about its body."""
+
+    __slots__ = ('_block', '_headers', 'chunked', 'content_length', 'expect_continue', 'has_body',
+                 'host', 'keep_alive', 'method', 'minor', 'target', 'upgrade')
+
+    def __init__(
+        self, method: str, target: bytes, minor: int, keep_alive: bool, host: bytes | None,
+        block: bytes
+    ) -> None:
+        # As sent: methods are case-sensitive, and the target is not decoded.
+        self.method = method
+        self.target = target
+        # The minor version: HTTP/1.0 or HTTP/1.1.
+        self.minor = minor
+        # Whether the client wants to go on after this request (RFC 9112 section 9.3).
+        self.keep_alive = keep_alive
+        # Host and port in lower case, of the target if it names them, else of the Host field
+        # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
+        self.host = host
+        # The body's framing; it has one if it is chunked or not of size 0.
+        self.content_length: int | None = None
+        self.chunked = False
+        self.has_body = False
+        # Whether the client waits for 100 Continue before it sends the body.
+        self.expect_continue = False
+        # The protocols that the client would like to speak instead, in lower case.
+        self.upgrade: bytes | None = None
+        # The fields, from the line feed before the first to the last one's.
+        self._block = block
+        self._headers: list[tuple[bytes, bytes]] | None = None
+
+    def __repr__(self) -> str:
+        return f'<RequestHead {self.method} {self.target!r} HTTP/1.{self.minor}>'
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The fields in the order in which they came: names in lower case, values trimmed."""
+        # Half of the work that a head could be; most handlers never ask.
+        if self._headers is None:
+            self._headers = split_fields(self._block)
+        return self._headers
+
+
+def read_head(match: re.Match[bytes]) -> RequestHead:
+    """Make a request of a whole head, as matched by `grammar.head`. Hot: once per request."""
+    method, target, version = match.groups()
+    minor = 1 if version == b'1' else 0
+    # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
+    # because each line is known to be a field. The block starts with a line feed.
+    block = match.string[match.end(3) + 1:match.end() - 2]
+    found = FRAMING.findall(block.lower())
+    # Other forms than a path are rare, and so is CONNECT.
+    authority = None
+    if target[0] != 0x2f or method == b'CONNECT':
+        authority = _authority(method, target)
+    fields = dict(found)
+    if len(fields) != len(found):
+        fields = _merge(found)
+    host = fields.get(b'host')
+    if host is not None:
+        host = _host(host)
+    elif minor:
+        raise ProtocolError(400, 'no Host in HTTP/1.1')
+    connection = fields.get(b'connection')
+    keep_alive = minor == 1 if connection is None else _keeps_alive(connection, minor)
+    head = RequestHead(
+        method.decode('ascii'), target, minor, keep_alive, authority or host, block)
+    if b'content-length' in fields or b'transfer-encoding' in fields:
+        _frame(head, fields)
+    if minor:
+        if b'expect' in fields:
+            _expect(head, fields[b'expect'])
+        if b'upgrade' in fields and connection and b'upgrade' in _options(connection):
+            head.upgrade = fields[b'upgrade'].strip(b' \t')
+    return head
+
+
+def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Join the lines of what is a list; anything else may be there once (RFC 9110 section 5.3)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in found:
+        if name not in fields:
+            fields[name] = value
+        elif name in LISTS:
+            fields[name] = b'%s, %s' % (fields[name].strip(b' \t'), value.strip(b' \t'))
+        else:
+            raise ProtocolError(400, f'repeated header field: {shown(name)}')
+    return fields
+
+
+def _authority(method: bytes, target: bytes) -> bytes | None:
+    """Check a target that is no path, and return the authority that it names (RFC 9112 3.2)."""
+    if method == b'CONNECT':
+        if AUTHORITY.fullmatch(target):
+            raise ProtocolError(501, 'CONNECT is not for this server')
+    elif target == b'*':
+        if method == b'OPTIONS':
+            return None
+    else:
+        absolute = ABSOLUTE.fullmatch(target)
+        # An http URI without a host is invalid (RFC 9110 section 4.2.1).
+        if absolute is not None and not absolute[1].startswith(b':'):
+            return _host(absolute[1].lower())
+    raise ProtocolError(400, f'the form of the target {shown(target)} does not fit {shown(method)}')
+
+
+@functools.lru_cache(maxsize=256)
+def _host(value: bytes) -> bytes:
+    """Trim and check a host with an optional port (RFC 9110 section 7.2). It may be empty."""
+    host = value.strip(b' \t')
+    if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
+        raise ProtocolError(400, f'malformed host: {shown(host)}')
+    return host
+
+
+def _options(connection: bytes) -> list[bytes]:
+    return [option.strip(b' \t') for option in connection.split(b',')]
+
+
+def _keeps_alive(connection: bytes, minor: int) -> bool:
+    """Whether Connection asks to go on (RFC 9112 section 9.3); close wins."""
+    if connection == b' keep-alive':
+        return True
+    options = _options(connection)
+    return b'close' not in options and (minor == 1 or b'keep-alive' in options)
+
+
+def _expect(head: RequestHead, value: bytes) -> None:
+    """Take note of the one expectation that exists (RFC 9110 section 10.1.1)."""
+    if value.strip(b' \t') != b'100-continue':
+        raise ProtocolError(417, f'unknown expectation: {shown(value)}')
+    head.expect_continue = True
+
+
+def _frame(head: RequestHead, fields: dict[bytes, bytes]) -> None:
+    """Decide how the body is framed (RFC 9112 section 6.3), or refuse what is not beyond doubt."""
+    length, coding = fields.get(b'content-length'), fields.get(b'transfer-encoding')
+    if length is not None:
+        if coding is not None:
+            raise ProtocolError(400, 'both Content-Length and Transfer-Encoding')
+        length = length.strip(b' \t')
+        if CONTENT_LENGTH.fullmatch(length) is None:
+            raise ProtocolError(400, f'malformed Content-Length: {shown(length)}')
+        head.content_length = int(length)
+        head.has_body = head.content_length > 0
+    elif coding is not None:
+        if not head.minor:
+            raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
+        coding = coding.strip(b' \t')
+        if coding != b'chunked':
+            _refuse_coding(coding)
+        head.chunked = head.has_body = True
+
+
+def _refuse_coding(value: bytes) -> NoReturn:
+    """Tell codings that we do not know, with chunked last, from framing that cannot be trusted."""
+    codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
+    names = [coding[1] for coding in codings if coding is not None]
+    if len(names) == len(codings) and names[-1] == b'chunked' and names.count(b'chunked') == 1 \
+            and len(names) > 1 and value.endswith(b'chunked'):
+        raise ProtocolError(501, f'unknown transfer coding: {shown(value)}')
+    raise ProtocolError(400, f'malformed Transfer-Encoding: {shown(value)}')
