@@ -86,6 +86,9 @@ REASONS = {
 _AT_ONCE = range(32)
 # Seconds that an idle connection of a draining server may still bring a request that is on its way.
 DRAIN_IDLE = 2.0
+# The least time between two looks at the deadlines of a connection, where none is due: for an
+# `idle_timeout` of next to nothing.
+_OFTEN = 0.05
 
 
 class Connection:
@@ -110,15 +113,15 @@ class Connection:
         # Whether the connection outlives the answer in hand.
         self._keep = False
         self._looping = False
-        # When the request in hand began; since when there is none.
-        self._begun = self._since = 0.0
+        reactor = stream.reactor
+        # When the request in hand began; since when the phase lasts, if it may only last so long.
+        self._begun = self._since = reactor.now
         self._answer_pace: Pace | None = None
-        # When a half-closed client was last seen to take something, and what `sent` was then.
+        # When a half-closed client was last seen to take something; what `sent` was at that look.
         self._half_closed = NEVER
         self._mark = 0
-        reactor = stream.reactor
         self._timer = reactor.timers.new(self._tick)
-        self._timer.move(reactor.now + server.settings.first_byte_timeout)
+        self.arm()
         stream.receiver = self
         stream.start()
 
@@ -156,7 +159,7 @@ class Connection:
             if self.intake is not None and self.intake.reading:
                 self.intake.pump()
             self._half_closed = self.stream.reactor.now
-            self._mark = self.stream.sent
+            self._look_at_sent()
             self.arm()
         elif phase is DRAIN:
             self._close('done')
@@ -207,7 +210,7 @@ class Connection:
             handle(request, response)
             if self.phase is not IDLE:
                 break
-            if not (parser.buffered or stream.eof or stream.buffered):
+            if not (parser.buffered or stream.eof or stream.buffered or stream.paused):
                 # The usual case: one request, one answer. The timer is not touched: when it
                 # comes up it looks at `_since`.
                 self._since = stream.reactor.now
@@ -219,9 +222,21 @@ class Connection:
         if self.phase is IDLE:
             self._postpone()
         elif self.phase is BUSY:
-            self._begun = stream.reactor.now
-            self.arm()
+            self._wait_for_handler()
         return None
+
+    def _wait_for_handler(self) -> None:
+        """Watch the client and the clock while a handler takes its time."""
+        stream = self.stream
+        self._begun = stream.reactor.now
+        if stream.eof:
+            self._half_closed = self._begun
+            self._look_at_sent()
+        elif (stream.paused and self.parser.buffered < self.server.settings.pipeline_size
+                and (self.intake is None or not self.intake.reading)):
+            # Who is not read from cannot be seen to leave.
+            stream.resume_reading()
+        self.arm()
 
     def _postpone(self) -> None:
         """Go on with the next request when others had a turn, or when the client has read."""
@@ -233,11 +248,14 @@ class Connection:
             stream.reactor.call_soon(self._go_on)
         else:
             drain.add_done_callback(self._go_on)
-            self.watch_answer()
+            self.arm()
 
     def _go_on(self, _: object = None) -> None:
         if self.phase is IDLE:
-            self._next_request()
+            if self.stream.buffered > self.stream.high:
+                self._postpone()
+            else:
+                self._next_request()
 
     def _await_head(self) -> None:
         """Wait for the bytes of a next head, or for their rest."""
@@ -247,21 +265,19 @@ class Connection:
             return self._close('client' if self.parser.idle else 'truncated')
         if stream.paused:
             stream.resume_reading()
-        settings = self.server.settings
         if not self.parser.idle:
             if self.phase is not HEAD:
                 self.phase = HEAD
-                self._timer.move(now + settings.head_timeout)
+                self._since = now
         elif self.phase is not NEW:
             self.phase = IDLE
             self._since = now
-            self._timer.move(now + self._idle_time())
-        if stream.buffered:
-            self.watch_answer()
+        self.arm()
         return None
 
     def answered(self) -> None:
         """Know that the answer is complete (the response calls this). Hot."""
+        request = self.request
         self.request = self.response = self.task = None
         if self.phase is not BUSY:
             # Unless it was upgraded, the client has gone while this was being sent.
@@ -274,14 +290,19 @@ class Connection:
                 self.phase = DRAIN
                 self.intake.close()
                 self._drain_body()
-        elif (self.intake is None or self.intake.done) and not self.server.draining:
-            self._close('done')
+        elif self.intake is not None and not self.intake.done:
+            self._linger('unread')
+        elif request is None or request.head.keep_alive or self.parser.buffered:
+            # It may be sending more, not knowing that we end.
+            self._linger('done')
         else:
-            self._linger('done' if self.intake is None or self.intake.done else 'unread')
+            self._close('done')
 
     def _go_idle(self) -> None:
         self.phase = IDLE
         if not self._looping:
+            self._since = self.stream.reactor.now
+            self.arm()
             # A pipelined request that is free now starts from the ready queue, not deep in the
             # stack of whoever ended this answer.
             self.stream.reactor.call_soon(self._go_on)
@@ -325,17 +346,20 @@ class Connection:
         if not stream.closed:
             stream.write(data)
             if stream.buffered:
-                self.watch_answer()
+                self.watch_answer(len(data))
 
-    def watch_answer(self) -> None:
-        settings = self.server.settings
-        pace = self._answer_pace
+    def watch_answer(self, size: int) -> None:
+        """Wait for the client to take what is kept, of which `size` bytes are new."""
+        pace, stream = self._answer_pace, self.stream
         if pace is None:
+            settings = self.server.settings
             pace = self._answer_pace = Pace(
                 settings.answer_rate, settings.rate_grace, settings.idle_timeout)
-        if pace.since == NEVER:
-            pace.wait(self.stream.reactor.now)
-            self._mark = self.stream.sent
+        if pace.since == NEVER or stream.buffered <= size:
+            # All is new, so until now it was not the client whom we waited for.
+            pace.since = NEVER
+            self._look_at_sent()
+            pace.wait(stream.reactor.now)
             self.arm()
 
     def upgrade(self) -> Stream:
@@ -354,8 +378,7 @@ class Connection:
     def _refuse(self, error: ProtocolError, reason: str) -> None:
         """Answer what is no request, and never read another."""
         _log.debug('refused: %s', error)
-        if not self.stream.closed:
-            self.stream.write(refusal(error.status, self.server.common_fields()))
+        self.send(refusal(error.status, self.server.common_fields()))
         self._linger(reason)
 
     def cut(self, reason: str, reset: bool = False) -> None:
@@ -368,7 +391,6 @@ class Connection:
         self.phase = CLOSING
         self.stream.close()
         if not self.stream.closed:
-            self.watch_answer()
             self.arm()
 
     def _linger(self, reason: str) -> None:
@@ -377,17 +399,17 @@ class Connection:
         if stream.eof:
             return self._close(reason)
         self.phase = LINGER
+        self._since = stream.reactor.now
         stream.shutdown()
         stream.resume_reading()
-        self._timer.move(stream.reactor.now + self.server.settings.linger_timeout)
-        return None
+        return self.arm()
 
     def drain(self) -> None:
         """The server stops: give a request that is on its way a moment, then close."""
         if self.phase in (NEW, IDLE):
             self.phase = IDLE
             self._since = self.stream.reactor.now
-            self._timer.move(self._since + DRAIN_IDLE)
+            self.arm()
 
     def _idle_time(self) -> float:
         return DRAIN_IDLE if self.server.draining else self.server.settings.idle_timeout
@@ -395,71 +417,89 @@ class Connection:
     # -- deadlines ------------------------------------------------------------------------------
 
     def arm(self) -> None:
-        """Set the timer to the first deadline of a request in hand."""
-        settings = self.server.settings
-        deadline = NEVER
-        if self.intake is not None:
-            deadline = self.intake.pace.deadline
-        if self._answer_pace is not None:
+        """See to it that the timer comes no later than the next deadline.
+
+        It may come earlier, and then works out anew what is due. So a deadline that moves away
+        costs nothing, as the idle one does with each request.
+        """
+        deadline = self._deadline()
+        if deadline < self._timer.deadline:
+            self._timer.move(deadline)
+
+    def _deadline(self) -> float:
+        """Work out when to look again: at a deadline, or before one that is not known yet."""
+        settings, phase = self.server.settings, self.phase
+        if phase is UPGRADED:
+            return NEVER
+        # An answer that is given at once leaves the timer alone, and the idle time begins.
+        deadline = self.stream.reactor.now + max(self._idle_time(), _OFTEN)
+        if self.stream.buffered and self._answer_pace is not None:
             deadline = min(deadline, self._answer_pace.deadline)
-        if self.phase is BUSY:
-            if self._half_closed != NEVER:
-                deadline = min(deadline, self._half_closed + settings.half_close_timeout)
+        elif phase is NEW:
+            deadline = min(deadline, self._since + settings.first_byte_timeout)
+        elif phase is IDLE:
+            deadline = min(deadline, self._since + self._idle_time())
+        elif phase is LINGER:
+            deadline = min(deadline, self._since + settings.linger_timeout)
+        if phase is HEAD:
+            deadline = min(deadline, self._since + settings.head_timeout)
+        elif phase is BUSY:
+            deadline = min(deadline, self._half_closed + settings.half_close_timeout)
             if settings.handler_timeout:
                 deadline = min(deadline, self._begun + settings.handler_timeout)
-        if self.phase in (BUSY, DRAIN, CLOSING):
-            self._timer.move(deadline)
-        elif self.phase is IDLE:
-            self._timer.move(min(deadline, self._since + self._idle_time()))
+        if self.intake is not None and (phase is BUSY or phase is DRAIN):
+            deadline = min(deadline, self.intake.pace.deadline)
+        return deadline
 
     def _tick(self) -> None:
-        """A deadline has come (by the timer)."""
+        """Do what is due (by the timer)."""
+        self._look_at_sent()
+        now = self.stream.reactor.now
+        if self._deadline() <= now:
+            self._time_out(now)
+        if self.phase is not CLOSED:
+            self.arm()
+
+    def _time_out(self, now: float) -> None:
+        """Do what is due in this phase."""
         phase = self.phase
-        if phase is NEW:
+        if self._answer_pace is not None and self._answer_pace.deadline <= now:
+            self.reason = 'answer_rate'
+            self.cut('answer_rate')
+        elif phase is NEW:
             self._close('first_byte_timeout')
         elif phase is IDLE:
-            if self.stream.buffered:
-                # Not idle: it still takes its last answer.
-                self._since = self.stream.reactor.now
-                self._check_paces()
-            elif self._since + self._idle_time() > self.stream.reactor.now:
-                self._timer.move(self._since + self._idle_time())
-            else:
-                self._close('shutdown' if self.server.draining else 'idle_timeout')
+            self._close('shutdown' if self.server.draining else 'idle_timeout')
         elif phase is HEAD:
             self._refuse(ProtocolError(408, 'the head took too long (head_timeout)'),
                          'head_timeout')
+        elif phase is DRAIN:
+            self._linger('unread')
         elif phase is LINGER:
             self.stream.abort()
-        elif phase in (BUSY, DRAIN, CLOSING):
-            self._check_paces()
+        elif self._half_closed + self.server.settings.half_close_timeout <= now:
+            self.cut('half_closed')
+        elif self.intake is not None and self.intake.pace.deadline <= now:
+            self.reason = 'body_rate'
+            self.intake.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
+        else:
+            self._time_out_handler()
 
-    def _check_paces(self) -> None:
-        stream, settings = self.stream, self.server.settings
+    def _look_at_sent(self) -> None:
+        """Take note of what the client took since the last look."""
+        stream = self.stream
         now = stream.reactor.now
         moved, self._mark = stream.sent - self._mark, stream.sent
+        if moved and self._half_closed != NEVER:
+            self._half_closed = now
         pace = self._answer_pace
-        if pace is not None:
+        if pace is not None and pace.since != NEVER:
             pace.moved(now, moved)
             if not stream.buffered:
                 pace.stop(now)
-            elif pace.deadline <= now:
-                return self.cut('answer_rate')
-        if self.intake is not None and self.intake.pace.deadline <= now:
-            if self.phase is DRAIN:
-                return self._linger('unread')
-            self.reason = 'body_rate'
-            self.intake.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
-        if self.phase is BUSY:
-            if self._half_closed != NEVER:
-                if moved:
-                    self._half_closed = now
-                elif self._half_closed + settings.half_close_timeout <= now:
-                    return self.cut('half_closed')
-            if settings.handler_timeout and self._begun + settings.handler_timeout <= now:
-                return self._time_out_handler()
-        self.arm()
-        return None
+            if self.phase is IDLE or self.phase is LINGER:
+                # It was busy with our answer up to now.
+                self._since = now
 
     def _time_out_handler(self) -> None:
         """Stop a handler that took longer than `handler_timeout`: 503, if nothing was sent."""
@@ -468,8 +508,9 @@ class Connection:
         if response is None or response.begun or task is None:
             return self.cut('handler_timeout', reset=True)
         # Its task is ours no longer, so that what it does yet cannot reach the client.
-        self.task = self.response = None
-        self.reason = 'handler_timeout'
+        self.request = self.response = self.task = None
+        if self.intake is not None:
+            self.intake.close()
         self._refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
                      'handler_timeout')
         task.cancel()

@@ -73,10 +73,11 @@ class Intake:
             self.pump()
 
     def pump(self) -> None:
-        """Move what has come to the inbox, as long as that has room."""
+        """Move what has come to the inbox, as long as that has room or its reader wants more."""
         connection, inbox = self._connection, self._request.inbox
         stream, now = connection.stream, connection.stream.reactor.now
-        while inbox is not None and inbox.size < _AHEAD:
+        # Who waits has asked for more than is there (`body()` for all), and set the bound to it.
+        while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
             try:
                 event = self._next_event()
             except ProtocolError as error:
@@ -108,6 +109,8 @@ class Intake:
         connection = self._connection
         now = connection.stream.reactor.now
         while True:
+            if self._error is not None:
+                return False
             try:
                 event = self._next_event()
             except ProtocolError:

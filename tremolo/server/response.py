@@ -108,14 +108,15 @@ class Response:
                 and status not in _BODILESS and connection.keep_alive(False)
                 and len(body) <= _JOIN):
             # The usual case, in one step (measured: 0.7 us less than the way below).
+            data = b'%s%d\r\n\r\n%s' % (
+                connection.server.answer_start(status, self.reason, self.content_type),
+                len(body), body)
             self.begun = self.ended = True
             stream = connection.stream
             if not stream.closed:
-                stream.write(b'%s%d\r\n\r\n%s' % (
-                    connection.server.answer_start(status, self.reason, self.content_type),
-                    len(body), body))
+                stream.write(data)
                 if stream.buffered:
-                    connection.watch_answer()
+                    connection.watch_answer(len(data))
         else:
             connection.send(self._begin(len(body)))
             self.ended = True
