@@ -1,10 +1,6 @@
 """python -m tremolo."""
 
-from __future__ import annotations
-
-import sys
-
 from .cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,209 +1,239 @@
-"""The command line: arguments -> application and options -> `app.run`.
+"""The command line: arguments to options, a name to an application, and then `Application.run`.
 
-The options come from settings.py, so that nothing is said twice. Exit statuses: 2 for a request
-that cannot be met as asked (an option, a module, an attribute), 4 when the application's own import
-raised; `Application.run` adds those of a start and of a signal.
+Exit statuses: 2 when what was asked cannot be met (an option, a module or a name that is not
+there), 4 when the application's own code raised while it was imported; `Application.run` adds its
+own. A mistake is one line on stderr; only status 4 comes with a traceback, which is the
+application's, from its first line to its last, without our frames.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import importlib
 import importlib.util
+import inspect
+import itertools
 import os
 import platform
 import sys
 import traceback
-from types import ModuleType, TracebackType
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
-from . import __version__
-from .app import Application
-from .errors import SettingError
-from .settings import OPTIONS, Option
+from . import Application, SettingError, __version__
+from .settings import OPTIONS, Option, Settings
 
-# Names that are tried when the application string gives none.
+__all__ = ['find_application', 'main']
+
 _DEFAULT_NAMES = ('app', 'application')
 
-_EPILOG = '''\
+_EXAMPLES = """\
 examples:
-  python3 -m tremolo                               a welcome page
-  python3 -m tremolo example:app                   `app` of example.py or of a package
-  python3 -m tremolo site/main.py --port 0         a file; any free port
-  python3 -m tremolo --bind unix:/run/app.sock --bind [::1]:8000 example:app
-'''
+  python3 -m tremolo                         a welcome page, to see it work
+  python3 -m tremolo hello:app               `app` of the module hello
+  python3 -m tremolo web/hello.py --port 0   `app` of a file, on a free port
+  python3 -m tremolo hello:app --bind :80 --bind unix:/run/hello.sock
+  python3 -m tremolo hello:app --body-size 64MiB --idle-timeout 5m
+"""
 
 
-class AppError(Exception):
-    """An application string that cannot be met; exit status 2."""
+class ImportFailed(Exception):
+    """The application's own code raised `error`."""
+
+    def __init__(self, place: object, error: Exception) -> None:
+        super().__init__(f'{place}: its import failed, see above')
+        self.error = error
 
 
-class AppImportError(Exception):
-    """The application's own code raised while it was imported; exit status 4."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """End with one line, and name what was probably meant."""
-        unknown = message.partition('unrecognized arguments: ')[2].split()
-        if unknown and unknown[0].startswith('-'):
-            known = [name for action in self._actions for name in action.option_strings]
-            message = f'no such option {unknown[0].partition("=")[0]}{_near(unknown[0], known)}'
-        self.exit(2, f'tremolo: error: {message}\n')
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return the exit status (`Application.run` may raise SystemExit)."""
-    given = vars(_make_parser().parse_args(arguments))
-    target = given.pop('application')
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status (0, 2 or 4) unless the server sets its own."""
     try:
-        for option in OPTIONS:
-            if option.name in given:
-                option.convert(given[option.name], f'--{option.name.replace("_", "-")}')
-        app = load(target) if target else _welcome()
-    except (AppError, SettingError) as error:
+        name, options = _parse(sys.argv[1:] if argv is None else argv)
+        # All that can be wrong with the options is said before any code of the application runs.
+        Settings.load(options, os.environ)
+        app = find_application(name)
+    except SettingError as error:
         print(f'tremolo: error: {error}', file=sys.stderr)
         return 2
-    except AppImportError as error:
-        print(f'tremolo: error: {error}', file=sys.stderr)
+    except ImportFailed as failure:
+        _print_traceback(failure.error)
+        print(f'tremolo: error: {failure}', file=sys.stderr)
         return 4
-    app.run(**given)
+    app.run(**options)
     return 0
 
 
-def _make_parser() -> argparse.ArgumentParser:
+# Arguments
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(message)
+
+
+def _parse(argv: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the application's name and the options that were given, converted."""
     parser = _Parser(
-        prog='python3 -m tremolo', usage='%(prog)s [options] [APPLICATION]', allow_abbrev=False,
-        description='Serve an application, or a welcome page if none is named.',
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EPILOG,
-        argument_default=argparse.SUPPRESS)
+        prog='python3 -m tremolo', usage='%(prog)s [options] [APP]', allow_abbrev=False,
+        epilog=_EXAMPLES,
+        description='Serve an application, or a welcome page when none is named.',
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=79))
     parser.add_argument(
-        'application', nargs='?', metavar='APPLICATION', default=None,
-        help='module:attribute, or path/to/file.py[:attribute]; without an attribute '
-             + ' or '.join(_DEFAULT_NAMES))
-    version = (f'tremolo {__version__} ({platform.python_implementation()} '
-               f'{platform.python_version()}, {sys.platform})')
-    parser.add_argument('--version', action='version', version=version,
-                        help='show the version and exit')
+        'application', metavar='APP', nargs='?', default='tremolo.welcome:app',
+        help='module:attr or path/to/file.py[:attr]; attr is app or application if not given')
+    parser.add_argument(
+        '--version', action='version', help='show the version and exit',
+        version=f'tremolo {__version__} ({platform.python_implementation()} '
+                f'{platform.python_version()}, {sys.platform})')
     groups: dict[str, Any] = {}
     for option in OPTIONS:
-        group = groups.get(option.group)
-        if group is None:
-            group = groups[option.group] = parser.add_argument_group(option.group)
-        _add_option(group, option)
-    return parser
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        _add(groups[option.group], option)
+    namespace, rest = parser.parse_known_args(argv)
+    if rest:
+        # An unknown option comes first: what follows it may only be its value.
+        wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
+        if not wrong.startswith('-'):
+            raise SettingError(f'{wrong}: one application is served, and another is named already')
+        known = ['--help', '--version']
+        known += [_flag(name) for each in OPTIONS for name in (each.name, *each.synonyms)]
+        raise SettingError(f'{wrong}: no such option{_hint(wrong, known)}')
+    options = vars(namespace)
+    return options.pop('application'), options
 
 
-def _add_option(group: Any, option: Option) -> None:
-    flag = '--' + option.name.replace('_', '-')
-    text = f'{option.help} [{option.show(option.default) or "none"}; {option.variables[0]}]'
-    keywords: dict[str, Any] = {'dest': option.name}
-    if option.kind == 'flag':
-        keywords.update(action='store_const', const=True)
-    else:
-        keywords['metavar'] = option.metavar
+def _flag(name: str) -> str:
+    return '--' + name.replace('_', '-')
+
+
+def _add(group: Any, option: Option) -> None:
+    default = option.show(option.default) or 'none'
+    text = f'{option.help} [env: {", ".join(option.variables)}; default: {default}]'
+    for name in (option.name, *option.synonyms):
+        given: dict[str, Any] = {'dest': option.name, 'default': argparse.SUPPRESS}
+        if option.kind == 'flag':
+            given['action'] = 'store_true'
+        else:
+            given['type'] = functools.partial(option.convert, label=_flag(name))
+            given['metavar'] = option.metavar
         if option.kind == 'binds':
-            keywords['action'] = 'append'
-    # A percent sign in a help text would be taken for a format.
-    group.add_argument(flag, help=text.replace('%', '%%'), **keywords)
-    for synonym in option.synonyms:
-        group.add_argument('--' + synonym.replace('_', '-'), help=argparse.SUPPRESS, **keywords)
+            # Repeating does here what commas do in a variable.
+            given['type'] = functools.partial(_one_bind, option)
+            given['action'] = 'extend'
+        given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
+        group.add_argument(_flag(name), **given)
 
 
-def _welcome() -> Application:
-    from .welcome import app
-
-    return app
+def _one_bind(option: Option, text: str) -> Any:
+    return option.convert([text], '--bind')
 
 
-# -- the application ----------------------------------------------------------------------------
-
-
-def load(target: str) -> Application:
-    """Import `module:attribute` or `path/to/file.py[:attribute]`.
-
-    Raises `AppError`, or `AppImportError` after it has shown the application's own traceback.
-    """
-    path, _, attribute = target.partition(':')
-    if path.endswith('.py') or os.sep in path:
-        module = _load_file(path)
-    else:
-        module = _load_module(path)
-    return _find(module, attribute, path)
-
-
-def _load_file(path: str) -> ModuleType:
-    folder, name = os.path.split(os.path.abspath(path))
-    if not os.path.isfile(path):
-        found = os.listdir(folder) if os.path.isdir(folder) else []
-        raise AppError(f'no such file {path}{_near(name, found)}')
-    # The file's own neighbours can be imported, as when it is run as a script.
-    sys.path.insert(0, folder)
-    module_name = name[:-3] if name.endswith('.py') else name
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise AppError(f'{path} is no Python file')
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        _show(error)
-        raise AppImportError(f'{path} raised {type(error).__name__} when it was imported') from None
-    return module
-
-
-def _load_module(name: str) -> ModuleType:
-    if '' not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        # A parent package that is missing is named in `error.name`; anything else is an import
-        # inside the application.
-        if error.name is not None and (name == error.name or name.startswith(error.name + '.')):
-            beside = [entry.partition('.')[0] for entry in os.listdir()]
-            raise AppError(f'no module named {name!r}{_near(name, beside)}') from None
-        _show(error)
-        raise AppImportError(f'{name} raised {type(error).__name__} when it was imported') from None
-    except ValueError:
-        raise AppError(f'{name!r} is no module name: write module:attribute') from None
-    except (Exception, SystemExit) as error:
-        _show(error)
-        raise AppImportError(f'{name} raised {type(error).__name__} when it was imported') from None
-
-
-def _find(module: ModuleType, attribute: str, where: str) -> Application:
-    names = [attribute] if attribute else list(_DEFAULT_NAMES)
-    for name in names:
-        found: Any = module
-        for part in name.split('.'):
-            found = getattr(found, part, None)
-        if found is not None:
-            break
-    else:
-        raise AppError(f'{where} has no {" or ".join(map(repr, names))}{_near(names[0], dir(module))}')
-    if isinstance(found, Application):
-        return found
-    if callable(found):
-        raise AppError(f'{where}:{name} is a {type(found).__name__} and no tremolo.Application; '
-                       'ASGI applications come with a later version')
-    raise AppError(f'{where}:{name} is a {type(found).__name__} and no tremolo.Application')
-
-
-def _near(name: str, known: list[str]) -> str:
-    """Say what was probably meant, if something is near."""
-    near = difflib.get_close_matches(name, [each for each in known if each[:1] != '_'], 2)
+def _hint(wrong: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(wrong, sorted(set(known)), 2)
     return f', did you mean {" or ".join(near)}?' if near else ''
 
 
-def _show(error: BaseException) -> None:
-    """Show the application's traceback, without our frames and those of the import machinery."""
-    frame: TracebackType | None = error.__traceback__
-    while frame is not None and (
-        frame.tb_frame.f_code.co_filename in (__file__, importlib.__file__)
-        or frame.tb_frame.f_code.co_filename.startswith('<frozen importlib')
-    ):
-        frame = frame.tb_next
-    traceback.print_exception(type(error), error, frame)
+# The application
+
+def find_application(name: str) -> Application:
+    """Import `module:attr` or `path/to/file.py[:attr]`.
+
+    Raises `SettingError` when there is no such thing, `ImportFailed` when its own code raised.
+    """
+    place, attr = name, ''
+    if not name.endswith('.py') and ':' in name:
+        place, _, attr = name.rpartition(':')
+        if not place or not attr:
+            raise SettingError(f'{name}: not module:attr or path/to/file.py:attr')
+    module = _import_file(Path(place)) if place.endswith('.py') else _import_module(place)
+    tried = (attr,) if attr else _DEFAULT_NAMES
+    for path in tried:
+        found: Any = module
+        for part in path.split('.'):
+            found = getattr(found, part, None)
+        if found is not None:
+            return _checked(found, f'{place}:{path}')
+    ours = [key for key, value in vars(module).items() if isinstance(value, Application)]
+    near = difflib.get_close_matches(attr, [key for key in vars(module) if key[0] != '_'], 1)
+    hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
+    raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')
+
+
+def _checked(found: Any, name: str) -> Application:
+    if isinstance(found, Application):
+        return found
+    if callable(found) and any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
+        raise SettingError(f'{name}: looks like an ASGI application; those come in a later version')
+    raise SettingError(f'{name}: is of type {type(found).__name__}, not a tremolo.Application')
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        files = [str(each) for each in path.parent.glob('*.py')]
+        raise SettingError(f'{path}: no such file{_hint(str(path), files)}')
+    path = path.resolve()
+    sys.path.insert(0, str(path.parent))
+    # People do call their first file tremolo.py; it must not hide a module that is in use.
+    name = path.stem if path.stem not in sys.modules else f'{path.stem}_application'
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SettingError(f'{path}: not a Python file')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ImportFailed(path.name, error) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    folder = Path.cwd()
+    if not all(part.isidentifier() for part in name.split('.')):
+        raise SettingError(f'{name}: not the name of a module{_near_module(name, folder)}')
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        # Without a single frame of theirs no code of theirs has run: it was not found.
+        if isinstance(error, ModuleNotFoundError) and not _their_frames(
+                traceback.extract_tb(error.__traceback__)):
+            raise SettingError(f'{name}: no such module{_near_module(name, folder)}') from None
+        raise ImportFailed(name, error) from error
+
+
+def _near_module(name: str, folder: Path) -> str:
+    if Path(f'{name}.py').is_file():
+        return f', did you mean {name}.py?'
+    parent, dot, last = name.rpartition('.')
+    folder = folder.joinpath(*parent.split('.'))
+    if dot and folder.with_suffix('.py').is_file():
+        return f', did you mean {parent}:{last}?'
+    modules = {each.stem for each in folder.glob('*.py')}
+    modules |= {each.parent.name for each in folder.glob('*/__init__.py')}
+    return _hint(name, [f'{parent}{dot}{each}' for each in modules])
+
+
+# Their traceback
+
+def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The frames from their first line to their last, without the import machinery's."""
+    ours = str(Path(__file__).parent)
+    machinery = (str(Path(importlib.__file__).parent), '<frozen importlib')
+    begun = itertools.dropwhile(lambda each: each.filename.startswith((ours, *machinery)), frames)
+    theirs = itertools.takewhile(lambda each: not each.filename.startswith(ours), begun)
+    return [each for each in theirs if not each.filename.startswith(machinery)]
+
+
+def _print_traceback(error: BaseException) -> None:
+    whole = traceback.TracebackException.from_exception(error)
+    link: traceback.TracebackException | None = whole
+    while link is not None:
+        link.stack = traceback.StackSummary.from_list(_their_frames(link.stack))
+        link = link.__cause__ or link.__context__
+    print(*whole.format(), sep='', end='', file=sys.stderr)
