@@ -6,10 +6,11 @@ fixture `logged`), an open file descriptor, or a suspended task on the `reactor`
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
-from typing import Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -52,11 +53,9 @@ def _open_fds() -> set[tuple[str, str]]:
     fds = set()
     if os.path.isdir('/proc/self/fd'):
         for fd in os.listdir('/proc/self/fd'):
-            try:
+            # One of them listed the directory, and is gone.
+            with contextlib.suppress(OSError):
                 fds.add((fd, os.readlink(f'/proc/self/fd/{fd}')))
-            except OSError:
-                # The one that listed the directory.
-                continue
     return fds
 
 

@@ -137,7 +137,7 @@ def test_the_timeout_is_kept_to_the_moment() -> None:
     world.network.silent.add('10.9.9.9')
 
     def main(reactor: Reactor) -> Any:
-        with pytest.raises(TimeoutError, match='10.9.9.9:80: Connection timed out'):
+        with pytest.raises(TimeoutError, match=r'10\.9\.9\.9:80: Connection timed out'):
             yield connect('10.9.9.9', 80, timeout=7)
         assert reactor.time() == 7
         assert len(world.network.sockets) == 2
@@ -191,7 +191,7 @@ def test_without_descriptors_it_fails() -> None:
 
     def main(reactor: Reactor) -> Any:
         world.network.most_descriptors = 2
-        with pytest.raises(OSError, match='cannot connect to 127.0.0.1:80') as caught:
+        with pytest.raises(OSError, match=r'cannot connect to 127\.0\.0\.1:80') as caught:
             yield connect('127.0.0.1', 80)
         assert caught.value.errno == errno.EMFILE
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import struct
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from loop_support import REAL, make_poller
@@ -18,6 +19,8 @@ from tremolo.loop.poller import (
     EpollPoller,
     KqueuePoller,
     SelectPoller,
+)
+from tremolo.loop.poller import (
     make_poller as choose_poller,
 )
 from tremolo.loop.simulated import World

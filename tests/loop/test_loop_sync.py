@@ -44,7 +44,7 @@ def ends_late(seconds: float, said: list[Any]) -> Any:
         said.append(now())
 
 
-# -- sleep ------------------------------------------------------------------------------------------
+# -- sleep ----------------------------------------------------------------------------------------
 
 
 def test_sleep_gives_its_result_in_time(virtual: Reactor) -> None:
@@ -71,7 +71,7 @@ def test_a_cancelled_sleep_cancels_its_timer(virtual: Reactor) -> None:
     assert len(virtual.timers) == 0
 
 
-# -- gather -----------------------------------------------------------------------------------------
+# -- gather ---------------------------------------------------------------------------------------
 
 
 def test_gather_runs_futures_generators_and_coroutines_side_by_side(virtual: Reactor) -> None:
@@ -169,7 +169,7 @@ def test_gather_and_timeout_refuse_what_cannot_be_waited_for(virtual: Reactor, w
     run(virtual, main())
 
 
-# -- timeout ----------------------------------------------------------------------------------------
+# -- timeout --------------------------------------------------------------------------------------
 
 
 def test_what_is_in_time_has_its_value_or_its_error(virtual: Reactor) -> None:
@@ -232,7 +232,7 @@ def test_the_error_of_timeouts_of_the_work_itself_is_its_own(virtual: Reactor) -
     run(virtual, main())
 
 
-# -- Event ------------------------------------------------------------------------------------------
+# -- Event ----------------------------------------------------------------------------------------
 
 
 def test_an_event_lets_all_go_on(virtual: Reactor) -> None:
@@ -270,7 +270,7 @@ def test_an_event_can_be_set_where_no_reactor_runs(virtual: Reactor) -> None:
     run(virtual, main())
 
 
-# -- Lock and Semaphore -----------------------------------------------------------------------------
+# -- Lock and Semaphore ---------------------------------------------------------------------------
 
 
 def test_a_lock_lets_one_in_at_a_time_in_order(virtual: Reactor) -> None:
@@ -301,9 +301,12 @@ def test_an_error_inside_releases_the_lock(virtual: Reactor) -> None:
     lock = Lock()
 
     def main() -> Any:
-        with pytest.raises(ValueError, match='x'):
+        def fails() -> Any:
             with (yield lock.acquire()):
                 raise ValueError('x')
+
+        with pytest.raises(ValueError, match='x'):
+            yield from fails()
         assert not lock.locked()
         with pytest.raises(InvalidState, match='not held'):
             lock.release()
@@ -448,7 +451,7 @@ def test_in_debug_mode_a_lock_taken_without_waiting_warns(world: Any, logged: An
     assert logged.count('is a `yield` missing?') == 1
 
 
-# -- Queue ------------------------------------------------------------------------------------------
+# -- Queue ----------------------------------------------------------------------------------------
 
 
 def test_items_come_in_order_and_a_full_queue_makes_producers_wait(virtual: Reactor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import gc
 import platform
@@ -194,10 +195,8 @@ def test_a_cleanup_that_takes_too_long_is_closed(virtual: Reactor, logged: Any) 
 def test_a_generator_that_ignores_even_its_close_is_reported(virtual: Reactor, logged: Any) -> None:
     def stubborn() -> Any:
         for _ in range(3):
-            try:
+            with contextlib.suppress(BaseException):
                 yield sleep(1000)
-            except BaseException:
-                continue
 
     def main() -> Any:
         task = spawn(stubborn())

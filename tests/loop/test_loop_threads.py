@@ -26,8 +26,8 @@ from tremolo.loop import (
     run_in_thread,
     sleep,
     spawn,
-    timeout,
     threads,
+    timeout,
 )
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar('variable', default='none')
@@ -188,7 +188,7 @@ def test_an_idle_thread_holds_nothing_of_its_last_job(reactor: Reactor) -> None:
     run(reactor, main())
 
 
-# -- waiting on a thread ----------------------------------------------------------------------------
+# -- waiting on a thread --------------------------------------------------------------------------
 
 
 def test_any_future_can_be_waited_for_on_a_worker_thread(reactor: Reactor) -> None:
@@ -257,7 +257,7 @@ def test_many_threads_share_a_lock_and_a_queue(reactor: Reactor) -> None:
     assert count == [40]
 
 
-# -- the end ----------------------------------------------------------------------------------------
+# -- the end --------------------------------------------------------------------------------------
 
 
 def test_a_thread_that_waits_when_the_reactor_closes_gets_cancelled() -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from typing import Any, Generator
+from collections.abc import Generator
+from typing import Any
 
 from . import Listener, ListenError, Reactor, Stream, StreamClosed, bind, spawn
 

@@ -1,12 +1,14 @@
 """Inbox: bytes that have arrived and wait to be read.
 
 The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the
-other. At most one read waits at a time. Whoever feeds it looks at `size` to know when to pause the
-source, and is told by `source.wanted()` when the reader would take more.
+other. At most one read waits at a time. Whoever feeds it looks at `size` and `waiting` to know when
+to pause the source (a reader that waits may need more than is held otherwise, and brings its own
+limit), and is told by `source.wanted()` when the reader would take more.
 """
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from typing import Callable, Protocol
 
@@ -59,6 +61,8 @@ class Inbox:
 
     def feed_error(self, error: BaseException) -> None:
         """Say that no more comes because of `error`; reads raise it at once."""
+        # Nothing is wanted of the source any more, and it holds this inbox.
+        self._source = None
         if not self.eof and self._error is None:
             self._error = error
             self._serve()
@@ -128,7 +132,8 @@ class Inbox:
             return
         try:
             if self._error is not None:
-                raise self._error
+                error, self._error = self._error, _another(self._error)
+                raise error
             data = take()
         except Exception as error:
             self._forget()
@@ -185,3 +190,16 @@ class Inbox:
             parts.append(chunk)
             missing -= len(chunk)
         return b''.join(parts)
+
+
+def _another(error: BaseException) -> BaseException:
+    """Make one like it for the next read.
+
+    The one that is thrown gets a traceback to its reader's frame, which mostly holds this inbox: if
+    the inbox kept that very error, the three would be a cycle.
+    """
+    try:
+        return copy.copy(error)
+    except Exception:
+        # Its class wants other arguments than it keeps.
+        return error

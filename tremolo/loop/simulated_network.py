@@ -159,6 +159,8 @@ class Socket:
         return self._options.get((level, option), 0)
 
     def getsockname(self) -> Any:
+        if self.fd < 0:
+            raise os_error(errno.EBADF)
         return self.name
 
     def getpeername(self) -> Any:

@@ -165,7 +165,7 @@ class Stream:
 
     def wanted(self) -> None:
         """Read on, when the inbox has room again (the inbox calls this)."""
-        if self.paused and self.inbox.size < self.low:
+        if self.paused and (self.inbox.size < self.low or self.inbox.waiting):
             self.resume_reading()
 
     def unread(self, data: bytes) -> None:
@@ -234,7 +234,7 @@ class Stream:
         """Put bytes into the inbox, and read no more while it holds enough."""
         inbox = self.inbox
         inbox.feed(data)
-        if inbox.size >= self.high:
+        if inbox.size >= self.high and not inbox.waiting:
             self.pause_reading()
 
     def _rest(self, limit: Limiter) -> None:
