@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
 import random
 import sys
+from pathlib import Path
 
 import pytest
 from http_cases import BROWSER, CASES, GET, chunked, get, post
 from http_runner import is_whole, requests, run
 
+import tremolo.http
 from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser
 
 # Above this a case is not split at each of its bytes, but at random.
@@ -303,3 +306,10 @@ def test_no_cycle_is_left_by_requests_or_errors():
 def test_a_successor_is_read_after_each_good_message():
     events, error = run([(get() + chunked(b'1\r\nx\r\n0\r\n\r\n')) * 50], Limits())
     assert requests(events, error) == [GET, ('POST', b'/', b'x')] * 50
+
+
+def test_the_session_in_the_readme_is_true():
+    readme = Path(tremolo.http.__file__).with_name('README.md')
+    failed, tried = doctest.testfile(str(readme), module_relative=False)
+    assert tried > 5
+    assert failed == 0

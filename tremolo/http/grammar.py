@@ -30,6 +30,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # field-vchar   = VCHAR / obs-text                                          RFC 9110 section 5.5
 _TEXT = rb'[\t -~\x80-\xff]*'
 _FIELD = rb'%s:%s\r\n' % (_TOKEN, _TEXT)
+FIELD = re.compile(_FIELD)
 
 # request-line = method SP request-target SP HTTP-version CRLF               RFC 9112 section 3
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT                                  RFC 9112 section 2.3
@@ -48,11 +49,6 @@ def head(field_count: int) -> re.Pattern[bytes]:
     return re.compile(
         _METHOD_AND_TARGET + rb'HTTP/1\.([01])\r\n(?:%s){0,%d}\r\n' % (_FIELD, field_count))
 
-
-# One field, and the parts of fields that are known to be well-formed, each from the line feed
-# before it.
-FIELD = re.compile(_FIELD)
-FIELD_PARTS = re.compile(rb'\n([^:]*):([^\r]*)')
 
 # Lines of text, as far as they go. What stops the match is a control character, a carriage return
 # without its line feed, or the reverse (RFC 9112 section 2.2, RFC 9110 section 5.5).
