@@ -93,6 +93,15 @@ def test_a_name_that_is_no_name_is_an_os_error_too(reactor: Reactor) -> None:
     run(reactor, main())
 
 
+def test_a_port_out_of_range_is_an_os_error(reactor: Reactor) -> None:
+    def main() -> Any:
+        for port in (-1, 0, 65536 + 80):
+            with pytest.raises(OSError, match=f'127.0.0.1:{port}: the port must be'):
+                yield connect('127.0.0.1', port)
+
+    run(reactor, main())
+
+
 def test_the_next_address_is_tried_when_one_refuses() -> None:
     world = World(latency=0.01)
     world.network.hosts['two.test'] = ['10.0.0.1', '127.0.0.1']

@@ -64,6 +64,10 @@ class _Connecting:
         """Look the name up; without a thread if it is a numeric address."""
         net = self._reactor.network
         self._begin(timeout)
+        if not 0 < port <= 65535:
+            # Some systems take the port modulo 65536.
+            self._fail(errno.EINVAL, 'the port must be 1 to 65535')
+            return
         try:
             found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
         except (OSError, UnicodeError):

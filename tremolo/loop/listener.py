@@ -38,6 +38,9 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
     not have is left out ('localhost' without IPv6) as long as another works. Raises `ListenError`.
     """
     net = reactor.network
+    if not 0 <= port <= 65535:
+        # Some systems take the port modulo 65536.
+        raise ListenError(f'cannot listen on port {port}: it must be 0 to 65535')
     try:
         found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
                                 flags=net.AI_PASSIVE)
@@ -58,7 +61,7 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
                 missing = error
         if missing is not None and not sockets:
             raise missing
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         for sock in sockets:
             sock.close()
         where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

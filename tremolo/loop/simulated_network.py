@@ -159,11 +159,11 @@ class Socket:
         return self._options.get((level, option), 0)
 
     def getsockname(self) -> Any:
-        if self.fd < 0:
-            raise os_error(errno.EBADF)
+        self._check_open()
         return self.name
 
     def getpeername(self) -> Any:
+        self._check_open()
         if self.state != 'connected' or self.peer is None:
             raise os_error(errno.ENOTCONN)
         return self.peer.name
@@ -181,6 +181,7 @@ class Socket:
         self._backlog = backlog
 
     def accept(self) -> tuple[Socket, Any]:
+        self._check_open()
         if not self._waiting or self.stalled:
             raise os_error(errno.EAGAIN)
         sock = self.network.opened(self._waiting[0])
@@ -203,6 +204,7 @@ class Socket:
         return self.sendmsg([data])
 
     def sendmsg(self, buffers: Any) -> int:
+        self._check_open()
         self._raise_error()
         if self._sent_fin or self.state != 'connected' or self.peer is None:
             raise os_error(errno.EPIPE)
@@ -215,6 +217,7 @@ class Socket:
         return len(data)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
+        self._check_open()
         if self.stalled:
             raise os_error(errno.EAGAIN)
         if self._unread:
@@ -228,6 +231,7 @@ class Socket:
         raise os_error(errno.EAGAIN if self.state == 'connected' else errno.ENOTCONN)
 
     def shutdown(self, how: int) -> None:
+        self._check_open()
         if self.state != 'connected' or self.peer is None:
             raise os_error(errno.ENOTCONN)
         if how != real.SHUT_RD and not self._sent_fin:
@@ -241,6 +245,10 @@ class Socket:
             self.network.closed(self)
             self.fd = -1
             self._leave()
+
+    def _check_open(self) -> None:
+        if self.fd < 0:
+            raise os_error(errno.EBADF)
 
     def _leave(self) -> None:
         """Let the other end know; of a listener, all who wait."""
