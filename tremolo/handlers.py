@@ -158,19 +158,22 @@ class Handler:
                 generator = _in_thread(functools.partial(self._call, request, response))
             else:
                 value = context.run(self._call, request, response)
-                if type(value) is bytes:
+                if type(value) is bytes and not response.begun:
                     response.send(value)
                     return
                 Answer(self, request, response, chunks).complete(value)
                 return
             yielded, value = context.run(self._collect, generator, chunks, self._piece)
             if yielded is _END:
-                if chunks and value is None:
+                if chunks and value is None and not response.begun:
                     response.send(b''.join(chunks))
                 else:
                     Answer(self, request, response, chunks).complete(value)
                 return
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # Whatever a handler raises, SystemExit too, is its own affair and not the loop's.
             Answer(self, request, response, chunks).fail(error)
             return
         self._go_on(generator, request, response, context, chunks, yielded)
@@ -186,9 +189,13 @@ class Handler:
                     yielded=yielded)
         if task.done():
             answer.finished(task)
-        else:
+            return
+        task.add_done_callback(answer.finished)
+        if connection.response is response:
             connection.task = task
-            task.add_done_callback(answer.finished)
+        if connection.response is not response or response.framing == 'none':
+            # There is an answer already, an error's or one to HEAD: it need not go on.
+            task.cancel()
 
     def _set_response(self, response: Response) -> None:
         defaults = self.defaults
@@ -313,7 +320,10 @@ class Answer:
             try:
                 self._flush()
             except Exception as error:
+                task = self._response.connection.task
                 self.fail(error)
+                if task is not None:
+                    task.cancel()
 
     def _to_bytes(self, value: Any) -> bytes:
         if isinstance(value, str):
@@ -423,10 +433,12 @@ class Answer:
         """Answer an error, or cut the connection when it is too late for an answer."""
         response = self._response
         connection = response.connection
-        if isinstance(error, (HandlerError, HeaderError)) or not isinstance(
-                error, (HTTPError, ProtocolError, StreamClosed, Cancelled)):
+        gone = connection.response is not response
+        # A client that is gone ends the handler in one of these ways.
+        if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
+                not gone and isinstance(error, (StreamClosed, Cancelled))):
             self._log_error(error)
-        if connection.response is not response:
+        if gone:
             return
         if response.begun:
             if isinstance(error, HTTPError):
@@ -482,4 +494,6 @@ def send_page(response: Response, status: int, more: str = '') -> None:
         return
     title = f'{status} {phrase(status)}'
     response.content_type = HTML
-    response.send(f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'.encode())
+    page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
+    # A traceback may hold what has no encoding: a lone surrogate of a file's name.
+    response.send(page.encode('utf-8', 'backslashreplace'))

@@ -25,7 +25,7 @@ from ..http import (
     format_cookie,
     status_line,
 )
-from ..loop import Future, Stream
+from ..loop import Future, Stream, StreamClosed
 from .errors import HandlerError, phrase
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _JOIN = 65536
 
 
 class Response:
-    """One answer. `status`, `content_type` and `headers` may be set until the first bytes go out."""
+    """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
     __slots__ = ('_headers', '_left', '_status', 'begun', 'chunked', 'connection', 'content_type',
                  'ended', 'framing', 'reason', 'request')
@@ -104,6 +104,8 @@ class Response:
         Raises `HandlerError` when a Content-Length was set that is not the body's size.
         """
         connection, head, status = self.connection, self.request.head, self._status
+        if self.begun or connection.response is not self:
+            raise self._too_late()
         if (self._headers is None and head.minor and head.method != 'HEAD'
                 and status not in _BODILESS and connection.keep_alive(False)
                 and len(body) <= _JOIN):
@@ -129,18 +131,24 @@ class Response:
 
         Raises `HandlerError` when that is more than the Content-Length.
         """
+        if self.ended or self.connection.response is not self:
+            raise self._too_late()
         head = b'' if self.begun else self._begin(None)
         framing = self.framing
         if framing == 'sized':
             if len(data) > self._left:
                 too_many = len(data) - self._left
                 self._left = -1
+                # Nothing of it is sent, so an error's answer can take its place.
+                self.begun = not head
                 raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
             self._left -= len(data)
         elif framing == 'chunked' and data:
             data = chunk(data)
         elif framing == 'none':
             data = b''
+        elif framing == 'upgraded':
+            raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
         if head or data:
             self.connection.send(head + data)
         stream = self.connection.stream
@@ -149,7 +157,7 @@ class Response:
 
     def end(self) -> None:
         """Send the end of the body. Raises `HandlerError` if it is shorter than announced."""
-        if self.ended:
+        if self.ended or self.connection.response is not self:
             return
         if self.framing == 'sized' and self._left:
             raise HandlerError(f'the body is {self._left} bytes shorter than its Content-Length')
@@ -169,13 +177,19 @@ class Response:
             raise HandlerError(f'the client does not offer to upgrade to {protocol}')
         stream = self.connection.upgrade()
         self.begun = True
-        self.framing = 'none'
+        self.framing = 'upgraded'
         self.headers['Upgrade'] = protocol
         self.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
             status_line(101), encode_fields(self.headers.items()),
             self.connection.server.common_fields()))
         stream.unread(self.connection.parser.rest())
         return stream
+
+    def _too_late(self) -> Exception:
+        """Say why nothing can be sent: what comes after an answer would be taken for the next."""
+        if self.begun:
+            return HandlerError('the answer is sent already')
+        return StreamClosed(self.connection.stream.cause)
 
     def reset(self) -> None:
         """Forget status and headers, for an error's answer in their place."""
@@ -225,8 +239,11 @@ class Response:
         fields = self.headers
         close = False
         if 'content-length' in fields:
-            size = self._announced(fields['content-length'], size)
-            del fields['content-length']
+            announced = self._announced(fields['content-length'], size)
+            # A 304 may tell the length of what it stands for (RFC 9110 section 8.6).
+            if self._status != 304:
+                size = announced
+                del fields['content-length']
         if 'connection' in fields:
             close = fields['connection'].lower() == 'close'
             del fields['connection']
@@ -241,7 +258,6 @@ class Response:
         if self._status in _BODILESS:
             if size:
                 raise HandlerError(f'an answer of status {self._status} has no body')
-            # The length of the answer that 304 stands for is not known here.
             return b''
         if size is not None:
             return b'Content-Length: %d\r\n' % size
@@ -251,7 +267,8 @@ class Response:
     def _announced(self, value: str, size: int | None) -> int:
         if not (value.isascii() and value.isdigit()):
             raise HandlerError(f'Content-Length {value[:64]!r} is no number')
-        if size is not None and int(value) != size and self.request.method != 'HEAD':
+        if (size is not None and int(value) != size and self.request.method != 'HEAD'
+                and self._status != 304):
             raise HandlerError(f'Content-Length is {value}, but the body has {size} bytes')
         return int(value)
 
