@@ -1,11 +1,12 @@
 """Reactor: one thread, one poll, and whose turn it is.
 
-A turn (`step`) has four parts, in this order:
+A turn (`step`) has five parts, in this order:
 
     1. poll: wait until an fd is ready, a timer is due, or somebody wakes us
     2. call the reader and the writer of each ready fd, straight from the poll loop
     3. fire the timers that are due
     4. run what stands in the ready queue now; what that adds waits for the next turn
+    5. send what was written in this turn
 
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
 readable or `next_deadline()` has come, then call `step(0)`.
@@ -96,7 +97,9 @@ class Reactor:
         self._watchers: dict[int, _Watcher] = {}
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
-        self._turning = False
+        # Whether a turn is going on, and what is to be called at its end.
+        self.turning = False
+        self.turn_end: list[Callable[[], Any]] = []
         self._thread: int | None = None
         self._signals: dict[int, Any] = {}
         self._wakeup_before = -1
@@ -125,7 +128,7 @@ class Reactor:
     def stop(self) -> None:
         """End `run` after this turn. On another thread: `call_soon_threadsafe(reactor.stop)`."""
         self._stopping = True
-        if not self._turning:
+        if not self.turning:
             self.wake()
 
     def step(self, timeout: float | None = None) -> None:
@@ -136,7 +139,7 @@ class Reactor:
             events = self._poll(self._wait_time(timeout))
             self.now = now = self.time()
             self.turns += 1
-            self._turning = True
+            self.turning = True
             watchers = self._watchers
             for fd, mask in events:
                 # Looked up now, not before: an earlier callback of this turn may have closed it.
@@ -158,8 +161,10 @@ class Reactor:
                 self._fire_timers(now)
             if self._ready:
                 self._run_ready()
+            if self.turn_end:
+                self._end_turn()
         finally:
-            self._turning = False
+            self.turning = False
             set_current_reactor(before)
 
     def _wait_time(self, timeout: float | None) -> float | None:
@@ -185,6 +190,12 @@ class Reactor:
         ready = self._ready
         for _ in range(len(ready)):
             self._guard(*ready.popleft())
+
+    def _end_turn(self) -> None:
+        """Do what was put off to the end of this turn: sending, above all."""
+        callbacks, self.turn_end = self.turn_end, []
+        for callback in callbacks:
+            self._guard(callback, ())
 
     def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
@@ -215,7 +226,7 @@ class Reactor:
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it in the fourth part of this turn, or of the next one if that has begun."""
         self._ready.append((callback, args))
-        if not self._turning:
+        if not self.turning:
             # A host loop may be asleep on our fd.
             self.wake()
 
@@ -233,7 +244,7 @@ class Reactor:
         """Call it at `deadline`, a time of this reactor's clock."""
         timer = self.timers.new(callback, *args)
         timer.move(deadline)
-        if not self._turning:
+        if not self.turning:
             self.wake()
         return timer
 
@@ -350,11 +361,11 @@ class Reactor:
         """
         if self.closed:
             return
-        if self._turning:
+        if self.turning:
             raise InvalidState('the reactor cannot be closed inside its own turn: stop it first')
         self.closed = True
         before = set_current_reactor(self)
-        self._turning = True
+        self.turning = True
         for signum in list(self._signals):
             self.remove_signal(signum)
         for task in list(self.tasks):

