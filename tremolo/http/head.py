@@ -26,6 +26,10 @@ from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST,
 _HOST_SIZE = 255 + 6
 
 
+# A head with no other of the fields that FRAMING finds has no body, and nothing to agree on.
+_PLAIN = frozenset((b'host', b'connection', b'user-agent', b'referer', b'origin'))
+
+
 class RequestHead:
     """The request line and header fields of one request, and what they say about its body."""
 
@@ -91,30 +95,38 @@ def read_head(match: re.Match[bytes]) -> RequestHead:
     elif minor:
         raise ProtocolError(400, 'no Host in HTTP/1.1')
     connection = fields.get(b'connection')
-    keep_alive = minor == 1 if connection is None else _keeps_alive(connection, minor)
+    if connection is None:
+        keep_alive = minor == 1
+    else:
+        keep_alive = connection == b' keep-alive' or _keeps_alive(connection, minor)
     head = RequestHead(
         method.decode('ascii'), target, minor, keep_alive, authority or host, block)
+    if not _PLAIN.issuperset(fields):
+        _note_rest(head, fields)
+    return head
+
+
+def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
+    """Take note of the body's framing, of Expect and of Upgrade."""
     if b'content-length' in fields or b'transfer-encoding' in fields:
         _frame(head, fields)
-    if minor:
+    if head.minor:
         if b'expect' in fields:
             _expect(head, fields[b'expect'])
+        connection = fields.get(b'connection')
         if b'upgrade' in fields and connection and b'upgrade' in _options(connection):
             head.upgrade = fields[b'upgrade'].strip(b' \t')
-    return head
 
 
 def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Join the lines of what is a list; anything else may be there once (RFC 9110 section 5.3)."""
-    fields: dict[bytes, bytes] = {}
+    lines: dict[bytes, list[bytes]] = {}
     for name, value in found:
-        if name not in fields:
-            fields[name] = value
-        elif name in LISTS:
-            fields[name] = b'%s, %s' % (fields[name].strip(b' \t'), value.strip(b' \t'))
-        else:
+        lines.setdefault(name, []).append(value.strip(b' \t'))
+    for name, values in lines.items():
+        if len(values) > 1 and name not in LISTS:
             raise ProtocolError(400, f'repeated header field: {shown(name)}')
-    return fields
+    return {name: b', '.join(values) for name, values in lines.items()}
 
 
 def _authority(method: bytes, target: bytes) -> bytes | None:
@@ -148,8 +160,6 @@ def _options(connection: bytes) -> list[bytes]:
 
 def _keeps_alive(connection: bytes, minor: int) -> bool:
     """Whether Connection asks to go on (RFC 9112 section 9.3); close wins."""
-    if connection == b' keep-alive':
-        return True
     options = _options(connection)
     return b'close' not in options and (minor == 1 or b'keep-alive' in options)
 
