@@ -323,7 +323,7 @@ def trailers(data, limits, events):
     lines, data = block(data, limits.trailer_size + 2, 431, 431)
     found = fields(lines, limits)
     for name, _ in found:
-        if name in NOT_TRAILERS or name.startswith(b'content-') and name != b'content-digest':
+        if name in NOT_TRAILERS or (name.startswith(b'content-') and name != b'content-digest'):
             raise Refused(400)
     events.append(('end', tuple(found)))
     return data

@@ -13,13 +13,15 @@ from tremolo.http import Limits
 # What is put into good heads to make bad ones.
 OCTETS = [bytes([octet]) for octet in
           b'\x00\t\n\x0b\x0c\r\x1c\x1e !"#%()*+,-./0159:;<=?@ABCGHTZ[\\]_abcdefhklnopqrstuxz|~\x7f'
-          b'\x80\x85\xa0\xff'] + [b'\r\n', b'\r\n ', b'\n\n', b'\r\n\r\n', b'  ', b', ', b'1.0', b'2']
+          b'\x80\x85\xa0\xff'] + [
+              b'\r\n', b'\r\n ', b'\n\n', b'\r\n\r\n', b'  ', b', ', b'1.0', b'2']
 LINES = [line + b'\r\n' for line in (
     b'Host: a', b'host:b:80', b'HOST: [::1]', b'Content-Length: 5', b'content-length: 0',
     b'Content-Length: 5, 5', b'Transfer-Encoding: chunked', b'transfer-encoding: gzip, chunked',
-    b'Transfer-Encoding: Chunked ', b'TE: trailers', b'Connection: close', b'Connection: Keep-Alive',
-    b'Connection: upgrade, close', b'connection:Upgrade', b'Upgrade: WebSocket', b'upgrade: h2c',
-    b'Expect: 100-continue', b'Expect: 100-Continue ', b'Expect: x', b'Content-Type: a/b',
+    b'Transfer-Encoding: Chunked ', b'TE: trailers', b'Connection: close',
+    b'Connection: Keep-Alive', b'Connection: upgrade, close', b'connection:Upgrade',
+    b'Upgrade: WebSocket', b'upgrade: h2c', b'Expect: 100-continue',
+    b'Expect: 100-Continue ', b'Expect: x', b'Content-Type: a/b',
     b'Referer: /', b'Cookie: a=b', b'Cookie: c=d', b'Accept: */*', b'X_Y: z', b'A:', b'A: \t b \t',
     b' folded', b'no colon', b'a : b', b': c', b'')]
 FIRST = [b'GET / HTTP/1.1\r\n', b'POST /a?b HTTP/1.1\r\n', b'GET / HTTP/1.0\r\n',

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tremolo.http import HeaderError, Headers
 from tremolo.errors import TremoloError
+from tremolo.http import HeaderError, Headers
 
 
 def test_names_are_case_insensitive_and_keep_their_case():

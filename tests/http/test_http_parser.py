@@ -228,8 +228,9 @@ def test_a_whole_request_that_waits_is_not_cut_by_the_end_of_input():
 
 
 @pytest.mark.parametrize('data', [
-    b'\r', b'G', get()[:-1], post(b'Content-Length: 5\r\n'), post(b'Content-Length: 5\r\n', b'hell'),
-    chunked(b''), chunked(b'5'), chunked(b'5\r\nhello'), chunked(b'5\r\nhello\r\n'),
+    b'\r', b'G', get()[:-1], post(b'Content-Length: 5\r\n'),
+    post(b'Content-Length: 5\r\n', b'hell'), chunked(b''), chunked(b'5'), chunked(b'5\r\nhello'),
+    chunked(b'5\r\nhello\r\n'),
     chunked(b'0\r\n'), chunked(b'0\r\n\r'), chunked(b'0\r\nA: b\r\n')])
 def test_the_end_of_input_within_a_message_is_refused(data):
     parser = RequestParser(Limits())

@@ -118,4 +118,4 @@ def test_dates_have_the_form_of_http():
 
 
 def test_continue_is_a_whole_head():
-    assert CONTINUE == status_line(100) + b'\r\n'
+    assert status_line(100) + b'\r\n' == CONTINUE

@@ -56,7 +56,8 @@ def test_rule_02_transfer_encoding_is_one_chunked_and_never_beside_a_length():
             (b'gzip, chunked', 501), (b'gzip', 400), (b'chunked, chunked', 400), (b',chunked', 400),
             (b'xchunked', 400), (b'\x0bchunked', 400), (b'chunked\xa0', 400), (b'"chunked"', 400),
             (b'chunked, identity', 400), (b'identity', 400), (b'', 400)]:
-        assert status(post(b'Transfer-Encoding: ' + value + b'\r\n', b'0\r\n\r\n')) == refused, value
+        line = b'Transfer-Encoding: ' + value + b'\r\n'
+        assert status(post(line, b'0\r\n\r\n')) == refused, value
     line = b'Transfer-Encoding: chunked\r\n'
     assert status(post(line * 2, b'0\r\n\r\n')) == 400
     assert status(get(line, version=b'1.0') + b'0\r\n\r\n') == 400
@@ -71,7 +72,8 @@ def test_rule_03_chunk_sizes_are_hex_digits_and_framing_is_bounded():
     for end in (b'', b'\n', b'\r', b'\n\r', b'xx', b'\r\r', b'\n\n', b'  '):
         assert status(chunked(b'5\r\nhello' + end + b'0\r\n\r\n')) == 400, end
         assert status(chunked(b'5' + end + b'hello\r\n0\r\n\r\n')) == 400, end
-    assert status(chunked(b'1\r\nx\r\n' * 20_000 + b'0\r\n\r\n'), Limits(chunk_overhead=9999)) == 400
+    tiny = b'1\r\nx\r\n' * 20_000
+    assert status(chunked(tiny), Limits(chunk_overhead=9999)) == 400
     assert status(chunked(b'1;' + b'e' * 5000)) == 400
     assert status(chunked((b'1;' + b'e' * 4000 + b'\r\nx\r\n') * 20)) == 400
 
@@ -79,15 +81,16 @@ def test_rule_03_chunk_sizes_are_hex_digits_and_framing_is_bounded():
 def test_rule_04_trailers_are_bounded_and_frame_nothing():
     end = b'5\r\nhello\r\n0\r\n'
     assert status(chunked(end + b'Sum: 1\r\n\r\n')) is None
-    for name in (b'Content-Length', b'Transfer-Encoding', b'Host', b'Content-Type', b'Authorization',
-                 b'Cookie', b'Trailer', b'Connection', b'TE', b'X-Forwarded-For'):
+    for name in (b'Content-Length', b'Transfer-Encoding', b'Host', b'Content-Type',
+                 b'Authorization', b'Cookie', b'Trailer', b'Connection', b'TE', b'X-Forwarded-For'):
         assert status(chunked(end + name + b': 1\r\n\r\n')) == 400, name
     assert status(chunked(end + b'Sum: ' + b'1' * 9000 + b'\r\n\r\n')) == 431
     assert status(chunked(end + b'a:\r\n' * 101 + b'\r\n')) == 431
     assert status(chunked(end + b'Sum : 1\r\n\r\n')) == 400
 
 
-@pytest.mark.parametrize('octets', [b'\n', b'\r', b'\x00', b'\r\n ', b'\r\n\t', b'\r\r\n', b'\n\r\n'])
+@pytest.mark.parametrize('octets', [
+    b'\n', b'\r', b'\x00', b'\r\n ', b'\r\n\t', b'\r\r\n', b'\n\r\n'])
 def test_rule_05_bare_line_ends_nul_and_folding_are_refused_everywhere(octets):
     assert status(b'GET /' + octets + b' HTTP/1.1\r\nHost: a\r\n\r\n') == 400
     assert status(get(b'A: b' + octets + b'c: d\r\n')) == 400
@@ -119,7 +122,8 @@ def test_rule_08_the_version_and_the_form_of_the_target_are_exact():
                              (b'0.9', 505), (b'1.11', 400), (b'1.', 400), (b'11', 400)]:
         assert status(get(version=version)) == refused, version
     assert status(b'GET / http/1.1\r\nHost: a\r\n\r\n') == 400
-    for target in (b'*', b'a', b'a:80', b'/#a', b'/\x7f', b'/\xe9', b'ftp://a/', b'http://', b'/ /'):
+    for target in (b'*', b'a', b'a:80', b'/#a', b'/\x7f', b'/\xe9', b'ftp://a/', b'http://',
+                   b'/ /'):
         assert status(get(target=target)) == 400, target
     assert status(b'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n') == 501
     assert status(b'CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n') == 400
@@ -234,7 +238,10 @@ def test_rule_27_no_expression_is_made_elsewhere_or_lazy():
         assert 're.compile' not in (ROOM / f'{name}.py').read_text(encoding='utf-8'), name
     patterns = [value for value in vars(grammar).values() if isinstance(value, re.Pattern)]
     for pattern in [*patterns, grammar.head(100)]:
-        assert re.search(r'[*+}]\?', str(pattern.pattern)) is None, pattern
+        text = pattern.pattern
+        if isinstance(text, bytes):
+            text = text.decode('latin-1')
+        assert re.search(r'[*+}]\?', text) is None, pattern
 
 
 def test_rule_27_a_head_of_spaces_costs_no_more_than_its_size():

@@ -55,16 +55,15 @@ def format_cookie(
     runs. `samesite` is Strict, Lax or None, the last for secure cookies only.
     """
     if not isinstance(name, str) or TOKEN_STR.fullmatch(name) is None:
-        raise HeaderError(f'malformed name of a cookie: {shown(str(name))}')
+        raise HeaderError(f'malformed name of a cookie: {repr(name)[:64]}')
     if not isinstance(value, str) or COOKIE_VALUE.fullmatch(value) is None:
-        raise HeaderError(
-            f'the value of cookie {name} has what a cookie may not: {shown(str(value))}')
+        raise HeaderError(f'malformed value of cookie {shown(name)}: {repr(value)[:64]}')
     if len(name) + len(value) > _SIZE:
         raise HeaderError(f'cookie {shown(name)} exceeds {_SIZE} bytes')
     parts = [f'{name}={value}']
     if max_age is not None:
         if not isinstance(max_age, int) or isinstance(max_age, bool) or max_age < 0:
-            raise HeaderError(f'max_age of cookie {name} is seconds, not {shown(repr(max_age))}')
+            raise HeaderError(f'max_age of cookie {name} is seconds, not {repr(max_age)[:64]}')
         parts.append(f'Max-Age={max_age}')
     if expires is not None:
         parts.append(f'Expires={_date(name, expires)}')
@@ -104,7 +103,7 @@ def _date(name: str, expires: datetime | float | str) -> str:
     try:
         return http_date(expires)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise HeaderError(f'malformed expires of cookie {name}: {shown(repr(expires))}') from error
+        raise HeaderError(f'malformed expires of cookie {name}: {repr(expires)[:64]}') from error
 
 
 def _domain(name: str, domain: str) -> str:

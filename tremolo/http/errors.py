@@ -30,5 +30,8 @@ class HeaderError(TremoloError, ValueError):
 
 
 def shown(arrived: bytes | str) -> str:
-    """Show at most 64 characters of the repr of what arrived, for a reason or a message."""
+    """Show at most 64 characters of the repr of what arrived, for a reason or a message.
+
+    Cut twice, so that nobody makes the repr of a megabyte.
+    """
     return repr(arrived[:64])[:64]

@@ -39,7 +39,7 @@ def status_line(status: int, reason: str | None = None) -> bytes:
             return line
         reason = ''
     if not isinstance(status, int) or not 100 <= status <= 599:
-        raise HeaderError(f'status is 100 to 599, not {shown(repr(status))}')
+        raise HeaderError(f'status is 100 to 599, not {repr(status)[:64]}')
     if TEXT_STR.fullmatch(reason) is None:
         raise HeaderError(f'the reason of status {status} is no plain text: {shown(reason)}')
     return b'HTTP/1.1 %d %s\r\n' % (status, reason.encode('latin-1'))
