@@ -362,6 +362,12 @@ class Connection:
             pace.wait(stream.reactor.now)
             self.arm()
 
+    def _watch_kept(self) -> None:
+        """Watch what was written in an earlier turn, and was not taken at that turn's end."""
+        stream = self.stream
+        if stream.buffered and (self._answer_pace is None or self._answer_pace.since == NEVER):
+            self.watch_answer(stream.buffered)
+
     def upgrade(self) -> Stream:
         """Hand over the stream, with what was read too far; for an answer of 101."""
         stream = self.stream
@@ -391,6 +397,7 @@ class Connection:
         self.phase = CLOSING
         self.stream.close()
         if not self.stream.closed:
+            self._watch_kept()
             self.arm()
 
     def _linger(self, reason: str) -> None:
@@ -402,6 +409,7 @@ class Connection:
         self._since = stream.reactor.now
         stream.shutdown()
         stream.resume_reading()
+        self._watch_kept()
         return self.arm()
 
     def drain(self) -> None:
@@ -454,6 +462,10 @@ class Connection:
     def _tick(self) -> None:
         """Do what is due (by the timer)."""
         self._look_at_sent()
+        if self.stream.buffered:
+            # Small answers are sent at the end of the turn: only here it shows what was not taken.
+            self.watch_answer(0)
+        self._watch_kept()
         now = self.stream.reactor.now
         if self._deadline() <= now:
             self._time_out(now)
