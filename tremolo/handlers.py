@@ -393,7 +393,7 @@ class Answer:
         """Make the whole answer of a returned value (DESIGN: str, bytes, pair, dict, list, None)."""
         response = self._response
         if isinstance(value, HTTPError):
-            self._answer_error(value)
+            send_error(response, value)
             return
         if isinstance(value, str):
             body = value.encode(self._handler.encoding)
@@ -447,26 +447,32 @@ class Answer:
             connection.cut('failed', reset=response.framing == 'close')
             return
         self._chunks.clear()
-        response.reset()
-        if isinstance(error, HTTPError):
+        try:
             self._answer_error(error)
-        elif isinstance(error, ProtocolError):
-            self._answer_error(HTTPError(error.status))
-        elif connection.server.settings.debug:
+        except Exception as problem:
+            # The handler has ended the stream itself.
+            self._log_error(problem)
+            connection.cut('failed')
+
+    def _answer_error(self, error: BaseException) -> None:
+        response = self._response
+        response.reset()
+        if isinstance(error, ProtocolError):
+            error = HTTPError(error.status)
+        if isinstance(error, HTTPError):
+            try:
+                send_error(response, error)
+            except Exception as problem:
+                # The error's own headers were bad.
+                self._log_error(problem)
+                if not response.begun:
+                    response.reset()
+                    send_page(response, 500)
+        elif response.connection.server.settings.debug:
             text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
             send_page(response, 500, f'<pre>{html.escape(text)}</pre>')
         else:
             send_page(response, 500)
-
-    def _answer_error(self, error: HTTPError) -> None:
-        try:
-            send_error(self._response, error)
-        except Exception as problem:
-            # The error's own headers were bad.
-            self._log_error(problem)
-            if not self._response.begun:
-                self._response.reset()
-                send_page(self._response, 500)
 
     def _log_error(self, error: BaseException) -> None:
         request = self._request
