@@ -18,7 +18,9 @@ KQ_EV_ADD = 0x1
 KQ_EV_DELETE = 0x2
 KQ_EV_EOF = 0x8000
 
-_MASKS = {KQ_FILTER_READ: select.EPOLLIN | select.EPOLLRDHUP, KQ_FILTER_WRITE: select.EPOLLOUT}
+# PyPy does not name it.
+_RDHUP = getattr(select, 'EPOLLRDHUP', 0x2000)
+_MASKS = {KQ_FILTER_READ: select.EPOLLIN | _RDHUP, KQ_FILTER_WRITE: select.EPOLLOUT}
 
 
 class kevent:
@@ -45,10 +47,10 @@ class kqueue:
         if not most:
             return []
         events = []
-        for fd, mask in self._epoll.poll(timeout, most):
+        for fd, mask in self._epoll.poll(-1 if timeout is None else timeout, most):
             ended = mask & (select.EPOLLHUP | select.EPOLLERR)
             for kind in self._filters[fd]:
-                eof = ended or (kind == KQ_FILTER_READ and mask & select.EPOLLRDHUP)
+                eof = ended or (kind == KQ_FILTER_READ and mask & _RDHUP)
                 if mask & _MASKS[kind] or ended:
                     events.append(kevent(fd, kind, KQ_EV_EOF if eof else 0))
         return events[:most]

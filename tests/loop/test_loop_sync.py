@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 from typing import Any
 
@@ -448,6 +449,7 @@ def test_in_debug_mode_a_lock_taken_without_waiting_warns(world: Any, logged: An
 
     with world.reactor(debug=True) as reactor:
         run(reactor, main())
+    gc.collect()
     assert logged.count('is a `yield` missing?') == 1
 
 

@@ -56,7 +56,8 @@ class EpollPoller:
         self.close = self._epoll.close
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        return self._epoll.poll(timeout, MOST_EVENTS)
+        # PyPy's epoll knows no None.
+        return self._epoll.poll(-1 if timeout is None else timeout, MOST_EVENTS)
 
 
 class KqueuePoller:

@@ -203,6 +203,10 @@ class Reactor:
         except (Exception, Cancelled):
             # `Cancelled` too: the `result()` of a cancelled Future must not end the loop.
             _log.exception('the callback %r failed', callback)
+        finally:
+            # From Python 3.12 on a generator's last frame keeps ours alive: a Future that held the
+            # error which that frame saw would be a cycle.
+            del args
 
     # -- hosting by another loop ----------------------------------------------------------------
 
@@ -370,6 +374,8 @@ class Reactor:
             self.remove_signal(signum)
         for task in list(self.tasks):
             task.close()
+        # What they wrote last.
+        self._end_turn()
         set_current_reactor(before)
         while self.at_close:
             self.at_close.pop()()

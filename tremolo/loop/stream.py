@@ -77,8 +77,9 @@ class Stream:
     """A connected, non-blocking stream socket, TCP or UNIX."""
 
     __slots__ = ('_drain', '_inbox', '_out', '_read_rest', '_reading', '_shutting', '_socket',
-                 '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused',
-                 'reactor', 'read_limit', 'read_size', 'receiver', 'sent', 'write_limit')
+                 '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high',
+                 'low', 'paused', 'reactor', 'read_limit', 'read_size', 'receiver', 'sent',
+                 'write_limit')
 
     def __init__(
         self,
