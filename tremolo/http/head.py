@@ -9,7 +9,7 @@ nothing is guessed. The first of these faults counts:
     Expect 417
 
 Only the fields that matter here are looked at. All of them become a list when somebody asks for
-`headers`, which takes nearly as long as all the rest.
+`headers`, which takes half as long as all the rest.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST,
 # The longest name of a host that DNS and RFC 3986 section 3.2.2 know, and a port.
 _HOST_SIZE = 255 + 6
 
-
 # A head with no other of the fields that FRAMING finds has no body, and nothing to agree on.
-_PLAIN = frozenset((b'host', b'connection', b'user-agent', b'referer', b'origin'))
+_PLAIN = frozenset((b'host', b'connection', b'referer', b'origin'))
 
 
 class RequestHead:
@@ -68,19 +67,20 @@ class RequestHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The fields in the order in which they came: names in lower case, values trimmed."""
-        # Half of the work that a head could be; most handlers never ask.
+        # Half as much work again as the rest of a head; most handlers never ask.
         if self._headers is None:
             self._headers = split_fields(self._block)
+            self._block = b''
         return self._headers
 
 
-def read_head(match: re.Match[bytes]) -> RequestHead:
-    """Make a request of a whole head, as matched by `grammar.head`. Hot: once per request."""
+def read_head(match: re.Match[bytes], data: bytes, end: int) -> RequestHead:
+    """Make a request of a whole head, which `grammar.head` matched in `data` up to `end`. Hot."""
     method, target, version = match.groups()
     minor = 1 if version == b'1' else 0
     # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
     # because each line is known to be a field. The block starts with a line feed.
-    block = match.string[match.end(3) + 1:match.end() - 2]
+    block = data[match.end(3) + 1:end - 2]
     found = FRAMING.findall(block.lower())
     # Other forms than a path are rare, and so is CONNECT.
     authority = None
@@ -195,7 +195,6 @@ def _refuse_coding(value: bytes) -> NoReturn:
     """Tell codings that we do not know, with chunked last, from framing that cannot be trusted."""
     codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
     names = [coding[1] for coding in codings if coding is not None]
-    if len(names) == len(codings) and names[-1] == b'chunked' and names.count(b'chunked') == 1 \
-            and len(names) > 1 and value.endswith(b'chunked'):
+    if len(names) == len(codings) and names.count(b'chunked') == 1 and value.endswith(b'chunked'):
         raise ProtocolError(501, f'unknown transfer coding: {shown(value)}')
     raise ProtocolError(400, f'malformed Transfer-Encoding: {shown(value)}')

@@ -127,13 +127,20 @@ class RequestParser:
         """Parse a head that is there in one piece. Hot: once per request."""
         data, pos = self._data, self._pos
         match = self._whole_head.match(data, pos)
-        if match is None or match.end() - pos > self._limits.head_size:
+        if match is None:
             return self._other_head()
-        request = read_head(match)
+        end = match.end()
+        if end - pos > self._limits.head_size:
+            return self._other_head()
+        request = read_head(match, data, end)
         if request.has_body:
             self._begin_body(request)
         self._skipped = False
-        self._consume(match.end())
+        # As `_consume` does, without the call.
+        if end == len(data):
+            self._data = b''
+            end = 0
+        self._pos = self._scanned = end
         return request
 
     def _head_in_pieces(self) -> RequestHead | None:
