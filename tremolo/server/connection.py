@@ -416,7 +416,8 @@ class Connection:
         """The server stops: give a request that is on its way a moment, then close."""
         if self.phase in (NEW, IDLE):
             self.phase = IDLE
-            self._since = self.stream.reactor.now
+            # Not `now`: a host may call this between two turns.
+            self._since = self.stream.reactor.time()
             self.arm()
 
     def _idle_time(self) -> float:
