@@ -166,7 +166,7 @@ def test_the_parser_takes_time_as_its_input_is_long(make):
 def test_the_parser_takes_time_as_its_pieces_are_many(make):
     # Within the default limits: what waits is copied with each piece, which shows in megabytes.
     assert is_linear(
-        lambda data: feed([data[at:at + 1] for at in range(len(data))]), make, size=2_000)
+        lambda data: feed([data[at:at + 1] for at in range(len(data))]), make, size=6_000)
 
 
 @pytest.mark.parametrize('make', [
