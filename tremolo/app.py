@@ -79,10 +79,10 @@ class Application:
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
         head = request.head
-        # Most requests are for an exact path, written as everybody writes it.
-        methods = self._exact.get(head.target)
-        handler = methods.get(head.method) if methods is not None else None
-        if handler is None:
+        try:
+            # Most requests are for an exact path, written as everybody writes it.
+            handler = self._exact[head.target][head.method]
+        except KeyError:
             try:
                 handler = self._find(request)
             except HTTPError as error:
