@@ -108,8 +108,7 @@ def read_head(match: re.Match[bytes], data: bytes, end: int) -> RequestHead:
 
 def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
     """Take note of the body's framing, of Expect and of Upgrade."""
-    if b'content-length' in fields or b'transfer-encoding' in fields:
-        _frame(head, fields)
+    _frame(head, fields)
     if head.minor:
         if b'expect' in fields:
             _expect(head, fields[b'expect'])
@@ -172,7 +171,7 @@ def _expect(head: RequestHead, value: bytes) -> None:
 
 
 def _frame(head: RequestHead, fields: dict[bytes, bytes]) -> None:
-    """Decide how the body is framed (RFC 9112 section 6.3), or refuse what is not beyond doubt."""
+    """Decide how a body is framed (RFC 9112 section 6.3), or refuse what is not beyond doubt."""
     length, coding = fields.get(b'content-length'), fields.get(b'transfer-encoding')
     if length is not None:
         if coding is not None:
