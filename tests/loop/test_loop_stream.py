@@ -710,3 +710,132 @@ def test_a_real_reset_by_so_linger_is_econnreset(reactor: Reactor) -> None:
         assert isinstance(caught.value.cause, ConnectionResetError)
 
     run(reactor, main())
+
+
+# -- sending at the end of the turn ---------------------------------------------------------------
+
+
+class Counting:
+    """A socket that writes down what it is asked to send."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.sends: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def send(self, data: bytes) -> int:
+        self.sends.append(len(data))
+        sent: int = self.sock.send(data)
+        return sent
+
+
+def counted(reactor: Reactor) -> Any:
+    one, other = reactor.network.socketpair()
+    one.setblocking(False)
+    other.setblocking(False)
+    counting = Counting(one)
+    return counting, Stream(reactor, counting), Stream(reactor, other)
+
+
+def test_small_writes_of_a_turn_go_out_together_at_its_end(even: Reactor) -> None:
+    def main() -> Any:
+        counting, stream, peer = counted(even)
+        peer.start()
+        for n in range(10):
+            stream.write(b'%d' % n)
+        assert counting.sends == []
+        yield
+        assert counting.sends == [10]
+        assert (yield peer.read()) == b'0123456789'
+        stream.close()
+        peer.close()
+
+    run(even, main())
+
+
+def test_large_and_small_writes_keep_their_order(any_reactor: Reactor) -> None:
+    def main() -> Any:
+        client, server = yield from pair(any_reactor)
+        expected = b''
+        for size in (1, 10, 100000, 5, 20000, 1, 1, 300000, 7):
+            data = bytes([size % 251]) * size
+            expected += data
+            client.write(data)
+        client.close()
+        assert (yield server.inbox.read_all(10 ** 6)) == expected
+        server.close()
+
+    run(any_reactor, main())
+
+
+def test_a_write_outside_a_turn_is_sent_at_once(even: Reactor) -> None:
+    counting, stream, peer = counted(even)
+    stream.write(b'x')
+    assert counting.sends == [1]
+    stream.abort()
+    peer.abort()
+
+
+def test_a_rate_that_is_set_after_a_write_does_not_overtake_it(even: Reactor) -> None:
+    def main() -> Any:
+        _, stream, peer = counted(even)
+        peer.start()
+        stream.write(b'first ')
+        stream.write_limit = Bucket(even, 1000)
+        stream.write(b'second')
+        stream.close()
+        assert (yield peer.inbox.read_all(100)) == b'first second'
+        peer.close()
+
+    run(even, main())
+
+
+@pytest.mark.parametrize('end', ['shutdown', 'close', 'abort'])
+def test_what_was_written_last_is_sent_before_the_end(even: Reactor, end: str) -> None:
+    def main() -> Any:
+        _, stream, peer = counted(even)
+        peer.start()
+        stream.write(b'last')
+        getattr(stream, end)()
+        assert (yield peer.inbox.read_all(100)) == b'last'
+        stream.close()
+        peer.close()
+
+    run(even, main())
+
+
+def test_what_a_task_writes_when_the_reactor_closes_is_sent() -> None:
+    world = World()
+    reactor = world.reactor()
+    _, stream, peer = counted(reactor)
+
+    def work() -> Any:
+        try:
+            yield sleep(100)
+        finally:
+            stream.write(b'bye')
+
+    reactor.call_soon(lambda: spawn(work()))
+    reactor.step(0)
+    reactor.close()
+    assert peer._socket.recv(10) == b'bye'
+
+
+def test_a_peer_that_is_gone_at_the_end_of_the_turn_is_told_to_the_receiver(
+        even: Reactor, logged: Any) -> None:
+    def main() -> Any:
+        _, stream, peer = counted(even)
+        stream.receiver = recorder = Recorder()
+        peer.abort()
+        stream.write(b'x')
+        assert recorder.told == []
+        yield
+        assert isinstance(stream.cause, BrokenPipeError)
+        assert recorder.told == [('closed', stream.cause)]
+        with pytest.raises(StreamClosed):
+            stream.write(b'y')
+
+    run(even, main())
+    assert logged.records == []

@@ -1,4 +1,4 @@
-"""python -m tremolo.loop [port]: an echo server on the bare reactor, with no HTTP in the process.
+"""python -m tremolo.loop [port]: an echo server on the bare reactor, without a word of HTTP.
 
     $ python -m tremolo.loop 7000
     echoing on 127.0.0.1:7000
