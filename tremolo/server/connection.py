@@ -232,10 +232,12 @@ class Connection:
         if stream.eof:
             self._half_closed = self._begun
             self._look_at_sent()
-        elif (stream.paused and self.parser.buffered < self.server.settings.pipeline_size
-                and (self.intake is None or not self.intake.reading)):
-            # Who is not read from cannot be seen to leave.
-            stream.resume_reading()
+        elif self.intake is None or not self.intake.reading:
+            if self.parser.buffered >= self.server.settings.pipeline_size:
+                stream.pause_reading()
+            else:
+                # Who is not read from cannot be seen to leave.
+                stream.resume_reading()
         self.arm()
 
     def _postpone(self) -> None:
