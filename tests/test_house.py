@@ -38,6 +38,7 @@ DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}
 CORE = (
     'loop/*.py', 'http/errors.py', 'http/fields.py', 'http/grammar.py', 'http/headers.py',
     'http/parser.py', 'http/head.py', 'http/body.py', 'server/connection.py', 'handlers.py',
+    'answer.py',
 )
 CORE_APART = {'loop/bridge.py', 'loop/simulated.py', 'loop/simulated_network.py'}
 CORE_LINES = 4000

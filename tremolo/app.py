@@ -19,10 +19,12 @@ import logging
 import os
 import signal
 import sys
-from typing import Any, Callable, Iterable, TypeVar
+from collections.abc import Iterable
+from typing import Any, Callable, TypeVar
 
+from .answer import send_error
 from .errors import SettingError
-from .handlers import Handler, send_error
+from .handlers import Handler
 from .loop import ListenError, Reactor
 from .routing import Route, Router
 from .running import RunningServer
@@ -186,7 +188,7 @@ def run_until_signal(reactor: Reactor, server: Server) -> int:
 
     def stop(signum: int) -> None:
         nonlocal forced
-        if server.draining and signum != signal.SIGTERM or signum == signal.SIGQUIT:
+        if (server.draining and signum != signal.SIGTERM) or signum == signal.SIGQUIT:
             forced = signum
             reactor.stop()
             return

@@ -11,4 +11,4 @@ class TremoloError(Exception):
 
 
 class SettingError(TremoloError):
-    """An option, an application string or an address that cannot be met as asked (exit status 2)."""
+    """An option, an application or an address that cannot be met as asked (exit status 2)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from ..errors import TremoloError
 

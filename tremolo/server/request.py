@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Generator, Mapping, Sequence
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from ..http import Headers, RequestHead, parse_cookies
