@@ -1,0 +1,112 @@
+"""Servers as processes, for the programs that people use beside them.
+
+A tool that is not installed skips its tests; `.ci/run` installs all of them and lets nothing skip.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# Seconds until what does not come up, or go down, is a failure.
+PATIENCE = 60
+
+MIB = 1 << 20
+
+
+class ServerProcess:
+    """A running `python -m tremolo`, its url, and its resident memory."""
+
+    def __init__(self, *arguments: str) -> None:
+        environ = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'tremolo', *arguments, '--port', '0'], env=environ,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if ready else ''
+        found = re.search(r'http://127\.0\.0\.1:(\d+)', line)
+        if found is None:
+            self.stop()
+            pytest.fail(f'the server does not say where it listens, but {line!r}')
+        self.url = found[0]
+        self.port = int(found[1])
+
+    def resident(self, field: str = 'VmRSS') -> int:
+        """Bytes of resident memory; `VmHWM` is the most since `forget_peak`."""
+        status = Path(f'/proc/{self.process.pid}/status').read_text()
+        return int(re.search(rf'{field}:\s+(\d+) kB', status)[1]) * 1024
+
+    def forget_peak(self) -> None:
+        Path(f'/proc/{self.process.pid}/clear_refs').write_text('5')
+
+    def stop(self) -> int:
+        """End it gracefully; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def site():
+    """The application of site.py in a process; it must end well too."""
+    server = ServerProcess(str(HERE / 'site.py'))
+    try:
+        yield server
+    finally:
+        status = server.stop()
+    assert status == 0
+
+
+@pytest.fixture
+def welcome():
+    """The built-in page in a process."""
+    server = ServerProcess()
+    try:
+        yield server
+    finally:
+        status = server.stop()
+    assert status == 0
+
+
+@pytest.fixture
+def tool():
+    """Find a program by any of its names, or skip."""
+    def find(*names: str) -> str:
+        path = os.environ.get('PATH', '') + ':/usr/sbin'
+        for name in names:
+            found = shutil.which(name, path=path)
+            if found:
+                return found
+        pytest.skip(f'{names[0]} is not installed')
+    return find
+
+
+@pytest.fixture
+def big_file(tmp_path):
+    """200 MB that do not compress, and their checksum; gone after the test."""
+    path = tmp_path / 'big'
+    block = random.Random(1).getrandbits(8 * MIB).to_bytes(MIB, 'little')
+    checksum = 0
+    with path.open('wb') as file:
+        for _ in range(200):
+            file.write(block)
+            checksum = zlib.crc32(block, checksum)
+    yield path, f'{200 * MIB} {checksum:08x}'
+    path.unlink()

@@ -1,0 +1,121 @@
+"""nginx in front, with kept connections to us and nothing buffered on the way."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import urllib.request
+import zlib
+
+import pytest
+
+CONFIG = '''
+error_log {folder}/error.log;
+pid {folder}/nginx.pid;
+{user}
+worker_processes 1;
+events {{ }}
+http {{
+    access_log off;
+    client_max_body_size 0;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream tremolo {{
+        server 127.0.0.1:{upstream};
+        keepalive 4;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://tremolo;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+            proxy_request_buffering off;
+        }}
+    }}
+}}
+'''
+
+
+@pytest.fixture
+def proxy(site, tool, tmp_path):
+    """The url of an nginx in front of the site, and the folder of its log."""
+    # It inherits a socket that listens already, as in its own upgrades: no port can be taken by
+    # another in between, and no client comes too early.
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        port = listener.getsockname()[1]
+        config = tmp_path / 'nginx.conf'
+        # Else its worker is somebody who may not write here.
+        user = 'user root;' if os.geteuid() == 0 else ''
+        config.write_text(CONFIG.format(
+            folder=tmp_path, port=port, upstream=site.port, user=user))
+        process = subprocess.Popen(
+            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
+            env={**os.environ, 'NGINX': f'{listener.fileno()};'}, pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield f'http://127.0.0.1:{port}', tmp_path
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def get(url, **options):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(url, **options), timeout=30) as answer:
+        assert answer.status == 200
+        while True:
+            data = answer.read(65536)
+            if not data:
+                return
+            yield data
+
+
+def no_errors(folder):
+    """Nothing but notices in nginx's log: it complains of what an upstream does wrong."""
+    log = (folder / 'error.log').read_text()
+    return not [line for line in log.splitlines() if '[notice]' not in line]
+
+
+def test_nginx_keeps_its_connection_to_us(proxy):
+    url, folder = proxy
+    assert b''.join(get(url + '/')) == b'Hello world!'
+    assert len({b''.join(get(url + '/peer')) for _ in range(20)}) == 1
+    assert no_errors(folder)
+
+
+def test_a_big_upload_passes_through_nginx(proxy, big_file):
+    url, folder = proxy
+    path, expected = big_file
+    with path.open('rb') as file:
+        headers = {'Content-Length': str(path.stat().st_size)}
+        answer = b''.join(get(url + '/upload', data=file, headers=headers, method='PUT'))
+    assert answer.decode() == expected
+    assert b''.join(get(url + '/')) == b'Hello world!'
+    assert no_errors(folder)
+
+
+def test_a_big_upload_in_chunks_passes_through_nginx(proxy, big_file):
+    url, folder = proxy
+    path, expected = big_file
+    with path.open('rb') as file:
+        chunks = iter(lambda: file.read(65536), b'')
+        answer = b''.join(get(url + '/upload', data=chunks, method='PUT'))
+    assert answer.decode() == expected
+    assert no_errors(folder)
+
+
+def test_a_big_download_passes_through_nginx(proxy, big_file):
+    url, folder = proxy
+    _, expected = big_file
+    size = checksum = 0
+    for data in get(url + '/download/200'):
+        size += len(data)
+        checksum = zlib.crc32(data, checksum)
+    assert f'{size} {checksum:08x}' == expected
+    assert no_errors(folder)
