@@ -1,7 +1,7 @@
 """Connection: one client's life. Here the loop's bytes and http's messages meet.
 
 The stream gives bytes (`data_received`), the parser makes events of them, and each request is given
-to `server.handle(request, response)`; the response reports back with `answered`. One request is
+to `Server.handle`; the response reports back with `answered`. One request is
 answered at a time. The phases:
 
     NEW      nothing has come yet               first_byte_timeout, then a quiet close
@@ -20,19 +20,25 @@ answered at a time. The phases:
 
 How five conditions meet in BUSY (row: what holds already; column: what comes or is asked then):
 
-              | Expect              | pipelining          | half-close          | upgrade             | server drains
-    Expect    | 100 is sent once,   | bytes behind the    | body ends early:    | refused: HandlerError | answer says close;
-     (unsent) | when the handler    | head are the body;  | 400 for the reader, | while a body is     | a read still sends
-              | begins to read      | unread: close       | answer may go out   | announced           | 100
-    pipelined | each request has    | kept up to          | all that is whole   | `rest` goes to the  | the one in hand says
-              | its own 100, when   | pipeline_size, then | is answered, in     | upgraded stream     | close; later ones
-              | its turn comes      | reading pauses      | order, then close   | unparsed            | are not begun
-    half-     | no 100 (nobody will | answered in order   | again: nothing, the | allowed; its reads  | as without: answer,
-     closed   | send the body)      | from what is there  | read interest is off| give the end        | then close
-    upgraded  | not possible (101   | not possible: all   | the handler reads   | refused: once only  | handler may finish
-              | needs no body)      | bytes are its own   | b''                 |                     | until the deadline
-    draining  | 100 still sent: the | not begun after the | answer, then close  | allowed             | again: nothing; the
-              | answer is owed      | answer said close   |                     |                     | deadline stays
+            | Expect          | pipelining      | half-close      | upgrade         | draining
+  Expect    | sent once, when | bytes behind    | the body is     | refused while a | answer says
+  (unsent)  | the handler     | the head are    | cut: 400 for    | body is         | close; a read
+            | begins to read  | the body        | its reader, the | announced       | still sends 100
+            |                 |                 | answer may go   |                 |
+            |                 |                 | out             |                 |
+  pipelined | each has its    | kept up to      | what is whole   | the rest is the | the one in hand
+            | own 100, when   | pipeline_size,  | is answered in  | upgraded        | says close, no
+            | its turn comes  | then reading    | order, then     | stream's        | other is begun
+            |                 | pauses          | close           |                 |
+  half-     | no 100: nobody  | answered in     | nothing: the    | allowed; its    | answer, then
+  closed    | will send the   | order from what | read interest   | reads give the  | close
+            | body            | is there        | is off          | end             |
+  upgraded  | cannot be: 101  | cannot be: all  | the handler     | refused: once   | may go on until
+            | needs no body   | bytes are its   | reads b''       | only            | the deadline
+            |                 | own             |                 |                 |
+  draining  | 100 still sent: | not begun after | answer, then    | allowed         | nothing; the
+            | an answer is    | close was said  | close           |                 | deadline stays
+            | owed            |                 |                 |                 |
 
 A handler is cancelled at once when the client is gone (reset, hang-up, failed write), and after
 `half_close_timeout` without a byte sent when the client has ended its side: a closed and a
