@@ -20,25 +20,25 @@ answered at a time. The phases:
 
 How five conditions meet in BUSY (row: what holds already; column: what comes or is asked then):
 
-            | Expect          | pipelining      | half-close      | upgrade         | draining
-  Expect    | sent once, when | bytes behind    | the body is     | refused while a | answer says
-  (unsent)  | the handler     | the head are    | cut: 400 for    | body is         | close; a read
-            | begins to read  | the body        | its reader, the | announced       | still sends 100
-            |                 |                 | answer may go   |                 |
-            |                 |                 | out             |                 |
-  pipelined | each has its    | kept up to      | what is whole   | the rest is the | the one in hand
-            | own 100, when   | pipeline_size,  | is answered in  | upgraded        | says close, no
-            | its turn comes  | then reading    | order, then     | stream's        | other is begun
-            |                 | pauses          | close           |                 |
-  half-     | no 100: nobody  | answered in     | nothing: the    | allowed; its    | answer, then
-  closed    | will send the   | order from what | read interest   | reads give the  | close
-            | body            | is there        | is off          | end             |
-  upgraded  | cannot be: 101  | cannot be: all  | the handler     | refused: once   | may go on until
-            | needs no body   | bytes are its   | reads b''       | only            | the deadline
-            |                 | own             |                 |                 |
-  draining  | 100 still sent: | not begun after | answer, then    | allowed         | nothing; the
-            | an answer is    | close was said  | close           |                 | deadline stays
-            | owed            |                 |                 |                 |
+          | Expect          | pipelining      | half-close      | upgrade         | draining
+Expect    | sent once, when | bytes behind    | the body is     | refused while a | answer says
+(unsent)  | the handler     | the head are    | cut: 400 for    | body is         | close; a read
+          | begins to read  | the body        | its reader, the | announced       | still sends 100
+          |                 |                 | answer may go   |                 |
+          |                 |                 | out             |                 |
+pipelined | each has its    | kept up to      | what is whole   | the rest is the | the one in hand
+          | own 100, when   | pipeline_size,  | is answered in  | upgraded        | says close, no
+          | its turn comes  | then reading    | order, then     | stream's        | other is begun
+          |                 | pauses          | close           |                 |
+half-     | no 100: nobody  | answered in     | nothing: the    | allowed; its    | answer, then
+closed    | will send the   | order from what | read interest   | reads give the  | close
+          | body            | is there        | is off          | end             |
+upgraded  | cannot be: 101  | cannot be: all  | the handler     | refused: once   | may go on until
+          | needs no body   | bytes are its   | reads b''       | only            | the deadline
+          |                 | own             |                 |                 |
+draining  | 100 still sent: | not begun after | answer, then    | allowed         | nothing; the
+          | an answer is    | close was said  | close           |                 | deadline stays
+          | owed            |                 |                 |                 |
 
 A handler is cancelled at once when the client is gone (reset, hang-up, failed write), and after
 `half_close_timeout` without a byte sent when the client has ended its side: a closed and a

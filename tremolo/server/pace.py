@@ -1,8 +1,8 @@
 """Pace: the slowest a peer may be, as a credit of seconds.
 
 A rate over the whole transfer would let a client that was fast for a minute stall for a day; a
-limit on each pause would let it send a byte now and then for ever. So waiting for the peer uses up a
-credit, second for second, and each byte earns 1/rate seconds, up to `most`. The credit begins with
+limit on each pause would let it send a byte now and then for ever. So waiting for the peer uses up
+a credit, second for second, and each byte earns 1/rate seconds, up to `most`. It begins with
 `grace` seconds. It runs only between `wait` and `stop`: never while we pause, throttle or work.
 """
 
