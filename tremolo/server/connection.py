@@ -471,9 +471,6 @@ class Connection:
     def _tick(self) -> None:
         """Do what is due (by the timer)."""
         self._look_at_sent()
-        if self.stream.buffered:
-            # Small answers are sent at the end of the turn: only here it shows what was not taken.
-            self.watch_answer(0)
         self._watch_kept()
         now = self.stream.reactor.now
         if self._deadline() <= now:
