@@ -18,7 +18,7 @@ CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 ROWS = {'Expect (unsent)': 'expect', 'pipelined': 'pipelined', 'half- closed': 'half_closed',
         'upgraded': 'upgraded', 'draining': 'draining'}
 COLUMNS = {'Expect': 'expect', 'pipelining': 'pipelining', 'half-close': 'half_close',
-           'upgrade': 'upgrade', 'server drains': 'drain'}
+           'upgrade': 'upgrade', 'draining': 'drain'}
 
 
 @pytest.fixture
@@ -72,9 +72,7 @@ def table() -> dict[str, dict[str, str]]:
         if '|' not in line:
             break
         parts = [part.strip() for part in line.split('|')]
-        first = not rows or len(line) - len(line.lstrip()) == 4 and parts[0] not in (
-            '(unsent)', 'closed')
-        if first:
+        if any(name.split()[0] == parts[0] for name in ROWS):
             rows.append(parts)
         else:
             rows[-1] = [f'{a} {b}'.strip() for a, b in zip(rows[-1], parts)]

@@ -56,12 +56,13 @@ class Inbox:
 
     def feed_eof(self) -> None:
         """Say that no more comes; reads give what is left, then b''."""
+        # Nothing is wanted of the source any more, and it holds this inbox.
+        self._source = None
         self.eof = True
         self._serve()
 
     def feed_error(self, error: BaseException) -> None:
         """Say that no more comes because of `error`; reads raise it at once."""
-        # Nothing is wanted of the source any more, and it holds this inbox.
         self._source = None
         if not self.eof and self._error is None:
             self._error = error
