@@ -224,7 +224,8 @@ def _near_module(name: str, folder: Path) -> str:
 def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """The frames from their first line to their last, without the import machinery's."""
     ours = str(Path(__file__).parent)
-    machinery = (str(Path(importlib.__file__).parent), '<frozen importlib')
+    machinery = (str(Path(importlib.__file__).parent), '<frozen importlib',
+                 '<builtin>/frozen importlib')
     begun = itertools.dropwhile(lambda each: each.filename.startswith((ours, *machinery)), frames)
     theirs = itertools.takewhile(lambda each: not each.filename.startswith(ours), begun)
     return [each for each in theirs if not each.filename.startswith(machinery)]
