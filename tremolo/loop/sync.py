@@ -325,7 +325,7 @@ class Lock(Semaphore):
     def _release(self) -> None:
         if not self.locked():
             raise InvalidState('the lock is not held')
-        Semaphore._release(self)
+        super()._release()
 
 
 class _Place:

@@ -51,22 +51,18 @@ class _Job:
         self.args = args
         self.context = contextvars.copy_context()
 
-    def run(self) -> None:
-        """Call the function here and bring the outcome to the loop."""
-        value: Any = None
-        error: BaseException | None = None
+    def run(self) -> tuple[Any, BaseException | None]:
+        """Call the function here; return its value and its error."""
         try:
-            value = self.context.run(self.func, *self.args)
+            return self.context.run(self.func, *self.args), None
         except StopIteration as exc:
             # Thrown into a generator it would end that one, as if it had returned.
             error = RuntimeError(f'{self.func!r} raised StopIteration')
             error.__cause__ = exc
+            return None, error
         except BaseException as exc:
-            # Without this frame, which refers to the error, there is no cycle.
-            error = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-        self.future.reactor.call_soon_threadsafe(_bring, self.future, value, error)
-        # The frames of the error's traceback lead back here (before Python 3.11).
-        del error
+            # Without this frame: the traceback begins in the function.
+            return None, exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
 
 
 def _bring(future: Future, value: Any, error: BaseException | None) -> None:
@@ -84,11 +80,12 @@ class ThreadPool:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        # Guards the three below, and is notified when a job comes or the pool closes.
+        # Guards the four below, and is notified when a job comes or the pool closes.
         self._changed = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._threads: set[threading.Thread] = set()
-        self._idle: set[threading.Thread] = set()
+        # Those that run a function of ours: no telling when they come back.
+        self._busy: set[threading.Thread] = set()
         self._closed = False
         reactor.at_close.add(self.close)
 
@@ -102,9 +99,8 @@ class ThreadPool:
             if self._closed:
                 raise InvalidState('the reactor is closed')
             self._jobs.append(job)
-            # An idle thread that was notified counts as idle until it has run; its job is still
-            # in line then, so comparing the two numbers is exact.
-            if len(self._idle) < len(self._jobs) and len(self._threads) < MOST_THREADS:
+            free = len(self._threads) - len(self._busy)
+            if free < len(self._jobs) and len(self._threads) < MOST_THREADS:
                 self._start_thread()
             self._changed.notify()
         future.on_cancel = lambda: self._withdraw(job)
@@ -132,21 +128,22 @@ class ThreadPool:
             job = self._next_job()
             if job is None:
                 return
-            job.run()
+            value, error = job.run()
+            with self._changed:
+                self._busy.discard(threading.current_thread())
+            job.future.reactor.call_soon_threadsafe(_bring, job.future, value, error)
             # An idle thread holds nothing of its last job.
-            del job
+            del job, value, error
 
     def _next_job(self) -> _Job | None:
         """Wait for a job; None: this thread has to end."""
         this = threading.current_thread()
         with self._changed:
             while not self._jobs and not self._closed:
-                self._idle.add(this)
-                woken = self._changed.wait(IDLE_TIME)
-                self._idle.discard(this)
-                if not woken and not self._jobs:
+                if not self._changed.wait(IDLE_TIME) and not self._jobs:
                     break
             if self._jobs:
+                self._busy.add(this)
                 return self._jobs.popleft()
             self._threads.discard(this)
             return None
@@ -157,11 +154,11 @@ class ThreadPool:
             self._closed = True
             waiting = list(self._jobs)
             self._jobs.clear()
-            idle = list(self._idle)
+            free = self._threads - self._busy
             self._changed.notify_all()
         for job in waiting:
             job.future.cancel()
-        for thread in idle:
+        for thread in free:
             thread.join()
 
 
