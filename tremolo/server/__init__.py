@@ -5,7 +5,7 @@ The tour is in README.md.
 
 from __future__ import annotations
 
-from .connection import REASONS, Connection
+from .connection import Connection
 from .errors import (
     BadRequest,
     Forbidden,
@@ -16,6 +16,7 @@ from .errors import (
     PayloadTooLarge,
     phrase,
 )
+from .phases import REASONS
 from .request import Context, Request
 from .response import Response
 from .server import Server

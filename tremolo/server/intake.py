@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..http import CONTINUE, EndOfBody, ProtocolError, RequestHead
 from ..loop import Inbox, StreamClosed
+from . import deadlines
 from .pace import Pace
 from .request import Request
 
@@ -88,7 +89,7 @@ class Intake:
                 else:
                     self.pace.stop(now)
                 stream.resume_reading()
-                return connection.arm()
+                return deadlines.arm(connection)
             if isinstance(event, bytes):
                 self._size += len(event)
                 self.pace.moved(now, len(event))
@@ -99,7 +100,7 @@ class Intake:
                 self.pace.stop(now)
                 inbox.feed_eof()
                 stream.resume_reading()
-                return connection.arm()
+                return deadlines.arm(connection)
         self.pace.stop(now)
         stream.pause_reading()
         return None

@@ -7,9 +7,9 @@ most handlers look at very little of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Callable
-from collections.abc import Generator, Mapping, Sequence
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from ..http import Headers, RequestHead, parse_cookies

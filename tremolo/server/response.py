@@ -26,6 +26,7 @@ from ..http import (
     status_line,
 )
 from ..loop import Future, Stream, StreamClosed
+from . import deadlines
 from .errors import HandlerError, phrase
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Response:
             if not stream.closed:
                 stream.write(data)
                 if stream.buffered:
-                    connection.watch_answer(len(data))
+                    deadlines.watch_answer(connection, len(data))
         else:
             connection.send(self._begin(len(body)))
             self.ended = True

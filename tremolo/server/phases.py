@@ -1,0 +1,27 @@
+"""Phases: where a connection stands, and why it ended. What they mean is told in connection.py."""
+
+from __future__ import annotations
+
+NEW, IDLE, HEAD, BUSY, DRAIN, CLOSING, LINGER, UPGRADED, CLOSED = (
+    'new', 'idle', 'head', 'busy', 'drain', 'closing', 'linger', 'upgraded', 'closed')
+
+# Why connections end; `server.closed` counts each.
+REASONS = {
+    'done': 'the last answer was given',
+    'client': 'the client ended it between requests',
+    'first_byte_timeout': 'nothing came',
+    'idle_timeout': 'no further request came',
+    'head_timeout': 'a head did not become whole in time (408)',
+    'truncated': 'the client ended it within a head',
+    'refused': 'the client broke HTTP',
+    'unread': 'the rest of a body that nobody read was too much or too slow',
+    'body_rate': 'a body came too slowly (408)',
+    'answer_rate': 'an answer was taken too slowly',
+    'half_closed': 'the client had ended its side and nothing could be sent',
+    'hang-up': 'the client hung up',
+    'reset': 'the connection broke',
+    'failed': 'the handler failed after the head was sent',
+    'handler_timeout': 'the handler took too long',
+    'upgraded': 'the upgraded stream ended',
+    'shutdown': 'the server stopped',
+}
