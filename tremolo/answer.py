@@ -112,13 +112,13 @@ class Answer:
         if response.connection.response is not response:
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
                 self._log_error(error)
-            return
-        if error is None:
+        elif error is None:
             self.complete(value)
         elif isinstance(error, Cancelled) and response.begun and response.framing == 'none':
             response.end()
         else:
             self.fail(error)
+        _forget_frames(error)
 
     def complete(self, value: Any) -> None:
         """Send what is left, now that the generator has returned `value`."""
@@ -229,6 +229,20 @@ class Answer:
         request = self._request
         _log.error('%s failed on %s %a', self._handler.name, request.method,
                    request.head.target[:200].decode('latin-1'), exc_info=error)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that has been told.
+
+    From Python 3.12 on the last frame of a generator refers to those that resumed it: to its task,
+    which refers to the error.
+    """
+    left = [error]
+    while left:
+        error = left.pop()
+        if error is not None and error.__traceback__ is not None:
+            error.__traceback__ = None
+            left += (error.__cause__, error.__context__)
 
 
 def send_error(response: Response, error: HTTPError) -> None:
