@@ -12,8 +12,9 @@ import queue
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from tremolo import Tremolo
 from tremolo.loop.simulated import World
@@ -118,7 +119,7 @@ def bodies(data: bytes) -> list[bytes]:
     return [answer.body for answer in answers(data)]
 
 
-# -- the simulated world ----------------------------------------------------------------------------
+# -- the simulated world --------------------------------------------------------------------------
 
 
 class Virtual:
@@ -278,7 +279,7 @@ class VirtualClient:
         return answer
 
 
-# -- real sockets -----------------------------------------------------------------------------------
+# -- real sockets ---------------------------------------------------------------------------------
 
 
 @contextmanager

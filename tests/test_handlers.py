@@ -461,7 +461,8 @@ def test_the_option_content_type(app, content_type, expected, body):
 
 
 @pytest.mark.parametrize(('status', 'code', 'reason'), [
-    (201, 201, 'Created'), ((200, 'Fine'), 200, 'Fine'), ((299, 'Odd'), 299, 'Odd'), (299, 299, '')])
+    (201, 201, 'Created'), ((200, 'Fine'), 200, 'Fine'), ((299, 'Odd'), 299, 'Odd'),
+    (299, 299, '')])
 def test_the_option_status(app, status, code, reason):
     def handler(status=status):
         yield b'x'

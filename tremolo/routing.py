@@ -12,8 +12,8 @@ Paths are compared percent-decoded. Among patterns the one registered first wins
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Generic, TypeVar
 from collections.abc import Iterable
+from typing import Any, Callable, Generic, TypeVar
 from urllib.parse import quote
 
 _GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')

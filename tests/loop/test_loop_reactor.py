@@ -305,9 +305,13 @@ def test_a_select_reactor_has_no_fd_to_host_it_by() -> None:
 # -- threads and signals --------------------------------------------------------------------------
 
 
-def test_another_thread_wakes_it(any_reactor: Reactor) -> None:
-    if any_reactor.network is not socket:
-        pytest.skip('the simulated world has no threads')
+@pytest.mark.parametrize('poller', ['epoll', 'select'])
+def test_another_thread_wakes_it(poller: str) -> None:
+    with Reactor(poller) as reactor:
+        wake_from_afar(reactor)
+
+
+def wake_from_afar(any_reactor: Reactor) -> None:
     threads = []
 
     def far() -> None:

@@ -387,7 +387,8 @@ def test_an_echo_to_a_client_that_does_not_read_stops_reading(app):
 # -- faults in a body -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('fault', [b'zz\r\n', b'3\r\nabcd\r\n', b'-1\r\n', b'0\r\nbad name: x\r\n\r\n'])
+@pytest.mark.parametrize(
+    'fault', [b'zz\r\n', b'3\r\nabcd\r\n', b'-1\r\n', b'0\r\nbad name: x\r\n\r\n'])
 def test_a_malformed_body_is_400_for_a_handler_that_reads_it(app, fault):
     with virtual(app) as host:
         client = host.connect(request('/size', 'POST', 'Transfer-Encoding: chunked')
