@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import select
 import shutil
 import signal
@@ -61,6 +62,15 @@ class ServerProcess:
             self.process.kill()
             self.process.wait()
             self.process.stdout.close()
+
+
+@pytest.fixture
+def descriptors():
+    """As many descriptors as the system gives us, for us and for the servers started after it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture
