@@ -329,7 +329,7 @@ class Options:
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
 
     debug: bool = _option(
-        DEVELOPMENT, 'flag', False, 'tracebacks in error pages, and what blocks the loop')
+        DEVELOPMENT, 'flag', False, 'tracebacks in error pages, and a log of everything')
     log_level: str = _option(
         DEVELOPMENT, 'level', 'info', 'least important messages shown: ' + ', '.join(LOG_LEVELS))
 
