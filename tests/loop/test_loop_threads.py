@@ -192,7 +192,7 @@ def test_an_idle_thread_holds_nothing_of_its_last_job(reactor: Reactor) -> None:
 
 
 def test_any_future_can_be_waited_for_on_a_worker_thread(reactor: Reactor) -> None:
-    event, lock, items = Event(), Lock(), Queue(1)
+    event = Event()
 
     def helper() -> Any:
         assert reactor.in_thread()
@@ -209,25 +209,21 @@ def test_any_future_can_be_waited_for_on_a_worker_thread(reactor: Reactor) -> No
         said = [sleep(0.002, 'slept').result()]
         said.append(spawn(helper()).result())
         said.append(gather(sleep(0.001, 1), helper()).result())
+        assert gather().result() == []
         with pytest.raises(TimeoutError):
             timeout(0.001, sleep(100)).result()
         with pytest.raises(ValueError, match='x'):
             spawn(fails()).result()
-        with lock.acquire().result():
-            items.put('item').result()
-        event.set()
-        said.append(items.get().result())
+        reactor.call_soon_threadsafe(event.set)
         said.append(run_in_thread(lambda: sleep(0, 'deeper').result()).result())
         return said
 
     def main() -> Any:
         said = yield run_in_thread(job)
         yield event.wait()
-        assert not lock.locked()
         return said
 
-    assert run(reactor, main()) == [
-        'slept', 'spawned', [1, 'spawned'], 'item', 'deeper']
+    assert run(reactor, main()) == ['slept', 'spawned', [1, 'spawned'], 'deeper']
 
 
 def test_on_the_loops_own_thread_waiting_is_refused(reactor: Reactor) -> None:
@@ -239,16 +235,19 @@ def test_on_the_loops_own_thread_waiting_is_refused(reactor: Reactor) -> None:
     run(reactor, main())
 
 
-def test_many_threads_share_a_lock_and_a_queue(reactor: Reactor) -> None:
+def test_many_threads_share_a_lock_and_a_queue_by_tasks_on_the_loop(reactor: Reactor) -> None:
     lock, items, count = Lock(), Queue(2), [0]
 
-    def job(n: int) -> Any:
-        with lock.acquire().result():
+    def work(n: int) -> Any:
+        with (yield lock.acquire()):
             before = count[0]
-            time.sleep(0)
+            yield
             count[0] = before + 1
-        items.put(n).result()
-        return items.get().result()
+        yield items.put(n)
+        return (yield items.get())
+
+    def job(n: int) -> Any:
+        return spawn(work(n)).result()
 
     def main() -> Any:
         return (yield gather(*[run_in_thread(job, n) for n in range(40)]))

@@ -17,10 +17,9 @@ from collections import deque
 from functools import partial
 from typing import Any
 
-from .future import Future, Handover, current_reactor
+from .future import Future, current_reactor, on_loop
 from .reactor import Reactor
 from .stream import Stream
-from .sync import on_loop
 from .threads import run_in_thread
 
 # Seconds that an address is tried alone before the next one is tried beside it.
@@ -34,14 +33,14 @@ def connect(host: str, port: int, timeout: float | None = None) -> Future:
     """
     where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     joining = _Connecting(current_reactor(), where)
-    on_loop(joining.resolve, host, port, timeout)
+    on_loop(current_reactor(), joining.resolve, host, port, timeout)
     return joining.future
 
 
 def connect_unix(path: str, timeout: float | None = None) -> Future:
     """Connect to a UNIX socket; the rest is as with `connect`."""
     joining = _Connecting(current_reactor(), f'unix:{path}')
-    on_loop(joining.connect_unix, path, timeout)
+    on_loop(current_reactor(), joining.connect_unix, path, timeout)
     return joining.future
 
 
@@ -51,7 +50,7 @@ class _Connecting:
     def __init__(self, reactor: Reactor, where: str) -> None:
         self._reactor = reactor
         self._where = where
-        self.future: Future = Handover(Stream.abort, reactor)
+        self.future: Future = Future(reactor, Stream.abort)
         # Family, protocol number and address, as `getaddrinfo` gives them.
         self._addresses: deque[tuple[Any, int, Any]] = deque()
         # Sockets that are connecting, by fd.

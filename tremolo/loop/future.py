@@ -43,18 +43,32 @@ def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
     return before
 
 
+def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
+    """Call it now; on a worker thread soon, on the reactor's own, in the order of the calls."""
+    if reactor.in_thread():
+        callback(*args)
+    else:
+        reactor.call_soon_threadsafe(callback, *args)
+
+
 class Future:
     """A value that is not there yet. `yield` it or `await` it.
 
         future = Future()
         reactor.call_later(1, future.set_result, 'done')
         value = yield future
+
+    A value that must reach its receiver (a lock, an item, a connected socket) comes with
+    `give_back`. Between the moment when the value is set and the moment when the waiting task goes
+    on, that task may be cancelled, and cancels what it waited for. A done Future does not mind that
+    and gives its value back: `give_back(value)` hands the lock to the next in line.
     """
 
-    __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'on_cancel',
-                 'reactor')
+    __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'give_back',
+                 'on_cancel', 'reactor')
 
-    def __init__(self, reactor: Reactor | None = None) -> None:
+    def __init__(self, reactor: Reactor | None = None,
+                 give_back: Callable[[Any], Any] | None = None) -> None:
         self.reactor = reactor if reactor is not None else current_reactor()
         self._done = False
         self._value: Any = None
@@ -64,6 +78,8 @@ class Future:
         self._seen = False
         # Called when the Future is cancelled, to stop the work behind it (a timer, a thread's job).
         self.on_cancel: Callable[[], Any] | None = None
+        # None once the value was taken, so it is given back by nobody else.
+        self.give_back = give_back
         self._origin = _caller() if self.reactor.debug else None
 
     def done(self) -> bool:
@@ -86,6 +102,7 @@ class Future:
                 raise InvalidState('this Future has no value yet: yield it or await it')
             self._wait_in_thread()
         self._seen = True
+        self.give_back = None
         if self._error is not None:
             raise self._error
         return self._value
@@ -100,6 +117,7 @@ class Future:
     def outcome(self) -> tuple[Any, BaseException | None]:
         """Return `(value, error)` of a Future that is done; for a trampoline."""
         self._seen = True
+        self.give_back = None
         return self._value, self._error
 
     def set_result(self, value: Any = None) -> None:
@@ -111,8 +129,11 @@ class Future:
         self._finish(None, error)
 
     def cancel(self) -> bool:
-        """End it with `Cancelled`; return False if it was done already."""
+        """End it with `Cancelled`; False: it was done (its value goes back if nobody took it)."""
         if self._done:
+            give_back, self.give_back = self.give_back, None
+            if give_back is not None:
+                give_back(self._value)
             return False
         stop, self.on_cancel = self.on_cancel, None
         if stop is not None:
@@ -144,6 +165,8 @@ class Future:
         self._done = True
         self._value = value
         self._error = error
+        if error is not None:
+            self.give_back = None
         # Whatever it holds of the work behind it would outlive that work.
         self.on_cancel = None
         if self._callbacks:
@@ -176,52 +199,9 @@ class Future:
             return
         if self._error is not None and not isinstance(self._error, Cancelled):
             _log.error('an error was never looked at', exc_info=self._error)
-        elif self._origin is not None and (not self._done or isinstance(self, Handover)):
+        elif self._origin is not None and (not self._done or self.give_back is not None):
             _log.warning('%s: a Future was dropped without being waited for: is a `yield` missing?',
                          self._origin)
-
-
-class Handover(Future):
-    """A Future of something that must reach its receiver: a lock, an item, a connected socket.
-
-    Between the moment when it gets its value and the moment when the waiting task goes on, that
-    task may be cancelled, and cancels what it waited for. A done Future does not mind, but this one
-    then gives its value back, by `give_back(value)`: a lock goes to the next in line.
-
-    It is also the kind of Future that warns in debug mode when it was dropped, done or not.
-    """
-
-    __slots__ = ('_give_back', '_taken')
-
-    def __init__(self, give_back: Callable[[Any], Any] | None = None,
-                 reactor: Reactor | None = None) -> None:
-        Future.__init__(self, reactor)
-        self._give_back = give_back
-        self._taken = False
-
-    def result(self) -> Any:
-        value = Future.result(self)
-        self._taken = True
-        return value
-
-    def outcome(self) -> tuple[Any, BaseException | None]:
-        self._taken = True
-        return Future.outcome(self)
-
-    def cancel(self) -> bool:
-        """End it with `Cancelled`; if it is done and nobody took its value, give that back."""
-        if not self._done:
-            return Future.cancel(self)
-        if not self._taken:
-            self._taken = True
-            if self._error is None:
-                self.hand_back(self._value)
-        return False
-
-    def hand_back(self, value: Any) -> None:
-        """Give back what nobody took."""
-        if self._give_back is not None:
-            self._give_back(value)
 
 
 def _caller() -> str:

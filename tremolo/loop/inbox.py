@@ -13,7 +13,7 @@ from collections import deque
 from typing import Callable, Protocol
 
 from .errors import InvalidState, LimitExceeded
-from .future import Future, Handover
+from .future import Future, on_loop
 from .reactor import Reactor
 
 
@@ -102,12 +102,8 @@ class Inbox:
     def _wait(self, take: Callable[[], bytes | None]) -> Future:
         if self._waiter is not None:
             raise InvalidState('another read is waiting already')
-        future = Handover(self._give_back, self._reactor)
-        if self._reactor.in_thread():
-            self._begin(future, take)
-        else:
-            # A worker thread that will wait in `result`.
-            self._reactor.call_soon_threadsafe(self._begin, future, take)
+        future = Future(self._reactor, self._give_back)
+        on_loop(self._reactor, self._begin, future, take)
         return future
 
     def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:

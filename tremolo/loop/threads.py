@@ -6,10 +6,10 @@ A reactor has one pool, made when it is first asked for. A thread is started onl
 none idle, up to `MOST_THREADS`; further jobs stand in line. A thread that was idle for `IDLE_TIME`
 seconds ends. All are daemons: a job that never returns cannot keep the process alive.
 
-On such a thread `current_reactor()` is the reactor that the thread works for. What gives a Future
-(`sleep`, `gather`, `queue.get`, `stream.read`, `spawn`) may be called there: what has to be set up
-is handed to the loop, in the order of the calls, and `sleep(1).result()` waits. All else that
-belongs to the loop is reached by `reactor.call_soon_threadsafe`.
+On such a thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
+`timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: what
+has to be set up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits.
+All else that belongs to the loop is reached by `reactor.call_soon_threadsafe` or `spawn`.
 
 Cancelling the Future takes a job that has not begun out of the line; of one that runs, the result
 is dropped. When the reactor closes, jobs in line are cancelled, idle threads are waited for, and a
