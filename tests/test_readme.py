@@ -1,0 +1,43 @@
+"""The first page says what is true."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tremolo.settings import option_table
+
+README = (Path(__file__).resolve().parent.parent / 'README.md').read_text(encoding='utf-8')
+PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
+
+
+def run(number: int) -> dict[str, Any]:
+    names: dict[str, Any] = {'__name__': 'example'}
+    exec(compile(PROGRAMS[number], f'README, program {number}', 'exec'), names)
+    return names
+
+
+def test_the_table_of_options_is_the_one_that_the_settings_give():
+    assert option_table().strip() in README
+
+
+def test_the_first_page_says_hello():
+    with run(0)['app'].start() as server, urllib.request.urlopen(f'{server.url}/hello') as answer:
+        assert answer.read() == b'Hello world!'
+
+
+def test_the_digest_and_the_numbered_page_work():
+    with run(1)['app'].start() as server:
+        upload = urllib.request.Request(f'{server.url}/digest', data=b'x' * 100_000, method='PUT')
+        with urllib.request.urlopen(upload) as answer:
+            assert answer.read().startswith(b'100000 bytes\n')
+        with urllib.request.urlopen(f'{server.url}/page/7') as answer:
+            assert answer.read() == b'{"page": 7}'
+            assert answer.headers['Set-Cookie'] == 'last=7; Path=/; HttpOnly'
+
+
+def test_it_serves_inside_another_program(capsys):
+    run(2)
+    assert capsys.readouterr().out == "b'served from a thread'\n"
