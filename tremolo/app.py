@@ -55,12 +55,14 @@ class Application:
     def route(self, path: str, methods: Iterable[str] = ('GET',)) -> Callable[[F], F]:
         """Register the function below for `path` and `methods`; it is returned unchanged.
 
-        HEAD is answered wherever GET is. Raises `ValueError` for a malformed path or one that is
-        served already, `HandlerError` for a function that cannot be a handler.
+        HEAD is answered wherever GET is. Raises `ValueError` for a malformed path or method or one
+        that is served already, `HandlerError` for a function that cannot be a handler.
         """
         if isinstance(methods, str):
             raise ValueError(f"methods is a list of names: [{methods!r}]")
-        names = [method.upper() for method in methods]
+        names = [str(method).upper() for method in methods]
+        if not names or not all(name.isascii() and name.isalpha() for name in names):
+            raise ValueError(f'methods is a list of names such as GET, not {names!r}')
         groups = Route[Handler](path).groups
 
         def register(function: F) -> F:
@@ -94,6 +96,10 @@ class Application:
 
     def _find(self, request: Request) -> Handler:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
+        if request.head.target == b'*':
+            # What the server as a whole can do (RFC 9110 section 9.3.7).
+            known = {'OPTIONS', 'HEAD', *self._router.methods()}
+            raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
         found = self._router.find(request.path)
         if found is None:
             raise NotFound
@@ -137,16 +143,18 @@ class Application:
             with app.start(port=0) as server:
                 urllib.request.urlopen(server.url)
 
-        Raises `SettingError` and `ListenError`.
+        A `reactor` that is given stays open when the server stops. Raises `SettingError` and `ListenError`.
         """
         settings = Settings(**{'port': 0, **options} if 'bind' not in options else options)
+        own = reactor is None
         reactor = reactor or Reactor(debug=settings.debug)
         try:
             server = self.serve_on(reactor, settings)
         except ListenError:
-            reactor.close()
+            if own:
+                reactor.close()
             raise
-        return RunningServer(reactor, server, thread)
+        return RunningServer(reactor, server, thread, own)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; what is in flight is finished first.

@@ -12,7 +12,7 @@ Paths are compared percent-decoded. Among patterns the one registered first wins
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Callable, Generic, TypeVar
 from urllib.parse import quote
 
@@ -36,7 +36,7 @@ class Route(Generic[T]):
         self.pattern: re.Pattern[str] | None = None
         self.converters: dict[str, Callable[[str], Any]] = {}
         if path.startswith('^'):
-            self.pattern = re.compile(path)
+            self.pattern = _compiled(path, path)
         elif '<' in path:
             self.pattern = self._compile(path)
         elif not path.startswith('/'):
@@ -69,7 +69,14 @@ class Route(Generic[T]):
         rest = path[end:]
         if not end or '<' in rest or not path.startswith('/'):
             raise ValueError(f'the path {path!r} is malformed: write /page/<int:id>')
-        return re.compile(text + re.escape(rest), re.DOTALL)
+        return _compiled(text + re.escape(rest), path, re.DOTALL)
+
+
+def _compiled(pattern: str, path: str, flags: int = 0) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, flags)
+    except re.error as error:
+        raise ValueError(f'the path {path!r} is malformed: {error}') from error
 
 
 class Router(Generic[T]):
@@ -81,20 +88,24 @@ class Router(Generic[T]):
         self.exact: dict[bytes, dict[str, T]] = {}
         self._patterns: list[Route[T]] = []
 
-    def add(self, path: str, methods: Iterable[str], target: T) -> Route[T]:
+    def add(self, path: str, methods: Collection[str], target: T) -> Route[T]:
         """Serve the methods of a path. Raises `ValueError` if one of them is served already."""
         route = self._routes.get(path)
+        for method in methods:
+            if route is not None and method in route.methods:
+                raise ValueError(f'{method} {path} is served already')
         if route is None:
             route = self._routes[path] = Route(path)
             if route.pattern is None:
                 self.exact[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route.methods
             else:
                 self._patterns.append(route)
-        for method in methods:
-            if method in route.methods:
-                raise ValueError(f'{method} {path} is served already')
-            route.methods[method] = target
+        route.methods.update((method, target) for method in methods)
         return route
+
+    def methods(self) -> set[str]:
+        """Return the methods of all routes."""
+        return {method for route in self._routes.values() for method in route.methods}
 
     def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
         """Find the route of a decoded path, and the values of its groups."""

@@ -16,12 +16,15 @@ class RunningServer:
     is readable or `next_deadline()` has come, then `step(0)`; or just `step(0.1)` in a loop.
     """
 
-    def __init__(self, reactor: Reactor, server: Server, thread: bool) -> None:
+    def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool = True) -> None:
+        """`own` is whether the reactor is closed with the server."""
         self.reactor = reactor
+        self._own = own
         self.server = server
         self.fileno = reactor.fileno
         self.next_deadline = reactor.next_deadline
         self.step = reactor.step
+        self._stopped = False
         self._thread: threading.Thread | None = None
         server.start()
         if thread:
@@ -46,8 +49,9 @@ class RunningServer:
     def stop(self) -> None:
         """Finish what is in flight, at most `shutdown_timeout` long, and free everything."""
         reactor = self.reactor
-        if reactor.closed:
+        if self._stopped:
             return
+        self._stopped = True
         if self._thread is not None:
             reactor.call_soon_threadsafe(self._drain_and_stop)
             self._thread.join()
@@ -55,7 +59,8 @@ class RunningServer:
             self._drain_and_stop()
             reactor.run()
         self.server.close()
-        reactor.close()
+        if self._own:
+            reactor.close()
 
     def _drain_and_stop(self) -> None:
         self.server.drain().add_done_callback(lambda _: self.reactor.stop())
