@@ -143,7 +143,8 @@ class Application:
             with app.start(port=0) as server:
                 urllib.request.urlopen(server.url)
 
-        A `reactor` that is given stays open when the server stops. Raises `SettingError` and `ListenError`.
+        A `reactor` that is given stays open when the server stops. Raises `SettingError` and
+        `ListenError`.
         """
         settings = Settings(**{'port': 0, **options} if 'bind' not in options else options)
         own = reactor is None

@@ -213,12 +213,11 @@ def test_a_streaming_generator_is_ended_under_head(app):
         assert ended[0] < 0.5
 
 
-@pytest.mark.parametrize('options', [{'stream': True}, {'buffer_size': 10}])
-def test_a_generator_that_flushes_and_then_waits_is_ended_under_head(app, options):
+@pytest.mark.parametrize('streams', [True, False])
+def test_a_generator_that_flushes_and_then_waits_is_ended_under_head(app, streams):
     ended = []
 
-    def endless(stream=options.get('stream', False),
-                buffer_size=options.get('buffer_size', 16384)):
+    def endless(stream=streams, buffer_size=10):
         try:
             yield b'x' * 1000
             yield sleep(1000)
