@@ -22,9 +22,9 @@ threads.
 from __future__ import annotations
 
 import contextvars
-import logging
 import threading
-from collections import deque
+from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import InvalidState
@@ -33,46 +33,9 @@ from .future import Future, current_reactor, set_current_reactor
 if TYPE_CHECKING:
     from .reactor import Reactor
 
-_log = logging.getLogger('tremolo.loop')
-
 MOST_THREADS = 32
 # Seconds that a thread waits for its next job before it ends.
 IDLE_TIME = 10.0
-
-
-class _Job:
-    """One call on its way, the context it runs in, and the Future of its outcome."""
-
-    __slots__ = ('args', 'context', 'func', 'future')
-
-    def __init__(self, future: Future, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self.future = future
-        self.func = func
-        self.args = args
-        self.context = contextvars.copy_context()
-
-    def run(self) -> tuple[Any, BaseException | None]:
-        """Call the function here; return its value and its error."""
-        try:
-            return self.context.run(self.func, *self.args), None
-        except StopIteration as exc:
-            # Thrown into a generator it would end that one, as if it had returned.
-            error = RuntimeError(f'{self.func!r} raised StopIteration')
-            error.__cause__ = exc
-            return None, error
-        except BaseException as exc:
-            # Without this frame: the traceback begins in the function.
-            return None, exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-
-
-def _bring(future: Future, value: Any, error: BaseException | None) -> None:
-    if future.done():
-        # It was cancelled meanwhile.
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
 
 
 class ThreadPool:
@@ -82,28 +45,25 @@ class ThreadPool:
         self._reactor = reactor
         # Guards the four below, and is notified when a job comes or the pool closes.
         self._changed = threading.Condition()
-        self._jobs: deque[_Job] = deque()
+        # The Future of each job in line, and what the thread has to call.
+        self._jobs: OrderedDict[Future, Callable[[], Any]] = OrderedDict()
         self._threads: set[threading.Thread] = set()
-        # Those that run a function of ours: no telling when they come back.
-        self._busy: set[threading.Thread] = set()
+        self._idle: set[threading.Thread] = set()
         self._closed = False
         reactor.at_close.add(self.close)
 
-    def __len__(self) -> int:
-        return len(self._threads)
-
     def submit(self, future: Future, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run `func(*args)` on a thread of the pool; its outcome becomes that of `future`."""
-        job = _Job(future, func, args)
         with self._changed:
             if self._closed:
                 raise InvalidState('the reactor is closed')
-            self._jobs.append(job)
-            free = len(self._threads) - len(self._busy)
-            if free < len(self._jobs) and len(self._threads) < MOST_THREADS:
+            # An idle thread that was notified counts as idle until it has run; its job is still
+            # in line then, so comparing the two numbers is exact.
+            if len(self._idle) <= len(self._jobs) and len(self._threads) < MOST_THREADS:
                 self._start_thread()
+            self._jobs[future] = partial(contextvars.copy_context().run, func, *args)
             self._changed.notify()
-        future.on_cancel = lambda: self._withdraw(job)
+        future.on_cancel = lambda: self._withdraw(future)
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._work, name='tremolo-worker', daemon=True)
@@ -114,39 +74,27 @@ class ThreadPool:
             # The system has no more threads. Those that there are will come to it.
             self._threads.discard(thread)
             if not self._threads:
-                self._jobs.pop()
                 raise
 
-    def _withdraw(self, job: _Job) -> None:
+    def _withdraw(self, future: Future) -> None:
         with self._changed:
-            if job in self._jobs:
-                self._jobs.remove(job)
+            self._jobs.pop(future, None)
 
     def _work(self) -> None:
         set_current_reactor(self._reactor)
-        while True:
-            job = self._next_job()
-            if job is None:
-                return
-            value, error = job.run()
-            with self._changed:
-                self._busy.discard(threading.current_thread())
-            job.future.reactor.call_soon_threadsafe(_bring, job.future, value, error)
-            # An idle thread holds nothing of its last job.
-            del job, value, error
-
-    def _next_job(self) -> _Job | None:
-        """Wait for a job; None: this thread has to end."""
         this = threading.current_thread()
-        with self._changed:
-            while not self._jobs and not self._closed:
-                if not self._changed.wait(IDLE_TIME) and not self._jobs:
-                    break
-            if self._jobs:
-                self._busy.add(this)
-                return self._jobs.popleft()
-            self._threads.discard(this)
-            return None
+        while True:
+            with self._changed:
+                self._idle.add(this)
+                self._changed.wait_for(lambda: self._jobs or self._closed, IDLE_TIME)
+                self._idle.discard(this)
+                if not self._jobs:
+                    self._threads.discard(this)
+                    return
+                job = self._jobs.popitem(last=False)
+            _run(*job)
+            # An idle thread holds nothing of its last job.
+            del job
 
     def close(self) -> None:
         """Cancel what stands in line, end the idle threads; a busy one ends after its job."""
@@ -154,12 +102,36 @@ class ThreadPool:
             self._closed = True
             waiting = list(self._jobs)
             self._jobs.clear()
-            free = self._threads - self._busy
+            idle = list(self._idle)
             self._changed.notify_all()
-        for job in waiting:
-            job.future.cancel()
-        for thread in free:
+        for future in waiting:
+            future.cancel()
+        for thread in idle:
             thread.join()
+
+
+def _run(future: Future, job: Callable[[], Any]) -> None:
+    """Do the job here and bring the outcome to the loop."""
+    bring: Callable[[Any], None] = future.set_exception
+    try:
+        outcome: Any = job()
+        bring = future.set_result
+    except StopIteration as exc:
+        # Thrown into a generator it would end that one, as if it had returned.
+        outcome = RuntimeError('a job raised StopIteration')
+        outcome.__cause__ = exc
+    except BaseException as exc:
+        # Without this frame, which refers to the error, there is no cycle.
+        outcome = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+    future.reactor.call_soon_threadsafe(_bring, future, bring, outcome)
+    # The frames of an error's traceback lead back here (before Python 3.11).
+    del outcome
+
+
+def _bring(future: Future, bring: Callable[[Any], None], outcome: Any) -> None:
+    # It may have been cancelled meanwhile.
+    if not future.done():
+        bring(outcome)
 
 
 def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
