@@ -14,6 +14,7 @@ from tremolo import (
     HandlerError,
     HTTPError,
     NotFound,
+    StreamClosed,
     Tremolo,
     sleep,
 )
@@ -1078,6 +1079,64 @@ def test_the_result_of_a_threaded_handler_whose_client_left_is_dropped(app):
         go.set()
         assert host.connect(request('/next')).take().body == b'next'
         host.wait_for(lambda: not host.reactor.tasks)
+
+
+def test_a_threaded_handler_that_reads_is_let_go_when_its_client_leaves(app):
+    ended = threading.Event()
+    errors = []
+
+    @app.route('/', methods=['POST'])
+    def blocking(request, thread=True):
+        try:
+            request.body().result()
+        except Exception as error:
+            errors.append(type(error))
+        finally:
+            ended.set()
+
+    with serving(app) as host:
+        client = host.connect(request('/', 'POST', 'Content-Length: 10') + b'part')
+        host.wait_for(lambda: [each for each in host.server.connections
+                               if each.request and each.request.inbox])
+        client.reset()
+        assert ended.wait(10)
+        assert errors == [StreamClosed]
+        assert host.connect(request('/next')).take().body == b'next'
+        host.wait_for(lambda: not host.reactor.tasks)
+
+
+def test_a_threaded_handler_that_takes_too_long_is_503(app, logged):
+    go = threading.Event()
+
+    @app.route('/')
+    def blocking(thread=True):
+        go.wait(10)
+        return 'late'
+
+    with serving(app, handler_timeout=0.05) as host:
+        client = host.connect(request() + request('/next'))
+        answer, = answers(client.read_all())
+        assert answer.status == 503
+        go.set()
+        assert host.connect(request('/next')).take().body == b'next'
+
+
+@pytest.mark.parametrize('thread', [False, True])
+def test_a_request_knows_no_other_answer_than_its_own(app, thread):
+    """Answers of pipelined requests to threads and to the loop come in the order of the requests."""
+    @app.route('/thread/<name>')
+    def threaded(name, thread=True):
+        return name
+
+    @app.route('/loop/<name>')
+    def looped(name):
+        yield None
+        yield name
+
+    with serving(app) as host:
+        paths = [f'/{("loop", "thread")[n % 2 == thread]}/{n}' for n in range(20)]
+        client = host.connect(b''.join(map(request, paths)))
+        assert [client.take().body for _ in paths] == [b'%d' % n for n in range(20)]
 
 
 # -- backpressure ---------------------------------------------------------------------------------
