@@ -37,8 +37,8 @@ def seconds(function, *args):
 
 
 def is_linear(function, make, size=SIZE):
-    """Whether work on twice the input takes about twice the time; noise gets three chances."""
-    for _ in range(3):
+    """Whether work on twice the input takes about twice the time; noise gets six chances."""
+    for _ in range(6):
         one, two = (seconds(function, make(n)) for n in (size, 2 * size))
         if two < FACTOR * one + 2e-5:
             return True
