@@ -1,27 +1,21 @@
 """Stream: a non-blocking socket with a buffer on its way out, and someone for what comes in.
 
-Writing: `write` tries to send at once, and only what the kernel does not take is kept; write
-interest exists only while something is kept. Above `high` kept bytes a writer should wait:
-`yield stream.drain()` goes on when they are below `low`.
+Writing: only what the kernel does not take is kept, and only then is there write interest. Above
+`high` kept bytes a writer should wait: `yield stream.drain()` goes on when they are below `low`.
 
 Reading: what arrives goes to the `receiver` (three methods, for a protocol that is called), or, as
 long as there is none, into an inbox from which generators read:
 
-    def echo(stream):
-        while True:
-            data = yield stream.read(65536)
-            if not data:
-                break
-            stream.write(data)
-            yield stream.drain()
-        stream.close()
+    while data := (yield stream.read(65536)):
+        stream.write(data)
+        yield stream.drain()
+    stream.close()
 
 Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
 and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes
 after it, `abort` closes now. When the connection breaks while nothing is read, the stream is
-aborted: the poller would report it again on every turn. A peer that ended in good order may have
-left bytes in the kernel: then the fd is not watched until reading goes on. Whatever ended it, our
-own `close` and `abort` too, `receiver.stream_closed(cause)` is called once, and nothing after it.
+aborted: the poller would report it again on every turn. Whatever ended it, our own `close` and
+`abort` too, `receiver.stream_closed(cause)` is called once, and nothing after it.
 """
 
 from __future__ import annotations
@@ -78,17 +72,13 @@ class Stream:
 
     __slots__ = ('_drain', '_inbox', '_out', '_read_rest', '_reading', '_shutting', '_socket',
                  '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high',
-                 'low', 'paused', 'reactor', 'read_limit', 'read_size', 'receiver', 'sent',
-                 'write_limit')
+                 'low', 'paused', 'reactor', 'read_limit', 'receiver', 'sent', 'write_limit')
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        sock: Any,
-        receiver: Receiver | None = None,
-        high: int = 65536,
-        low: int = 16384,
-    ) -> None:
+    # Bytes asked of one recv.
+    read_size = 65536
+
+    def __init__(self, reactor: Reactor, sock: Any, receiver: Receiver | None = None,
+                 high: int = 65536, low: int = 16384) -> None:
         """Take over a connected socket; nothing is read before `start`."""
         self.reactor = reactor
         self._socket = sock
@@ -98,13 +88,11 @@ class Stream:
         self._out: deque[bytes | memoryview] | None = None
         # Bytes written in this turn, to be sent at its end.
         self._unsent: bytes | bytearray | memoryview = b''
-        # Bytes kept because the kernel did not take them yet; bytes it took since the beginning.
+        # Bytes the kernel did not take yet; bytes it took since the beginning.
         self.buffered = 0
         self.sent = 0
         self.high = high
         self.low = low
-        # Bytes asked of one recv.
-        self.read_size = 65536
         self.eof = False
         # Whether the owner wants nothing now, and whether we do read: not while a limit rests.
         self.paused = True
@@ -112,20 +100,18 @@ class Stream:
         self.closed = False
         # Why it ended, when it was not by our own close.
         self.cause: BaseException | None = None
-        # What is to be done once everything kept is sent: nothing, 'shutdown' or 'close'.
+        # What is to be done once all is sent: nothing, 'shutdown' or 'close'.
         self._shutting = ''
         self._drain: Future | None = None
         self.read_limit: Limiter | None = None
         self.write_limit: Limiter | None = None
-        # Timers that end a rest which a limit asked for.
+        # The last rests that the limits asked for.
         self._read_rest: Timer | None = None
         self._write_rest: Timer | None = None
 
     def start(self) -> None:
         """Begin to read."""
-        self.paused = False
-        self._reading = True
-        self.reactor.add_reader(self.fd, self._readable)
+        self.resume_reading()
 
     @property
     def peer(self) -> Any:
@@ -169,7 +155,7 @@ class Stream:
         return self._inbox
 
     def wanted(self) -> None:
-        """Read on, when the inbox has room again (the inbox calls this)."""
+        """Be told by the inbox that it may have room again."""
         if self.paused and (self.inbox.size < self.low or self.inbox.waiting):
             self.resume_reading()
 
@@ -189,7 +175,13 @@ class Stream:
         if self.paused and not (self.eof or self.closed):
             self.paused = False
             if self._read_rest is None or self._read_rest.deadline == NEVER:
-                self._rested()
+                self._read_on()
+
+    def _read_on(self) -> None:
+        """Watch for bytes (again), unless the owner does not want to."""
+        if not (self.paused or self.closed):
+            self._reading = True
+            self.reactor.add_reader(self.fd, self._readable)
 
     def _look_away(self) -> None:
         if self._reading:
@@ -205,7 +197,9 @@ class Stream:
         if limit is not None:
             size = min(size, limit.allowance())
             if size <= 0:
-                return self._rest(limit)
+                self._look_away()
+                self._read_rest = self.reactor.call_later(limit.delay(), self._read_on)
+                return None
         try:
             data = self._socket.recv(size)
         except (BlockingIOError, InterruptedError):
@@ -227,8 +221,8 @@ class Stream:
         return None
 
     def _ended(self) -> None:
-        """Note the peer's end, and look no more: the socket is readable for ever now."""
         self.eof = True
+        # The socket is readable for ever now.
         self.pause_reading()
         if self.receiver is not None:
             self.receiver.eof_received()
@@ -242,19 +236,6 @@ class Stream:
         if inbox.size >= self.high and not inbox.waiting:
             self.pause_reading()
 
-    def _rest(self, limit: Limiter) -> None:
-        """Read nothing until the limit allows some again."""
-        self._look_away()
-        if self._read_rest is None:
-            self._read_rest = self.reactor.timers.new(self._rested)
-        self._read_rest.move(self.reactor.time() + limit.delay())
-
-    def _rested(self) -> None:
-        """Read on, unless the owner does not want to."""
-        if not (self.paused or self.closed):
-            self._reading = True
-            self.reactor.add_reader(self.fd, self._readable)
-
     def _hung_up(self) -> None:
         """Let go of an fd that hung up or failed while nothing is read."""
         net = self.reactor.network
@@ -264,8 +245,8 @@ class Stream:
         elif self.eof:
             self._failed(None)
         else:
-            # Both sides have ended in good order (a UNIX peer may just close): nothing can be sent
-            # any more, but what came before waits in the kernel until reading goes on.
+            # Both sides have ended in good order (a UNIX peer may just close): what came before
+            # waits in the kernel until reading goes on.
             self.reactor.remove_reader(self.fd)
 
     # -- writing --------------------------------------------------------------------------------
@@ -273,8 +254,8 @@ class Stream:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send at the end of this turn, or at once if it is much. Hot: once per answer.
 
-        `data` must not change afterwards. Raises `StreamClosed`; a peer that turns out to be gone
-        *now* is told to the receiver, and raised by the next call.
+        `data` must not change afterwards. Raises `StreamClosed`; of a peer that turns out to be
+        gone *now* the receiver is told, and the next call.
         """
         if self.closed or self._shutting:
             raise StreamClosed(self.cause)
@@ -315,9 +296,9 @@ class Stream:
             self.reactor.add_writer(self.fd, self._flush)
 
     def drain(self) -> Future | None:
-        """Give a Future of the moment when little enough is kept; None: go on.
+        """Give a Future of the moment when little enough is kept, or None: go on.
 
-        The Future raises `StreamClosed` when the peer is gone; so does this call.
+        The call and the Future raise `StreamClosed` when the peer is gone.
         """
         if self.closed:
             raise StreamClosed(self.cause)
@@ -343,42 +324,35 @@ class Stream:
             self._finish_if_sent()
 
     def abort(self, reset: bool = False) -> None:
-        """Close now and forget what is kept.
-
-        With `reset` the peer is told that this is no orderly end (RST), where TCP can.
-        """
+        """Close now and forget what is kept; with `reset`, tell the peer so (RST) where TCP can."""
         self._push()
         if reset and not self.closed:
+            net = self.reactor.network
             try:
-                self._socket.setsockopt(self.reactor.network.SOL_SOCKET,
-                                        self.reactor.network.SO_LINGER, struct.pack('ii', 1, 0))
+                self._socket.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', 1, 0))
             except OSError as error:
                 _log.debug('no reset is possible: %s', error)
         self._failed(None)
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
-        if not data:
-            # Nothing can be sent of it, so it would stay first in line for ever.
-            return
-        if self._out is None:
-            self._out = deque()
-        self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
-        self.buffered += len(data)
+        # (Nothing can be sent of an empty piece, so it would stay first in line for ever.)
+        if data:
+            if self._out is None:
+                self._out = deque()
+            self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
+            self.buffered += len(data)
 
     def _flush(self) -> None:
         """Send what is kept, as far as the kernel takes it."""
         out = self._out
-        if out is None or not self.buffered:
-            self.reactor.remove_writer(self.fd)
+        if out is None:
             return
         buffers: list[bytes | memoryview] = list(islice(out, _MOST_BUFFERS))
         if self.write_limit is not None:
             allowed = self.write_limit.allowance()
             if allowed <= 0:
                 self.reactor.remove_writer(self.fd)
-                if self._write_rest is None:
-                    self._write_rest = self.reactor.timers.new(self._flush)
-                self._write_rest.move(self.reactor.time() + self.write_limit.delay())
+                self._write_rest = self.reactor.call_later(self.write_limit.delay(), self._flush)
                 return
             buffers = [memoryview(buffers[0])[:allowed]]
         try:
@@ -393,16 +367,14 @@ class Stream:
         self.sent += sent
         self.buffered -= sent
         while sent:
-            first = out[0]
+            first = out.popleft()
             if len(first) > sent:
-                out[0] = memoryview(first)[sent:]
+                out.appendleft(memoryview(first)[sent:])
                 break
             sent -= len(first)
-            out.popleft()
-        if self.buffered <= self.low and self._drain is not None:
-            drain, self._drain = self._drain, None
-            if not drain.done():
-                drain.set_result()
+        drain = self._drain
+        if drain is not None and self.buffered <= self.low and not drain.done():
+            drain.set_result()
         if self.buffered:
             self.reactor.add_writer(self.fd, self._flush)
         else:
@@ -411,14 +383,13 @@ class Stream:
             self._finish_if_sent()
 
     def _finish_if_sent(self) -> None:
-        if self.buffered or not self._shutting or self.closed:
-            return None
-        if self._shutting == 'close':
-            return self._failed(None)
-        try:
-            self._socket.shutdown(self.reactor.network.SHUT_WR)
-        except OSError as error:
-            self._failed(error)
+        if self._shutting == 'close' and not self.buffered:
+            self._failed(None)
+        elif self._shutting and not (self.buffered or self.closed):
+            try:
+                self._socket.shutdown(self.reactor.network.SHUT_WR)
+            except OSError as error:
+                self._failed(error)
 
     def _failed(self, cause: BaseException | None) -> None:
         """Let go of everything. Once; `cause` is why, if it was not our own wish."""
