@@ -15,7 +15,7 @@ import errno
 import os
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, Callable
 
 from .future import Future, current_reactor, on_loop
 from .reactor import Reactor
@@ -33,14 +33,16 @@ def connect(host: str, port: int, timeout: float | None = None) -> Future:
     """
     where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     joining = _Connecting(current_reactor(), where)
-    on_loop(current_reactor(), joining.resolve, host, port, timeout)
+    on_loop(current_reactor(), joining.begin, timeout, joining.resolve, host, port)
     return joining.future
 
 
 def connect_unix(path: str, timeout: float | None = None) -> Future:
     """Connect to a UNIX socket; the rest is as with `connect`."""
     joining = _Connecting(current_reactor(), f'unix:{path}')
-    on_loop(current_reactor(), joining.connect_unix, path, timeout)
+    net = current_reactor().network
+    found = [(net.AF_UNIX, net.SOCK_STREAM, 0, '', path)]
+    on_loop(current_reactor(), joining.begin, timeout, joining.try_all, found)
     return joining.future
 
 
@@ -51,18 +53,23 @@ class _Connecting:
         self._reactor = reactor
         self._where = where
         self.future: Future = Future(reactor, Stream.abort)
-        # Family, protocol number and address, as `getaddrinfo` gives them.
-        self._addresses: deque[tuple[Any, int, Any]] = deque()
-        # Sockets that are connecting, by fd.
-        self._tries: dict[int, Any] = {}
+        # What `getaddrinfo` gave, without those that were tried.
+        self._addresses: deque[tuple[Any, ...]] = deque()
+        # Sockets that are connecting.
+        self._tries: list[Any] = []
         self._resolving: Future | None = None
         self._head_start = reactor.timers.new(self._try_next)
-        self._end = reactor.timers.new(self._timed_out)
+        self._end = reactor.timers.new(self._fail, errno.ETIMEDOUT)
 
-    def resolve(self, host: str, port: int, timeout: float | None) -> None:
+    def begin(self, timeout: float | None, step: Callable[..., None], *args: Any) -> None:
+        self.future.on_cancel = self._let_go
+        if timeout is not None:
+            self._end.move(self._reactor.time() + timeout)
+        step(*args)
+
+    def resolve(self, host: str, port: int) -> None:
         """Look the name up; without a thread if it is a numeric address."""
         net = self._reactor.network
-        self._begin(timeout)
         if not 0 < port <= 65535:
             # Some systems take the port modulo 65536.
             self._fail(errno.EINVAL, 'the port must be 1 to 65535')
@@ -73,79 +80,66 @@ class _Connecting:
             self._resolving = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
             self._resolving.add_done_callback(self._resolved)
         else:
-            self._try_all(found)
-
-    def connect_unix(self, path: str, timeout: float | None) -> None:
-        net = self._reactor.network
-        self._begin(timeout)
-        self._try_all([(net.AF_UNIX, net.SOCK_STREAM, 0, '', path)])
-
-    def _begin(self, timeout: float | None) -> None:
-        self.future.on_cancel = self._let_go
-        if timeout is not None:
-            self._end.move(self._reactor.time() + timeout)
+            self.try_all(found)
 
     def _resolved(self, resolving: Future) -> None:
-        self._resolving = None
         found, error = resolving.outcome()
         if self.future.done():
             return
         if error is None:
-            self._try_all(found)
+            self.try_all(found)
         else:
-            code, why = errno.EINVAL, str(error)
-            if isinstance(error, OSError):
-                code, why = error.errno or code, error.strerror or why
-            self._fail(code, why)
+            self._fail(getattr(error, 'errno', None) or errno.EINVAL,
+                       getattr(error, 'strerror', None) or str(error))
 
-    def _try_all(self, found: list[tuple[Any, ...]]) -> None:
-        if not self.future.done():
-            self._addresses.extend((family, proto, addr) for family, _, proto, _, addr in found)
-            self._try_next()
+    def try_all(self, found: list[tuple[Any, ...]]) -> None:
+        self._addresses.extend(found)
+        self._try_next()
 
-    def _try_next(self) -> None:
-        """Begin to connect to the next address."""
+    def _try_next(self, code: int = 0) -> None:
+        """Go on after a try failed or was slow: with the next, or wait for the others, or fail."""
+        if not self._addresses:
+            if not self._tries:
+                self._fail(code)
+            return
         net = self._reactor.network
-        family, proto, address = self._addresses.popleft()
+        family, _, proto, _, address = self._addresses.popleft()
         try:
             sock = net.socket(family, net.SOCK_STREAM, proto)
         except OSError as error:
             # No descriptor is left, or the system does not know the family.
-            self._missed(error.errno or 0)
+            self._try_next(error.errno or 0)
             return
         sock.setblocking(False)
-        fd: int = sock.fileno()
-        self._tries[fd] = sock
+        self._tries.append(sock)
         code = sock.connect_ex(address)
-        if code == 0:
-            self._connected(sock)
-        elif code == errno.EINPROGRESS:
-            self._reactor.add_writer(fd, partial(self._writable, sock))
+        if code == errno.EINPROGRESS:
+            self._reactor.add_writer(sock.fileno(), partial(self._writable, sock))
             if self._addresses:
                 self._head_start.move(self._reactor.time() + HEAD_START)
         else:
-            self._drop(sock)
-            self._missed(code)
+            self._tried(sock, code)
 
     def _writable(self, sock: Any) -> None:
-        """Learn how a try ended."""
         net = self._reactor.network
         code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
+        if not code:
+            try:
+                sock.getpeername()
+            except OSError:
+                # Not yet: the event was that of another socket, closed in this turn, of this fd.
+                return
+        self._tried(sock, code)
+
+    def _tried(self, sock: Any, code: int) -> None:
+        """Go on when a try has ended."""
         if code:
             self._drop(sock)
-            self._missed(code)
+            self._try_next(code)
             return
-        try:
-            sock.getpeername()
-        except OSError:
-            # Not yet: the event was that of another socket, closed in this turn, with the same fd.
-            return
-        self._connected(sock)
-
-    def _connected(self, sock: Any) -> None:
         net = self._reactor.network
         self._reactor.remove_fd(sock.fileno())
-        del self._tries[sock.fileno()]
+        self._tries.remove(sock)
         self._let_go()
         if sock.family != getattr(net, 'AF_UNIX', None):
             sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
@@ -153,24 +147,14 @@ class _Connecting:
         stream.start()
         self.future.set_result(stream)
 
-    def _missed(self, code: int) -> None:
-        """One try failed: go on with the next, or wait for those under way, or fail."""
-        if self._addresses:
-            self._try_next()
-        elif not self._tries:
-            self._fail(code, os.strerror(code))
-
-    def _timed_out(self) -> None:
-        self._fail(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-
-    def _fail(self, code: int, why: str) -> None:
+    def _fail(self, code: int, why: str = '') -> None:
         self._let_go()
-        self.future.set_exception(OSError(code, f'cannot connect to {self._where}: {why}'))
+        text = f'cannot connect to {self._where}: {why or os.strerror(code)}'
+        self.future.set_exception(OSError(code, text))
 
     def _drop(self, sock: Any) -> None:
-        fd = sock.fileno()
-        self._reactor.remove_fd(fd)
-        del self._tries[fd]
+        self._reactor.remove_fd(sock.fileno())
+        self._tries.remove(sock)
         sock.close()
 
     def _let_go(self) -> None:
@@ -178,7 +162,7 @@ class _Connecting:
         self._head_start.cancel()
         self._end.cancel()
         self._addresses.clear()
-        for sock in list(self._tries.values()):
+        for sock in list(self._tries):
             self._drop(sock)
         if self._resolving is not None:
             self._resolving.cancel()
