@@ -96,27 +96,17 @@ class Handler:
 
     def _make_call(self, given: dict[str, Any]) -> Callable[[Request, Response], Any]:
         """Make what calls the function with the names that it wants."""
-        function, wants, path_groups = self.function, self.wants, self._groups
+        function, wants = self.function, self.wants
 
-        def call_with_all(request: Request, response: Response) -> Any:
+        def call(request: Request, response: Response) -> Any:
             # A group never hides what a handler counts on.
-            return function(**{**request.groups, **given, 'request': request,
-                               'response': response, 'context': request.context})
+            names = {**request.groups, **given, 'request': request, 'response': response,
+                     'context': request.context}
+            if wants is not None:
+                names = {name: names[name] for name in wants}
+            return function(**names)
 
-        def call_with_some(request: Request, response: Response) -> Any:
-            arguments = {name: given[name] for name in constant}
-            arguments.update((name, request.groups[name]) for name in grouped)
-            for name in own:
-                arguments[name] = request if name == 'request' else (
-                    response if name == 'response' else request.context)
-            return function(**arguments)
-
-        if wants is None:
-            return call_with_all if path_groups else _caller_with_all(function, **given)
-        constant = [name for name in wants if name in given]
-        grouped = [name for name in wants if name in path_groups and name not in NAMES]
-        own = [name for name in wants if name in ('request', 'response', 'context')]
-        return call_with_some
+        return call if wants is not None or self._groups else _caller_with_all(function, **given)
 
     def run(self, request: Request, response: Response) -> None:
         """Answer a request. Hot; raises nothing.
