@@ -60,7 +60,7 @@ def test_a_paused_reader_is_not_called_until_it_is_resumed(
     other.send(b'x')
     any_reactor.step(0)
     assert called == []
-    any_reactor.resume_reader(one.fileno())
+    any_reactor.add_reader(one.fileno(), lambda: called.append('read'))
     any_reactor.step(0)
     assert called == ['read']
 

@@ -11,16 +11,13 @@ A turn (`step`) has five parts, in this order:
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
 readable or `next_deadline()` has come, then call `step(0)`.
 
-What is fair to whom: every ready fd is served once per turn; the ready queue and the timers run
-only what was due when their part began, so none of the three can starve the others.
+Every ready fd is served once per turn; the ready queue and the timers run only what was due when
+their part began: none of the three can starve the others. A callback that raises is logged and
+costs only itself: an fd whose reader or writer raised is no longer watched.
 
-A callback that raises is logged with its traceback and costs only itself: an fd whose reader or
-writer raised is no longer watched. The clock, the poller and the network are parameters, so that
-the simulated world (simulated.py) runs this very code.
-
-Interest is state: an fd is watched for reading, for writing, for both or, with a paused reader, for
-neither. Then a hang-up or an error still calls the reader, which must let go of the fd: the poller
-reports it again on every turn.
+An fd is watched for reading, for writing, for both or, with a paused reader, for neither. Then a
+hang-up or an error still calls the reader, which must let go of the fd: the poller reports it again
+on every turn.
 """
 
 from __future__ import annotations
@@ -68,18 +65,14 @@ class Reactor:
         reactor.run()
         reactor.close()
 
-    `poller` is a Poller or one's name ('epoll', 'kqueue', 'select'); `clock` gives monotonic
-    seconds; `wall_clock` seconds since 1970; `network` makes sockets and resolves names as the
-    module `socket` does.
+    Its world is made of parameters, so that the simulated one (simulated.py) runs this very code:
+    `poller`, a Poller or one's name ('epoll', 'kqueue', 'select'); `clock`, monotonic seconds;
+    `wall_clock`, seconds since 1970; `network`, which is to be used as the module `socket`.
     """
 
     def __init__(
-        self,
-        poller: Poller | str | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        wall_clock: Callable[[], float] = time.time,
-        network: Any = socket,
-        debug: bool = False,
+        self, poller: Poller | str | None = None, clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time, network: Any = socket, debug: bool = False
     ) -> None:
         self._poller = make_poller(poller) if poller is None or isinstance(poller, str) else poller
         self._poll = self._poller.poll
@@ -91,7 +84,7 @@ class Reactor:
         self.now = clock()
         # How many turns there were: a loop that spins shows here.
         self.turns = 0
-        # Suspended tasks; held here, so that none is collected while it waits.
+        # Suspended tasks; none is collected while it waits.
         self.tasks: set[Task] = set()
         self.timers = Timers()
         self._watchers: dict[int, _Watcher] = {}
@@ -105,7 +98,7 @@ class Reactor:
         self._wakeup_before = -1
         # The threads of `run_in_thread`, once somebody used it.
         self.pool: ThreadPool | None = None
-        # Called when the reactor closes, each once: threads wait for what will not come any more.
+        # Called once each at the end: threads wait for what will not come any more.
         self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()
         self._wake_in.setblocking(False)
@@ -117,13 +110,9 @@ class Reactor:
 
     def run(self) -> None:
         """Turn until `stop`. The calling thread becomes the reactor's own."""
-        before = set_current_reactor(self)
         self._stopping = False
-        try:
-            while not self._stopping:
-                self.step()
-        finally:
-            set_current_reactor(before)
+        while not self._stopping:
+            self.step()
 
     def stop(self) -> None:
         """End `run` after this turn. On another thread: `call_soon_threadsafe(reactor.stop)`."""
@@ -160,7 +149,8 @@ class Reactor:
             if self.timers.next_deadline() <= now:
                 self._fire_timers(now)
             if self._ready:
-                self._run_ready()
+                for _ in range(len(self._ready)):
+                    self._guard(*self._ready.popleft())
             if self.turn_end:
                 self._end_turn()
         finally:
@@ -172,9 +162,9 @@ class Reactor:
             return 0.0
         deadline = self.timers.next_deadline()
         if deadline is not NEVER:
-            until = min(max(deadline - self.time(), 0.0), _LONGEST_WAIT)
-            return until if timeout is None else max(min(until, timeout), 0.0)
-        # A host's `deadline - now` may be negative, which some pollers take for 'for ever'.
+            until = min(deadline - self.time(), _LONGEST_WAIT)
+            timeout = until if timeout is None or until < timeout else timeout
+        # A host's `deadline - now` may be negative too, which some pollers take for 'for ever'.
         return timeout if timeout is None else max(timeout, 0.0)
 
     def _fire_timers(self, now: float) -> None:
@@ -185,11 +175,6 @@ class Reactor:
                 break
             if timer.callback is not None:
                 self._guard(timer.callback, timer.args)
-
-    def _run_ready(self) -> None:
-        ready = self._ready
-        for _ in range(len(ready)):
-            self._guard(*ready.popleft())
 
     def _end_turn(self) -> None:
         """Do what was put off to the end of this turn: sending, above all."""
@@ -204,8 +189,8 @@ class Reactor:
             # `Cancelled` too: the `result()` of a cancelled Future must not end the loop.
             _log.exception('the callback %r failed', callback)
         finally:
-            # From Python 3.12 on a generator's last frame keeps ours alive: a Future that held the
-            # error which that frame saw would be a cycle.
+            # From Python 3.12 on a generator's last frame keeps ours alive: a Future with the error
+            # which that frame saw would be a cycle.
             del args
 
     # -- hosting by another loop ----------------------------------------------------------------
@@ -230,8 +215,8 @@ class Reactor:
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it in the fourth part of this turn, or of the next one if that has begun."""
         self._ready.append((callback, args))
+        # A host loop may be asleep on our fd.
         if not self.turning:
-            # A host loop may be asleep on our fd.
             self.wake()
 
     def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
@@ -262,8 +247,8 @@ class Reactor:
 
     def _woken(self) -> None:
         try:
-            while len(self._wake_in.recv(4096)) == 4096:
-                pass
+            # More than that is for the next turn.
+            self._wake_in.recv(4096)
         except BlockingIOError:
             return
 
@@ -274,12 +259,8 @@ class Reactor:
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
-        """Stop reading interest; the reader is still called when the fd hangs up or fails."""
+        """Call the reader only when the fd hangs up or fails, until `add_reader`."""
         self._unwant(fd, self._watchers[fd], READ)
-
-    def resume_reader(self, fd: int) -> None:
-        """Go on calling the paused reader when `fd` is readable."""
-        self._want(fd, READ)
 
     def remove_reader(self, fd: int) -> None:
         """Forget the reader; harmless if there is none."""
@@ -331,14 +312,8 @@ class Reactor:
     # -- signals --------------------------------------------------------------------------------
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
-        """Call it from the ready queue on each signal. Only on the main thread.
-
-        The handler that was there comes back with `remove_signal` or `close`.
-        """
-        def arrived(signum: int, frame: Any) -> None:
-            self.call_soon_threadsafe(callback)
-
-        before = signal.signal(signum, arrived)
+        """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""
+        before = signal.signal(signum, lambda *_: self.call_soon_threadsafe(callback))
         # The C handler's byte ends a poll also when the kernel gave the signal to another thread.
         if not self._signals:
             self._wakeup_before = signal.set_wakeup_fd(
@@ -352,17 +327,14 @@ class Reactor:
             signal.signal(signum, self._signals.pop(signum) or signal.SIG_DFL)
             if not self._signals:
                 taken = signal.set_wakeup_fd(self._wakeup_before)
+                # Somebody else took it since: it stays theirs.
                 if taken != self._wake_out.fileno():
-                    # Somebody else took it since: it stays theirs.
                     signal.set_wakeup_fd(taken)
 
     # -- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the tasks that are left, put signals back, and free the poller.
-
-        Raises `InvalidState` inside a turn: `stop` it first.
-        """
+        """Close the tasks that are left, put signals back, free the poller. Not inside a turn."""
         if self.closed:
             return
         if self.turning:
