@@ -92,6 +92,9 @@ def settled(host, app, seconds=40):
     assert not host.server.connections
     assert not host.reactor.tasks
     assert app.context.open == 0
+    if host.server.draining:
+        assert host.server.stopped.done()
+        return
     assert host.connect(request('/now/alive')).take().body == b'alive'
 
 
@@ -147,6 +150,8 @@ def test_clients_that_do_everything_at_random_get_right_answers_or_none(seed):
                 client.reset()
             elif action == 2:
                 client.reading = not client.reading
+            elif action == 3 and dice.random() < 0.05:
+                host.server.drain()
         for client, _ in players:
             client.reading = True
         host.advance(120)
@@ -165,9 +170,11 @@ def _random_request(dice: random.Random, number: int, sent: list[tuple[str, byte
     path = f'/{kind}/{name}'
     if dice.random() < 0.3:
         return request(path) if not body or kind != 'echo' else request(path, 'POST', body=body)
+    lines = ['Expect: 100-continue'] if dice.random() < 0.1 else []
     if dice.random() < 0.5:
-        return request(path, 'POST', 'Transfer-Encoding: chunked') + chunked(*[body] * bool(body))
-    return request(path, 'POST', body=body)
+        return request(path, 'POST', 'Transfer-Encoding: chunked', *lines) + chunked(
+            *[body] * bool(body))
+    return request(path, 'POST', *lines, body=body)
 
 
 def _check(client, sent: list[tuple[str, bytes]]) -> None:
@@ -177,6 +184,8 @@ def _check(client, sent: list[tuple[str, bytes]]) -> None:
             return
         try:
             answer, data = read_answer(data, 'GET', False)
+            while answer.status == 100:
+                answer, data = read_answer(data, 'GET', False)
         except Incomplete:
             # Only an answer that was cut may be incomplete.
             assert client.ended
