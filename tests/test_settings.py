@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tremolo.errors import SettingError
@@ -266,3 +268,8 @@ def test_the_markdown_table_has_a_line_for_every_option():
             assert f'`{name}`' in table
     assert '`16KiB` | bytes' in table
     assert {line.count('|') for line in table.splitlines()} == {5}
+
+
+def test_the_readme_holds_the_table_as_it_is():
+    readme = Path(__file__).resolve().parent.parent / 'README.md'
+    assert option_table() in readme.read_text(encoding='utf-8')
