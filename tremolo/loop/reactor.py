@@ -177,10 +177,13 @@ class Reactor:
                 self._guard(timer.callback, timer.args)
 
     def _end_turn(self) -> None:
-        """Do what was put off to the end of this turn: sending, above all."""
+        """Do what was put off to the end of this turn: sending, above all. Hot."""
         callbacks, self.turn_end = self.turn_end, []
         for callback in callbacks:
-            self._guard(callback, ())
+            try:
+                callback()
+            except (Exception, Cancelled):
+                _log.exception('the callback %r failed', callback)
 
     def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
