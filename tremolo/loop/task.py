@@ -8,17 +8,14 @@ What a generator may yield, and what happens then:
                 returns a Future to wait for (backpressure); without an owner it is a mistake
 
 A task starts at once, inside its constructor, and runs until it has to wait: a generator that never
-waits has ended when the constructor returns, and no queue was touched. It runs in a
-`contextvars.Context` of its own. A resume that goes on for longer than `TIME_SLICE` without waiting
-is put at the end of the ready queue, whatever it yields: Futures that are done already count too.
+waits has ended when the constructor returns, and no queue was touched. It has a
+`contextvars.Context` of its own. A resume that goes on for longer than `TIME_SLICE` is put at the
+end of the ready queue, whatever it yields: Futures that are done already count too.
 
 Cancelling throws `Cancelled` at the `yield` where the task waits, from the ready queue; a `finally`
 there may still wait. After `CLEANUP_TIMEOUT` the generator is closed, ready or not. The Future it
 waited for is cancelled with it if nobody else waits for that one: so a timer stops, a place in a
 queue is given up, and a task that only this one waited for ends too.
-
-The reactor holds every suspended task until it is done (`reactor.tasks`), so none is lost to the
-garbage collector.
 """
 
 from __future__ import annotations
@@ -34,8 +31,6 @@ from .future import Future, current_reactor
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .reactor import Reactor
 
 _log = logging.getLogger('tremolo.loop')
@@ -79,19 +74,14 @@ class Task(Future):
     __slots__ = ('_awaitable', '_cancel', '_closer', '_context', '_owner', '_waiting')
 
     def __init__(
-        self,
-        awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any],
-        *,
-        owner: Owner | None = None,
-        context: contextvars.Context | None = None,
-        reactor: Reactor | None = None,
-        later: bool = False,
-        yielded: Any = _NOTHING,
+        self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
+        owner: Owner | None = None, context: contextvars.Context | None = None,
+        reactor: Reactor | None = None, later: bool = False, yielded: Any = _NOTHING
     ) -> None:
         """Start it; with `later` from the ready queue, as it must be when made on another thread.
 
-        `context` is a copy of the caller's unless one is given. `yielded` is what a generator that
-        was begun by the caller has yielded last: the task goes on from there.
+        `context` is a copy of the caller's unless given. `yielded` is what a generator that the
+        caller began has yielded last: the task goes on from there.
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
@@ -101,7 +91,7 @@ class Task(Future):
         # What it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
         self._cancel = _NO
-        # The timer that closes a cancelled task which does not end.
+        # Closes a cancelled task that does not end.
         self._closer: Timer | None = None
         if later:
             self.reactor.tasks.add(self)
@@ -111,8 +101,8 @@ class Task(Future):
 
     def where(self) -> str:
         """Tell where it stands now, as file:line, for reports."""
-        frame = getattr(self._awaitable, 'gi_frame', None) or getattr(
-            self._awaitable, 'cr_frame', None)
+        task = self._awaitable
+        frame = getattr(task, 'gi_frame', None) or getattr(task, 'cr_frame', None)
         return f'{frame.f_code.co_filename}:{frame.f_lineno}' if frame is not None else 'ended'
 
     def cancel(self) -> bool:
@@ -138,8 +128,8 @@ class Task(Future):
 
     def _resume(self, arrived: Future | None = None) -> None:
         """Go on, with the outcome of what it waited for. Called from the ready queue."""
+        # It may have been cancelled or closed after the Future ended and before this call.
         if self._done or arrived is not self._waiting:
-            # It was cancelled or closed after the Future ended and before this call.
             return
         self._waiting = None
         value, error = arrived.outcome() if arrived is not None else (None, None)
@@ -165,10 +155,14 @@ class Task(Future):
                 except KeyboardInterrupt:
                     raise
                 except BaseException as exc:
-                    # Without our own frame in its traceback the error does not refer to this task,
-                    # which refers to the error: no cycle.
                     error = None
-                    return self._end(None, exc.with_traceback(_users_part(exc)))
+                    # Nobody reads where a cancelled task stood, and from Python 3.12 on the last
+                    # frame of a generator refers to ours all the same: no traceback, no cycle.
+                    if isinstance(exc, Cancelled) or exc.__traceback__ is None:
+                        return self._end(None, exc.with_traceback(None))
+                    # Without our own frame in its traceback the error does not refer to this task,
+                    # which refers to the error.
+                    return self._end(None, exc.with_traceback(exc.__traceback__.tb_next))
             value = error = None
             resumes += 1
             if resumes == _FREE_RESUMES:
@@ -205,7 +199,7 @@ class Task(Future):
             waited.add_done_callback(self._resume)
 
     def _end(self, value: Any, error: BaseException | None) -> None:
-        # What it held would otherwise live as long as whoever holds the task.
+        # What it held would live as long as whoever holds the task.
         self._awaitable = self._owner = None
         if self._closer is not None:
             self._closer.cancel()
@@ -213,7 +207,6 @@ class Task(Future):
         self._finish(value, error)
 
     def _give_up(self) -> None:
-        """End a cancelled task that goes on waiting: the last resort."""
         _log.error('%s: a cancelled task did not end in %g seconds and is closed', self.where(),
                    CLEANUP_TIMEOUT)
         self.close()
@@ -232,10 +225,7 @@ class Task(Future):
 
 
 def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
-    """Start a generator or coroutine as a task of the current reactor.
-
-    It starts at once; on a worker thread soon, on the reactor's own.
-    """
+    """Start a task of the current reactor: at once, or, on a worker thread, soon and on its own."""
     reactor = current_reactor()
     return Task(awaitable, reactor=reactor, later=not reactor.in_thread())
 
@@ -252,11 +242,3 @@ def explain(value: Any) -> str:
 
 def _refuse(value: Any) -> Future:
     raise TypeError(explain(value))
-
-
-def _users_part(error: BaseException) -> TracebackType | None:
-    # Nobody reads where a cancelled task stood, and from Python 3.12 on the last frame of a
-    # generator refers to ours all the same: without a traceback there is no cycle there either.
-    if error.__traceback__ is None or isinstance(error, Cancelled):
-        return None
-    return error.__traceback__.tb_next
