@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Generator
@@ -19,10 +18,7 @@ from . import Listener, ListenError, Reactor, Stream, StreamClosed, bind, spawn
 def echo(stream: Stream) -> Generator[Any, Any, None]:
     """Send back what comes, until the peer ends its side."""
     try:
-        while True:
-            data = yield stream.read(65536)
-            if not data:
-                break
+        while (data := (yield stream.read(65536))):
             stream.write(data)
             # While the peer does not read, we do not either.
             yield stream.drain()
@@ -32,28 +28,25 @@ def echo(stream: Stream) -> Generator[Any, Any, None]:
         stream.close()
 
 
-def main(port: int) -> int:
-    """Serve on 127.0.0.1 until SIGINT or SIGTERM; return the exit status."""
-    logging.basicConfig(format='%(levelname)s: %(message)s')
-    with Reactor() as reactor:
-        def accepted(sock: Any, address: Any) -> None:
-            stream = Stream(reactor, sock)
-            stream.start()
-            spawn(echo(stream))
+def main(port: int) -> None:
+    """Serve on 127.0.0.1 until SIGINT or SIGTERM."""
+    def accepted(sock: Any, address: Any) -> None:
+        stream = Stream(reactor, sock)
+        stream.start()
+        spawn(echo(stream))
 
+    with Reactor() as reactor:
         try:
             listener = Listener(reactor, bind(reactor, '127.0.0.1', port)[0], accepted)
         except ListenError as error:
-            print(error, file=sys.stderr)
-            return 1
+            sys.exit(str(error))
         listener.start()
         for signum in (signal.SIGINT, signal.SIGTERM):
             reactor.add_signal(signum, reactor.stop)
         print('echoing on {}:{}'.format(*listener.address), flush=True)
         reactor.run()
         listener.close()
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)

@@ -31,7 +31,7 @@ class Inbox:
         line = yield inbox.read_until(b'\\n')
     """
 
-    __slots__ = ('_chunks', '_error', '_reactor', '_source', '_take', '_waiter', 'eof', 'size')
+    __slots__ = ('_chunks', '_error', '_reactor', '_source', '_waiter', 'eof', 'size')
 
     def __init__(self, reactor: Reactor, source: Source | None = None) -> None:
         self._reactor = reactor
@@ -41,9 +41,8 @@ class Inbox:
         self.size = 0
         self.eof = False
         self._error: BaseException | None = None
-        self._waiter: Future | None = None
-        # Gives the waiter's bytes, or None while there are too few.
-        self._take: Callable[[], bytes | None] | None = None
+        # Who waits, and what gives his bytes, or None while there are too few.
+        self._waiter: tuple[Future, Callable[[], bytes | None]] | None = None
 
     # -- feeding --------------------------------------------------------------------------------
 
@@ -51,8 +50,7 @@ class Inbox:
         """Add bytes; a waiting reader gets them."""
         self._chunks.append(data)
         self.size += len(data)
-        if self._waiter is not None:
-            self._serve()
+        self._serve()
 
     def feed_eof(self) -> None:
         """Say that no more comes; reads give what is left, then b''."""
@@ -95,10 +93,6 @@ class Inbox:
         """Read everything to the end. Raises `LimitExceeded` beyond `limit` bytes."""
         return self._wait(lambda: self._everything(limit))
 
-    def take_rest(self) -> bytes:
-        """Take out what is held, waiting for nothing."""
-        return self._cut(self.size)
-
     def _wait(self, take: Callable[[], bytes | None]) -> Future:
         if self._waiter is not None:
             raise InvalidState('another read is waiting already')
@@ -107,38 +101,38 @@ class Inbox:
         return future
 
     def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:
-        self._waiter, self._take = future, take
+        self._waiter = future, take
         future.on_cancel = self._forget
         self._serve()
         if self._source is not None:
             self._source.wanted()
 
     def _forget(self) -> None:
-        self._waiter = self._take = None
+        self._waiter = None
 
     def _give_back(self, data: bytes) -> None:
-        """Take back what a reader was given and, being cancelled, did not live to see."""
+        """Put back what was taken too much, or what a cancelled reader did not live to see."""
         if data:
             self._chunks.appendleft(data)
             self.size += len(data)
 
     def _serve(self) -> None:
         """Give the waiting reader its bytes, its end or its error, if they are there."""
-        waiter, take = self._waiter, self._take
-        if waiter is None or take is None:
+        if self._waiter is None:
             return
+        future, take = self._waiter
         try:
             if self._error is not None:
                 error, self._error = self._error, _another(self._error)
                 raise error
             data = take()
         except Exception as error:
-            self._forget()
-            waiter.set_exception(error.with_traceback(None))
+            self._waiter = None
+            future.set_exception(error.with_traceback(None))
             return
         if data is not None:
-            self._forget()
-            waiter.set_result(data)
+            self._waiter = None
+            future.set_result(data)
 
     def _some(self, size: int) -> bytes | None:
         if not self.size:
@@ -148,18 +142,14 @@ class Inbox:
     def _through(self, mark: bytes, limit: int) -> bytes | None:
         # Joined once, so the search is over one piece; a mark may straddle two.
         held = self._cut(self.size)
-        end = held.find(mark)
-        if end >= 0 and end + len(mark) <= limit:
-            end += len(mark)
-        elif self.eof and len(held) <= limit:
-            return held
-        else:
-            end = 0
-        if held[end:]:
-            self._chunks.append(held[end:])
-            self.size = len(held) - end
-        if end:
+        found = held.find(mark, 0, limit)
+        if found >= 0:
+            end = found + len(mark)
+            self._give_back(held[end:])
             return held[:end]
+        if self.eof and len(held) <= limit:
+            return held
+        self._give_back(held)
         if len(held) >= limit:
             raise LimitExceeded(f'no {mark!r} in {limit} bytes')
         return None
@@ -171,21 +161,17 @@ class Inbox:
 
     def _cut(self, size: int) -> bytes:
         """Take out the first `size` bytes (or all, if there are fewer)."""
-        chunks = self._chunks
-        if chunks and len(chunks[0]) == size:
-            # The usual case: one piece went in, the same piece comes out.
-            self.size -= size
-            return chunks.popleft()
         parts: list[bytes] = []
         missing = min(size, self.size)
         self.size -= missing
         while missing:
-            chunk = chunks.popleft()
+            chunk = self._chunks.popleft()
             if len(chunk) > missing:
-                chunks.appendleft(chunk[missing:])
+                self._chunks.appendleft(chunk[missing:])
                 chunk = chunk[:missing]
             parts.append(chunk)
             missing -= len(chunk)
+        # Of a single piece, the usual case, this makes no copy.
         return b''.join(parts)
 
 
