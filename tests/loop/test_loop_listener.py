@@ -134,19 +134,19 @@ def test_a_port_that_is_taken_is_a_listen_error(any_reactor: Reactor) -> None:
 
 @pytest.mark.parametrize('host', ['nowhere.invalid', 'x' * 80 + '.test'])
 def test_a_host_that_cannot_be_resolved_is_a_listen_error(host: str) -> None:
-    with World().reactor() as reactor, pytest.raises(ListenError, match='cannot resolve'):
+    with World().reactor() as reactor, pytest.raises(ListenError, match='cannot listen on .*: '):
         bind(reactor, host, 80)
 
 
 def test_a_label_that_is_too_long_is_a_listen_error(reactor: Reactor) -> None:
     # The codec of internationalised names refuses it before anybody is asked.
-    with pytest.raises(ListenError, match='cannot resolve'):
+    with pytest.raises(ListenError, match='cannot listen on .*: '):
         bind(reactor, 'x' * 80 + '.test', 80)
 
 
 def test_a_port_out_of_range_is_a_listen_error(reactor: Reactor) -> None:
     for port in (-1, 65536, 70000):
-        with pytest.raises(ListenError, match=f'port {port}: it must be 0 to 65535'):
+        with pytest.raises(ListenError, match=f':{port}: the port must be 0 to 65535'):
             bind(reactor, '127.0.0.1', port)
 
 

@@ -38,17 +38,15 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
     not have is left out ('localhost' without IPv6) as long as another works. Raises `ListenError`.
     """
     net = reactor.network
-    if not 0 <= port <= 65535:
-        # Some systems take the port modulo 65536.
-        raise ListenError(f'cannot listen on port {port}: it must be 0 to 65535')
-    try:
-        found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
-                                flags=net.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise ListenError(f'cannot resolve {host!r}: {_reason(error)}') from error
+    where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     sockets: list[Any] = []
     missing: OSError | None = None
     try:
+        if not 0 <= port <= 65535:
+            # Some systems take the port modulo 65536.
+            raise OSError(errno.EINVAL, 'the port must be 0 to 65535')
+        found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
+                                flags=net.AI_PASSIVE)
         for family, _, proto, _, address in dict.fromkeys(found):
             if sockets and port == 0:
                 # The other addresses of a name get the port that the first was given.
@@ -61,10 +59,9 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
                 missing = error
         if missing is not None and not sockets:
             raise missing
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for sock in sockets:
             sock.close()
-        where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
         raise ListenError(f'cannot listen on {where}: {_reason(error)}') from error
     return sockets
 
@@ -73,7 +70,8 @@ def _open(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int)
     net = reactor.network
     sock = net.socket(family, net.SOCK_STREAM, proto)
     try:
-        sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
+        if family != getattr(net, 'AF_UNIX', None):
+            sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
         if family == net.AF_INET6:
             sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
         sock.bind(address)
@@ -95,7 +93,6 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
     Raises `ListenError`, also for a path that holds anything else than a socket.
     """
     net = reactor.network
-    sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
     try:
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -107,13 +104,9 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
             if answer not in (errno.ECONNREFUSED, errno.ENOENT):
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             os.unlink(path)
-        sock.bind(path)
-        sock.listen(backlog)
-        sock.setblocking(False)
+        return _open(reactor, net.AF_UNIX, 0, path, backlog)
     except OSError as error:
-        sock.close()
         raise ListenError(f'cannot listen on unix:{path}: {_reason(error)}') from error
-    return sock
 
 
 class Listener:
