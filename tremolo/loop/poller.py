@@ -63,14 +63,13 @@ class EpollPoller:
 class KqueuePoller:
     """macOS and the BSDs. A filter each for reading and writing; both may be reported apart.
 
-    With an empty interest kqueue has no filter and so reports nothing: a reset is then noticed by
-    the next read or write.
+    With an empty interest there is no filter: a reset is then noticed by the next read or write.
     """
 
     name = 'kqueue'
 
     def __init__(self, module: Any = select) -> None:
-        # `module` is where kqueue and its constants come from (the tests bring an emulation).
+        # (The tests bring an emulation.)
         self._kq = module
         self._queue = module.kqueue()
         self._masks: dict[int, int] = {}
@@ -102,12 +101,11 @@ class KqueuePoller:
         kq = self._kq
         events: dict[int, int] = {}
         for event in self._queue.control(None, MOST_EVENTS, timeout):
-            if event.filter == kq.KQ_FILTER_READ:
-                mask = READ
-            else:
-                # EV_EOF on the read side is an ordinary end of input; on the write side the
-                # peer will take nothing more.
-                mask = WRITE | HANGUP if event.flags & kq.KQ_EV_EOF else WRITE
+            mask = READ if event.filter == kq.KQ_FILTER_READ else WRITE
+            # EV_EOF on the read side is an ordinary end of input; on the write side the peer will
+            # take nothing more.
+            if mask == WRITE and event.flags & kq.KQ_EV_EOF:
+                mask = WRITE | HANGUP
             events[event.ident] = events.get(event.ident, 0) | mask
         return list(events.items())
 
@@ -121,15 +119,11 @@ class SelectPoller:
         self._readers: set[int] = set()
         self._writers: set[int] = set()
 
-    def register(self, fd: int, mask: int) -> None:
-        self.modify(fd, mask)
-
     def modify(self, fd: int, mask: int) -> None:
         for bit, fds in ((READ, self._readers), (WRITE, self._writers)):
-            if mask & bit:
-                fds.add(fd)
-            else:
-                fds.discard(fd)
+            (fds.add if mask & bit else fds.discard)(fd)
+
+    register = modify
 
     def unregister(self, fd: int) -> None:
         self.modify(fd, 0)
