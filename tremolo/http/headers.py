@@ -5,13 +5,13 @@
     headers.add('Set-Cookie', 'a=1')            # one more line; `headers[name] = value` replaces
     headers.get_all('set-cookie')
 
-Names and values are str. The order of the lines is kept, as is the case of the names. What is set
-is checked at once (RFC 9110 section 5), so that the traceback points at the line that did it: a CR
-or LF in a value would let it begin a field or an answer of its own. Response heads check again when
-they are written (response.py), since not all of them come from here.
+Names and values are str. The lines keep their order, the names their case. What is set is checked
+at once (RFC 9110 section 5), so that the traceback points at the line that did it: a CR or LF in a
+value would let it begin a field or an answer of its own. Response heads check again when they are
+written (response.py), since not all of them come from here.
 
-A list of lines, searched from the start: a message has some ten of them, and never more than
-`field_count` if it comes from the wire.
+A list of lines, searched from the start: a message has some ten, and one from the wire never more
+than `field_count`.
 """
 
 from __future__ import annotations
@@ -66,11 +66,10 @@ class Headers:
 
     def __getitem__(self, name: str) -> str:
         """Return the first value of a field. Raises `KeyError`."""
-        lower = name.lower()
-        for key, _, value in self._lines:
-            if key == lower:
-                return value
-        raise KeyError(name)
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value of a field, or the default."""
@@ -89,13 +88,10 @@ class Headers:
         """Set a field to one value. It takes the place of the first line there was."""
         lower = checked_name(name).lower()
         line = (lower, name, checked_value(name, value))
-        lines = [each for each in self._lines if each[0] != lower]
-        if len(lines) == len(self._lines):
-            self._lines.append(line)
-        else:
-            first = next(at for at, each in enumerate(self._lines) if each[0] == lower)
-            lines.insert(first, line)
-            self._lines = lines
+        keys = [key for key, _, _ in self._lines]
+        first = keys.index(lower) if lower in keys else len(keys)
+        self._lines = [each for each in self._lines if each[0] != lower]
+        self._lines.insert(first, line)
 
     def add(self, name: str, value: str) -> None:
         """Add a line to those there are."""
@@ -104,28 +100,22 @@ class Headers:
 
     def setdefault(self, name: str, value: str) -> str:
         """Set a field if it is not there, and return its first value."""
-        present = self.get(name)
-        if present is not None:
-            return present
-        self.add(name, value)
+        if name not in self:
+            self.add(name, value)
         return self[name]
 
     def __delitem__(self, name: str) -> None:
         """Remove all lines of a field. Raises `KeyError` if there is none."""
-        lower = name.lower()
-        lines = [line for line in self._lines if line[0] != lower]
-        if len(lines) == len(self._lines):
+        if name not in self:
             raise KeyError(name)
-        self._lines = lines
+        lower = name.lower()
+        self._lines = [line for line in self._lines if line[0] != lower]
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str):
-            return False
-        lower = name.lower()
-        return any(key == lower for key, _, _ in self._lines)
+        return isinstance(name, str) and self.get(name) is not None
 
     def __len__(self) -> int:
-        """Count the names, as iteration does; `len(list(h.items()))` counts the lines."""
+        """Count the names, as iteration does; `len(h.items())` counts the lines."""
         return len({key for key, _, _ in self._lines})
 
     def __iter__(self) -> Iterator[str]:
@@ -147,16 +137,11 @@ class Headers:
         """Compare: the order of different fields has no meaning (RFC 9110 section 5.3)."""
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._by_name() == other._by_name()
+        names = {key for key, _, _ in self._lines + other._lines}
+        return all(self.get_all(name) == other.get_all(name) for name in names)
 
     # It changes, so it is no key.
     __hash__ = None  # type: ignore[assignment]
-
-    def _by_name(self) -> dict[str, list[str]]:
-        fields: dict[str, list[str]] = {}
-        for key, _, value in self._lines:
-            fields.setdefault(key, []).append(value)
-        return fields
 
     def __repr__(self) -> str:
         return f'Headers({self.items()!r})'
