@@ -11,10 +11,10 @@ raises `ProtocolError`, and must not be used after that.
                         `-> _trailers -> EndOfBody
 
 Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
-hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF, looked
-at byte by byte. Extensions are checked and dropped. Framing is work that is not body, and is
-bounded: by `_SIZE_LINE` for one line, and for a whole message by `chunk_overhead` beyond the bytes
-of body that came, which also bounds how many tiny chunks a client may send.
+hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF.
+Extensions are checked and dropped. Framing is work that is not body, and is bounded: by
+`_SIZE_LINE` for one line, and for a whole message by `chunk_overhead` beyond the bytes of body that
+came, which also bounds how many tiny chunks a client may send.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .grammar import CHUNK_LINE, FRAMING
 _SIZE_LINE = 4096
 
 # Fields that rule how a message is framed, routed, answered or understood are too late after it
-# (RFC 9110 section 6.5.1). None of those that FRAMING finds may be a trailer, none of Content-*
-# but the digest (RFC 9530 section 3), and none of these.
+# (RFC 9110 section 6.5.1): those that FRAMING finds, Content-* but for the digest (RFC 9530
+# section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
     b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
@@ -61,7 +61,7 @@ class EndOfBody(NamedTuple):
     trailers: list[tuple[bytes, bytes]]
 
 
-# (Evaluated at run time, so written as Python 3.9 can.)
+# (Written as Python 3.9 can evaluate it.)
 _Step = tuple[Optional[Union[bytes, EndOfBody]], int]
 
 
@@ -78,12 +78,10 @@ class SizedBody:
         left = self._left
         if not left:
             return EndOfBody([]), pos
-        # What is all body is passed on as it is: a large upload is not copied here.
-        piece = data if pos == 0 and len(data) <= left else data[pos:pos + left]
-        if not piece:
-            return None, pos
+        # (Slicing all of a bytes object does not copy it: neither is a large upload.)
+        piece = data[pos:pos + left]
         self._left = left - len(piece)
-        return piece, pos + len(piece)
+        return piece or None, pos + len(piece)
 
 
 class ChunkedBody:
@@ -96,6 +94,7 @@ class ChunkedBody:
         # Bytes of body announced so far; those of the chunk in hand that are still to come.
         self._size = 0
         self._left = 0
+        # Bytes of framing that came so far.
         self._overhead = 0
         # How many of the unread bytes were looked at, in vain.
         self._seen = 0
@@ -121,13 +120,13 @@ class ChunkedBody:
             raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
         self._seen = 0
         size = int(line[1], 16)
-        # Counted with the CRLF after the data, which the last chunk does not have.
+        # With the CRLF after the data, which the last chunk does not have.
         self._overhead += end - pos + (4 if size else 2)
         limits = self._limits
-        if self._overhead > limits.chunk_overhead + self._size:
+        over = limits.chunk_overhead
+        if self._overhead > over + self._size:
             raise ProtocolError(
-                400, f'chunk framing exceeds the body by {limits.chunk_overhead} bytes'
-                ' (chunk_overhead)')
+                400, f'chunk framing exceeds the body by {over} bytes (chunk_overhead)')
         self._size += size
         if limits.body_size is not None and self._size > limits.body_size:
             raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
@@ -141,14 +140,11 @@ class ChunkedBody:
 
     def _chunk(self, data: bytes, pos: int) -> _Step:
         """Take what is there of a chunk's data."""
-        left = self._left
-        piece = data if pos == 0 and len(data) <= left else data[pos:pos + left]
-        if not piece:
-            return None, pos
-        self._left = left - len(piece)
+        piece = data[pos:pos + self._left]
+        self._left -= len(piece)
         if not self._left:
             self._state = ChunkedBody._chunk_end
-        return piece, pos + len(piece)
+        return piece or None, pos + len(piece)
 
     def _chunk_end(self, data: bytes, pos: int) -> _Step:
         """Wait for the CRLF after a chunk's data: exactly that (h11 took any two bytes once)."""
