@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import threading
+import urllib.request
 
 import pytest
 from server_support import answers, chunked, request, serving, virtual
@@ -1178,3 +1180,21 @@ def test_the_slow_client_of_a_whole_answer_gets_all_of_it(app):
         assert client.take().body == body
         assert client.take().body == b'next'
         assert answers(client.received) == []
+
+
+def test_a_decorated_generator_is_a_generator(app):
+    def twice(function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            return function(*args, **kwargs)
+        return wrapper
+
+    @app.route('/decorated')
+    @twice
+    def decorated(**server):
+        yield 'first '
+        yield sleep(0.001)
+        yield 'second'
+
+    with app.start() as server, urllib.request.urlopen(f'{server.url}/decorated') as answer:
+        assert answer.read() == b'first second'

@@ -140,6 +140,9 @@ class Handler:
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.begun:
                     response.send(value)
+                elif inspect.isgenerator(value):
+                    # A decorator that gives what its generator function gave.
+                    self._go_on(value, request, response, context, chunks)
                 else:
                     Answer(self, request, response, chunks).complete(value)
         except KeyboardInterrupt:
