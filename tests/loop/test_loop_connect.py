@@ -141,6 +141,22 @@ def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
         run(reactor, main(reactor))
 
 
+def test_a_head_start_that_ends_when_no_address_is_left_fails_nothing() -> None:
+    """The second address refuses, so the third and last is tried before its time."""
+    world = World(latency=0.01)
+    world.network.hosts['three.test'] = ['10.9.9.1', '10.0.0.1', '10.9.9.2']
+    world.network.silent.update(('10.9.9.1', '10.9.9.2'))
+
+    def main(reactor: Reactor) -> Any:
+        with pytest.raises(TimeoutError):
+            yield connect('three.test', 80, timeout=5)
+        assert reactor.time() == 5
+        assert len(world.network.sockets) == 2
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
 def test_the_timeout_is_kept_to_the_moment() -> None:
     world = World()
     world.network.silent.add('10.9.9.9')
