@@ -187,27 +187,27 @@ def test_an_idle_parser_holds_nothing():
     assert not [held for held in gc.get_referents(parser) if isinstance(held, bytes) and held]
 
 
-def test_idle_and_started_tell_where_the_parser_is():
+def test_idle_and_buffered_tell_where_the_parser_is():
     parser = RequestParser(Limits())
 
     def where():
         assert parser.next_event() is None
-        return parser.idle, parser.started, parser.buffered
+        return parser.idle, parser.buffered
 
-    assert where() == (True, False, 0)
+    assert where() == (True, 0)
     parser.feed(b'\r')
-    assert where() == (False, True, 1)
+    assert where() == (False, 1)
     parser.feed(b'\n')
-    assert where() == (True, False, 0)
+    assert where() == (True, 0)
     parser.feed(b'G')
-    assert where() == (False, True, 1)
+    assert where() == (False, 1)
     parser.feed(post(b'Content-Length: 1\r\n')[1:].replace(b'OST', b'ET'))
     assert parser.next_event().method == 'GET'
-    assert where() == (False, False, 0)
+    assert where() == (False, 0)
     parser.feed(b'xG')
     assert parser.next_event() == b'x'
     assert parser.next_event() == EndOfBody([])
-    assert where() == (False, True, 1)
+    assert where() == (False, 1)
 
 
 def test_the_end_of_input_between_messages_is_fine():
@@ -255,7 +255,6 @@ def test_a_parser_that_refused_is_silent_and_holds_nothing():
     assert parser.buffered == 0
     assert parser.rest() == b''
     assert not parser.idle
-    assert not parser.started
     parser.feed_eof()
 
 

@@ -4,9 +4,9 @@
     parser.feed(data)
     event = parser.next_event()    # RequestHead | bytes | EndOfBody | None: needs more bytes
 
-Events are pulled: nothing is parsed before it is asked for, so a client that sends many requests
-at once makes no work until its turn comes. A head with `has_body` False is a whole message. After
-another come its body's bytes, in pieces that are never empty, and one `EndOfBody`.
+Nothing is parsed before it is asked for, so a client that sends many requests at once makes no work
+until its turn comes. A head with `has_body` False is a whole message. After another come its body's
+bytes, in pieces that are never empty, and one `EndOfBody`.
 
     _head ---------> RequestHead without a body, and again from the start
       | ^ `--------> _body -> bytes ... EndOfBody, and again from the start   (body.py)
@@ -14,9 +14,9 @@ another come its body's bytes, in pieces that are never empty, and one `EndOfBod
     _head_in_pieces, while a head is not whole
                      and from everywhere, for good, to _dead by ProtocolError
 
-What arrives is kept as bytes, with an offset: in the common case `feed` stores what it is given,
-the expressions of grammar.py match on that very object, and a buffer that has been read is dropped,
-so that an idle parser holds nothing. No byte of a head in pieces is searched again.
+What arrives is kept as bytes, with an offset: mostly `feed` stores what it is given, grammar.py
+matches on that very object, and a buffer that has been read is dropped, so that an idle parser
+holds nothing. No byte of a head in pieces is searched again.
 
 The same bytes in other pieces give the same events and the same error, because errors depend on
 where a fault is and not on when it came. For a head, in this order:
@@ -59,7 +59,7 @@ class RequestParser:
         self._data = b''
         self._pos = 0
         self._scanned = 0
-        # Whether the empty line that may come before a request was there.
+        # Whether the empty line that may precede a request was there.
         self._skipped = False
         # Where a body's pieces come from, in the state `_body`.
         self._framing: SizedBody | ChunkedBody = _NO_BODY
@@ -70,13 +70,12 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Store what arrived."""
-        if not self._data:
-            if self._state is not RequestParser._dead:
-                self._data = data
-        else:
-            self._scanned = max(0, self._scanned - self._pos)
+        if self._data:
+            self._scanned -= self._pos
             self._data = self._data[self._pos:] + data
             self._pos = 0
+        elif self._state is not RequestParser._dead:
+            self._data = data
 
     def feed_eof(self) -> None:
         """Tell that no more bytes come, when `next_event` has given None.
@@ -108,11 +107,6 @@ class RequestParser:
         """Whether the parser is between two messages, and holds nothing of the next."""
         return not self._data and self._state is RequestParser._head
 
-    @property
-    def started(self) -> bool:
-        """Whether the first bytes of a head are there."""
-        return bool(self._data) and self._state is not RequestParser._body
-
     # -- events out -----------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
@@ -136,7 +130,7 @@ class RequestParser:
         if request.has_body:
             self._begin_body(request)
         self._skipped = False
-        # As `_consume` does, without the call.
+        # As `_consume`, without the call.
         if end == len(data):
             self._data = b''
             end = 0
@@ -154,8 +148,8 @@ class RequestParser:
     def _other_head(self) -> RequestHead | None:
         """Find out why there is no good head: it is not whole, too large, or wrong."""
         data, pos = self._data, self._pos
+        # Some clients end a body with a CRLF too many (RFC 9112 section 2.2): one is skipped.
         if data.startswith(b'\r\n', pos):
-            # Some clients end a body with a CRLF too many (RFC 9112 section 2.2): one is skipped.
             if self._skipped:
                 raise ProtocolError(400, 'more than one empty line before the request line')
             self._skipped = True
@@ -217,18 +211,16 @@ class RequestParser:
         """Go on at `pos`; a buffer that has been read is not kept."""
         if pos == len(self._data):
             self._data = b''
-            self._pos = self._scanned = 0
-        else:
-            self._pos = self._scanned = pos
+            pos = 0
+        self._pos = self._scanned = pos
 
 
 def _refuse_head(data: bytes, pos: int, stop: int) -> None:
     """Say what is malformed in a whole head, if anything is."""
     line = REQUEST_LINE.match(data, pos, stop)
     if line is None:
-        end = data.index(b'\r\n', pos)
-        raise ProtocolError(400, f'malformed request line: {shown(data[pos:end])}')
-    version = line[3]
-    if version not in (b'1.0', b'1.1'):
-        raise ProtocolError(505, f'HTTP version {shown(version)}')
+        text = data[pos:data.index(b'\r\n', pos)]
+        raise ProtocolError(400, f'malformed request line: {shown(text)}')
+    if line[3] not in (b'1.0', b'1.1'):
+        raise ProtocolError(505, f'HTTP version {shown(line[3])}')
     refuse_fields(data, line.end(), stop)
