@@ -134,13 +134,13 @@ def test_a_port_that_is_taken_is_a_listen_error(any_reactor: Reactor) -> None:
 
 @pytest.mark.parametrize('host', ['nowhere.invalid', 'x' * 80 + '.test'])
 def test_a_host_that_cannot_be_resolved_is_a_listen_error(host: str) -> None:
-    with World().reactor() as reactor, pytest.raises(ListenError, match='cannot listen on .*: '):
+    with World().reactor() as reactor, pytest.raises(ListenError, match=r'cannot listen on .*: '):
         bind(reactor, host, 80)
 
 
 def test_a_label_that_is_too_long_is_a_listen_error(reactor: Reactor) -> None:
     # The codec of internationalised names refuses it before anybody is asked.
-    with pytest.raises(ListenError, match='cannot listen on .*: '):
+    with pytest.raises(ListenError, match=r'cannot listen on .*: '):
         bind(reactor, 'x' * 80 + '.test', 80)
 
 
