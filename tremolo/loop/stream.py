@@ -94,7 +94,7 @@ class Stream:
         self.high = high
         self.low = low
         self.eof = False
-        # Whether the owner wants nothing now, and whether we do read: not while a limit rests.
+        # Whether the owner wants nothing now; whether we do read: not while a limit rests.
         self.paused = True
         self._reading = False
         self.closed = False
@@ -240,10 +240,8 @@ class Stream:
         """Let go of an fd that hung up or failed while nothing is read."""
         net = self.reactor.network
         code = self._socket.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
-        if code:
-            self._failed(OSError(code, os.strerror(code)))
-        elif self.eof:
-            self._failed(None)
+        if code or self.eof:
+            self._failed(OSError(code, os.strerror(code)) if code else None)
         else:
             # Both sides have ended in good order (a UNIX peer may just close): what came before
             # waits in the kernel until reading goes on.
@@ -310,18 +308,13 @@ class Stream:
 
     def shutdown(self) -> None:
         """End our side (FIN) after what is kept; the peer may go on sending."""
-        if not (self.closed or self._shutting):
-            self._push()
-            self._shutting = 'shutdown'
-            self._finish_if_sent()
+        if not self._shutting:
+            self._finish('shutdown')
 
     def close(self) -> None:
         """Read no more, and close after what is kept."""
-        if not self.closed:
-            self.pause_reading()
-            self._push()
-            self._shutting = 'close'
-            self._finish_if_sent()
+        self.pause_reading()
+        self._finish('close')
 
     def abort(self, reset: bool = False) -> None:
         """Close now and forget what is kept; with `reset`, tell the peer so (RST) where TCP can."""
@@ -380,12 +373,15 @@ class Stream:
         else:
             self._out = None
             self.reactor.remove_writer(self.fd)
-            self._finish_if_sent()
+            self._finish(self._shutting)
 
-    def _finish_if_sent(self) -> None:
-        if self._shutting == 'close' and not self.buffered:
+    def _finish(self, how: str) -> None:
+        """Do what was asked for at the end, as soon as all is sent."""
+        self._push()
+        self._shutting = how
+        if how == 'close' and not self.buffered:
             self._failed(None)
-        elif self._shutting and not (self.buffered or self.closed):
+        elif how and not (self.buffered or self.closed):
             try:
                 self._socket.shutdown(self.reactor.network.SHUT_WR)
             except OSError as error:
