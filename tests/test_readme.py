@@ -40,4 +40,4 @@ def test_the_digest_and_the_numbered_page_work():
 
 def test_it_serves_inside_another_program(capsys):
     run(2)
-    assert capsys.readouterr().out == "b'served from a thread'\n"
+    assert capsys.readouterr().out == 'served from a thread\n'
