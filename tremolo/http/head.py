@@ -115,12 +115,13 @@ def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
     _frame(head, fields)
     if head.minor:
         expect = fields.get(b'expect')
-        head.expect_continue = expect is not None
-        # The one expectation that exists (RFC 9110 section 10.1.1).
-        if expect is not None and expect != b'100-continue':
-            raise ProtocolError(417, f'unknown expectation: {shown(expect)}')
-        if b'upgrade' in _options(fields.get(b'connection', b'')):
-            head.upgrade = fields.get(b'upgrade')
+        if expect is not None:
+            # The one expectation that exists (RFC 9110 section 10.1.1).
+            if expect != b'100-continue':
+                raise ProtocolError(417, f'unknown expectation: {shown(expect)}')
+            head.expect_continue = True
+        if b'upgrade' in fields and b'upgrade' in _options(fields.get(b'connection', b'')):
+            head.upgrade = fields[b'upgrade']
 
 
 def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
