@@ -273,3 +273,17 @@ def test_a_real_client_pipelines_over_a_real_socket(app):
         count = 64
         client = host.connect(b''.join(request(f'/now/{n}') for n in range(count)))
         assert [client.take().body for _ in range(count)] == [b'%d' % n for n in range(count)]
+
+
+def test_with_an_idle_timeout_of_0_each_answer_says_close():
+    app = Tremolo()
+
+    @app.route('/')
+    def hello(**server):
+        yield b'hello'
+
+    with serving(app, idle_timeout=0) as host:
+        client = host.connect(request('/'))
+        client.until(b'hello')
+        assert b'\r\nConnection: close\r\n' in client.received
+        assert client.sock.recv(1) == b''

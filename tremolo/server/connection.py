@@ -304,7 +304,7 @@ class Connection:
         request = self.request
         self._keep = (
             request is not None and request.head.keep_alive and not close
-            and not self.server.draining
+            and self.server.keep_alive
             and (self.intake is None or self.intake.done or self.intake.may_drain()))
         return self._keep
 

@@ -49,6 +49,8 @@ class Server:
         self.connections: set[Connection] = set()
         # How many connections ended for each of `connection.REASONS`.
         self.closed: Counter[str] = Counter()
+        # Whether a connection may outlive an answer; with an idle_timeout of 0 none ever does.
+        self.keep_alive = settings.idle_timeout > 0
         # Whether a graceful stop is going on; its end, with the number of connections that had to
         # be cut; when it gives up.
         self.draining = False
@@ -149,6 +151,7 @@ class Server:
         """
         if not self.draining:
             self.draining = True
+            self.keep_alive = False
             for listener in self.listeners:
                 listener.close()
             self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
@@ -174,6 +177,7 @@ class Server:
     def close(self) -> None:
         """End at once: close the listeners and cut every connection."""
         self.draining = True
+        self.keep_alive = False
         for listener in self.listeners:
             listener.close()
         self._finish_if_drained()
