@@ -1125,7 +1125,7 @@ def test_a_threaded_handler_that_takes_too_long_is_503(app, logged):
 
 @pytest.mark.parametrize('thread', [False, True])
 def test_a_request_knows_no_other_answer_than_its_own(app, thread):
-    """Answers of pipelined requests to threads and to the loop come in the order of the requests."""
+    """Answers of pipelined requests to threads and to the loop come in the requests' order."""
     @app.route('/thread/<name>')
     def threaded(name, thread=True):
         return name

@@ -73,7 +73,7 @@ _AT_ONCE = range(32)
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = ('_context', '_keep', '_looping', 'answer_pace', 'begun', 'half_closed', 'intake',
+    __slots__ = ('_context', '_looping', 'answer_pace', 'begun', 'half_closed', 'intake', 'keep',
                  'mark', 'parser', 'phase', 'reason', 'request', 'response', 'server', 'since',
                  'stream', 'task', 'timer')
 
@@ -89,8 +89,8 @@ class Connection:
         self.response: Response | None = None
         self.task: Task | None = None
         self._context: Context | None = None
-        # Whether the connection outlives the answer in hand.
-        self._keep = False
+        # Whether the connection outlives the answer in hand (the response may say so).
+        self.keep = False
         self._looping = False
         reactor = stream.reactor
         # When the request in hand began; since when the phase lasts, if it may only last so long.
@@ -264,7 +264,7 @@ class Connection:
             # Unless it was upgraded, the client has gone while this was being sent.
             if self.phase is UPGRADED:
                 self.close('upgraded')
-        elif self._keep:
+        elif self.keep:
             if self.intake is None:
                 self._go_idle()
             else:
@@ -302,11 +302,11 @@ class Connection:
     def keep_alive(self, close: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after it. Hot."""
         request = self.request
-        self._keep = (
+        self.keep = (
             request is not None and request.head.keep_alive and not close
             and self.server.keep_alive
             and (self.intake is None or self.intake.done or self.intake.may_drain()))
-        return self._keep
+        return self.keep
 
     def open_inbox(self, request: Request) -> Inbox:
         """Make the inbox that a request's body goes to, when somebody begins to read it."""
@@ -336,7 +336,7 @@ class Connection:
             raise HandlerError('this request cannot be upgraded')
         self.phase = UPGRADED
         self.reason = 'upgraded'
-        self._keep = False
+        self.keep = False
         self.timer.move(NEVER)
         return stream
 

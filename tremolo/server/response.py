@@ -107,13 +107,14 @@ class Response:
         connection, head, status = self.connection, self.request.head, self._status
         if self.begun or connection.response is not self:
             raise self._too_late()
-        if (self._headers is None and head.minor and head.method != 'HEAD'
-                and status not in _BODILESS and connection.keep_alive(False)
-                and len(body) <= _JOIN):
+        server = connection.server
+        if (self._headers is None and head.keep_alive and head.minor and head.method != 'HEAD'
+                and status not in _BODILESS and len(body) <= _JOIN
+                and connection.intake is None and server.keep_alive):
+            connection.keep = True
             # The usual case, in one step (measured: 0.7 us less than the way below).
             data = b'%s%d\r\n\r\n%s' % (
-                connection.server.answer_start(status, self.reason, self.content_type),
-                len(body), body)
+                server.answer_start(status, self.reason, self.content_type), len(body), body)
             self.begun = self.ended = True
             stream = connection.stream
             if not stream.closed:
