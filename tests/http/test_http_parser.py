@@ -154,7 +154,10 @@ def test_a_body_that_is_all_there_is_is_not_copied():
     for _ in range(2):
         piece = bytes(1000)
         parser.feed(piece)
-        assert parser.next_event() is piece
+        event = parser.next_event()
+        assert event == piece
+        # PyPy copies also a slice of the whole.
+        assert event is piece or sys.implementation.name == 'pypy'
     assert parser.next_event() == EndOfBody([])
 
 
