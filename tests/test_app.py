@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
-import os
 import socket
+import sys
 import threading
-import time
 
 import pytest
 from server_support import Client, request, serving, virtual
@@ -133,14 +134,27 @@ def test_listen_adds_addresses(app):
             client.close()
 
 
+class Announced(io.StringIO):
+    """A standard output that tells when the server says where it runs."""
+
+    def __init__(self, out) -> None:
+        super().__init__()
+        self.out = out
+        self.ready = threading.Event()
+
+    def write(self, text: str) -> int:
+        if text.startswith('running on'):
+            self.ready.set()
+        return self.out.write(text)
+
+
 def run_in_main(app, path, **options):
     """Run the application here, and ask it from another thread to stop, over a UNIX socket."""
     bodies = []
+    announced = Announced(sys.stdout)
 
     def ask() -> None:
-        end = time.monotonic() + 10
-        while not os.path.exists(path) and time.monotonic() < end:
-            time.sleep(0.001)
+        assert announced.ready.wait(10)
         client = Client(str(path))
         client.send(request('/stop'))
         bodies.append(client.take().body)
@@ -149,7 +163,8 @@ def run_in_main(app, path, **options):
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        app.run(bind=f'unix:{path}', **options)
+        with contextlib.redirect_stdout(announced):
+            app.run(bind=f'unix:{path}', **options)
     finally:
         thread.join()
     return bodies

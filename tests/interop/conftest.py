@@ -5,6 +5,7 @@ A tool that is not installed skips its tests; `.ci/run` installs all of them and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -73,26 +74,29 @@ def descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.fixture
-def site():
-    """The application of site.py in a process; it must end well too."""
-    server = ServerProcess(str(HERE / 'site.py'))
+@contextlib.contextmanager
+def serving(*arguments: str):
+    """A server in a process; it must end well too."""
+    server = ServerProcess(*arguments)
     try:
         yield server
     finally:
         status = server.stop()
     assert status == 0
+
+
+@pytest.fixture
+def site():
+    """The application of site.py in a process."""
+    with serving(str(HERE / 'site.py')) as server:
+        yield server
 
 
 @pytest.fixture
 def welcome():
     """The built-in page in a process."""
-    server = ServerProcess()
-    try:
+    with serving() as server:
         yield server
-    finally:
-        status = server.stop()
-    assert status == 0
 
 
 @pytest.fixture

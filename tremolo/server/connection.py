@@ -191,7 +191,7 @@ class Connection:
                 break
             if not (parser.buffered or stream.eof or stream.buffered or stream.paused):
                 # The usual case: one request, one answer. The timer is not touched: when it
-                # comes up it looks at `_since`.
+                # comes up it looks at `since`.
                 self.since = stream.reactor.now
                 self._looping = False
                 return None
