@@ -1,10 +1,12 @@
-"""connect: names, addresses in turn, a head start, cancelling, errors."""
+"""connect: names, addresses in turn, shares of the time, cancelling, errors."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from tremolo.loop import (
     sleep,
     spawn,
 )
+from tremolo.loop.connect import PATIENCE
 from tremolo.loop.simulated import World
 
 
@@ -121,7 +124,7 @@ def test_the_next_address_is_tried_when_one_refuses() -> None:
         run(reactor, main(reactor))
 
 
-def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
+def test_an_address_that_does_not_answer_is_given_up_for_the_next() -> None:
     world = World(latency=0.01)
     world.network.hosts['two.test'] = ['2001:db8::1', '127.0.0.1']
     world.network.silent.add('2001:db8::1')
@@ -129,32 +132,56 @@ def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
     def main(reactor: Reactor) -> Any:
         listener = listen(reactor, lambda stream: stream.close())
         before = len(world.network.sockets)
-        client = yield connect('two.test', listener.address[1])
-        assert reactor.time() == pytest.approx(0.27)
-        client.close()
-        yield sleep(1)
-        # The try that had no answer is closed.
-        assert len(world.network.sockets) == before
+        for timeout, seconds in ((None, PATIENCE), (60, PATIENCE), (1, 0.5)):
+            start = reactor.time()
+            client = yield connect('two.test', listener.address[1], timeout)
+            assert reactor.time() - start == pytest.approx(seconds + 0.02)
+            client.close()
+            yield sleep(1)
+            # The try that had no answer is closed.
+            assert len(world.network.sockets) == before
         listener.close()
 
     with world.reactor() as reactor:
         run(reactor, main(reactor))
 
 
-def test_a_head_start_that_ends_when_no_address_is_left_fails_nothing() -> None:
-    """The second address refuses, so the third and last is tried before its time."""
+@pytest.mark.parametrize('timeout', [0, 0.9, 30])
+def test_the_last_address_has_all_the_time_left(timeout: float) -> None:
     world = World(latency=0.01)
     world.network.hosts['three.test'] = ['10.9.9.1', '10.0.0.1', '10.9.9.2']
     world.network.silent.update(('10.9.9.1', '10.9.9.2'))
 
     def main(reactor: Reactor) -> Any:
         with pytest.raises(TimeoutError):
-            yield connect('three.test', 80, timeout=5)
-        assert reactor.time() == 5
+            yield connect('three.test', 80, timeout)
+        assert reactor.time() == pytest.approx(timeout)
         assert len(world.network.sockets) == 2
 
     with world.reactor() as reactor:
         run(reactor, main(reactor))
+
+
+def test_a_name_service_that_does_not_answer_is_bounded_by_the_timeout(reactor: Reactor) -> None:
+    gate = threading.Event()
+
+    class Network:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(socket, name)
+
+        def getaddrinfo(self, *args: Any) -> Any:
+            if socket.AI_NUMERICHOST in args:
+                raise socket.gaierror(socket.EAI_NONAME, 'no number')
+            gate.wait(10)
+
+    reactor.network = Network()
+
+    def main() -> Any:
+        with pytest.raises(TimeoutError, match='slow.test:80: Connection timed out'):
+            yield connect('slow.test', 80, timeout=0.01)
+        gate.set()
+
+    run(reactor, main())
 
 
 def test_the_timeout_is_kept_to_the_moment() -> None:
@@ -179,13 +206,57 @@ def test_cancelling_closes_the_socket() -> None:
         future = connect('10.9.9.9', 80)
         assert len(world.network.sockets) == 3
         future.cancel()
-        assert len(world.network.sockets) == 2
         with pytest.raises(Cancelled):
             yield future
-        assert len(reactor.timers) == 0
+        yield
+        assert len(world.network.sockets) == 2
+        assert reactor.watched() == 1
+        # This one.
+        assert len(reactor.tasks) == 1
 
     with world.reactor() as reactor:
         run(reactor, main(reactor))
+
+
+def test_an_event_of_the_socket_that_had_the_descriptor_before_means_nothing() -> None:
+    world = World()
+    world.network.silent.add('10.9.9.9')
+    tries: list[Any] = []
+
+    def main(reactor: Reactor) -> Any:
+        def writable(other: Any) -> None:
+            # Both can be written, and their events are of the same turn.
+            fds.append(other.fileno())
+            for sock in pair:
+                reactor.remove_fd(sock.fileno())
+            other.close()
+            tries.append(connect('10.9.9.9', 80, timeout=7))
+
+        fds: list[int] = []
+        pair = world.network.socketpair()
+        for sock, other in zip(pair, reversed(pair)):
+            reactor.add_writer(sock.fileno(), partial(writable, other))
+        yield sleep(1)
+        assert world.network.sockets[fds[0]] not in pair
+        with pytest.raises(TimeoutError):
+            yield tries[0]
+        assert reactor.time() == 7
+        assert len(tries) == 1
+        for sock in pair:
+            sock.close()
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+
+
+def test_a_path_that_is_too_long_is_an_os_error_and_leaves_no_socket(reactor: Reactor) -> None:
+    def main() -> Any:
+        before = len(os.listdir('/proc/self/fd'))
+        with pytest.raises(OSError, match='cannot connect to unix:x'):
+            yield connect_unix('x' * 200)
+        assert len(os.listdir('/proc/self/fd')) == before
+
+    run(reactor, main())
 
 
 def test_a_connection_that_nobody_took_is_closed() -> None:
