@@ -51,7 +51,7 @@ def message(data, limits, events):
         data = data[2:]
         if data.startswith(b'\r\n'):
             raise Refused(400)
-    lines, data = block(data, limits.head_size, 431, 414)
+    lines, data = block(data, limits.head_size)
     method, target, minor = request_line(lines[0])
     headers = fields(lines[1:], limits)
     authority = check_target(method, target)
@@ -112,7 +112,7 @@ def message(data, limits, events):
     return data
 
 
-def block(data, size, too_large, too_long_a_line):
+def block(data, size):
     """Cut off the lines before the first empty one, without it."""
     window = data[:size]
     end = window.find(b'\r\n\r\n')
@@ -123,7 +123,7 @@ def block(data, size, too_large, too_long_a_line):
         return window[:end].split(b'\r\n'), data[end + 4:]
     if len(data) < size:
         raise Incomplete
-    raise Refused(too_large if b'\r\n' in window else too_long_a_line)
+    raise Refused(431 if b'\r\n' in window else 414)
 
 
 def text(window, whole):
@@ -160,15 +160,17 @@ def request_line(line):
 
 
 def fields(lines, limits):
-    found = []
-    for line in lines:
-        name, colon, value = line.partition(b':')
-        if not colon or not token(name):
-            raise Refused(400)
-        found.append((name.lower(), value.strip(b' \t')))
+    found = [field(line) for line in lines]
     if len(found) > limits.field_count:
         raise Refused(431)
     return found
+
+
+def field(line):
+    name, colon, value = line.partition(b':')
+    if not colon or not token(name):
+        raise Refused(400)
+    return name.lower(), value.strip(b' \t')
 
 
 def check_target(method, target):
@@ -270,7 +272,7 @@ def parameter(part, optional):
 def chunks(data, limits, events):
     body = overhead = 0
     while True:
-        line, data = size_line(data)
+        line, data = one_line(data, 4098, 400)
         first, *extensions = outside_quotes(line, b';')
         digits = first.rstrip(b' \t') if extensions else first
         if not 1 <= len(digits) <= 16 or not HEX.issuperset(digits):
@@ -306,23 +308,27 @@ def chunks(data, limits, events):
         data = data[2:]
 
 
-def size_line(data):
-    window = data[:4098]
+def one_line(data, size, too_long):
+    window = data[:size]
     end = window.find(b'\r\n')
     text(window if end < 0 else window[:end + 2], whole=end >= 0)
     if end >= 0:
         return data[:end], data[end + 2:]
-    raise Refused(400) if len(window) == 4098 else Incomplete
+    raise Refused(too_long) if len(window) == size else Incomplete
 
 
 def trailers(data, limits, events):
-    if data.startswith(b'\r\n'):
-        events.append(('end', ()))
-        return data[2:]
-    # A lone LF here follows the CRLF of the last chunk's line, and is bare all the same.
-    lines, data = block(data, limits.trailer_size + 2, 431, 431)
-    found = fields(lines, limits)
-    for name, _ in found:
+    found = []
+    left = limits.trailer_size
+    while True:
+        line, data = one_line(data, max(left, 2), 431)
+        if not line:
+            break
+        left -= len(line) + 2
+        name, value = field(line)
+        found.append((name, value))
+        if len(found) > limits.field_count:
+            raise Refused(431)
         if name in NOT_TRAILERS or (name.startswith(b'content-') and name != b'content-digest'):
             raise Refused(400)
     events.append(('end', tuple(found)))

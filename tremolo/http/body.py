@@ -1,33 +1,31 @@
 """Body: the two ways in which a request's body is framed (RFC 9112 section 6).
 
-A body machine is given the buffer and the place where its unread bytes begin, and returns an event
-and the place where it stopped: `take(data, pos) -> (event, pos)`. The event is a piece of the body,
-`EndOfBody` when it is whole, or None when more bytes are needed. It keeps no bytes itself. It
-raises `ProtocolError`, and must not be used after that.
+A body machine keeps no bytes. `take(data, pos) -> (event, pos)` is given the buffer and the place
+where its unread bytes begin, and returns an event and the place where it stopped. The event is a
+piece of the body, `EndOfBody` when it is whole, or None when more bytes are needed. It raises
+`ProtocolError`, and must not be used after that.
 
     SizedBody      Content-Length bytes, then EndOfBody
     ChunkedBody    _size_line -> _chunk -> _chunk_end -> _size_line ...
-                        |  (size 0)
-                        `-> _trailers -> EndOfBody
+                        `-> _trailers -> EndOfBody      (size 0)
 
 Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
 hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF.
-Extensions are checked and dropped. Framing is work that is not body, and is bounded: by
-`_SIZE_LINE` for one line, and for a whole message by `chunk_overhead` beyond the bytes of body that
-came, which also bounds how many tiny chunks a client may send.
+Extensions are checked and dropped. Framing is bounded: by `_SIZE_LINE` for one line, and for a
+message by `chunk_overhead` beyond the bytes of body that came, so tiny chunks are bounded too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Union
 
 from .errors import ProtocolError, shown
-from .fields import check_lines, refuse_fields, resume_mark, split_fields
+from .fields import check_lines, refuse_fields, split_fields
 from .grammar import CHUNK_LINE, FRAMING
 
-# The longest line of a chunk's size with its extensions, in bytes without CRLF.
-_SIZE_LINE = 4096
+# The longest line of a chunk's size, in bytes with its extensions and CRLF.
+_SIZE_LINE = 4098
 
 # Fields that rule how a message is framed, routed, answered or understood are too late after it
 # (RFC 9110 section 6.5.1): those that FRAMING finds, Content-* but for the digest (RFC 9530
@@ -61,8 +59,7 @@ class EndOfBody(NamedTuple):
     trailers: list[tuple[bytes, bytes]]
 
 
-# (Written as Python 3.9 can evaluate it.)
-_Step = tuple[Optional[Union[bytes, EndOfBody]], int]
+_Step = tuple[Union[bytes, EndOfBody, None], int]
 
 
 class SizedBody:
@@ -87,17 +84,17 @@ class SizedBody:
 class ChunkedBody:
     """A body that comes in chunks (RFC 9112 section 7.1)."""
 
-    __slots__ = ('_left', '_limits', '_overhead', '_seen', '_size', '_state')
+    __slots__ = ('_fields', '_left', '_limits', '_overhead', '_seen', '_size', '_state')
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # Bytes of body announced so far; those of the chunk in hand that are still to come.
-        self._size = 0
+        # Bytes of body announced so far, and of framing that came.
+        self._size = self._overhead = 0
+        # Bytes of the chunk in hand that are to come, or of trailers that may.
         self._left = 0
-        # Bytes of framing that came so far.
-        self._overhead = 0
-        # How many of the unread bytes were looked at, in vain.
+        # How many bytes of an unfinished line were looked at.
         self._seen = 0
+        self._fields: list[tuple[bytes, bytes]] = []
         self._state: Callable[[ChunkedBody, bytes, int], _Step] = ChunkedBody._size_line
 
     def take(self, data: bytes, pos: int) -> _Step:
@@ -105,28 +102,23 @@ class ChunkedBody:
         return self._state(self, data, pos)
 
     def _size_line(self, data: bytes, pos: int) -> _Step:
-        """Wait for a chunk's size and extensions."""
-        stop = min(len(data), pos + _SIZE_LINE + 2)
-        end = data.find(b'\r\n', pos + self._seen, stop)
+        """Take a chunk's size and extensions."""
+        end = data.find(b'\r\n', pos + self._seen, pos + _SIZE_LINE)
         if end < 0:
-            mark = check_lines(data, pos + self._seen, stop)
-            if stop == pos + _SIZE_LINE + 2:
-                raise ProtocolError(400, f'chunk size line exceeds {_SIZE_LINE} bytes')
-            self._seen = mark - pos
-            return None, pos
+            return self._await_line(
+                data, pos, _SIZE_LINE, 400, f'chunk size line exceeds {_SIZE_LINE} bytes')
         line = CHUNK_LINE.match(data, pos, end + 2)
         if line is None:
-            check_lines(data, pos + self._seen, end + 2)
+            check_lines(data, pos, end + 2)
             raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
         self._seen = 0
         size = int(line[1], 16)
         # With the CRLF after the data, which the last chunk does not have.
         self._overhead += end - pos + (4 if size else 2)
         limits = self._limits
-        over = limits.chunk_overhead
-        if self._overhead > over + self._size:
-            raise ProtocolError(
-                400, f'chunk framing exceeds the body by {over} bytes (chunk_overhead)')
+        if self._overhead > limits.chunk_overhead + self._size:
+            raise ProtocolError(400, 'chunk framing exceeds the body by '
+                                f'{limits.chunk_overhead} bytes (chunk_overhead)')
         self._size += size
         if limits.body_size is not None and self._size > limits.body_size:
             raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
@@ -134,9 +126,9 @@ class ChunkedBody:
             self._left = size
             self._state = ChunkedBody._chunk
             return self._chunk(data, end + 2)
-        # The line's own CRLF stays: with it, trailers end in CRLF CRLF even when there are none.
+        self._left = limits.trailer_size
         self._state = ChunkedBody._trailers
-        return self._trailers(data, end)
+        return self._trailers(data, end + 2)
 
     def _chunk(self, data: bytes, pos: int) -> _Step:
         """Take what is there of a chunk's data."""
@@ -147,7 +139,7 @@ class ChunkedBody:
         return piece or None, pos + len(piece)
 
     def _chunk_end(self, data: bytes, pos: int) -> _Step:
-        """Wait for the CRLF after a chunk's data: exactly that (h11 took any two bytes once)."""
+        """Take the CRLF after a chunk's data: exactly that (h11 took any two bytes once)."""
         end = data[pos:pos + 2]
         if end == b'\r\n':
             self._state = ChunkedBody._size_line
@@ -157,30 +149,34 @@ class ChunkedBody:
         raise ProtocolError(400, 'chunk data is longer than its size')
 
     def _trailers(self, data: bytes, pos: int) -> _Step:
-        """Wait for the empty line; fields may come before it (RFC 9112 section 7.1.2)."""
-        if data.startswith(b'\r\n\r\n', pos):
-            return EndOfBody([]), pos + 4
+        """Take fields, line by line, up to the empty line (RFC 9112 section 7.1.2)."""
         limits = self._limits
-        # From the CRLF of the last chunk's line to the empty line.
-        limit = pos + 2 + limits.trailer_size + 2
-        stop = min(len(data), limit)
-        end = data.find(b'\r\n\r\n', pos + self._seen, stop)
-        if end < 0:
-            mark = check_lines(data, pos + self._seen, stop)
-            if stop == limit:
-                raise ProtocolError(
-                    431, f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
-            self._seen = resume_mark(data, pos, mark) - pos
-            return None, pos
-        check_lines(data, pos + self._seen, end + 2)
-        refuse_fields(data, pos + 2, end + 2)
-        if data.count(b'\n', pos + 2, end + 2) > limits.field_count:
-            raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
-        block = data[pos + 1:end + 2]
-        trailers = split_fields(block)
-        framing = dict(FRAMING.findall(block.lower()))
-        for name, _ in trailers:
-            if name in framing or name in _NOT_IN_TRAILERS or (
+        while not data.startswith(b'\r\n', pos):
+            # The empty line has room at any rate.
+            room = max(self._left, 2)
+            end = data.find(b'\r\n', pos + self._seen, pos + room)
+            if end < 0:
+                return self._await_line(
+                    data, pos, room, 431,
+                    f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
+            check_lines(data, pos, end + 2)
+            refuse_fields(data, pos, end + 2)
+            if len(self._fields) == limits.field_count:
+                raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
+            [(name, value)] = split_fields(b'\n' + data[pos:end + 2])
+            if name in _NOT_IN_TRAILERS or FRAMING.match(b'\n%s:' % name) or (
                     name.startswith(b'content-') and name != b'content-digest'):
                 raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
-        return EndOfBody(trailers), end + 4
+            self._fields.append((name, value))
+            self._left -= end + 2 - pos
+            self._seen = 0
+            pos = end + 2
+        return EndOfBody(self._fields), pos + 2
+
+    def _await_line(self, data: bytes, pos: int, size: int, status: int, reason: str) -> _Step:
+        """Wait for the end of a line, or refuse one of more than `size` bytes with its CRLF."""
+        stop = min(len(data), pos + size)
+        self._seen = check_lines(data, pos + self._seen, stop) - pos
+        if stop == pos + size:
+            raise ProtocolError(status, reason)
+        return None, pos

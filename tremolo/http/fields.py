@@ -4,8 +4,8 @@ Both are lines of text that end with an empty line. They come in pieces, so a fa
 by where it is and never by when it arrived. Two rules do that:
 
   - What no line of text may hold (a control character, a bare CR or LF) is refused as soon as it is
-    seen, and before every other fault of its block. `check_lines` looks for it.
-  - Everything else waits until the block is whole, or longer than its limit allows.
+    seen, and before every other fault of its head or line. `check_lines` looks for it.
+  - Everything else waits until the head or line is whole, or longer than its limit allows.
 
 Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds of space than HTTP.
 """
@@ -25,16 +25,10 @@ def check_lines(data: bytes, start: int, stop: int) -> int:
     match = LINES.match(data, start, stop)
     # LINES matches the empty string too, so there always is a match.
     mark = match.end() if match else start
-    if mark == stop:
-        return stop
-    octet = data[mark]
-    if octet == 13:
-        if mark + 1 == stop:
-            return mark
-        raise ProtocolError(400, 'a carriage return without a line feed')
-    if octet == 10:
-        raise ProtocolError(400, 'a line feed without a carriage return')
-    raise ProtocolError(400, f'a control character, 0x{octet:02x}')
+    if data[mark:stop] in (b'', b'\r'):
+        return mark
+    raise ProtocolError(
+        400, f'a control character or half a line end: {shown(data[mark:mark + 1])}')
 
 
 def resume_mark(data: bytes, start: int, mark: int) -> int:
@@ -57,8 +51,8 @@ def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
 
     `block` begins with the line feed before the first, and ends with the last one's.
     """
-    # (Measured: 2.4 us for 12 fields; an expression with `findall` takes 3.6.) Of bytes, splitlines
-    # knows CR and LF alone, and well-formed fields have them at their ends only.
+    # Of bytes, splitlines knows CR and LF alone, and well-formed fields have them at their ends
+    # only. (Measured: 2.4 us for 12 fields; an expression with `findall` takes 3.6.)
     fields = []
     for line in block[1:].splitlines():
         name, _, value = line.partition(b':')
