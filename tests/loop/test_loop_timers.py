@@ -190,4 +190,18 @@ def test_ten_thousand_connections_cost_one_heap_entry_each(virtual: Reactor) -> 
     assert len(virtual.timers) == 10000
     for timer in timers:
         timer.cancel()
+    # What they leave goes when as many have come after them, at the latest.
+    for _ in range(10000):
+        virtual.call_later(1, print).cancel()
     assert len(virtual.timers) < 200
+
+
+def test_a_timer_moved_near_and_far_again_leaves_little() -> None:
+    timers, fired = Timers(), []
+    timer = armed(timers, 1e6, fired.append, 'x')
+    for now in range(10000):
+        timer.move(now)
+        fire(timers, now)
+        timer.move(1e6)
+        assert len(timers) < 200
+    assert fired == ['x'] * 10000

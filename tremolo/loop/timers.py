@@ -3,11 +3,11 @@
 A connection has one timer for its whole life and moves its deadline on every request. Moving it
 *later* is an assignment: the heap still holds the old, earlier entry, and when that comes up the
 timer is found not to be due and is put back at its real deadline. So ten thousand keep-alive
-connections cost one heap operation per timer and *timeout*, not per request. Moving it *earlier*
-puts in a second entry; the first is recognised as stale and dropped when it comes up.
+connections cost one heap operation per timer and *timeout*, not per request.
 
-Cancelling forgets the callback at once (and what it holds); the entry left in the heap is dropped
-when it comes up, or in a sweep when such leavings are more than half.
+Moving it *earlier* puts in a second entry, and cancelling leaves the one there is. Such stale
+entries are dropped when they come up, or in a sweep when the heap is twice as long as after the
+last one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ NEVER = math.inf
 
 
 class Timer:
-    """One callback at `deadline`, in seconds of the reactor's clock.
+    """One callback at `deadline`, in seconds of the reactor's clock; `NEVER`: it is not armed.
 
-    It fires once, and stays usable: `move` arms it again. `deadline` is `NEVER` while it is not
-    armed.
+    It fires once, and stays usable: `move` arms it again.
     """
 
     __slots__ = ('_timers', 'args', 'callback', 'deadline', 'queued')
@@ -44,24 +43,22 @@ class Timer:
 
     def cancel(self) -> None:
         """Never fire, and let go of the callback. Harmless when it has fired."""
-        self.deadline = NEVER
-        if self.callback is not None:
-            self.callback = None
-            self.args = ()
-            if self.queued != NEVER:
-                self._timers.dropped()
+        self.deadline = self.queued = NEVER
+        self.callback = None
+        self.args = ()
 
 
 class Timers:
     """The heap of all timers of one reactor."""
 
-    __slots__ = ('_count', '_dropped', '_heap')
+    __slots__ = ('_count', '_heap', '_most')
 
     def __init__(self) -> None:
         # (time, order of entry, timer): the order breaks ties, first in first out.
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = 0
-        self._dropped = 0
+        # How long the heap may grow before it is swept.
+        self._most = 64
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -71,24 +68,21 @@ class Timers:
         return Timer(self, callback, args)
 
     def put(self, timer: Timer) -> None:
+        """Put in the entry of a timer, at its deadline."""
+        heap = self._heap
         timer.queued = timer.deadline
         self._count += 1
-        heapq.heappush(self._heap, (timer.deadline, self._count, timer))
-
-    def dropped(self) -> None:
-        """Count a cancelled timer, and sweep the heap when most of it is cancelled."""
-        self._dropped += 1
-        if self._dropped > 64 and self._dropped * 2 > len(self._heap):
+        heapq.heappush(heap, (timer.deadline, self._count, timer))
+        if len(heap) > self._most:
             # In place: `pop_due` may be at work on this very list.
-            self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
-            heapq.heapify(self._heap)
-            self._dropped = 0
+            heap[:] = [entry for entry in heap if entry[0] == entry[2].queued]
+            heapq.heapify(heap)
+            self._most = max(64, 2 * len(heap))
 
     def clear(self) -> None:
         """Cancel all, so that none keeps alive what its callback belongs to."""
-        for _, _, timer in list(self._heap):
-            timer.cancel()
-        self._heap.clear()
+        while self._heap:
+            self._heap.pop()[2].cancel()
 
     def next_deadline(self) -> float:
         """Return when to look again: no timer is due before that. `NEVER` if none is armed."""
@@ -99,13 +93,10 @@ class Timers:
         heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, timer = heapq.heappop(heap)
-            if timer.callback is None:
-                self._dropped = max(0, self._dropped - 1)
-            elif when == timer.queued:
+            if when == timer.queued:
                 timer.queued = NEVER
                 if timer.deadline <= now:
                     timer.deadline = NEVER
                     return timer
-                if timer.deadline != NEVER:
-                    self.put(timer)
+                timer.move(timer.deadline)
         return None
