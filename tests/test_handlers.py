@@ -374,7 +374,7 @@ def test_server_receives_everything(app):
         return ' '.join(sorted(server))
 
     answer = ask_and_next(app, handler)
-    assert answer.body == b'app context globals logger loop reactor request response'
+    assert answer.body == b'app context globals logger loop request response'
 
 
 def test_server_receives_the_groups_of_the_path_too(app):
@@ -386,9 +386,9 @@ def test_server_receives_the_groups_of_the_path_too(app):
 
 
 def test_a_named_parameter_receives_just_itself(app):
-    def handler(request, response, app, context, globals, logger, loop, reactor):
+    def handler(request, response, app, context, globals, logger, loop):
         assert context is request.context
-        assert loop is reactor is current_reactor()
+        assert loop is current_reactor()
         assert globals is app.context
         assert logger is app.logger
         response.headers['X-Test'] = 'yes'
@@ -1099,7 +1099,7 @@ def test_a_threaded_handler_that_reads_is_let_go_when_its_client_leaves(app):
     with serving(app) as host:
         client = host.connect(request('/', 'POST', 'Content-Length: 10') + b'part')
         host.wait_for(lambda: [each for each in host.server.connections
-                               if each.request and each.request.inbox])
+                               if each.response and each.response.request.inbox])
         client.reset()
         assert ended.wait(10)
         assert errors == [StreamClosed]

@@ -22,6 +22,7 @@ from tremolo.loop import (
     spawn,
 )
 from tremolo.loop.simulated import World
+from tremolo.loop.stream import READ_SIZE
 
 BIG = bytes(range(256)) * 4000
 
@@ -206,7 +207,7 @@ def test_a_large_transfer_arrives_whole_in_both_directions_at_once(any_reactor: 
             if not data:
                 return bytes(got)
             got += data
-            assert stream.inbox.size <= stream.high + stream.read_size
+            assert stream.inbox.size <= stream.high + READ_SIZE
 
     def main() -> Any:
         client, server = yield from pair(any_reactor)

@@ -440,7 +440,7 @@ def test_a_read_left_waiting_when_the_answer_ends_raises_stream_closed(app):
     seen = []
 
     @app.route('/spawn', methods=['POST'])
-    def spawner(request, reactor):
+    def spawner(request):
         from tremolo import spawn
 
         def reader():

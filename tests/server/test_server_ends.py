@@ -22,26 +22,26 @@ def app() -> Tremolo:
         yield b'hello'
 
     @app.route('/wait')
-    def wait(reactor):
+    def wait(loop):
         try:
             yield sleep(1000)
         finally:
-            app.context.ended.append(reactor.now)
+            app.context.ended.append(loop.now)
 
     @app.route('/read', methods=['POST'])
-    def read(request, reactor):
+    def read(request, loop):
         try:
             yield request.body()
         finally:
-            app.context.ended.append(reactor.now)
+            app.context.ended.append(loop.now)
 
     @app.route('/endless')
-    def endless(reactor):
+    def endless(loop):
         try:
             while True:
                 yield b'x' * 10000
         finally:
-            app.context.ended.append(reactor.now)
+            app.context.ended.append(loop.now)
 
     return app
 

@@ -9,6 +9,7 @@ import pytest
 from server_support import answers, bodies, read_answer, request, virtual
 
 from tremolo import Tremolo, sleep
+from tremolo.loop.stream import READ_SIZE
 from tremolo.server import connection
 
 EXPECT = ('Expect: 100-continue', 'Content-Length: 4')
@@ -165,7 +166,7 @@ def test_pipelined_meets_pipelining(app):
         host.advance(0.3)
         one, = host.server.connections
         assert one.stream.paused
-        assert one.parser.buffered < 500 + one.stream.read_size
+        assert one.parser.buffered < 500 + READ_SIZE
         client.until(b'next', 2000)
 
 

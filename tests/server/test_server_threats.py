@@ -7,6 +7,7 @@ from server_support import answers, bodies, chunked, request, serving, virtual
 
 from tremolo import HTTPError, Tremolo, sleep
 from tremolo.loop.simulated import World
+from tremolo.loop.stream import READ_SIZE
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_rule_12_what_is_pipelined_is_bounded_and_reading_pauses(app, path):
             one, = host.server.connections
             most = max(most, one.parser.buffered)
             assert one.stream.buffered < 200_000
-        assert most < 2000 + one.stream.read_size
+        assert most < 2000 + READ_SIZE
         assert client.unsent > 500_000
 
 
@@ -127,8 +128,8 @@ def test_rule_15_every_queue_has_a_cap_and_a_counter(app):
             host.advance(0.2)
             one, = host.server.connections
             # Bytes of the parser, of the inbox, and of the answer.
-            assert one.parser.buffered <= one.stream.read_size
-            assert one.request.inbox.size <= 2 * 65536
+            assert one.parser.buffered <= READ_SIZE
+            assert one.response.request.inbox.size <= 2 * 65536
             assert one.stream.buffered <= one.stream.high + 1_100_000
             assert one.stream.sent <= 1_500_000
         client.reset()

@@ -38,13 +38,15 @@ REQUEST_LINE = re.compile(_METHOD_AND_TARGET + rb'HTTP/([0-9]\.[0-9])\r\n')
 
 @functools.lru_cache
 def head(field_count: int) -> re.Pattern[bytes]:
-    """Make the expression of a whole head; group 3 is the minor version.
+    """Make the expression of a whole head: method, target, minor version, and the fields.
+
+    The fields are given from the line feed before the first to that of the last.
 
     HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]  RFC 9112 section 2.1
     With the limit on the fields in it, nobody has to count lines.
     """
     return re.compile(
-        _METHOD_AND_TARGET + rb'HTTP/1\.([01])\r\n(?:%s){0,%d}\r\n' % (_FIELD, field_count))
+        _METHOD_AND_TARGET + rb'HTTP/1\.([01])\r(\n(?:%s){0,%d})\r\n' % (_FIELD, field_count))
 
 
 # Lines of text, as far as they go. What stops the match is a control character, a carriage return

@@ -30,7 +30,7 @@ class RequestHead:
     """The request line and header fields of one request, and what they say about its body."""
 
     __slots__ = ('_block', '_headers', 'chunked', 'content_length', 'expect_continue', 'has_body',
-                 'host', 'keep_alive', 'method', 'minor', 'target', 'upgrade')
+                 'host', 'keep_alive', 'method', 'minor', 'plain', 'target', 'upgrade')
 
     def __init__(
         self, method: str, target: bytes, minor: int, keep_alive: bool, host: bytes | None,
@@ -46,6 +46,9 @@ class RequestHead:
         # Host and port in lower case, of the target if it names them, else of the Host field
         # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
         self.host = host
+        # Whether nothing here rules how the answer is framed: HTTP/1.1, not HEAD, no body, and the
+        # connection goes on.
+        self.plain = keep_alive and minor == 1 and method != 'HEAD'
         # The body's framing; it has one if it is chunked or not of size 0.
         self.content_length: int | None = None
         self.chunked = False
@@ -70,13 +73,12 @@ class RequestHead:
         return self._headers
 
 
-def read_head(match: re.Match[bytes], data: bytes, end: int) -> RequestHead:
-    """Make a request of a whole head, which `grammar.head` matched in `data` up to `end`. Hot."""
-    method, target, version = match.groups()
+def read_head(match: re.Match[bytes]) -> RequestHead:
+    """Make a request of a whole head, which `grammar.head` matched. Hot: once per request."""
+    method, target, version, block = match.groups()
     minor = 1 if version == b'1' else 0
     # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
     # because each line is known to be a field. The block starts with a line feed.
-    block = data[match.end(3) + 1:end - 2]
     found = FRAMING.findall(block.lower())
     # Other forms than a path are rare, and so is CONNECT.
     authority = None
@@ -180,12 +182,14 @@ def _frame(head: RequestHead, fields: dict[bytes, bytes]) -> None:
             raise ProtocolError(400, f'malformed Content-Length: {shown(length)}')
         head.content_length = int(length)
         head.has_body = head.content_length > 0
+        head.plain = head.plain and not head.has_body
     elif coding is not None:
         if not head.minor:
             raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
         if coding != b'chunked':
             _refuse_coding(coding)
         head.chunked = head.has_body = True
+        head.plain = False
 
 
 def _refuse_coding(value: bytes) -> NoReturn:

@@ -8,7 +8,7 @@ Nothing is parsed before it is asked for, so a client that sends many requests a
 until its turn comes. A head with `has_body` False is a whole message. After another come its body's
 bytes, in pieces that are never empty, and one `EndOfBody`.
 
-    _head ---------> RequestHead without a body, and again from the start
+    None ----------> RequestHead without a body, and again from the start
       | ^ `--------> _body -> bytes ... EndOfBody, and again from the start   (body.py)
       v |
     _head_in_pieces, while a head is not whole
@@ -49,33 +49,36 @@ _NO_BODY = SizedBody(0)
 class RequestParser:
     """The requests of one connection. Any fault raises `ProtocolError`, once, and ends it."""
 
-    __slots__ = ('_data', '_framing', '_limits', '_pos', '_scanned', '_skipped', '_state',
-                 '_whole_head')
+    __slots__ = ('_framing', '_head_size', '_limits', '_match_head', '_pos', '_scanned',
+                 '_skipped', '_state', 'buffer')
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._whole_head = head(limits.field_count)
-        # What arrived; where its unread part begins; how far a head in pieces was searched.
-        self._data = b''
+        self._head_size = limits.head_size
+        self._match_head = head(limits.field_count).match
+        # What arrived, b'' when all of it is parsed; where the rest begins; how far a head in
+        # pieces was searched.
+        self.buffer = b''
         self._pos = 0
         self._scanned = 0
         # Whether the empty line that may precede a request was there.
         self._skipped = False
         # Where a body's pieces come from, in the state `_body`.
         self._framing: SizedBody | ChunkedBody = _NO_BODY
-        # A function of the class: a bound method would make the parser refer to itself.
-        self._state: Callable[[RequestParser], Event | None] = RequestParser._head
+        # None before a head; else a function of the class, because a bound method would make the
+        # parser refer to itself.
+        self._state: Callable[[RequestParser], Event | None] | None = None
 
     # -- bytes in -------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
         """Store what arrived."""
-        if self._data:
+        if self.buffer:
             self._scanned -= self._pos
-            self._data = self._data[self._pos:] + data
+            self.buffer = self.buffer[self._pos:] + data
             self._pos = 0
         elif self._state is not RequestParser._dead:
-            self._data = data
+            self.buffer = data
 
     def feed_eof(self) -> None:
         """Tell that no more bytes come, when `next_event` has given None.
@@ -84,7 +87,7 @@ class RequestParser:
         """
         if self._state is RequestParser._body:
             part = 'body'
-        elif self._data and b'\r\n\r\n' not in self._data[self._pos:]:
+        elif self.buffer and b'\r\n\r\n' not in self.buffer[self._pos:]:
             part = 'request head'
         else:
             return
@@ -93,69 +96,69 @@ class RequestParser:
 
     def rest(self) -> bytes:
         """Take out what was not parsed, for the protocol that follows an upgrade."""
-        data = self._data[self._pos:]
-        self._consume(len(self._data))
+        data = self.buffer[self._pos:]
+        self._consume(len(self.buffer))
         return data
 
     @property
     def buffered(self) -> int:
         """Bytes that are held and not yet parsed."""
-        return len(self._data) - self._pos
+        return len(self.buffer) - self._pos
 
     @property
     def idle(self) -> bool:
         """Whether the parser is between two messages, and holds nothing of the next."""
-        return not self._data and self._state is RequestParser._head
+        return not self.buffer and self._state is None
 
     # -- events out -----------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
-        """Parse the next thing, or return None if it needs more bytes. Raises `ProtocolError`."""
+        """Parse the next thing, or return None if it needs more bytes. Raises `ProtocolError`.
+
+        Hot: once per request, for a head that is there in one piece.
+        """
+        state = self._state
         try:
-            return self._state(self)
+            if state is not None:
+                return state(self)
+            data, pos = self.buffer, self._pos
+            match = self._match_head(data, pos, pos + self._head_size)
+            if match is None:
+                return self._other_head()
+            request = read_head(match)
+            if request.has_body:
+                self._begin_body(request)
         except ProtocolError:
             self._die()
             raise
-
-    def _head(self) -> RequestHead | None:
-        """Parse a head that is there in one piece. Hot: once per request."""
-        data, pos = self._data, self._pos
-        match = self._whole_head.match(data, pos)
-        if match is None:
-            return self._other_head()
-        end = match.end()
-        if end - pos > self._limits.head_size:
-            return self._other_head()
-        request = read_head(match, data, end)
-        if request.has_body:
-            self._begin_body(request)
         self._skipped = False
         # As `_consume`, without the call.
+        end = match.end()
         if end == len(data):
-            self._data = b''
+            self.buffer = b''
             end = 0
         self._pos = self._scanned = end
         return request
 
-    def _head_in_pieces(self) -> RequestHead | None:
+    def _head_in_pieces(self) -> Event | None:
         """Wait until the rest of a head is there."""
-        if self._data.find(b'\r\n\r\n', self._scanned) < 0:
+        if self.buffer.find(b'\r\n\r\n', self._scanned) < 0:
             self._await_head()
             return None
-        self._state = RequestParser._head
-        return self._head()
+        self._state = None
+        return self.next_event()
 
-    def _other_head(self) -> RequestHead | None:
+    def _other_head(self) -> Event | None:
         """Find out why there is no good head: it is not whole, too large, or wrong."""
-        data, pos = self._data, self._pos
+        data, pos = self.buffer, self._pos
         # Some clients end a body with a CRLF too many (RFC 9112 section 2.2): one is skipped.
         if data.startswith(b'\r\n', pos):
             if self._skipped:
                 raise ProtocolError(400, 'more than one empty line before the request line')
             self._skipped = True
             self._consume(pos + 2)
-            return self._head()
-        end = data.find(b'\r\n\r\n', self._scanned, pos + self._limits.head_size)
+            return self.next_event()
+        end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
         if end >= 0:
             check_lines(data, self._scanned, end + 2)
             _refuse_head(data, pos, end + 2)
@@ -166,14 +169,14 @@ class RequestParser:
 
     def _await_head(self) -> None:
         """Wait for more of a head that has no end yet, if it still may become one."""
-        data, pos, size = self._data, self._pos, self._limits.head_size
+        data, pos, size = self.buffer, self._pos, self._head_size
         stop = min(len(data), pos + size)
         mark = check_lines(data, self._scanned, stop)
         if stop == pos + size:
             if data.find(b'\r\n', pos, stop) < 0:
                 raise ProtocolError(414, f'request line exceeds {size} bytes (head_size)')
             raise ProtocolError(431, f'request head exceeds {size} bytes (head_size)')
-        # A lone CR may become the empty line before a request: that is for `_head` to see.
+        # A lone CR may become the empty line before a request: that is for `_other_head` to see.
         if mark > pos:
             self._scanned = resume_mark(data, pos, mark)
             self._state = RequestParser._head_in_pieces
@@ -192,10 +195,10 @@ class RequestParser:
 
     def _body(self) -> bytes | EndOfBody | None:
         """Take the next piece of the body."""
-        event, pos = self._framing.take(self._data, self._pos)
+        event, pos = self._framing.take(self.buffer, self._pos)
         if isinstance(event, EndOfBody):
             self._framing = _NO_BODY
-            self._state = RequestParser._head
+            self._state = None
         self._consume(pos)
         return event
 
@@ -203,14 +206,14 @@ class RequestParser:
         """Stay silent: what follows an error could be anything."""
 
     def _die(self) -> None:
-        self._consume(len(self._data))
+        self._consume(len(self.buffer))
         self._framing = _NO_BODY
         self._state = RequestParser._dead
 
     def _consume(self, pos: int) -> None:
         """Go on at `pos`; a buffer that has been read is not kept."""
-        if pos == len(self._data):
-            self._data = b''
+        if pos == len(self.buffer):
+            self.buffer = b''
             pos = 0
         self._pos = self._scanned = pos
 

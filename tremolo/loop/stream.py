@@ -37,6 +37,8 @@ _log = logging.getLogger('tremolo.loop')
 
 # Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
 _MOST_BUFFERS = 64
+# Bytes asked of one recv.
+READ_SIZE = 65536
 # A write of more bytes does not wait for the end of the turn.
 _AT_ONCE = 16384
 
@@ -74,9 +76,6 @@ class Stream:
                  '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high',
                  'low', 'paused', 'reactor', 'read_limit', 'receiver', 'sent', 'write_limit')
 
-    # Bytes asked of one recv.
-    read_size = 65536
-
     def __init__(self, reactor: Reactor, sock: Any, receiver: Receiver | None = None,
                  high: int = 65536, low: int = 16384) -> None:
         """Take over a connected socket; nothing is read before `start`."""
@@ -100,7 +99,7 @@ class Stream:
         self.closed = False
         # Why it ended, when it was not by our own close.
         self.cause: BaseException | None = None
-        # What is to be done once all is sent: nothing, 'shutdown' or 'close'.
+        # What is to be done once all is sent, or was done: nothing, 'shutdown' or 'close'.
         self._shutting = ''
         self._drain: Future | None = None
         self.read_limit: Limiter | None = None
@@ -192,7 +191,7 @@ class Stream:
         """Take what has arrived to the receiver. Hot: once per request."""
         if not self._reading:
             return self._hung_up()
-        size = self.read_size
+        size = READ_SIZE
         limit = self.read_limit
         if limit is not None:
             size = min(size, limit.allowance())
@@ -255,10 +254,10 @@ class Stream:
         `data` must not change afterwards. Raises `StreamClosed`; of a peer that turns out to be
         gone *now* the receiver is told, and the next call.
         """
-        if self.closed or self._shutting:
+        if self._shutting:
             raise StreamClosed(self.cause)
         if self.buffered or self.write_limit is not None:
-            self._push()
+            self.push()
             self._keep(data)
             if self.buffered == len(data):
                 self._flush()
@@ -269,13 +268,13 @@ class Stream:
             data = b''.join((unsent, data))
         self._unsent = data
         if len(data) > _AT_ONCE or not self.reactor.turning:
-            self._push()
+            self.push()
         elif not unsent:
             # All sockets that are readable are read first, then all answers are sent: the code and
             # the peers are warm then (measured: a hello world costs 10 % less than one by one).
-            self.reactor.turn_end.append(self._push)
+            self.reactor.unsent.append(self)
 
-    def _push(self) -> None:
+    def push(self) -> None:
         """Send what was written in this turn."""
         data = self._unsent
         if not data:
@@ -318,7 +317,7 @@ class Stream:
 
     def abort(self, reset: bool = False) -> None:
         """Close now and forget what is kept; with `reset`, tell the peer so (RST) where TCP can."""
-        self._push()
+        self.push()
         if reset and not self.closed:
             net = self.reactor.network
             try:
@@ -377,7 +376,7 @@ class Stream:
 
     def _finish(self, how: str) -> None:
         """Do what was asked for at the end, as soon as all is sent."""
-        self._push()
+        self.push()
         self._shutting = how
         if how == 'close' and not self.buffered:
             self._failed(None)
@@ -392,6 +391,7 @@ class Stream:
         if self.closed:
             return
         self.closed = True
+        self._shutting = 'close'
         # Its traceback leads to this stream, which keeps it: without it there is no cycle.
         self.cause = cause.with_traceback(None) if cause is not None else None
         self.reactor.remove_fd(self.fd)

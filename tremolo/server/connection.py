@@ -73,9 +73,9 @@ _AT_ONCE = range(32)
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = ('_context', '_looping', 'answer_pace', 'begun', 'half_closed', 'intake', 'keep',
-                 'mark', 'parser', 'phase', 'reason', 'request', 'response', 'server', 'since',
-                 'stream', 'task', 'timer')
+    __slots__ = ('_context', '_left_alone', 'answer_pace', 'begun', 'half_closed', 'intake', 'keep',
+                 'mark', 'parser', 'phase', 'reason', 'response', 'server', 'since', 'stream',
+                 'task', 'timer')
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
@@ -83,15 +83,15 @@ class Connection:
         self.parser = RequestParser(server.limits)
         self.phase = NEW
         self.reason = ''
-        # The request that is being answered, its body, and the task, if it had to wait.
-        self.request: Request | None = None
-        self.intake: Intake | None = None
+        # The answer in hand, the body of its request, and the task, if it had to wait.
         self.response: Response | None = None
+        self.intake: Intake | None = None
         self.task: Task | None = None
         self._context: Context | None = None
         # Whether the connection outlives the answer in hand (the response may say so).
         self.keep = False
-        self._looping = False
+        # Whether that answer was not given at once, so that nobody waits here for its end.
+        self._left_alone = False
         reactor = stream.reactor
         # When the request in hand began; since when the phase lasts, if it may only last so long.
         self.begun = self.since = reactor.now
@@ -158,7 +158,7 @@ class Connection:
         if not self.reason:
             self.reason = 'reset' if cause is not None else 'hang-up'
         intake, task = self.intake, self.task
-        self.request = self.response = self.intake = self.task = None
+        self.response = self.intake = self.task = None
         if intake is not None:
             intake.close(cause)
         if task is not None:
@@ -169,40 +169,33 @@ class Connection:
 
     def _next_request(self) -> None:
         """Begin the requests that are whole, one after the other. Hot: once per request."""
-        parser, stream = self.parser, self.stream
-        handle = self.server.handle
-        self._looping = True
+        parser, stream, handle = self.parser, self.stream, self.server.handle
         for _ in _AT_ONCE:
             try:
                 head = parser.next_event()
             except ProtocolError as error:
-                self._looping = False
                 return self.refuse(error, 'refused')
             if head is None:
-                self._looping = False
                 return self._await_head()
             self.phase = BUSY
-            request = self.request = Request(self, head)    # type: ignore[arg-type]
+            request = Request(self, head)    # type: ignore[arg-type]
             response = self.response = Response(self, request)
             if request.head.has_body:
                 self.intake = Intake(self, request)
             handle(request, response)
             if self.phase is not IDLE:
-                break
-            if not (parser.buffered or stream.eof or stream.buffered or stream.paused):
+                self._left_alone = True
+                if self.phase is BUSY:
+                    self._wait_for_handler()
+                return None
+            if not (parser.buffer or stream.paused or stream.buffered):
                 # The usual case: one request, one answer. The timer is not touched: when it
                 # comes up it looks at `since`.
                 self.since = stream.reactor.now
-                self._looping = False
                 return None
             if stream.buffered > stream.high:
                 break
-        self._looping = False
-        if self.phase is IDLE:
-            self._postpone()
-        elif self.phase is BUSY:
-            self._wait_for_handler()
-        return None
+        return self._postpone()
 
     def _wait_for_handler(self) -> None:
         """Watch the client and the clock while a handler takes its time."""
@@ -258,8 +251,7 @@ class Connection:
 
     def answered(self) -> None:
         """Know that the answer is complete (the response calls this). Hot."""
-        request = self.request
-        self.request = self.response = self.task = None
+        response, self.response, self.task = self.response, None, None
         if self.phase is not BUSY:
             # Unless it was upgraded, the client has gone while this was being sent.
             if self.phase is UPGRADED:
@@ -273,7 +265,7 @@ class Connection:
                 self._drain_body()
         elif self.intake is not None and not self.intake.done:
             self.linger('unread')
-        elif request is None or request.head.keep_alive or self.parser.buffered:
+        elif response is None or response.request.head.keep_alive or self.parser.buffer:
             # It may be sending more, not knowing that we end.
             self.linger('done')
         else:
@@ -281,7 +273,8 @@ class Connection:
 
     def _go_idle(self) -> None:
         self.phase = IDLE
-        if not self._looping:
+        if self._left_alone:
+            self._left_alone = False
             self.since = self.stream.reactor.now
             deadlines.arm(self)
             # A pipelined request that is free now starts from the ready queue, not deep in the
@@ -299,24 +292,22 @@ class Connection:
         else:
             deadlines.arm(self)
 
-    def keep_alive(self, close: bool) -> bool:
-        """Decide, for the answer's head, whether the connection goes on after it. Hot."""
-        request = self.request
-        self.keep = (
-            request is not None and request.head.keep_alive and not close
-            and self.server.keep_alive
-            and (self.intake is None or self.intake.done or self.intake.may_drain()))
+    def keep_alive(self, wanted: bool) -> bool:
+        """Decide, for the answer's head, whether the connection goes on after it."""
+        self.keep = wanted and self.server.keep_alive and (
+            self.intake is None or self.intake.done or self.intake.may_drain())
         return self.keep
 
     def open_inbox(self, request: Request) -> Inbox:
         """Make the inbox that a request's body goes to, when somebody begins to read it."""
-        if request is self.request and self.intake is not None:
-            return self.intake.open()
+        intake, response = self.intake, self.response
+        if intake is not None and response is not None and response.request is request:
+            return intake.open()
         inbox = Inbox(self.stream.reactor)
-        if request is self.request or not request.head.has_body:
-            inbox.feed_eof()
-        else:
+        if request.head.has_body:
             inbox.feed_error(StreamClosed(self.stream.cause))
+        else:
+            inbox.feed_eof()
         return inbox
 
     # -- bytes out (called by the response) -----------------------------------------------------
@@ -390,7 +381,7 @@ class Connection:
         if response is None or response.begun or task is None:
             return self.cut('handler_timeout', reset=True)
         # Its task is ours no longer, so that what it does yet cannot reach the client.
-        self.request = self.response = self.task = None
+        self.response = self.task = None
         if self.intake is not None:
             self.intake.close()
         self.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
@@ -400,7 +391,7 @@ class Connection:
 
     def describe(self) -> str:
         """Tell which request is in hand, for the log: escaped, and at most 200 characters."""
-        if self.request is None:
+        if self.response is None:
             return f'a connection ({self.phase})'
-        head = self.request.head
+        head = self.response.request.head
         return f'{head.method} {head.target.decode("latin-1")[:200]!a}'

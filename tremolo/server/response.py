@@ -104,23 +104,20 @@ class Response:
 
         Raises `HandlerError` when a Content-Length was set that is not the body's size.
         """
-        connection, head, status = self.connection, self.request.head, self._status
+        connection = self.connection
         if self.begun or connection.response is not self:
             raise self._too_late()
-        server = connection.server
-        if (self._headers is None and head.keep_alive and head.minor and head.method != 'HEAD'
-                and status not in _BODILESS and len(body) <= _JOIN
-                and connection.intake is None and server.keep_alive):
-            connection.keep = True
+        server, status = connection.server, self._status
+        if (self.request.head.plain and self._headers is None and status not in _BODILESS
+                and len(body) <= _JOIN and server.keep_alive):
             # The usual case, in one step (measured: 0.7 us less than the way below).
             data = b'%s%d\r\n\r\n%s' % (
                 server.answer_start(status, self.reason, self.content_type), len(body), body)
-            self.begun = self.ended = True
+            self.begun = self.ended = connection.keep = True
             stream = connection.stream
-            if not stream.closed:
-                stream.write(data)
-                if stream.buffered:
-                    deadlines.watch_answer(connection, len(data))
+            stream.write(data)
+            if stream.buffered:
+                deadlines.watch_answer(connection, len(data))
         else:
             connection.send(self._begin(len(body)))
             self.ended = True
@@ -228,7 +225,7 @@ class Response:
             close = True
         start = head_start(status, self.reason, content_type)
         self.begun = True
-        if not connection.keep_alive(close):
+        if not connection.keep_alive(head.keep_alive and not close):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'

@@ -117,13 +117,13 @@ class Server:
         """
         if self.reactor.now >= self._date_until:
             self._make_date()
-        key = (status, reason, content_type)
-        start = self._starts.get(key)
-        if start is None:
+        try:
+            return self._starts[status, reason, content_type]
+        except KeyError:
             start = head_start(status, reason, content_type) + self._common + b'Content-Length: '
             if len(self._starts) < _MOST_STARTS:
-                self._starts[key] = start
-        return start
+                self._starts[status, reason, content_type] = start
+            return start
 
     def common_fields(self, date: bool = True, server: bool = True) -> bytes:
         """Return the Date and Server fields."""
