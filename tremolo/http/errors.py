@@ -1,8 +1,4 @@
-"""Errors of this room. Whose fault it is shows in the type.
-
-`ProtocolError` is the peer's: it knows the status of the answer, and the connection ends with it.
-`HeaderError` is the application's, and is raised where the application sets the header.
-"""
+"""Errors of this room: `ProtocolError` is the peer's fault, `HeaderError` the application's."""
 
 from __future__ import annotations
 
@@ -10,10 +6,9 @@ from ..errors import TremoloError
 
 
 class ProtocolError(TremoloError):
-    """The peer broke HTTP; `status` is the answer, `reason` is for the log alone.
+    """The peer broke HTTP; `status` is the answer, and the connection ends with it.
 
-    The reason may hold up to 64 bytes (as a repr) of what arrived, so it never becomes part of a
-    response.
+    `reason` is for the log alone: it may hold up to 64 characters of what arrived (`shown`).
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -26,12 +21,10 @@ class ProtocolError(TremoloError):
 
 
 class HeaderError(TremoloError, ValueError):
-    """A header, status or cookie that the application may not send."""
+    """A header, status or cookie that may not be sent; raised where the application sets it."""
 
 
 def shown(arrived: bytes | str) -> str:
-    """Show at most 64 characters of the repr of what arrived, for a reason or a message.
-
-    Cut twice, so that nobody makes the repr of a megabyte.
-    """
+    """Show at most 64 characters of the repr of what arrived, for a reason or a message."""
+    # Cut twice, so that nobody makes the repr of a megabyte.
     return repr(arrived[:64])[:64]

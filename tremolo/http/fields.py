@@ -38,12 +38,10 @@ def resume_mark(data: bytes, start: int, mark: int) -> int:
 
 def refuse_fields(data: bytes, start: int, stop: int) -> None:
     """Refuse the first of the lines from `start` to `stop` that is no field."""
-    while start < stop:
-        end = data.index(b'\r\n', start) + 2
-        if FIELD.match(data, start, end) is None:
-            what = 'folded' if data[start] in b' \t' else 'malformed'
-            raise ProtocolError(400, f'{what} header field: {shown(data[start:end - 2])}')
-        start = end
+    for line in data[start:stop].splitlines(keepends=True):
+        if FIELD.match(line) is None:
+            what = 'folded' if line[0] in b' \t' else 'malformed'
+            raise ProtocolError(400, f'{what} header field: {shown(line[:-2])}')
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:

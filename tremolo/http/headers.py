@@ -7,11 +7,7 @@
 
 Names and values are str. The lines keep their order, the names their case. What is set is checked
 at once (RFC 9110 section 5), so that the traceback points at the line that did it: a CR or LF in a
-value would let it begin a field or an answer of its own. Response heads check again when they are
-written (response.py), since not all of them come from here.
-
-A list of lines, searched from the start: a message has some ten, and one from the wire never more
-than `field_count`.
+value would let it begin a field or an answer of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ def checked_value(name: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f'the value of header {name} is str, not {type(value).__name__}')
     if TEXT_STR.fullmatch(value) is None:
-        what = 'is not Latin-1' if value > '' and max(value) > '\xff' else 'has a control character'
+        what = 'is not Latin-1' if max(value) > '\xff' else 'has a control character'
         raise HeaderError(f'the value of header {name} {what}: {shown(value)}')
     return value.strip(' \t')
 
@@ -50,7 +46,7 @@ class Headers:
     __slots__ = ('_lines',)
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        # Each line: the name in lower case, as it was set, and the value.
+        # Each line: the name in lower case, as it was set, and the value. A message has some ten.
         self._lines: list[tuple[str, str, str]] = []
         for name, value in pairs:
             self.add(name, value)
@@ -98,12 +94,6 @@ class Headers:
         lower = checked_name(name).lower()
         self._lines.append((lower, name, checked_value(name, value)))
 
-    def setdefault(self, name: str, value: str) -> str:
-        """Set a field if it is not there, and return its first value."""
-        if name not in self:
-            self.add(name, value)
-        return self[name]
-
     def __delitem__(self, name: str) -> None:
         """Remove all lines of a field. Raises `KeyError` if there is none."""
         if name not in self:
@@ -118,16 +108,15 @@ class Headers:
         """Count the names, as iteration does; `len(h.items())` counts the lines."""
         return len({key for key, _, _ in self._lines})
 
-    def __iter__(self) -> Iterator[str]:
-        """Go through the names, each once, in the order and the case of their first lines."""
+    def keys(self) -> list[str]:
+        """Return the names, each once, in the order and the case of their first lines."""
         first: dict[str, str] = {}
         for key, name, _ in self._lines:
             first.setdefault(key, name)
-        return iter(first.values())
+        return list(first.values())
 
-    def keys(self) -> Iterator[str]:
-        """Go through the names, so that `dict(headers)` gives the first value of each."""
-        return iter(self)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
 
     def items(self) -> list[tuple[str, str]]:
         """Return all lines in their order."""
@@ -139,9 +128,6 @@ class Headers:
             return NotImplemented
         names = {key for key, _, _ in self._lines + other._lines}
         return all(self.get_all(name) == other.get_all(name) for name in names)
-
-    # It changes, so it is no key.
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f'Headers({self.items()!r})'
