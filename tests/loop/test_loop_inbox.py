@@ -1,0 +1,97 @@
+"""Inboxes by themselves; how a stream fills one is in test_loop_stream.py."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+from loop_support import run
+
+from tremolo.loop import Cancelled, Inbox, LimitExceeded, Reactor, StreamClosed, spawn
+
+
+def test_bytes_that_come_back_go_to_the_reader_who_waits_by_then(virtual: Reactor) -> None:
+    inbox = Inbox(virtual)
+
+    def reader() -> Any:
+        return (yield inbox.read())
+
+    def main() -> Any:
+        one = spawn(reader())
+        # `one` has its bytes and has not gone on yet, so another may begin to wait.
+        inbox.feed(b'abc')
+        two = spawn(reader())
+        one.cancel()
+        with pytest.raises(Cancelled):
+            yield one
+        assert (yield two) == b'abc'
+        assert inbox.size == 0
+
+    run(virtual, main())
+
+
+def test_every_read_takes_its_part_of_what_came_in_whatever_pieces(virtual: Reactor) -> None:
+    text = b'first line\nsecond line\nabcdefghij' * 3
+
+    def main(step: int) -> Any:
+        inbox = Inbox(virtual)
+        for start in range(0, len(text), step):
+            inbox.feed(text[start:start + step])
+        inbox.feed_eof()
+        for _ in range(3):
+            assert (yield inbox.read_until(b'\n')) == b'first line\n'
+            assert (yield inbox.read_until(b'line')) == b'second line'
+            assert (yield inbox.read(0)) == b''
+            assert (yield inbox.read_exactly(1)) == b'\n'
+            assert (yield inbox.read(4)) == b'abcd'
+            assert (yield inbox.read_exactly(6)) == b'efghij'
+        assert (yield inbox.read()) == b''
+
+    for step in (1, 2, 7, 1000):
+        run(virtual, main(step))
+
+
+def test_a_mark_counts_within_the_limit_alone(virtual: Reactor) -> None:
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        inbox.feed(b'12345\n')
+        with pytest.raises(LimitExceeded, match='in 5 bytes'):
+            yield inbox.read_until(b'\n', 5)
+        assert (yield inbox.read_until(b'\n', 6)) == b'12345\n'
+        inbox.feed(b'12345')
+        inbox.feed_eof()
+        with pytest.raises(LimitExceeded):
+            yield inbox.read_until(b'\n', 4)
+        assert (yield inbox.read_until(b'\n', 5)) == b'12345'
+
+    run(virtual, main())
+
+
+def test_an_error_is_raised_by_every_read_and_makes_no_cycle(virtual: Reactor) -> None:
+    cause, raised = ConnectionResetError('reset'), []
+
+    def reader(inbox: Inbox) -> Any:
+        try:
+            yield inbox.read()
+        except StreamClosed as error:
+            assert str(error) == 'reset'
+            assert error.cause is cause
+            raised.append(1)
+
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        inbox.feed(b'never read')
+        inbox.feed_error(StreamClosed(cause))
+        for _ in range(2):
+            yield spawn(reader(inbox))
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(virtual, main())
+        # (PyPy does not count.)
+        assert not gc.collect()
+    finally:
+        gc.enable()
+    assert raised == [1, 1]
