@@ -5,9 +5,8 @@ Who waits stands in line, first come first served; who is cancelled leaves the l
 item is handed straight to the first in line (nobody can snatch it in between), and if that one is
 cancelled before it goes on, the lock or the item goes back: nothing is lost.
 
-`sleep`, `gather` and `timeout` may be called on a worker thread too. Event, Lock, Semaphore and
-Queue are for the loop's thread only; a worker reaches them by `spawn(...).result()`, or by
-`reactor.call_soon_threadsafe(event.set)`.
+Event, Lock, Semaphore and Queue are for the loop's thread only; a worker (see threads.py) reaches
+them by `spawn(...).result()`, or by `reactor.call_soon_threadsafe(event.set)`.
 """
 
 from __future__ import annotations
@@ -38,18 +37,13 @@ def sleep(seconds: float, result: Any = None) -> Future:
     return future
 
 
-# -- several at once, and not for ever ----------------------------------------------------------
-
-
 def gather(*awaitables: Any) -> Future:
     """Run Futures, generators and coroutines side by side; give the list of their values.
 
     The first error cancels the others, waits for their end (their `finally` may wait too) and is
     then raised; errors after it are dropped. Cancelling it cancels all.
     """
-    joint = _Joint(awaitables, list)
-    on_loop(joint.reactor, joint.begin)
-    return joint
+    return _Joint(awaitables, list)
 
 
 def timeout(seconds: float, awaitable: Any) -> Future:
@@ -58,21 +52,16 @@ def timeout(seconds: float, awaitable: Any) -> Future:
     The error is raised when the work has ended. Work that ends with a value all the same, in that
     last moment, has its value given. Cancelling this cancels the work.
     """
-    joint = _Joint((awaitable,), itemgetter(0))
-    on_loop(joint.reactor, joint.begin, seconds)
-    return joint
+    return _Joint((awaitable,), itemgetter(0), seconds)
 
 
 class _Joint(Future):
-    """A Future of what several parts give. It ends when all parts have ended.
-
-    When it stops before its time (a part fails, it is cancelled, time is up) it cancels the parts,
-    and waits for their end too: work that nobody waits for any more is never left running.
-    """
+    """A Future of what several parts give. However it ends, all of them have ended before."""
 
     __slots__ = ('_alarm', '_left', '_parts', '_pick', '_why')
 
-    def __init__(self, awaitables: tuple[Any, ...], pick: Callable[[list[Any]], Any]) -> None:
+    def __init__(self, awaitables: tuple[Any, ...], pick: Callable[[list[Any]], Any],
+                 seconds: float = NEVER) -> None:
         # All are looked at before the first begins.
         for each in awaitables:
             if not isinstance(each, (Future, Generator, Coroutine)):
@@ -84,8 +73,9 @@ class _Joint(Future):
         self._pick = pick
         # Why it stops before its time.
         self._why: BaseException | None = None
+        on_loop(self.reactor, self._begin, seconds)
 
-    def begin(self, seconds: float = NEVER) -> None:
+    def _begin(self, seconds: float) -> None:
         late = TimeoutError(f'not done in {seconds:g} seconds')
         self._alarm = self.reactor.call_later(seconds, self._stop, late)
         for part in self._parts:
@@ -95,8 +85,7 @@ class _Joint(Future):
 
     def _part_ended(self, part: Future) -> None:
         self._left -= 1
-        error = part.exception()
-        if error is not None:
+        if (error := part.exception()) is not None:
             self._stop(error)
         if not self._left:
             self._end()
@@ -111,26 +100,22 @@ class _Joint(Future):
 
     def _end(self) -> None:
         self._alarm.cancel()
+        values, backs = [], ExitStack()
         # Told that time is up, work may end with a value all the same, or have had it already.
-        stopped = not isinstance(self._why, (TimeoutError, type(None)))
-        values, backs = [], []
+        failed = isinstance(self._why, Cancelled)
         for part in self._parts:
+            # Taken by `outcome`; the last comes back first, so that items keep their order.
             give_back = part.give_back
             value, error = part.outcome()
-            stopped = stopped or error is not None
             values.append(value)
+            failed = failed or error is not None
             if give_back is not None:
-                backs.append(partial(give_back, value))
-
-        def return_all(_: Any) -> None:
-            for back in backs:
-                back()
-
-        if self._why is not None and stopped:
-            return_all(None)
+                backs.callback(give_back, value)
+        if self._why is not None and failed:
+            backs.close()
             self.set_exception(self._why)
         else:
-            self.give_back = return_all
+            self.give_back = lambda _: backs.close()
             self.set_result(self._pick(values))
 
     def cancel(self) -> bool:
@@ -142,19 +127,17 @@ class _Joint(Future):
         return True
 
 
-# -- standing in line ---------------------------------------------------------------------------
-
-# Futures that wait, each with what it brought along. Ordered, with both ends and the middle cheap
-# to take from, however long it is.
+# Futures that wait, each with what it brought along; both ends and the middle are cheap to take.
 _Line = OrderedDict[Future, Any]
 
 
-def _stand(line: _Line, brought: Any = None,
+def _stand(line: _Line, serve: Callable[[], None], brought: Any = None,
            give_back: Callable[[Any], Any] | None = None) -> Future:
-    """Stand at the end of a line, until served or cancelled."""
+    """Stand at the end of a line, until served or cancelled; `serve` looks whose turn it is."""
     future = Future(give_back=give_back)
     line[future] = brought
-    future.on_cancel = lambda: line.pop(future)
+    future.on_cancel = partial(line.pop, future)
+    serve()
     return future
 
 
@@ -163,8 +146,6 @@ class Event:
 
         yield event.wait()      # goes on when somebody called event.set()
     """
-
-    __slots__ = ('_happened', '_line')
 
     def __init__(self) -> None:
         self._happened = False
@@ -177,8 +158,7 @@ class Event:
     def set(self) -> None:
         """Let all who wait go on, and all who come later pass."""
         self._happened = True
-        while self._line:
-            self._line.popitem(last=False)[0].set_result()
+        self._serve()
 
     def clear(self) -> None:
         """Let those who come from now on wait again."""
@@ -186,10 +166,11 @@ class Event:
 
     def wait(self) -> Future:
         """Give a Future that is done as soon as it is set."""
-        future = _stand(self._line)
-        if self._happened:
-            self.set()
-        return future
+        return _stand(self._line, self._serve)
+
+    def _serve(self) -> None:
+        while self._line and self._happened:
+            self._line.popitem(last=False)[0].set_result()
 
 
 class Semaphore:
@@ -197,15 +178,10 @@ class Semaphore:
 
         with (yield semaphore.acquire()):
             ...                             # the place is given back at the end of the block
-
-    This is safe when the task is cancelled while it waits.
     """
-
-    __slots__ = ('_free', '_line', '_places')
 
     def __init__(self, places: int = 1) -> None:
         self._places = self._free = places
-        # Somebody waits only while no place is free.
         self._line: _Line = OrderedDict()
 
     def locked(self) -> bool:
@@ -216,9 +192,7 @@ class Semaphore:
         """Wait for a place; the value releases it at the end of a `with` block."""
         place = ExitStack()
         place.callback(self.release)
-        future = _stand(self._line, place, ExitStack.close)
-        self._serve()
-        return future
+        return _stand(self._line, self._serve, place, ExitStack.close)
 
     def release(self) -> None:
         """Give a place back by hand. Raises `InvalidState` if none is taken."""
@@ -237,8 +211,6 @@ class Semaphore:
 class Lock(Semaphore):
     """One at a time: `with (yield lock.acquire()):`."""
 
-    __slots__ = ()
-
     def __init__(self) -> None:
         super().__init__(1)
 
@@ -251,8 +223,6 @@ class Queue:
 
     `put_nowait` and `get_nowait` raise the `Full` and `Empty` of the standard module `queue`.
     """
-
-    __slots__ = ('_getters', '_items', '_putters', 'maxsize')
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
@@ -271,15 +241,11 @@ class Queue:
 
     def put(self, item: Any) -> Future:
         """Add an item, when there is room. Cancelled before that, the item was never there."""
-        future = _stand(self._putters, item)
-        self._serve()
-        return future
+        return _stand(self._putters, self._serve, item)
 
     def get(self) -> Future:
         """Take the oldest item, when there is one; one that is given back is the oldest again."""
-        future = _stand(self._getters, give_back=self._put_back)
-        self._serve()
-        return future
+        return _stand(self._getters, self._serve, None, self._put_back)
 
     def put_nowait(self, item: Any) -> None:
         """Add an item. Raises `queue.Full`."""
@@ -301,7 +267,6 @@ class Queue:
         self._serve()
 
     def _serve(self) -> None:
-        """Let go on who need not wait any more."""
         while True:
             if self._getters and self._items:
                 self._getters.popitem(last=False)[0].set_result(self._items.popleft())
