@@ -17,7 +17,6 @@ from tremolo.loop.poller import (
     READ,
     WRITE,
     EpollPoller,
-    KqueuePoller,
     SelectPoller,
 )
 from tremolo.loop.poller import (
@@ -192,4 +191,3 @@ def test_the_best_poller_is_chosen_and_others_by_name() -> None:
         choose_poller('kqueue')
     with pytest.raises(ValueError, match='poll'):
         choose_poller('poll')
-    assert KqueuePoller.name == 'kqueue'

@@ -26,8 +26,6 @@ MOST_EVENTS = 512
 class Poller(Protocol):
     """What the reactor asks of a backend. `mask` is `READ`, `WRITE`, both, or 0 (hang-ups only)."""
 
-    name: str
-
     def register(self, fd: int, mask: int) -> None: ...
     def modify(self, fd: int, mask: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
@@ -43,8 +41,6 @@ class Poller(Protocol):
 
 class EpollPoller:
     """Linux. One system call a turn however many fds are watched."""
-
-    name = 'epoll'
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -66,8 +62,6 @@ class KqueuePoller:
     With an empty interest there is no filter: a reset is then noticed by the next read or write.
     """
 
-    name = 'kqueue'
-
     def __init__(self, module: Any = select) -> None:
         # (The tests bring an emulation.)
         self._kq = module
@@ -77,25 +71,23 @@ class KqueuePoller:
         self.close = self._queue.close
 
     def register(self, fd: int, mask: int) -> None:
-        self._change(fd, 0, mask)
+        # A closed fd of this number took its filters along.
+        self._masks[fd] = 0
+        self.modify(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:
-        self._change(fd, self._masks[fd], mask)
+        kq = self._kq
+        changed = self._masks[fd] ^ mask
+        self._queue.control([
+            kq.kevent(fd, kind, kq.KQ_EV_ADD if mask & bit else kq.KQ_EV_DELETE)
+            for bit, kind in ((READ, kq.KQ_FILTER_READ), (WRITE, kq.KQ_FILTER_WRITE))
+            if changed & bit
+        ], 0, 0)
+        self._masks[fd] = mask
 
     def unregister(self, fd: int) -> None:
-        self._change(fd, self._masks[fd], 0)
+        self.modify(fd, 0)
         del self._masks[fd]
-
-    def _change(self, fd: int, old: int, new: int) -> None:
-        kq = self._kq
-        changes = [
-            kq.kevent(fd, kind, kq.KQ_EV_ADD if new & bit else kq.KQ_EV_DELETE)
-            for bit, kind in ((READ, kq.KQ_FILTER_READ), (WRITE, kq.KQ_FILTER_WRITE))
-            if (old ^ new) & bit
-        ]
-        if changes:
-            self._queue.control(changes, 0, 0)
-        self._masks[fd] = new
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         kq = self._kq
@@ -105,15 +97,13 @@ class KqueuePoller:
             # EV_EOF on the read side is an ordinary end of input; on the write side the peer will
             # take nothing more.
             if mask == WRITE and event.flags & kq.KQ_EV_EOF:
-                mask = WRITE | HANGUP
+                mask |= HANGUP
             events[event.ident] = events.get(event.ident, 0) | mask
         return list(events.items())
 
 
 class SelectPoller:
     """Everywhere else. Each call hands every fd to the kernel, and few systems take 1,024."""
-
-    name = 'select'
 
     def __init__(self) -> None:
         self._readers: set[int] = set()
@@ -139,8 +129,7 @@ class SelectPoller:
         return -1
 
     def close(self) -> None:
-        self._readers.clear()
-        self._writers.clear()
+        """Do nothing: there is nothing to free."""
 
 
 def make_poller(name: str | None = None) -> Poller:
@@ -148,10 +137,8 @@ def make_poller(name: str | None = None) -> Poller:
 
     Raises `ValueError` for a name this system does not have.
     """
-    if name in (None, 'epoll') and hasattr(select, 'epoll'):
-        return EpollPoller()
-    if name in (None, 'kqueue') and hasattr(select, 'kqueue'):
-        return KqueuePoller()
-    if name in (None, 'select'):
-        return SelectPoller()
+    makers = (('epoll', EpollPoller), ('kqueue', KqueuePoller), ('select', SelectPoller))
+    for kind, maker in makers:
+        if name in (None, kind) and hasattr(select, kind):
+            return maker()
     raise ValueError(f'no poller {name!r} on this system')
