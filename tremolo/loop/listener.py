@@ -45,8 +45,7 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
         if not 0 <= port <= 65535:
             # Some systems take the port modulo 65536.
             raise OSError(errno.EINVAL, 'the port must be 0 to 65535')
-        found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM,
-                                flags=net.AI_PASSIVE)
+        found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM)
         for family, _, proto, _, address in dict.fromkeys(found):
             if sockets and port == 0:
                 # The other addresses of a name get the port that the first was given.
@@ -70,8 +69,7 @@ def _open(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int)
     net = reactor.network
     sock = net.socket(family, net.SOCK_STREAM, proto)
     try:
-        if family != getattr(net, 'AF_UNIX', None):
-            sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
+        sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
         if family == net.AF_INET6:
             sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
         sock.bind(address)
@@ -97,12 +95,10 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise OSError(errno.EEXIST, 'something that is no socket is there')
-            probe = net.socket(net.AF_UNIX, net.SOCK_STREAM)
-            probe.setblocking(False)
-            answer = probe.connect_ex(path)
-            probe.close()
-            if answer not in (errno.ECONNREFUSED, errno.ENOENT):
-                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            with net.socket(net.AF_UNIX, net.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                if probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT):
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             os.unlink(path)
         return _open(reactor, net.AF_UNIX, 0, path, backlog)
     except OSError as error:
@@ -119,8 +115,8 @@ class Listener:
         self._reactor = reactor
         self._socket = sock
         self._accepted = accepted
+        # The last pause for want of descriptors; None since accepting works again.
         self._breath: Timer | None = None
-        self._exhausted = False
         self.paused = True
         self.closed = False
         self.address: Any = sock.getsockname()
@@ -158,8 +154,8 @@ class Listener:
     def _readable(self) -> None:
         net = self._reactor.network
         for _ in range(_MOST_ACCEPTS):
+            # What was accepted last may have paused us.
             if self.paused:
-                # What was accepted last paused us.
                 return
             try:
                 sock, address = self._socket.accept()
@@ -171,8 +167,8 @@ class Listener:
                     continue
                 self._take_breath(error)
                 return
-            if self._exhausted:
-                self._exhausted = False
+            if self._breath is not None:
+                self._breath = None
                 _log.warning('accepting again')
             try:
                 sock.setblocking(False)
@@ -186,8 +182,7 @@ class Listener:
                 _log.exception('a new connection could not be taken')
 
     def _take_breath(self, error: OSError) -> None:
-        if not self._exhausted:
-            self._exhausted = True
+        if self._breath is None:
             _log.error('no new connections for now: %s', error.strerror or error)
         self.pause()
         self._breath = self._reactor.call_later(_BREATH, self.start)
