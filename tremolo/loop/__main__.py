@@ -17,8 +17,9 @@ from . import Listener, ListenError, Reactor, Stream, StreamClosed, bind, spawn
 
 def echo(stream: Stream) -> Generator[Any, Any, None]:
     """Send back what comes, until the peer ends its side."""
+    stream.start()
     try:
-        while (data := (yield stream.read(65536))):
+        while data := (yield stream.read(65536)):
             stream.write(data)
             # While the peer does not read, we do not either.
             yield stream.drain()
@@ -31,9 +32,7 @@ def echo(stream: Stream) -> Generator[Any, Any, None]:
 def main(port: int) -> None:
     """Serve on 127.0.0.1 until SIGINT or SIGTERM."""
     def accepted(sock: Any, address: Any) -> None:
-        stream = Stream(reactor, sock)
-        stream.start()
-        spawn(echo(stream))
+        spawn(echo(Stream(reactor, sock)))
 
     with Reactor() as reactor:
         try:

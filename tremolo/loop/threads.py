@@ -62,17 +62,16 @@ class ThreadPool:
             if len(self._idle) <= len(self._jobs) and len(self._threads) < MOST_THREADS:
                 self._start_thread()
             self._jobs[future] = partial(contextvars.copy_context().run, func, *args)
+            future.on_cancel = partial(self._withdraw, future)
             self._changed.notify()
-        future.on_cancel = lambda: self._withdraw(future)
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._work, name='tremolo-worker', daemon=True)
-        self._threads.add(thread)
         try:
             thread.start()
+            self._threads.add(thread)
         except RuntimeError:
             # The system has no more threads. Those that there are will come to it.
-            self._threads.discard(thread)
             if not self._threads:
                 raise
 
@@ -100,12 +99,10 @@ class ThreadPool:
         """Cancel what stands in line, end the idle threads; a busy one ends after its job."""
         with self._changed:
             self._closed = True
-            waiting = list(self._jobs)
-            self._jobs.clear()
+            for future in list(self._jobs):
+                future.cancel()
             idle = list(self._idle)
             self._changed.notify_all()
-        for future in waiting:
-            future.cancel()
         for thread in idle:
             thread.join()
 
