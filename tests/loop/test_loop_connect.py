@@ -177,7 +177,7 @@ def test_a_name_service_that_does_not_answer_is_bounded_by_the_timeout(reactor: 
     reactor.network = Network()
 
     def main() -> Any:
-        with pytest.raises(TimeoutError, match='slow.test:80: Connection timed out'):
+        with pytest.raises(TimeoutError, match=r'slow\.test:80: Connection timed out'):
             yield connect('slow.test', 80, timeout=0.01)
         gate.set()
 

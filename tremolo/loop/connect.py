@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator
-from functools import partial
 from typing import Any
 
 from .future import Future
@@ -94,15 +93,23 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
     family, _, proto, _, address = found
     sock = net.socket(family, net.SOCK_STREAM, proto)
     stream = Stream(reactor, sock)
+
+    def tell() -> None:
+        if not writable.done():
+            writable.set_result()
+
     try:
         sock.setblocking(False)
         code = sock.connect_ex(address)
         while code == errno.EINPROGRESS:
-            yield within(seconds, _writable(reactor, stream.fd))
+            writable = Future(reactor)
+            reactor.add_writer(stream.fd, tell)
+            yield within(seconds, writable)
             code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
             if not code and stream.peer is None:
                 # Not yet: the event was that of another socket, closed in this turn, of this fd.
                 code = errno.EINPROGRESS
+        reactor.remove_writer(stream.fd)
         if code:
             raise OSError(code, os.strerror(code))
         if family != getattr(net, 'AF_UNIX', None):
@@ -112,15 +119,3 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
         stream.abort()
         raise
     return stream
-
-
-def _writable(reactor: Reactor, fd: int) -> Future:
-    """Give a Future of the moment when `fd` takes bytes, or has failed."""
-    def tell() -> None:
-        reactor.remove_writer(fd)
-        future.set_result()
-
-    future = Future(reactor)
-    future.on_cancel = partial(reactor.remove_writer, fd)
-    reactor.add_writer(fd, tell)
-    return future
