@@ -6,8 +6,7 @@ piece of the body, `EndOfBody` when it is whole, or None when more bytes are nee
 `ProtocolError`, and must not be used after that.
 
     SizedBody      Content-Length bytes, then EndOfBody
-    ChunkedBody    _size_line -> _chunk -> _chunk_end -> _size_line ...
-                        `-> _trailers -> EndOfBody      (size 0)
+    ChunkedBody    _size_line -> _chunk -> _size_line ... -> _trailers, then EndOfBody
 
 Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
 hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF.
@@ -122,24 +121,17 @@ class ChunkedBody:
         self._size += size
         if limits.body_size is not None and self._size > limits.body_size:
             raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
-        if size:
-            self._left = size
-            self._state = ChunkedBody._chunk
-            return self._chunk(data, end + 2)
-        self._left = limits.trailer_size
-        self._state = ChunkedBody._trailers
-        return self._trailers(data, end + 2)
+        self._left = size or limits.trailer_size
+        self._state = ChunkedBody._chunk if size else ChunkedBody._trailers
+        return self._state(self, data, end + 2)
 
     def _chunk(self, data: bytes, pos: int) -> _Step:
-        """Take what is there of a chunk's data."""
-        piece = data[pos:pos + self._left]
-        self._left -= len(piece)
-        if not self._left:
-            self._state = ChunkedBody._chunk_end
-        return piece or None, pos + len(piece)
-
-    def _chunk_end(self, data: bytes, pos: int) -> _Step:
-        """Take the CRLF after a chunk's data: exactly that (h11 took any two bytes once)."""
+        """Take a chunk's data, then a CRLF: exactly that (h11 took any two bytes once)."""
+        left = self._left
+        if left:
+            piece = data[pos:pos + left]
+            self._left = left - len(piece)
+            return piece or None, pos + len(piece)
         end = data[pos:pos + 2]
         if end == b'\r\n':
             self._state = ChunkedBody._size_line
