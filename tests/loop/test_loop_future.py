@@ -64,14 +64,23 @@ def test_callbacks_run_from_the_ready_queue_and_never_inside_set_result(
 
 
 def test_a_callback_can_be_taken_back(virtual: Reactor) -> None:
-    future, called = Future(virtual), []
+    future, called, told = Future(virtual), [], []
     future.add_done_callback(called.append)
-    assert future.has_callbacks()
-    future.remove_done_callback(called.append)
-    future.remove_done_callback(print)
-    assert not future.has_callbacks()
+    future.add_done_callback(told.append)
+    future.withdraw(called.append)
+    future.withdraw(print)
+    assert not future.done()
     future.set_result()
     virtual.step(0)
+    assert (called, told) == ([], [future])
+
+
+def test_who_takes_back_the_last_callback_cancels_it(virtual: Reactor) -> None:
+    future, called = Future(virtual), []
+    future.add_done_callback(called.append)
+    future.withdraw(called.append)
+    virtual.step(0)
+    assert future.cancelled()
     assert called == []
 
 

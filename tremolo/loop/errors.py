@@ -6,10 +6,9 @@ from ..errors import TremoloError
 
 
 class Cancelled(BaseException):
-    """The task must stop.
+    """The task must stop. It is thrown at the `yield` where the task waits.
 
-    A `BaseException`, so that `except Exception` in a handler cannot swallow it. It is thrown at
-    the `yield` where the task waits; a `finally` there may still wait, up to a deadline.
+    A `BaseException`, so that `except Exception` in a handler cannot swallow it.
     """
 
 

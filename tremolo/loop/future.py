@@ -1,11 +1,8 @@
 """Future: one value, later.
 
-In a generator `yield` it, in a coroutine `await` it; both give its value or raise its error. On a
-worker thread `.result()` waits. A Future belongs to the reactor that was current where it was made,
-and its callbacks always run from that reactor's ready queue, never inside `set_result`: so setting
-a value can never re-enter a generator that is running.
-
-A Future is set on the reactor's thread; from elsewhere use `reactor.call_soon_threadsafe`.
+A Future belongs to the reactor that was current where it was made. It is set on that reactor's
+thread (from elsewhere use `reactor.call_soon_threadsafe`), and its callbacks always run from the
+ready queue, never inside `set_result`: so a generator that is running is never re-entered.
 """
 
 from __future__ import annotations
@@ -26,10 +23,7 @@ _local = threading.local()
 
 
 def current_reactor() -> Reactor:
-    """Return the reactor that runs in this thread, or that this worker thread works for.
-
-    Raises `RuntimeError` where there is none.
-    """
+    """Return the one that this thread runs or works for. Raises `RuntimeError` without one."""
     reactor: Reactor | None = getattr(_local, 'reactor', None)
     if reactor is None:
         raise RuntimeError('no reactor runs in this thread')
@@ -52,16 +46,15 @@ def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
 
 
 class Future:
-    """A value that is not there yet. `yield` it or `await` it.
+    """A value that is not there yet. `yield` it or `await` it: that gives it or raises its error.
 
         future = Future()
         reactor.call_later(1, future.set_result, 'done')
         value = yield future
 
     A value that must reach its receiver (a lock, an item, a connected socket) comes with
-    `give_back`. Between the moment when the value is set and the moment when the waiting task goes
-    on, that task may be cancelled, and cancels what it waited for. A done Future does not mind that
-    and gives its value back: `give_back(value)` hands the lock to the next in line.
+    `give_back`. The waiting task may be cancelled after the value was set and before it goes on,
+    and cancels what it waited for: then `give_back(value)` hands the lock to the next in line.
     """
 
     __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'give_back',
@@ -76,7 +69,7 @@ class Future:
         self._callbacks: list[Callable[[Any], Any]] = []
         # Whether anybody has waited or looked: an error nobody sees is logged, not lost.
         self._seen = False
-        # Called when the Future is cancelled, to stop the work behind it (a timer, a thread's job).
+        # Called when it is cancelled, to stop the work behind it (a timer, a thread's job).
         self.on_cancel: Callable[[], Any] | None = None
         # None once the value was taken, so it is given back by nobody else.
         self.give_back = give_back
@@ -93,19 +86,15 @@ class Future:
     def result(self) -> Any:
         """Return the value or raise the error.
 
-        On another thread than the reactor's it waits for it, and raises `Cancelled` when the
-        reactor is closed meanwhile; on the reactor's own it raises `InvalidState` while the value
-        is not there, because waiting would stop the world.
+        Raises `InvalidState` if there is none yet, because waiting would stop the world. Another
+        thread than the reactor's waits, and gets `Cancelled` when the reactor is closed meanwhile.
         """
         if not self._done:
-            if self.reactor.in_thread():
-                raise InvalidState('this Future has no value yet: yield it or await it')
             self._wait_in_thread()
-        self._seen = True
-        self.give_back = None
-        if self._error is not None:
-            raise self._error
-        return self._value
+        value, error = self.outcome()
+        if error is not None:
+            raise error
+        return value
 
     def exception(self) -> BaseException | None:
         """Return the error, or None if it ended well. Raises `InvalidState` when not done."""
@@ -135,12 +124,11 @@ class Future:
             if give_back is not None:
                 give_back(self._value)
             return False
-        stop, self.on_cancel = self.on_cancel, None
+        stop = self.on_cancel
+        self._seen = True
+        self._finish(None, Cancelled())
         if stop is not None:
             stop()
-        if not self._done:
-            self._seen = True
-            self._finish(None, Cancelled())
         return True
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
@@ -151,13 +139,11 @@ class Future:
         else:
             self._callbacks.append(callback)
 
-    def remove_done_callback(self, callback: Callable[[Any], Any]) -> None:
-        """Take back a callback that was added; harmless if it was not."""
+    def withdraw(self, callback: Callable[[Any], Any]) -> None:
+        """Take back a callback that was added; if it was the last, cancel the Future."""
         self._callbacks = [each for each in self._callbacks if each != callback]
-
-    def has_callbacks(self) -> bool:
-        """Tell whether anybody still waits for it."""
-        return bool(self._callbacks)
+        if not self._callbacks:
+            self.cancel()
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
         if self._done:
@@ -170,11 +156,13 @@ class Future:
         # Whatever it holds of the work behind it would outlive that work.
         self.on_cancel = None
         if self._callbacks:
-            callbacks, self._callbacks = self._callbacks, []
-            for callback in callbacks:
+            for callback in self._callbacks:
                 self.reactor.call_soon(callback, self)
+            self._callbacks.clear()
 
     def _wait_in_thread(self) -> None:
+        if self.reactor.in_thread():
+            raise InvalidState('this Future has no value yet: yield it or await it')
         ended = threading.Event()
         # First this, then the look at `closed`: a reactor that closes does them the other way
         # round, so one of the two sees the other and nobody waits for ever.
@@ -194,7 +182,7 @@ class Future:
     __iter__ = __await__
 
     def __del__(self) -> None:
-        # An attribute may be missing if the constructor itself raised.
+        # A constructor that raised left no attributes.
         if getattr(self, '_seen', True):
             return
         if self._error is not None and not isinstance(self._error, Cancelled):

@@ -12,9 +12,8 @@ waits has ended when the constructor returns, and no queue was touched. It has a
 `contextvars.Context` of its own. A resume that goes on for longer than `TIME_SLICE` is put at the
 end of the ready queue, whatever it yields: Futures that are done already count too.
 
-Cancelling throws `Cancelled` at the `yield` where the task waits, from the ready queue; a `finally`
-there may still wait. After `CLEANUP_TIMEOUT` the generator is closed, ready or not. The Future it
-waited for is cancelled with it if nobody else waits for that one: so a timer stops, a place in a
+Cancelling throws `Cancelled` at the `yield` where the task waits, from the ready queue. The Future
+it waited for is cancelled with it if nobody else waits for that one: so a timer stops, a place in a
 queue is given up, and a task that only this one waited for ends too.
 """
 
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled
 from .future import Future, current_reactor
-from .timers import NEVER, Timer
+from .timers import Timer
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -37,27 +36,21 @@ _log = logging.getLogger('tremolo.loop')
 
 # Seconds that one resume may go on yielding without waiting, before others get a turn.
 TIME_SLICE = 0.01
-# Seconds that a cancelled task may go on waiting in its `finally`.
+# Seconds that a cancelled task may go on waiting in its `finally`, before it is closed.
 CLEANUP_TIMEOUT = 10.0
 # The clock is looked at only from this resume of a turn on: most handlers end before (measured:
 # looking at it each time costs a hello world 3 %).
 _FREE_RESUMES = 4
-
 # In the place of a yielded value: the generator is to be resumed first.
 _NOTHING: Any = object()
 
-# How far a cancellation has come.
-_NO, _ASKED, _THROWN = 'no', 'asked', 'thrown'
-
 
 class Owner(Protocol):
-    """Who takes what a task's generator yields."""
+    """Who takes what a generator yields, and is told before it waits or lets others run."""
 
-    def emit(self, value: Any) -> Future | None:
-        """Take a yielded value; return a Future when the task should wait before the next."""
+    def emit(self, value: Any) -> Future | None: ...
 
-    def pausing(self) -> None:
-        """Be told that the task is about to wait or to let others run."""
+    def pausing(self) -> None: ...
 
 
 class Task(Future):
@@ -71,7 +64,7 @@ class Task(Future):
         value = yield task
     """
 
-    __slots__ = ('_awaitable', '_cancel', '_closer', '_context', '_owner', '_waiting')
+    __slots__ = ('_awaitable', '_closer', '_context', '_doomed', '_owner', '_waiting')
 
     def __init__(
         self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
@@ -81,7 +74,7 @@ class Task(Future):
         """Start it; with `later` from the ready queue, as it must be when made on another thread.
 
         `context` is a copy of the caller's unless given. `yielded` is what a generator that the
-        caller began has yielded last: the task goes on from there.
+        caller began has yielded last.
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
@@ -90,14 +83,14 @@ class Task(Future):
         self._context = context if context is not None else contextvars.copy_context()
         # What it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
-        self._cancel = _NO
-        # Closes a cancelled task that does not end.
+        # Whether `Cancelled` is to be thrown; what closes a cancelled task that does not end.
+        self._doomed = False
         self._closer: Timer | None = None
         if later:
             self.reactor.tasks.add(self)
             self.reactor.call_soon_threadsafe(self._resume)
         else:
-            self._context.run(self._run, None, None, yielded)
+            self._context.run(self._run, yielded)
 
     def where(self) -> str:
         """Tell where it stands now, as file:line, for reports."""
@@ -109,22 +102,18 @@ class Task(Future):
         """Throw `Cancelled` into it, soon; return False if it was done already."""
         if self._done:
             return False
-        if self._cancel is _NO:
-            self._cancel = _ASKED
-            self._seen = True
+        if self._closer is None:
+            self._doomed = self._seen = True
             self._closer = self.reactor.call_later(CLEANUP_TIMEOUT, self._give_up)
-            # While it runs, or stands in the ready queue, it meets its cancellation there.
-            if self._waiting is not None:
-                self._abandon(self._waiting)
-                self.reactor.call_soon(self._resume)
+            self._abandon()
         return True
 
-    def _abandon(self, waited: Future) -> None:
-        """Wait for it no longer; cancel it when nobody else does."""
-        self._waiting = None
-        waited.remove_done_callback(self._resume)
-        if not waited.has_callbacks():
-            waited.cancel()
+    def _abandon(self) -> None:
+        """Wait no longer, if it does: it goes on from the ready queue."""
+        waited, self._waiting = self._waiting, None
+        if waited is not None:
+            waited.withdraw(self._resume)
+            self.reactor.call_soon(self._resume)
 
     def _resume(self, arrived: Future | None = None) -> None:
         """Go on, with the outcome of what it waited for. Called from the ready queue."""
@@ -132,71 +121,71 @@ class Task(Future):
         if self._done or arrived is not self._waiting:
             return
         self._waiting = None
-        value, error = arrived.outcome() if arrived is not None else (None, None)
-        if self._cancel is _ASKED:
-            self._cancel = _THROWN
-            value, error = None, Cancelled()
-        self._context.run(self._run, value, error)
+        error = Cancelled() if self._doomed else None
+        self._doomed = False
+        self._context.run(self._run, _NOTHING if arrived is None else arrived, error)
         # The generator's last frame may keep this one (see `Reactor._guard`).
         del arrived, error
 
-    def _run(self, value: Any, error: BaseException | None, yielded: Any = _NOTHING) -> None:
-        """Run the generator until it has to wait, or ends."""
+    def _run(self, yielded: Any, error: BaseException | None = None) -> None:
+        """Do what was yielded, and resume the generator, until it has to wait or ends."""
         awaitable, owner = self._awaitable, self._owner
+        value = None
         resumes = 0
-        slice_end = NEVER
+        spent = False
         while True:
             if yielded is _NOTHING:
+                pass
+            elif isinstance(yielded, Future):
+                if spent or not yielded.done():
+                    return self._pause(yielded)
+                value, error = yielded.outcome()
+            elif yielded is None:
+                return self._pause(None)
+            else:
                 try:
-                    yielded = awaitable.send(value) if error is None else awaitable.throw(error)
-                except StopIteration as stop:
-                    error = None
-                    return self._end(stop.value, None)
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as exc:
-                    error = None
-                    # Nobody reads where a cancelled task stood, and from Python 3.12 on the last
-                    # frame of a generator refers to ours all the same: no traceback, no cycle.
-                    if isinstance(exc, Cancelled) or exc.__traceback__ is None:
-                        return self._end(None, exc.with_traceback(None))
-                    # Without our own frame in its traceback the error does not refer to this task,
-                    # which refers to the error.
-                    return self._end(None, exc.with_traceback(exc.__traceback__.tb_next))
+                    if owner is None:
+                        raise TypeError(explain(yielded))
+                    yielded = owner.emit(yielded)
+                    if yielded is not None or spent:
+                        continue
+                except Exception as exc:
+                    # Raised at the `yield` that gave it, where the mistake is.
+                    error = exc.with_traceback(None)
+            try:
+                yielded = awaitable.send(value) if error is None else awaitable.throw(error)
+            except StopIteration as stop:
+                yielded = error = None
+                return self._end(stop.value, None)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exc:
+                yielded = error = None
+                # Without our own frame in its traceback the error does not refer to this task,
+                # which refers to the error. From Python 3.12 on the last frame of a generator
+                # refers to ours all the same; but nobody reads where a cancelled task stood.
+                if isinstance(exc, Cancelled) or exc.__traceback__ is None:
+                    return self._end(None, exc.with_traceback(None))
+                return self._end(None, exc.with_traceback(exc.__traceback__.tb_next))
             value = error = None
             resumes += 1
             if resumes == _FREE_RESUMES:
                 slice_end = self.reactor.time() + TIME_SLICE
-            spent = resumes > _FREE_RESUMES and self.reactor.time() >= slice_end
-            if not isinstance(yielded, Future) and yielded is not None:
-                try:
-                    yielded = owner.emit(yielded) if owner is not None else _refuse(yielded)
-                except Exception as exc:
-                    # Raised at the `yield` that gave it, where the mistake is.
-                    error, yielded = exc.with_traceback(None), _NOTHING
-                    continue
-                if yielded is None and not spent:
-                    yielded = _NOTHING
-                    continue
-            if yielded is not None and not spent and yielded.done():
-                value, error = yielded.outcome()
-                yielded = _NOTHING
-                continue
-            return self._pause(yielded)
+            elif resumes > _FREE_RESUMES:
+                spent = self.reactor.time() >= slice_end
 
     def _pause(self, waited: Future | None) -> None:
         """Stop until `waited` is done; with None, or when cancelled, until others had a turn."""
         if self._owner is not None:
             self._owner.pausing()
         self.reactor.tasks.add(self)
-        if waited is not None and self._cancel is _ASKED:
-            self._abandon(waited)
-            waited = None
         self._waiting = waited
         if waited is None:
             self.reactor.call_soon(self._resume)
         else:
             waited.add_done_callback(self._resume)
+            if self._doomed:
+                self._abandon()
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         # What it held would live as long as whoever holds the task.
@@ -215,8 +204,7 @@ class Task(Future):
         """Close the generator now, waiting for nothing; for a reactor that ends."""
         if not self._done:
             self._seen = True
-            if self._waiting is not None:
-                self._abandon(self._waiting)
+            self._abandon()
             try:
                 self._context.run(self._awaitable.close)
             except (Exception, Cancelled) as exc:
@@ -238,7 +226,3 @@ def explain(value: Any) -> str:
         value.close()
         return f'yielded the coroutine {value.__name__}() without awaiting it'
     return f'yielded {type(value).__name__}, which is not a Future'
-
-
-def _refuse(value: Any) -> Future:
-    raise TypeError(explain(value))

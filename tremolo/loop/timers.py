@@ -1,13 +1,11 @@
 """Timers: what is due when. A heap, with deadlines that are cheap to push back.
 
 A connection has one timer for its whole life and moves its deadline on every request. Moving it
-*later* is an assignment: the heap still holds the old, earlier entry, and when that comes up the
-timer is found not to be due and is put back at its real deadline. So ten thousand keep-alive
-connections cost one heap operation per timer and *timeout*, not per request.
-
-Moving it *earlier* puts in a second entry, and cancelling leaves the one there is. Such stale
-entries are dropped when they come up, or in a sweep when the heap is twice as long as after the
-last one.
+*later* is an assignment: when the old, earlier entry of the heap comes up, the timer is found not
+to be due and is put back at its real deadline. So ten thousand keep-alive connections cost one heap
+operation per timer and *timeout*, not per request. Moving it *earlier* puts in a second entry, and
+cancelling leaves the one there is: such stale entries are dropped when they come up, or in a sweep
+when the heap is twice as long as after the last one.
 """
 
 from __future__ import annotations
