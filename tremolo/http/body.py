@@ -1,9 +1,9 @@
 """Body: the two ways in which a request's body is framed (RFC 9112 section 6).
 
-A body machine keeps no bytes. `take(data, pos) -> (event, pos)` is given the buffer and the place
-where its unread bytes begin, and returns an event and the place where it stopped. The event is a
-piece of the body, `EndOfBody` when it is whole, or None when more bytes are needed. It raises
-`ProtocolError`, and must not be used after that.
+A body machine keeps no bytes. Its `take(data, pos)` is given the buffer and the place where unread
+bytes begin, and returns an event and the place where it stopped. The event is a piece of the body,
+`EndOfBody` when it is whole, or None when more bytes are needed. After a `ProtocolError` it must
+not be used again.
 
     SizedBody      Content-Length bytes, then EndOfBody
     ChunkedBody    _size_line -> _chunk -> _size_line ... -> _trailers, then EndOfBody

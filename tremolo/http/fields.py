@@ -1,11 +1,9 @@
 """Fields: what the head of a request and the trailers of a chunked body have in common.
 
-Both are lines of text that end with an empty line. They come in pieces, so a fault must be decided
-by where it is and never by when it arrived. Two rules do that:
-
-  - What no line of text may hold (a control character, a bare CR or LF) is refused as soon as it is
-    seen, and before every other fault of its head or line. `check_lines` looks for it.
-  - Everything else waits until the head or line is whole, or longer than its limit allows.
+Both are lines of text, and come in pieces, so a fault must be decided by where it is and never by
+when it arrived. What no line of text may hold (a control character, a bare CR or LF) is refused as
+soon as it is seen, and before every other fault of its head or line: `check_lines` looks for it.
+Everything else waits until the head or line is whole, or longer than its limit allows.
 
 Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds of space than HTTP.
 """
@@ -17,10 +15,9 @@ from .grammar import FIELD, LINES
 
 
 def check_lines(data: bytes, start: int, stop: int) -> int:
-    """Refuse what no line of text holds, and return how far the bytes are lines.
+    """Refuse what no line of text holds, and return where to go on looking.
 
-    That is `stop`, or one less when the last byte is a CR whose line feed may still come. Looking
-    may go on from there.
+    That is `stop`, or one less when the last byte is a CR whose line feed may still come.
     """
     match = LINES.match(data, start, stop)
     # LINES matches the empty string too, so there always is a match.
@@ -40,8 +37,7 @@ def refuse_fields(data: bytes, start: int, stop: int) -> None:
     """Refuse the first of the lines from `start` to `stop` that is no field."""
     for line in data[start:stop].splitlines(keepends=True):
         if FIELD.match(line) is None:
-            what = 'folded' if line[0] in b' \t' else 'malformed'
-            raise ProtocolError(400, f'{what} header field: {shown(line[:-2])}')
+            raise ProtocolError(400, f'malformed header field: {shown(line[:-2])}')
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
