@@ -7,10 +7,9 @@ What a generator may yield, and what happens then:
     the rest    is handed to the task's owner, if it has one: `owner.emit(value)` takes it (None) or
                 returns a Future to wait for (backpressure); without an owner it is a mistake
 
-A task starts at once, inside its constructor, and runs until it has to wait: a generator that never
-waits has ended when the constructor returns, and no queue was touched. It has a
-`contextvars.Context` of its own. A resume that goes on for longer than `TIME_SLICE` is put at the
-end of the ready queue, whatever it yields: Futures that are done already count too.
+A task starts at once, inside its constructor: a generator that never waits has ended when that
+returns. It has a `contextvars.Context` of its own. A resume that takes longer than `TIME_SLICE`
+goes to the end of the ready queue, even if all that it yields are Futures that are done.
 
 Cancelling throws `Cancelled` at the `yield` where the task waits, from the ready queue. The Future
 it waited for is cancelled with it if nobody else waits for that one: so a timer stops, a place in a
@@ -66,11 +65,10 @@ class Task(Future):
 
     __slots__ = ('_awaitable', '_closer', '_context', '_doomed', '_owner', '_waiting')
 
-    def __init__(
-        self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
-        owner: Owner | None = None, context: contextvars.Context | None = None,
-        reactor: Reactor | None = None, later: bool = False, yielded: Any = _NOTHING
-    ) -> None:
+    def __init__(self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
+                 owner: Owner | None = None, context: contextvars.Context | None = None,
+                 reactor: Reactor | None = None, later: bool = False,
+                 yielded: Any = _NOTHING) -> None:
         """Start it; with `later` from the ready queue, as it must be when made on another thread.
 
         `context` is a copy of the caller's unless given. `yielded` is what a generator that the
@@ -136,12 +134,12 @@ class Task(Future):
         while True:
             if yielded is _NOTHING:
                 pass
+            elif yielded is None:
+                return self._pause(None)
             elif isinstance(yielded, Future):
                 if spent or not yielded.done():
                     return self._pause(yielded)
                 value, error = yielded.outcome()
-            elif yielded is None:
-                return self._pause(None)
             else:
                 try:
                     if owner is None:

@@ -69,8 +69,8 @@ class Timers:
         """Put in the entry of a timer, at its deadline."""
         heap = self._heap
         timer.queued = timer.deadline
-        self._count += 1
-        heapq.heappush(heap, (timer.deadline, self._count, timer))
+        self._count = count = self._count + 1
+        heapq.heappush(heap, (timer.deadline, count, timer))
         if len(heap) > self._most:
             # In place: `pop_due` may be at work on this very list.
             heap[:] = [entry for entry in heap if entry[0] == entry[2].queued]
