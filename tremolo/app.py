@@ -43,7 +43,8 @@ class Application:
     def __init__(self) -> None:
         self.logger = logging.getLogger('tremolo.app')
         # The application's own values, and the options of the server that runs it.
-        self.context = Context({})
+        self.context = Context()
+        self.context.options = {}
         self._router: Router[Handler] = Router()
         self._exact = self._router.exact
         self._handlers: list[Handler] = []

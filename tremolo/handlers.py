@@ -116,17 +116,19 @@ class Handler:
         """
         chunks: list[bytes] = []
         try:
-            request.context = Context(self.options)
+            request.context = own = Context()
+            own.options = self.options
             if self.sets_response:
                 self._set_response(response)
             # Nothing leaks from one request into the next.
             context = contextvars.Context()
             if self._collects:
-                generator = self._call(request, response)
+                call = self._call
+                generator = call(request, response)
                 yielded = context.run(_collect, generator, chunks, self._piece)
                 if yielded is not _END:
                     self._go_on(generator, request, response, context, chunks, yielded=yielded)
-                elif chunks and not response.begun:
+                elif chunks and not response.framing:
                     response.send(b''.join(chunks))
                 else:
                     Answer(self, request, response, chunks).complete(None)

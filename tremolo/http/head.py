@@ -29,37 +29,29 @@ _HOST_SIZE = 255 + 6
 class RequestHead:
     """The request line and header fields of one request, and what they say about its body."""
 
-    __slots__ = ('_block', '_headers', 'chunked', 'content_length', 'expect_continue', 'has_body',
-                 'host', 'keep_alive', 'method', 'minor', 'plain', 'target', 'upgrade')
+    __slots__ = ('block', 'chunked', 'content_length', 'expect_continue', 'has_body', 'host',
+                 'keep_alive', 'method', 'minor', 'target', 'upgrade')
 
-    def __init__(
-        self, method: str, target: bytes, minor: int, keep_alive: bool, host: bytes | None,
-        block: bytes
-    ) -> None:
-        # As sent: methods are case-sensitive, and the target is not decoded.
-        self.method = method
-        self.target = target
-        # The minor version: HTTP/1.0 or HTTP/1.1.
-        self.minor = minor
-        # Whether the client wants to go on after this request (RFC 9112 section 9.3).
-        self.keep_alive = keep_alive
-        # Host and port in lower case, of the target if it names them, else of the Host field
-        # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
-        self.host = host
-        # Whether nothing here rules how the answer is framed: HTTP/1.1, not HEAD, no body, and the
-        # connection goes on.
-        self.plain = keep_alive and minor == 1 and method != 'HEAD'
-        # The body's framing; it has one if it is chunked or not of size 0.
-        self.content_length: int | None = None
-        self.chunked = False
-        self.has_body = False
-        # Whether the client waits for 100 Continue before it sends the body.
-        self.expect_continue = False
-        # The protocols that the client would like to speak instead, in lower case.
-        self.upgrade: bytes | None = None
-        # The fields, from the line feed before the first to the last one's.
-        self._block = block
-        self._headers: list[tuple[bytes, bytes]] | None = None
+    # As sent: methods are case-sensitive, and the target is not decoded.
+    method: str
+    target: bytes
+    # The minor version: HTTP/1.0 or HTTP/1.1.
+    minor: int
+    # Whether the client wants to go on after this request (RFC 9112 section 9.3).
+    keep_alive: bool
+    # Host and port in lower case, of the target if it names them, else of the Host field
+    # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
+    host: bytes | None
+    # The body's framing; it has one if it is chunked or not of size 0.
+    content_length: int | None
+    chunked: bool
+    has_body: bool
+    # Whether the client waits for 100 Continue before it sends the body.
+    expect_continue: bool
+    # The protocols that the client would like to speak instead, in lower case.
+    upgrade: bytes | None
+    # The fields, from the line feed before the first to the last one's; a list once asked for.
+    block: bytes | list[tuple[bytes, bytes]]
 
     def __repr__(self) -> str:
         return f'<RequestHead {self.method} {self.target!r} HTTP/1.{self.minor}>'
@@ -67,16 +59,15 @@ class RequestHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The fields in the order in which they came: names in lower case, values trimmed."""
-        if self._headers is None:
-            self._headers = split_fields(self._block)
-            self._block = b''
-        return self._headers
+        block = self.block
+        if isinstance(block, bytes):
+            block = self.block = split_fields(block)
+        return block
 
 
 def read_head(match: re.Match[bytes]) -> RequestHead:
     """Make a request of a whole head, which `grammar.head` matched. Hot: once per request."""
     method, target, version, block = match.groups()
-    minor = 1 if version == b'1' else 0
     # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
     # because each line is known to be a field. The block starts with a line feed.
     found = FRAMING.findall(block.lower())
@@ -84,10 +75,17 @@ def read_head(match: re.Match[bytes]) -> RequestHead:
     authority = None
     if target[0] != 0x2f or method == b'CONNECT':
         authority = _authority(method, target)
+    # (An `__init__` would cost 0.1 us, which is much for one request.)
+    head = RequestHead()
+    head.method = method.decode('ascii')
+    head.target = target
+    head.minor = minor = 1 if version == b'1' else 0
+    head.content_length = head.upgrade = None
+    head.chunked = head.has_body = head.expect_continue = False
+    head.block = block
     # Host and Connection are all that most requests have of these: no dictionary for two
     # (measured: 0.3 us).
-    host = connection = None
-    fields: dict[bytes, bytes] = {}
+    host = connection = fields = None
     for name, value in found:
         if name == b'host' and host is None:
             host = value
@@ -101,13 +99,12 @@ def read_head(match: re.Match[bytes]) -> RequestHead:
         host = _host(host)
     elif minor:
         raise ProtocolError(400, 'no Host in HTTP/1.1')
+    head.host = authority or host
     if connection is None:
-        keep_alive = minor == 1
+        head.keep_alive = minor == 1
     else:
-        keep_alive = connection == b' keep-alive' or _keeps_alive(connection, minor)
-    head = RequestHead(
-        method.decode('ascii'), target, minor, keep_alive, authority or host, block)
-    if fields:
+        head.keep_alive = connection == b' keep-alive' or _keeps_alive(connection, minor)
+    if fields is not None:
         _note_rest(head, fields)
     return head
 
@@ -182,14 +179,12 @@ def _frame(head: RequestHead, fields: dict[bytes, bytes]) -> None:
             raise ProtocolError(400, f'malformed Content-Length: {shown(length)}')
         head.content_length = int(length)
         head.has_body = head.content_length > 0
-        head.plain = head.plain and not head.has_body
     elif coding is not None:
         if not head.minor:
             raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
         if coding != b'chunked':
             _refuse_coding(coding)
         head.chunked = head.has_body = True
-        head.plain = False
 
 
 def _refuse_coding(value: bytes) -> NoReturn:

@@ -121,8 +121,8 @@ class RequestParser:
         try:
             if state is not None:
                 return state(self)
-            data, pos = self.buffer, self._pos
-            match = self._match_head(data, pos, pos + self._head_size)
+            data, pos, match_head = self.buffer, self._pos, self._match_head
+            match = match_head(data, pos, pos + self._head_size)
             if match is None:
                 return self._other_head()
             request = read_head(match)

@@ -48,7 +48,7 @@ half-closed peer look alike.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError, RequestParser
 from ..loop import Inbox, Stream, StreamClosed, Task
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger('tremolo.server')
 
 # Pipelined requests answered in one go, before other connections get a turn.
-_AT_ONCE = range(32)
+_AT_ONCE = 32
 
 
 class Connection:
@@ -108,7 +108,8 @@ class Connection:
     def context(self) -> Context:
         """A place for values that live as long as the connection."""
         if self._context is None:
-            self._context = Context(self.server.options)
+            self._context = Context()
+            self._context.options = self.server.options
         return self._context
 
     # -- bytes in (called by the stream) --------------------------------------------------------
@@ -170,17 +171,18 @@ class Connection:
     def _next_request(self) -> None:
         """Begin the requests that are whole, one after the other. Hot: once per request."""
         parser, stream, handle = self.parser, self.stream, self.server.handle
-        for _ in _AT_ONCE:
+        left = _AT_ONCE
+        while True:
             try:
-                head = parser.next_event()
+                head: Any = parser.next_event()
             except ProtocolError as error:
                 return self.refuse(error, 'refused')
             if head is None:
                 return self._await_head()
             self.phase = BUSY
-            request = Request(self, head)    # type: ignore[arg-type]
-            response = self.response = Response(self, request)
-            if request.head.has_body:
+            request = Request.of(head, self)
+            response = self.response = Response.to(request, self)
+            if head.has_body:
                 self.intake = Intake(self, request)
             handle(request, response)
             if self.phase is not IDLE:
@@ -193,9 +195,9 @@ class Connection:
                 # comes up it looks at `since`.
                 self.since = stream.reactor.now
                 return None
-            if stream.buffered > stream.high:
-                break
-        return self._postpone()
+            left -= 1
+            if not left or stream.buffered > stream.high:
+                return self._postpone()
 
     def _wait_for_handler(self) -> None:
         """Watch the client and the clock while a handler takes its time."""
@@ -249,8 +251,19 @@ class Connection:
         deadlines.arm(self)
         return None
 
+    def send_whole(self, answer: bytes) -> None:
+        """Send all of an answer that lets the connection go on; there is no body to read. Hot."""
+        stream = self.stream
+        self.response = None
+        self.phase = IDLE
+        if self._left_alone:
+            self._come_back()
+        stream.write(answer)
+        if stream.buffered:
+            deadlines.watch_answer(self, len(answer))
+
     def answered(self) -> None:
-        """Know that the answer is complete (the response calls this). Hot."""
+        """Know that the answer is complete (the response calls this)."""
         response, self.response, self.task = self.response, None, None
         if self.phase is not BUSY:
             # Unless it was upgraded, the client has gone while this was being sent.
@@ -258,7 +271,9 @@ class Connection:
                 self.close('upgraded')
         elif self.keep:
             if self.intake is None:
-                self._go_idle()
+                self.phase = IDLE
+                if self._left_alone:
+                    self._come_back()
             else:
                 self.phase = DRAIN
                 self.intake.close()
@@ -271,15 +286,15 @@ class Connection:
         else:
             self.close('done')
 
-    def _go_idle(self) -> None:
-        self.phase = IDLE
-        if self._left_alone:
-            self._left_alone = False
-            self.since = self.stream.reactor.now
-            deadlines.arm(self)
-            # A pipelined request that is free now starts from the ready queue, not deep in the
-            # stack of whoever ended this answer.
-            self.stream.reactor.call_soon(self._go_on)
+    def _come_back(self) -> None:
+        """Go on after an answer that took its time."""
+        self._left_alone = False
+        self.task = None
+        self.since = self.stream.reactor.now
+        deadlines.arm(self)
+        # A pipelined request that is free now starts from the ready queue, not deep in the stack
+        # of whoever ended this answer.
+        self.stream.reactor.call_soon(self._go_on)
 
     def _drain_body(self) -> None:
         """Throw away what is left of a body that nobody wants."""
@@ -288,7 +303,9 @@ class Connection:
             self.linger('unread')
         elif intake is None or intake.done:
             self.intake = None
-            self._go_idle()
+            self.phase = IDLE
+            if self._left_alone:
+                self._come_back()
         else:
             deadlines.arm(self)
 

@@ -59,7 +59,7 @@ class Server:
         # The Date field, until when it is right, and what was made with it.
         self._date_until = -1.0
         self._date = self._name = self._common = b''
-        self._starts: dict[tuple[int, str | None, str], bytes] = {}
+        self._starts: dict[tuple[tuple[int, str | None], str], bytes] = {}
         if settings.server_name:
             self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
 
@@ -110,7 +110,7 @@ class Server:
 
     # -- fields that every answer has -----------------------------------------------------------
 
-    def answer_start(self, status: int, reason: str | None, content_type: str) -> bytes:
+    def answer_start(self, line: tuple[int, str | None], content_type: str) -> bytes:
         """Return all of an ordinary answer's head up to its length. Hot.
 
         Within a second it is the same for all answers of a kind. Raises `HeaderError`.
@@ -118,11 +118,11 @@ class Server:
         if self.reactor.now >= self._date_until:
             self._make_date()
         try:
-            return self._starts[status, reason, content_type]
+            return self._starts[line, content_type]
         except KeyError:
-            start = head_start(status, reason, content_type) + self._common + b'Content-Length: '
+            start = head_start(line, content_type) + self._common + b'Content-Length: '
             if len(self._starts) < _MOST_STARTS:
-                self._starts[status, reason, content_type] = start
+                self._starts[line, content_type] = start
             return start
 
     def common_fields(self, date: bool = True, server: bool = True) -> bytes:
