@@ -228,7 +228,7 @@ class Answer:
     def _log_error(self, error: BaseException) -> None:
         request = self._request
         _log.error('%s failed on %s %a', self._handler.name, request.method,
-                   request.head.target[:200].decode('latin-1'), exc_info=error)
+                   request.target[:200].decode('latin-1'), exc_info=error)
 
 
 def _forget_frames(error: BaseException | None) -> None:

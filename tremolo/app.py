@@ -82,10 +82,9 @@ class Application:
 
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
-        head = request.head
         try:
             # Most requests are for an exact path, written as everybody writes it.
-            handler = self._exact[head.target][head.method]
+            handler = self._exact[request.target][request.method]
         except KeyError:
             try:
                 handler = self._find(request)
@@ -96,7 +95,7 @@ class Application:
 
     def _find(self, request: Request) -> Handler:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
-        if request.head.target == b'*':
+        if request.target == b'*':
             # What the server as a whole can do (RFC 9110 section 9.3.7).
             known = {'OPTIONS', 'HEAD', *self._router.methods()}
             raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
@@ -105,8 +104,8 @@ class Application:
             raise NotFound
         route, request.groups = found
         methods = route.methods
-        handler = methods.get(request.head.method)
-        if handler is None and request.head.method == 'HEAD':
+        handler = methods.get(request.method)
+        if handler is None and request.method == 'HEAD':
             handler = methods.get('GET')
         if handler is None:
             raise MethodNotAllowed([*methods, 'HEAD'] if 'GET' in methods else methods)

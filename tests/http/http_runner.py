@@ -8,8 +8,8 @@ from tremolo.http import EndOfBody, ProtocolError, RequestHead, RequestParser
 def facts(head):
     """What a head says, as a tuple that can be compared."""
     return ('head', head.method, head.target, head.minor, head.keep_alive, head.content_length,
-            head.chunked, head.has_body, head.expect_continue, head.upgrade, head.host,
-            tuple(head.headers))
+            head.chunked, head.has_body, head.expect_continue, head.upgrade, head.authority,
+            tuple(head.fields))
 
 
 def run(pieces, limits):

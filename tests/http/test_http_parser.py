@@ -61,32 +61,32 @@ def test_a_head_says_all_it_holds():
     head = parse(BROWSER)
     assert isinstance(head, RequestHead)
     assert (head.method, head.target, head.minor) == ('GET', b'/products/list?page=2&sort=price', 1)
-    assert head.host == b'www.example.com'
+    assert head.authority == b'www.example.com'
     assert head.keep_alive
     assert (head.content_length, head.chunked, head.has_body) == (None, False, False)
     assert (head.expect_continue, head.upgrade) == (False, None)
-    assert len(head.headers) == 12
-    assert head.headers[0] == (b'host', b'www.example.com')
-    assert head.headers[1] == (b'connection', b'keep-alive')
-    assert head.headers is head.headers
+    assert len(head.fields) == 12
+    assert head.fields[0] == (b'host', b'www.example.com')
+    assert head.fields[1] == (b'connection', b'keep-alive')
+    assert head.fields is head.fields
     assert repr(head) == "<RequestHead GET b'/products/list?page=2&sort=price' HTTP/1.1>"
 
 
 def test_values_are_trimmed_and_names_lowered_in_order():
     head = parse(get(b'B-B: \t x y\t \r\na:\r\nB-b:z\r\n'))
-    assert head.headers[1:] == [(b'b-b', b'x y'), (b'a', b''), (b'b-b', b'z')]
+    assert head.fields[1:] == [(b'b-b', b'x y'), (b'a', b''), (b'b-b', b'z')]
 
 
 def test_a_head_without_fields_has_no_headers():
-    assert parse(b'GET / HTTP/1.0\r\n\r\n').headers == []
+    assert parse(b'GET / HTTP/1.0\r\n\r\n').fields == []
 
 
 def test_the_host_of_the_target_wins():
-    assert parse(get(target=b'http://Other.example:81/x')).host == b'other.example:81'
-    assert parse(get(target=b'/x')).host == b'example.com'
-    assert parse(b'GET http://a HTTP/1.0\r\n\r\n').host == b'a'
-    assert parse(b'GET / HTTP/1.0\r\n\r\n').host is None
-    assert parse(b'GET / HTTP/1.1\r\nHost:\r\n\r\n').host == b''
+    assert parse(get(target=b'http://Other.example:81/x')).authority == b'other.example:81'
+    assert parse(get(target=b'/x')).authority == b'example.com'
+    assert parse(b'GET http://a HTTP/1.0\r\n\r\n').authority == b'a'
+    assert parse(b'GET / HTTP/1.0\r\n\r\n').authority is None
+    assert parse(b'GET / HTTP/1.1\r\nHost:\r\n\r\n').authority == b''
 
 
 @pytest.mark.parametrize(('fields', 'version', 'keep_alive'), [

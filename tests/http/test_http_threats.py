@@ -132,7 +132,7 @@ def test_rule_08_the_version_and_the_form_of_the_target_are_exact():
 def test_rule_09_only_space_and_tab_are_trimmed():
     parser = RequestParser(Limits())
     parser.feed(get(b'A: \t\xa0\x85b\x85\xa0 \t\r\n'))
-    assert parser.next_event().headers[-1] == (b'a', b'\xa0\x85b\x85\xa0')
+    assert parser.next_event().fields[-1] == (b'a', b'\xa0\x85b\x85\xa0')
     for octet in b'\x0b\x0c\x1c\x1d\x1e\x1f':
         assert status(get(b'A: %cb\r\n' % octet)) == 400
     for octet in b'\x85\xa0':

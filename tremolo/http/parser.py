@@ -1,6 +1,6 @@
 """Parser: bytes in, requests out (RFC 9112), for one connection and in one direction.
 
-    parser = RequestParser(Limits())
+    parser = RequestParser(Limits())    # and maybe a class derived from RequestHead, to make
     parser.feed(data)
     event = parser.next_event()    # RequestHead | bytes | EndOfBody | None: needs more bytes
 
@@ -49,11 +49,12 @@ _NO_BODY = SizedBody(0)
 class RequestParser:
     """The requests of one connection. Any fault raises `ProtocolError`, once, and ends it."""
 
-    __slots__ = ('_framing', '_head_size', '_limits', '_match_head', '_pos', '_scanned',
+    __slots__ = ('_framing', '_head_size', '_limits', '_make', '_match_head', '_pos', '_scanned',
                  '_skipped', '_state', 'buffer')
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, make: type[RequestHead] = RequestHead) -> None:
         self._limits = limits
+        self._make = make
         self._head_size = limits.head_size
         self._match_head = head(limits.field_count).match
         # What arrived, b'' when all of it is parsed; where the rest begins; how far a head in
@@ -125,7 +126,7 @@ class RequestParser:
             match = match_head(data, pos, pos + self._head_size)
             if match is None:
                 return self._other_head()
-            request = read_head(match)
+            request = read_head(match, self._make)
             if request.has_body:
                 self._begin_body(request)
         except ProtocolError:

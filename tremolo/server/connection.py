@@ -80,7 +80,7 @@ class Connection:
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
         self.stream = stream
-        self.parser = RequestParser(server.limits)
+        self.parser = RequestParser(server.limits, Request)
         self.phase = NEW
         self.reason = ''
         # The answer in hand, the body of its request, and the task, if it had to wait.
@@ -174,15 +174,15 @@ class Connection:
         left = _AT_ONCE
         while True:
             try:
-                head: Any = parser.next_event()
+                request: Any = parser.next_event()
             except ProtocolError as error:
                 return self.refuse(error, 'refused')
-            if head is None:
+            if request is None:
                 return self._await_head()
             self.phase = BUSY
-            request = Request.of(head, self)
+            request.begin(self)
             response = self.response = Response.to(request, self)
-            if head.has_body:
+            if request.has_body:
                 self.intake = Intake(self, request)
             handle(request, response)
             if self.phase is not IDLE:
@@ -280,7 +280,7 @@ class Connection:
                 self._drain_body()
         elif self.intake is not None and not self.intake.done:
             self.linger('unread')
-        elif response is None or response.request.head.keep_alive or self.parser.buffer:
+        elif response is None or response.request.keep_alive or self.parser.buffer:
             # It may be sending more, not knowing that we end.
             self.linger('done')
         else:
@@ -321,7 +321,7 @@ class Connection:
         if intake is not None and response is not None and response.request is request:
             return intake.open()
         inbox = Inbox(self.stream.reactor)
-        if request.head.has_body:
+        if request.has_body:
             inbox.feed_error(StreamClosed(self.stream.cause))
         else:
             inbox.feed_eof()
@@ -410,5 +410,5 @@ class Connection:
         """Tell which request is in hand, for the log: escaped, and at most 200 characters."""
         if self.response is None:
             return f'a connection ({self.phase})'
-        head = self.response.request.head
-        return f'{head.method} {head.target.decode("latin-1")[:200]!a}'
+        request = self.response.request
+        return f'{request.method} {request.target.decode("latin-1")[:200]!a}'

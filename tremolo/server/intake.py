@@ -66,7 +66,7 @@ class Intake:
         if connection.intake is not self or self.done:
             return
         response = connection.response
-        if (self._request.head.expect_continue and not self._continued
+        if (self._request.expect_continue and not self._continued
                 and response is not None and not response.begun and not connection.stream.eof):
             self._continued = True
             connection.send(CONTINUE)
@@ -130,7 +130,7 @@ class Intake:
 
     def may_drain(self) -> bool:
         """Tell whether what is left is worth reading to keep the connection."""
-        head = self._request.head
+        head = self._request
         # A client that waits for our 100 may or may not send its body now: no telling what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued

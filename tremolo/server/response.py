@@ -123,9 +123,9 @@ class Response:
         Raises `HandlerError` when a Content-Length was set that is not the body's size.
         """
         connection = self.connection
-        if self.begun or connection.response is not self:
+        if connection.response is not self or self.framing:
             raise self._too_late()
-        server, head, line = connection.server, self.request.head, self._line
+        server, head, line = connection.server, self.request, self._line
         if (self._headers is None and head.keep_alive and head.minor and not head.has_body
                 and head.method != 'HEAD' and line[0] not in _BODILESS and len(body) <= _JOIN
                 and server.keep_alive):
@@ -137,7 +137,7 @@ class Response:
         else:
             connection.send(self._begin(len(body)))
             self.ended = True
-            if self.framing != 'none':
+            if head.method != 'HEAD':
                 connection.send(body)
             connection.answered()
 
@@ -188,7 +188,7 @@ class Response:
         What the client sent ahead is read first from it. The connection closes when the handler
         ends. Raises `HandlerError` if the client did not ask for it, or announced a body.
         """
-        offered = (self.request.head.upgrade or b'').decode('latin-1').lower().split(',')
+        offered = (self.request.upgrade or b'').decode('latin-1').lower().split(',')
         if self.begun or protocol.lower() not in [each.strip() for each in offered]:
             raise HandlerError(f'the client does not offer to upgrade to {protocol}')
         stream = self.connection.upgrade()
@@ -216,7 +216,7 @@ class Response:
 
     def _begin(self, size: int | None) -> bytes:
         """Decide the framing of a body of `size` bytes (None: not known) and make the head. Hot."""
-        connection, head, line = self.connection, self.request.head, self._line
+        connection, head, line = self.connection, self.request, self._line
         common = connection.server.common_fields()
         content_type = self.content_type
         more = b''
@@ -272,7 +272,7 @@ class Response:
             return b''
         if size is not None:
             return b'Content-Length: %d\r\n' % size
-        return b'Transfer-Encoding: chunked\r\n' if self.chunked and self.request.head.minor \
+        return b'Transfer-Encoding: chunked\r\n' if self.chunked and self.request.minor \
             else b''
 
     def _announced(self, value: str, size: int | None) -> int:
