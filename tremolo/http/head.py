@@ -14,7 +14,6 @@ as much work again, and most handlers never ask.
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import NoReturn
 
@@ -24,6 +23,9 @@ from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST,
 
 # The longest name of a host that DNS and RFC 3986 section 3.2.2 know, and a port.
 _HOST_SIZE = 255 + 6
+# Good hosts as they were sent, trimmed: a server hears the same few again and again.
+_hosts: dict[bytes, bytes] = {}
+_MOST_HOSTS = 256
 
 
 class RequestHead:
@@ -96,7 +98,7 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
             host, connection = fields.get(b'host'), fields.get(b'connection')
             break
     if host is not None:
-        host = _host(host)
+        host = _hosts.get(host) or _host(host)
     elif minor:
         raise ProtocolError(400, 'no Host in HTTP/1.1')
     head.authority = authority or host
@@ -150,12 +152,16 @@ def _authority(method: bytes, target: bytes) -> bytes | None:
     raise ProtocolError(400, f'the form of the target {shown(target)} does not fit {shown(method)}')
 
 
-@functools.lru_cache(maxsize=256)
 def _host(value: bytes) -> bytes:
     """Trim and check a host with an optional port (RFC 9110 section 7.2). It may be empty."""
-    host = value.strip(b' \t')
-    if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
-        raise ProtocolError(400, f'malformed host: {shown(host)}')
+    host = _hosts.get(value)
+    if host is None:
+        host = value.strip(b' \t')
+        if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
+            raise ProtocolError(400, f'malformed host: {shown(host)}')
+        if len(_hosts) == _MOST_HOSTS:
+            _hosts.clear()
+        _hosts[value] = host
     return host
 
 

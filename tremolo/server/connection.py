@@ -118,7 +118,12 @@ class Connection:
         """Take bytes from the stream. Hot: once per request."""
         phase = self.phase
         if phase is IDLE or phase is NEW or phase is HEAD:
-            self.parser.feed(data)
+            parser = self.parser
+            if parser.buffer:
+                parser.feed(data)
+            else:
+                # As `feed` does, without the call.
+                parser.buffer = data
             self._next_request()
         elif phase is BUSY:
             self.parser.feed(data)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 HTML = 'text/html; charset=utf-8'
 TEXT = 'text/plain; charset=utf-8'
 
-_OK = (200, None)
+OK: tuple[int, str | None] = (200, None)
 
 # Their answers have no body, whatever the method (RFC 9112 section 6.3).
 _BODILESS = frozenset((204, 304))
@@ -72,7 +72,7 @@ class Response:
         response = Response()
         response.request = request
         response.connection = connection
-        response._line = _OK
+        response._line = OK
         response.content_type = HTML
         response.chunked = True
         response._headers = None
@@ -208,7 +208,7 @@ class Response:
 
     def reset(self) -> None:
         """Forget status and headers, for an error's answer in their place."""
-        self._line = _OK
+        self._line = OK
         self._headers = None
         self.content_type = HTML
 

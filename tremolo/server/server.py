@@ -17,11 +17,11 @@ from ..loop.timers import Timer
 from ..settings import Address, Settings
 from .connection import Connection
 from .request import Request
-from .response import Response, head_start
+from .response import OK, Response, head_start
 
 _log = logging.getLogger('tremolo.server')
 
-# Kinds of answers (status, reason, content type) whose heads are kept for a second.
+# Content types whose heads are kept for a second.
 _MOST_STARTS = 256
 
 
@@ -59,7 +59,7 @@ class Server:
         # The Date field, until when it is right, and what was made with it.
         self._date_until = -1.0
         self._date = self._name = self._common = b''
-        self._starts: dict[tuple[tuple[int, str | None], str], bytes] = {}
+        self._starts: dict[str, bytes] = {}
         if settings.server_name:
             self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
 
@@ -117,13 +117,12 @@ class Server:
         """
         if self.reactor.now >= self._date_until:
             self._make_date()
-        try:
-            return self._starts[line, content_type]
-        except KeyError:
+        start = self._starts.get(content_type) if line is OK else None
+        if start is None:
             start = head_start(line, content_type) + self._common + b'Content-Length: '
-            if len(self._starts) < _MOST_STARTS:
-                self._starts[line, content_type] = start
-            return start
+            if line is OK and len(self._starts) < _MOST_STARTS:
+                self._starts[content_type] = start
+        return start
 
     def common_fields(self, date: bool = True, server: bool = True) -> bytes:
         """Return the Date and Server fields."""
