@@ -15,17 +15,16 @@ so that the client knows.
 
 from __future__ import annotations
 
-import html
 import json
 import logging
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, Future, StreamClosed
 from .loop.task import explain
-from .server import HandlerError, HTTPError, Request, Response, phrase
-from .server.response import HTML, TEXT
+from .pages import send_error, send_failure
+from .server import HandlerError, HTTPError, Request, Response
+from .server.response import HTML
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -212,18 +211,15 @@ class Answer:
             error = HTTPError(error.status)
         if isinstance(error, HTTPError):
             try:
-                send_error(response, error)
+                return send_error(response, error)
             except Exception as problem:
                 # The error's own headers were bad.
                 self._log_error(problem)
-                if not response.begun:
-                    response.reset()
-                    send_page(response, 500)
-        elif response.connection.server.settings.debug:
-            text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-            send_page(response, 500, f'<pre>{html.escape(text)}</pre>')
-        else:
-            send_page(response, 500)
+                error = problem
+            if response.begun:
+                return None
+            response.reset()
+        return send_failure(response, error)
 
     def _log_error(self, error: BaseException) -> None:
         request = self._request
@@ -243,28 +239,3 @@ def _forget_frames(error: BaseException | None) -> None:
         if error is not None and error.__traceback__ is not None:
             error.__traceback__ = None
             left += (error.__cause__, error.__context__)
-
-
-def send_error(response: Response, error: HTTPError) -> None:
-    """Answer with an `HTTPError`: its text, or a small page of the status alone."""
-    for name, value in error.headers:
-        response.headers.add(name, value)
-    if error.body:
-        response.status = error.status
-        response.content_type = TEXT
-        response.send(error.body.encode('utf-8'))
-    else:
-        send_page(response, error.status)
-
-
-def send_page(response: Response, status: int, more: str = '') -> None:
-    """Answer with a small page that names the status; `more` is HTML."""
-    response.status = status
-    if status in (204, 304):
-        response.send(b'')
-        return
-    title = f'{status} {phrase(status)}'
-    response.content_type = HTML
-    page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
-    # A traceback may hold what has no encoding: a lone surrogate of a file's name.
-    response.send(page.encode('utf-8', 'backslashreplace'))

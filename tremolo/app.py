@@ -22,10 +22,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Callable, TypeVar
 
-from .answer import send_error
 from .errors import SettingError
 from .handlers import Handler
 from .loop import ListenError, Reactor
+from .pages import send_error
 from .routing import Route, Router
 from .running import RunningServer
 from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server

@@ -87,40 +87,6 @@ def test_the_chat_server_runs(started: Any) -> None:
     assert read_line(ann) == b'bob has left\n'
 
 
-def test_python_m_runs_the_echo_server_and_ends_well(started: Any) -> None:
-    client = started('-m', 'tremolo.loop')
-    sock = client()
-    sock.sendall(b'hello\n')
-    assert read_line(sock) == b'hello\n'
-
-
-@pytest.mark.parametrize('signal_name', ['SIGINT', 'SIGTERM'])
-def test_a_signal_ends_the_echo_server_with_status_0(signal_name: str) -> None:
-    import signal
-    process = subprocess.Popen(
-        [sys.executable, '-W', 'error', '-m', 'tremolo.loop', '0'], stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOM.parent.parent)})
-    assert process.stdout is not None
-    port = int(process.stdout.readline().rpartition(b':')[2])
-    with socket.create_connection(('127.0.0.1', port), timeout=10) as sock:
-        sock.sendall(b'x')
-        assert sock.recv(1) == b'x'
-        process.send_signal(getattr(signal, signal_name))
-        assert process.communicate(timeout=10) == (b'', b'')
-        assert sock.recv(1) == b''
-    assert process.returncode == 0
-
-
-def test_a_port_that_is_taken_ends_the_echo_server_with_status_1() -> None:
-    with socket.create_server(('127.0.0.1', 0)) as taken:
-        done = subprocess.run(
-            [sys.executable, '-m', 'tremolo.loop', str(taken.getsockname()[1])],
-            stderr=subprocess.PIPE, check=False, timeout=10,
-            env={**os.environ, 'PYTHONPATH': str(ROOM.parent.parent)})
-    assert done.returncode == 1
-    assert b'Address already in use' in done.stderr
-
-
 def test_every_file_is_in_the_table_and_every_file_of_the_table_exists() -> None:
     table = README.partition('## The files')[2].partition('\n## ')[0]
     named = set(re.findall(r'`(\w+\.py)`', table))
