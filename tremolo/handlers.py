@@ -49,25 +49,21 @@ class Handler:
         self.thread = bool(self.defaults.get('thread', False))
         if self.thread and self.is_generator:
             raise HandlerError(f'{self.name}: thread=True is for plain functions')
-        # Whether the signature says anything about the response.
-        self.sets_response = not self.defaults.keys().isdisjoint(
-            ('chunked', 'content_type', 'status'))
         self.stream = bool(self.defaults.get('stream', False))
-        self.buffer_size = 0
         # Whether its first chunks can be collected before there is a task; see `run`.
         self._collects = not self.stream and returns_nothing(function)
-        # The largest chunk that is so collected.
-        self._piece = 0
         self._groups = frozenset(groups)
-        self._call: Callable[[Request, Response], Any] = self._make_call({})
         self.encoding = 'utf-8'
-        content_type = self.defaults.get('content_type')
-        if isinstance(content_type, bytes):
-            self.defaults['content_type'] = content_type = content_type.decode('latin-1')
-        if content_type and 'charset=' in content_type.lower():
-            self.encoding = content_type.lower().partition('charset=')[2].strip('"; ')
-        # The server's options, overlaid by these: `request.context.options`.
-        self.options: Mapping[str, Any] = MappingProxyType(self.defaults)
+        if 'content_type' in self.defaults:
+            content_type = self.defaults['content_type'] or ''
+            if isinstance(content_type, bytes):
+                content_type = content_type.decode('latin-1')
+            self.defaults['content_type'] = content_type
+            if 'charset=' in content_type.lower():
+                self.encoding = content_type.lower().partition('charset=')[2].strip('"; ')
+        # What the signature says about the response.
+        self._presets = tuple((name, value) for name, value in self.defaults.items()
+                              if name in ('chunked', 'content_type', 'status'))
 
     def _read_signature(self, groups: set[str]) -> None:
         wants: list[str] = []
@@ -89,8 +85,10 @@ class Handler:
 
     def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Join the server's options with its own; `given` is the same for every request."""
-        self.options = MappingProxyType({**options, **self.defaults})
-        self.buffer_size = self.options['buffer_size']
+        # `request.context.options`.
+        self.options: Mapping[str, Any] = MappingProxyType({**options, **self.defaults})
+        self.buffer_size: int = self.options['buffer_size']
+        # The largest chunk that is collected before there is a task.
         self._piece = self.buffer_size // _FIRST
         self._call = self._make_call(dict(given))
 
@@ -118,8 +116,9 @@ class Handler:
         try:
             request.context = own = Context()
             own.options = self.options
-            if self.sets_response:
-                self._set_response(response)
+            if self._presets:
+                for name, value in self._presets:
+                    setattr(response, name, value)
             # Nothing leaks from one request into the next.
             context = contextvars.Context()
             if self._collects:
@@ -140,7 +139,7 @@ class Handler:
                 self._go_on(generator, request, response, context, chunks)
             else:
                 value = context.run(self._call, request, response)
-                if type(value) is bytes and not response.begun:
+                if type(value) is bytes and not response.framing:
                     response.send(value)
                 elif inspect.isgenerator(value):
                     # A decorator that gives what its generator function gave.
@@ -171,15 +170,6 @@ class Handler:
         if connection.response is not response or response.framing == 'none':
             # There is an answer already, an error's or one to HEAD: it need not go on.
             task.cancel()
-
-    def _set_response(self, response: Response) -> None:
-        defaults = self.defaults
-        if 'status' in defaults:
-            response.status = defaults['status']
-        if 'content_type' in defaults:
-            response.content_type = defaults['content_type'] or ''
-        if 'chunked' in defaults:
-            response.chunked = bool(defaults['chunked'])
 
 
 def _caller_with_all(

@@ -28,11 +28,6 @@ def check_lines(data: bytes, start: int, stop: int) -> int:
         400, f'a control character or half a line end: {shown(data[mark:mark + 1])}')
 
 
-def resume_mark(data: bytes, start: int, mark: int) -> int:
-    """Step back over a line's CRLF before `mark`: it may be the first half of the empty line."""
-    return mark - 2 if data.endswith(b'\r\n', start, mark) else mark
-
-
 def refuse_fields(data: bytes, start: int, stop: int) -> None:
     """Refuse the first of the lines from `start` to `stop` that is no field."""
     for line in data[start:stop].splitlines(keepends=True):

@@ -122,12 +122,5 @@ class Headers:
         """Return all lines in their order."""
         return [(name, value) for _, name, value in self._lines]
 
-    def __eq__(self, other: object) -> bool:
-        """Compare: the order of different fields has no meaning (RFC 9110 section 5.3)."""
-        if not isinstance(other, Headers):
-            return NotImplemented
-        names = {key for key, _, _ in self._lines + other._lines}
-        return all(self.get_all(name) == other.get_all(name) for name in names)
-
     def __repr__(self) -> str:
         return f'Headers({self.items()!r})'

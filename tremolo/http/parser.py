@@ -37,7 +37,7 @@ from typing import Union
 
 from .body import ChunkedBody, EndOfBody, Limits, SizedBody
 from .errors import ProtocolError, shown
-from .fields import check_lines, refuse_fields, resume_mark
+from .fields import check_lines, refuse_fields
 from .grammar import REQUEST_LINE, head
 from .head import RequestHead, read_head
 
@@ -179,7 +179,8 @@ class RequestParser:
             raise ProtocolError(431, f'request head exceeds {size} bytes (head_size)')
         # A lone CR may become the empty line before a request: that is for `_other_head` to see.
         if mark > pos:
-            self._scanned = resume_mark(data, pos, mark)
+            # A CRLF before it may be the first half of the empty line.
+            self._scanned = mark - 2 if data.endswith(b'\r\n', pos, mark) else mark
             self._state = RequestParser._head_in_pieces
 
     def _begin_body(self, head: RequestHead) -> None:

@@ -125,15 +125,14 @@ class Connection:
                 # As `feed` does, without the call.
                 parser.buffer = data
             self._next_request()
-        elif phase is BUSY:
+        elif phase is BUSY or phase is DRAIN:
             self.parser.feed(data)
-            if self.intake is not None and self.intake.reading:
+            if phase is DRAIN:
+                self._drain_body()
+            elif self.intake is not None and self.intake.reading:
                 self.intake.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
                 self.stream.pause_reading()
-        elif phase is DRAIN:
-            self.parser.feed(data)
-            self._drain_body()
         elif phase is UPGRADED:
             self.stream.fill(data)
 
@@ -246,12 +245,9 @@ class Connection:
             return self.close('client' if self.parser.idle else 'truncated')
         if stream.paused:
             stream.resume_reading()
-        if not self.parser.idle:
-            if self.phase is not HEAD:
-                self.phase = HEAD
-                self.since = now
-        elif self.phase is not NEW:
-            self.phase = IDLE
+        phase = HEAD if not self.parser.idle else NEW if self.phase is NEW else IDLE
+        if phase is IDLE or phase is not self.phase:
+            self.phase = phase
             self.since = now
         deadlines.arm(self)
         return None
@@ -275,14 +271,10 @@ class Connection:
             if self.phase is UPGRADED:
                 self.close('upgraded')
         elif self.keep:
-            if self.intake is None:
-                self.phase = IDLE
-                if self._left_alone:
-                    self._come_back()
-            else:
-                self.phase = DRAIN
+            self.phase = DRAIN
+            if self.intake is not None:
                 self.intake.close()
-                self._drain_body()
+            self._drain_body()
         elif self.intake is not None and not self.intake.done:
             self.linger('unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
