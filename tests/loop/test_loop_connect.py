@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 from functools import partial
 from typing import Any
 
 import pytest
-from loop_support import listen, make_reactor, run
+from loop_support import listen, run
 
 from tremolo.loop import (
     Cancelled,
-    Listener,
     Queue,
     Reactor,
     Stream,
     bind,
-    bind_unix,
     connect,
-    connect_unix,
     run_in_thread,
     sleep,
     spawn,
@@ -249,16 +245,6 @@ def test_an_event_of_the_socket_that_had_the_descriptor_before_means_nothing() -
         run(reactor, main(reactor))
 
 
-def test_a_path_that_is_too_long_is_an_os_error_and_leaves_no_socket(reactor: Reactor) -> None:
-    def main() -> Any:
-        before = len(os.listdir('/proc/self/fd'))
-        with pytest.raises(OSError, match='cannot connect to unix:x'):
-            yield connect_unix('x' * 200)
-        assert len(os.listdir('/proc/self/fd')) == before
-
-    run(reactor, main())
-
-
 def test_a_connection_that_nobody_took_is_closed() -> None:
     """Cancelled in whatever turn, no socket is left."""
     for turns in range(8):
@@ -292,35 +278,6 @@ def test_without_descriptors_it_fails() -> None:
         assert caught.value.errno == errno.EMFILE
 
     with world.reactor() as reactor:
-        run(reactor, main(reactor))
-
-
-@pytest.mark.parametrize('kind', ['epoll', 'simulated'])
-def test_unix_sockets_connect(kind: str, tmp_path: Any) -> None:
-    path = str(tmp_path / 'socket')
-    arrived = Queue()
-
-    def main(reactor: Reactor) -> Any:
-        with pytest.raises(OSError, match=f'cannot connect to unix:{path}'):
-            yield connect_unix(path)
-
-        def accepted(sock: Any, address: Any) -> None:
-            stream = Stream(reactor, sock)
-            stream.start()
-            arrived.put_nowait(stream)
-
-        listener = Listener(reactor, bind_unix(reactor, path), accepted)
-        listener.start()
-        client = yield connect_unix(path)
-        server = yield arrived.get()
-        client.write(b'x')
-        assert (yield server.read()) == b'x'
-        server.close()
-        client.close()
-        listener.close()
-        assert not os.path.exists(path)
-
-    with make_reactor(kind) as reactor:
         run(reactor, main(reactor))
 
 

@@ -172,6 +172,35 @@ def test_a_unix_listener_removes_its_file(reactor: Reactor, tmp_path: Any) -> No
     listener.close()
 
 
+@pytest.mark.parametrize('kind', ['epoll', 'simulated'])
+def test_a_unix_listener_accepts(kind: str, tmp_path: Any) -> None:
+    path = str(tmp_path / 'socket')
+    arrived = Queue()
+
+    def main(reactor: Reactor) -> Any:
+        def accepted(sock: Any, address: Any) -> None:
+            stream = Stream(reactor, sock)
+            stream.start()
+            arrived.put_nowait(stream)
+
+        listener = Listener(reactor, bind_unix(reactor, path), accepted)
+        listener.start()
+        net = reactor.network
+        sock = net.socket(net.AF_UNIX, net.SOCK_STREAM)
+        sock.setblocking(False)
+        assert sock.connect_ex(path) == 0
+        client, server = Stream(reactor, sock), (yield arrived.get())
+        client.write(b'x')
+        assert (yield server.read()) == b'x'
+        server.close()
+        client.close()
+        listener.close()
+        assert not os.path.exists(path)
+
+    with make_reactor(kind) as reactor:
+        run(reactor, main(reactor))
+
+
 def test_a_stale_socket_file_is_replaced(reactor: Reactor, tmp_path: Any) -> None:
     path = str(tmp_path / 'socket')
     with socket.socket(socket.AF_UNIX) as stale:

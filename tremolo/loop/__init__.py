@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .connect import connect, connect_unix
+from .connect import connect
 from .errors import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .future import Future, current_reactor
 from .inbox import Inbox
@@ -17,6 +17,6 @@ from .timers import Timer
 __all__ = [
     'Cancelled', 'Event', 'Future', 'Inbox', 'InvalidState', 'LimitExceeded', 'ListenError',
     'Listener', 'Lock', 'Queue', 'Reactor', 'Semaphore', 'Stream', 'StreamClosed', 'Task', 'Timer',
-    'bind', 'bind_unix', 'connect', 'connect_unix', 'current_reactor', 'gather', 'run_in_thread',
-    'sleep', 'spawn', 'timeout',
+    'bind', 'bind_unix', 'connect', 'current_reactor', 'gather', 'run_in_thread', 'sleep', 'spawn',
+    'timeout',
 ]

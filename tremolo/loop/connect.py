@@ -4,9 +4,6 @@ A name is resolved on a thread, because that may take seconds; numeric addresses
 addresses are tried one after the other, in the order in which the system gives them. One that does
 not answer is given up after `PATIENCE` seconds, or after its share of the timeout if that is less:
 a broken IPv6 delays a connection and does not prevent it. The last one has all the time left.
-
-Cancelling the Future closes the socket, also a connected one that nobody has taken yet. Errors are
-the `OSError` of the last try, with the address in the text.
 """
 
 from __future__ import annotations
@@ -32,36 +29,32 @@ PATIENCE = 2.0
 def connect(host: str, port: int, timeout: float | None = None) -> Future:
     """Connect over TCP; the Future gives a Stream that has started to read.
 
-    Raises `OSError`, or `TimeoutError` (one of them) after `timeout` seconds.
+    Raises the `OSError` of the last try, with the address in the text; after `timeout` seconds that
+    is a `TimeoutError`. Cancelling closes the socket, also a connected one that nobody has taken.
     """
-    where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-    return _begin(where, host, port, timeout)
-
-
-def connect_unix(path: str, timeout: float | None = None) -> Future:
-    """Connect to a UNIX socket; the rest is as with `connect`."""
-    return _begin(f'unix:{path}', path, None, timeout)
-
-
-def _begin(where: str, host: str, port: int | None, timeout: float | None) -> Future:
     future = Future(give_back=Stream.abort)
     end = NEVER if timeout is None else future.reactor.time() + timeout
-    future.on_cancel = spawn(_connect(future, where, host, port, end)).cancel
+    future.on_cancel = spawn(_connect(future, host, port, end)).cancel
     return future
 
 
-def _connect(future: Future, where: str, host: str, port: int | None,
-             end: float) -> Generator[Any, Any, None]:
+def _connect(future: Future, host: str, port: int, end: float) -> Generator[Any, Any, None]:
     """Find the addresses and try each; `end` is the time to give up. Always sets the Future."""
-    time = future.reactor.time
+    net, time = future.reactor.network, future.reactor.time
     try:
-        found = yield from _addresses(future.reactor.network, host, port, end - time())
+        if not 0 < port <= 65535:
+            # Some systems take the port modulo 65536.
+            raise OSError(errno.EINVAL, 'the port must be 1 to 65535')
+        try:
+            found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            job = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
+            found = yield within(end - time(), job)
         while not future.done():
-            address = found.pop(0)
             left = end - time()
-            share = min(PATIENCE, left / (len(found) + 1)) if found else left
+            share = min(PATIENCE, left / len(found)) if len(found) > 1 else left
             try:
-                future.set_result((yield from _stream(future.reactor, address, share)))
+                future.set_result((yield from _stream(future.reactor, found.pop(0), share)))
             except OSError:
                 if not found:
                     raise
@@ -69,22 +62,9 @@ def _connect(future: Future, where: str, host: str, port: int | None,
         if isinstance(error, TimeoutError):
             error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         code = getattr(error, 'errno', None) or errno.EINVAL
+        where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
         why = getattr(error, 'strerror', None) or error
         future.set_exception(OSError(code, f'cannot connect to {where}: {why}'))
-
-
-def _addresses(net: Any, host: str, port: int | None, seconds: float) -> Generator[Any, Any, Any]:
-    """Give what `getaddrinfo` knows of `host`; without a port it is a UNIX path."""
-    if port is None:
-        return [(net.AF_UNIX, net.SOCK_STREAM, 0, '', host)]
-    if not 0 < port <= 65535:
-        # Some systems take the port modulo 65536.
-        raise OSError(errno.EINVAL, 'the port must be 1 to 65535')
-    try:
-        return net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        job = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
-        return (yield within(seconds, job))
 
 
 def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any, Stream]:
@@ -112,8 +92,7 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
         reactor.remove_writer(stream.fd)
         if code:
             raise OSError(code, os.strerror(code))
-        if family != getattr(net, 'AF_UNIX', None):
-            sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
+        sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
         stream.start()
     except BaseException:
         stream.abort()
