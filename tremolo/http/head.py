@@ -26,6 +26,7 @@ _HOST_SIZE = 255 + 6
 # Good hosts as they were sent, trimmed: a server hears the same few again and again.
 _hosts: dict[bytes, bytes] = {}
 _MOST_HOSTS = 256
+_find = FRAMING.findall
 
 
 class RequestHead:
@@ -73,7 +74,7 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
     method, target, version, block = match.groups()
     # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
     # because each line is known to be a field. The block starts with a line feed.
-    found = FRAMING.findall(block.lower())
+    found = _find(block.lower())
     # Other forms than a path are rare, and so is CONNECT.
     authority = None
     if target[0] != 0x2f or method == b'CONNECT':

@@ -58,7 +58,7 @@ from .errors import HandlerError
 from .intake import Intake
 from .phases import BUSY, CLOSED, CLOSING, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
 from .request import Context, Request
-from .response import Response, refusal
+from .response import Response, answer_to, refusal
 
 if TYPE_CHECKING:
     from .pace import Pace
@@ -185,7 +185,7 @@ class Connection:
                 return self._await_head()
             self.phase = BUSY
             request.begin(self)
-            response = self.response = Response.to(request, self)
+            response = self.response = answer_to(request, self)
             if request.has_body:
                 self.intake = Intake(self, request)
             handle(request, response)

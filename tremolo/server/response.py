@@ -284,6 +284,10 @@ class Response:
         return int(value)
 
 
+# (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
+answer_to = Response.to
+
+
 @functools.lru_cache(maxsize=256)
 def head_start(line: tuple[int, str | None], content_type: str) -> bytes:
     """Encode the status line and the Content-Type field. Raises `HeaderError`."""
