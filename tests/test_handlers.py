@@ -374,7 +374,7 @@ def test_server_receives_everything(app):
         return ' '.join(sorted(server))
 
     answer = ask_and_next(app, handler)
-    assert answer.body == b'app context globals logger loop request response'
+    assert answer.body == b'app context globals logger loop reactor request response'
 
 
 def test_server_receives_the_groups_of_the_path_too(app):
@@ -386,9 +386,9 @@ def test_server_receives_the_groups_of_the_path_too(app):
 
 
 def test_a_named_parameter_receives_just_itself(app):
-    def handler(request, response, app, context, globals, logger, loop):
+    def handler(request, response, app, context, globals, logger, loop, reactor):
         assert context is request.context
-        assert loop is current_reactor()
+        assert loop is reactor is current_reactor()
         assert globals is app.context
         assert logger is app.logger
         response.headers['X-Test'] = 'yes'

@@ -16,7 +16,7 @@ def ask(app, target, method='GET'):
 
 
 def show(**server):
-    names = {'app', 'context', 'globals', 'logger', 'loop', 'request', 'response'}
+    names = {'app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response'}
     return repr({name: server[name] for name in sorted(server) if name not in names})
 
 

@@ -78,7 +78,8 @@ class Application:
 
     def _bind(self, handler: Handler, server: Server) -> None:
         handler.bind(server.options, {
-            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': server.reactor})
+            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': server.reactor,
+            'reactor': server.reactor})
 
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""

@@ -20,7 +20,7 @@ from .server import HandlerError, Request, Response
 from .server.request import Context
 
 # What a handler may ask for by name, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'logger', 'loop', 'request', 'response')
+NAMES = ('app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response')
 # Chunks that are collected before a generator becomes a task.
 _FIRST = 8
 # In the place of a yielded value: the generator has ended.
@@ -174,7 +174,7 @@ class Handler:
 
 def _caller_with_all(
     function: Callable[..., Any], app: Any = None, globals: Any = None, logger: Any = None,
-    loop: Any = None,
+    loop: Any = None, reactor: Any = None,
 ) -> Callable[[Request, Response], Any]:
     """Make what calls a `**server` handler of a path without groups.
 
@@ -184,7 +184,7 @@ def _caller_with_all(
     def call(request: Request, response: Response) -> Any:
         return function(
             request=request, response=response, context=request.context, app=app, globals=globals,
-            logger=logger, loop=loop)
+            logger=logger, loop=loop, reactor=reactor)
 
     return call
 
