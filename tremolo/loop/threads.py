@@ -2,18 +2,14 @@
 
     digest = yield run_in_thread(hash_file, path)
 
-A reactor has one pool, made when it is first asked for. A thread is started only when a job finds
-none idle, up to `MOST_THREADS`; further jobs stand in line. A thread that was idle for `IDLE_TIME`
-seconds ends. All are daemons: a job that never returns cannot keep the process alive.
+A reactor has one pool, made when it is first asked for. A thread is started when a job finds none
+idle, up to `MOST_THREADS`, and stays until the reactor closes. All are daemons: a job that never
+returns cannot keep the process alive.
 
 On such a thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
 `timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: what
 has to be set up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits.
 All else that belongs to the loop is reached by `reactor.call_soon_threadsafe` or `spawn`.
-
-Cancelling the Future takes a job that has not begun out of the line; of one that runs, the result
-is dropped. When the reactor closes, jobs in line are cancelled, idle threads are waited for, and a
-thread that waits for a Future gets `Cancelled`.
 
 This is the one place of the loop where time and order are not ours, so the simulated world has no
 threads.
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
 MOST_THREADS = 32
-# Seconds that a thread waits for its next job before it ends.
-IDLE_TIME = 10.0
 
 
 class ThreadPool:
@@ -47,8 +41,8 @@ class ThreadPool:
         self._changed = threading.Condition()
         # The Future of each job in line, and what the thread has to call.
         self._jobs: OrderedDict[Future, Callable[[], Any]] = OrderedDict()
-        self._threads: set[threading.Thread] = set()
         self._idle: set[threading.Thread] = set()
+        self._started = 0
         self._closed = False
         reactor.at_close.add(self.close)
 
@@ -59,21 +53,17 @@ class ThreadPool:
                 raise InvalidState('the reactor is closed')
             # An idle thread that was notified counts as idle until it has run; its job is still
             # in line then, so comparing the two numbers is exact.
-            if len(self._idle) <= len(self._jobs) and len(self._threads) < MOST_THREADS:
-                self._start_thread()
+            if len(self._idle) <= len(self._jobs) and self._started < MOST_THREADS:
+                try:
+                    threading.Thread(target=self._work, name='tremolo-worker', daemon=True).start()
+                    self._started += 1
+                except RuntimeError:
+                    # The system has no more threads. Those that there are will come to it.
+                    if not self._started:
+                        raise
             self._jobs[future] = partial(contextvars.copy_context().run, func, *args)
             future.on_cancel = partial(self._withdraw, future)
             self._changed.notify()
-
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name='tremolo-worker', daemon=True)
-        try:
-            thread.start()
-            self._threads.add(thread)
-        except RuntimeError:
-            # The system has no more threads. Those that there are will come to it.
-            if not self._threads:
-                raise
 
     def _withdraw(self, future: Future) -> None:
         with self._changed:
@@ -85,10 +75,9 @@ class ThreadPool:
         while True:
             with self._changed:
                 self._idle.add(this)
-                self._changed.wait_for(lambda: self._jobs or self._closed, IDLE_TIME)
+                self._changed.wait_for(lambda: self._jobs or self._closed)
                 self._idle.discard(this)
-                if not self._jobs:
-                    self._threads.discard(this)
+                if self._closed:
                     return
                 job = self._jobs.popitem(last=False)
             _run(*job)
@@ -109,32 +98,32 @@ class ThreadPool:
 
 def _run(future: Future, job: Callable[[], Any]) -> None:
     """Do the job here and bring the outcome to the loop."""
-    bring: Callable[[Any], None] = future.set_exception
     try:
-        outcome: Any = job()
-        bring = future.set_result
-    except StopIteration as exc:
-        # Thrown into a generator it would end that one, as if it had returned.
-        outcome = RuntimeError('a job raised StopIteration')
-        outcome.__cause__ = exc
+        try:
+            bring = partial(future.set_result, job())
+        except StopIteration as exc:
+            # Thrown into a generator it would end that one, as if it had returned.
+            raise RuntimeError('a job raised StopIteration') from exc
     except BaseException as exc:
+        bring = partial(future.set_exception, exc)
         # Without this frame, which refers to the error, there is no cycle.
-        outcome = exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
-    future.reactor.call_soon_threadsafe(_bring, future, bring, outcome)
+        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+    future.reactor.call_soon_threadsafe(_bring, future, bring)
     # The frames of an error's traceback lead back here (before Python 3.11).
-    del outcome
+    del bring
 
 
-def _bring(future: Future, bring: Callable[[Any], None], outcome: Any) -> None:
+def _bring(future: Future, bring: Callable[[], None]) -> None:
     # It may have been cancelled meanwhile.
     if not future.done():
-        bring(outcome)
+        bring()
 
 
 def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
     """Call `func(*args)` on a worker thread; the Future gives its value or raises its error.
 
-    It runs in a copy of the caller's context. `StopIteration` arrives as a `RuntimeError`.
+    It runs in a copy of the caller's context. `StopIteration` arrives as a `RuntimeError`. When it
+    is cancelled, a job that has not begun never runs; of one that runs, the result is dropped.
     """
     reactor = current_reactor()
     future = Future(reactor)
