@@ -1,10 +1,9 @@
 """Listener: bind, accept, and survive running out of file descriptors.
 
 Accepting goes on until nobody waits, bounded per turn so that connections already open get theirs.
-When the process or the system is out of descriptors (EMFILE, ENFILE), or of buffers, or accepting
-fails in another way that lasts, the listener stops watching for a second, says so once, and goes on
-when accepting works again: the waiting clients stay in the kernel's queue, and the loop does not
-spin.
+When descriptors run out (EMFILE, ENFILE), or buffers, or accepting fails in another way that lasts,
+the listener says so once and tries again every second: the clients wait in the kernel's queue, and
+the loop does not spin.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from .timers import Timer
 
 _log = logging.getLogger('tremolo.loop')
 
-# Connections accepted in one turn.
+# Connections accepted in one turn; seconds without accepting when descriptors ran out.
 _MOST_ACCEPTS = 64
-# Seconds without accepting when descriptors ran out.
 _BREATH = 1.0
 # What only the connection has that was to be accepted, not the listener (accept(2)).
 _PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN,
@@ -40,28 +38,28 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
     net = reactor.network
     where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     sockets: list[Any] = []
-    missing: OSError | None = None
     try:
         if not 0 <= port <= 65535:
             # Some systems take the port modulo 65536.
             raise OSError(errno.EINVAL, 'the port must be 0 to 65535')
         found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM)
-        for family, _, proto, _, address in dict.fromkeys(found):
+        found = list(dict.fromkeys(found))
+        while found:
+            family, _, proto, _, address = found.pop(0)
             if sockets and port == 0:
                 # The other addresses of a name get the port that the first was given.
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
                 sockets.append(_open(reactor, family, proto, address, backlog))
             except OSError as error:
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+                if not missing or not (found or sockets):
                     raise
-                missing = error
-        if missing is not None and not sockets:
-            raise missing
     except (OSError, UnicodeError) as error:
         for sock in sockets:
             sock.close()
-        raise ListenError(f'cannot listen on {where}: {_reason(error)}') from error
+        why = getattr(error, 'strerror', None) or error
+        raise ListenError(f'cannot listen on {where}: {why}') from error
     return sockets
 
 
@@ -81,15 +79,8 @@ def _open(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int)
     return sock
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, 'strerror', None) or str(error)
-
-
 def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
-    """Open a listening UNIX socket. A socket file that nobody listens on any more is replaced.
-
-    Raises `ListenError`, also for a path that holds anything else than a socket.
-    """
+    """Open a listening UNIX socket; only a stale file of one is replaced. Raises `ListenError`."""
     net = reactor.network
     try:
         if os.path.lexists(path):
@@ -102,7 +93,8 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
             os.unlink(path)
         return _open(reactor, net.AF_UNIX, 0, path, backlog)
     except OSError as error:
-        raise ListenError(f'cannot listen on unix:{path}: {_reason(error)}') from error
+        why = error.strerror or error
+        raise ListenError(f'cannot listen on unix:{path}: {why}') from error
 
 
 class Listener:
@@ -154,7 +146,7 @@ class Listener:
     def _readable(self) -> None:
         net = self._reactor.network
         for _ in range(_MOST_ACCEPTS):
-            # What was accepted last may have paused us.
+            # Want of descriptors, or what was accepted last, may have paused us.
             if self.paused:
                 return
             try:
@@ -162,11 +154,10 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _PASSING:
-                    # The client gave up while it waited, or the like: its own affair.
-                    continue
-                self._take_breath(error)
-                return
+                # Unless the client gave up while it waited, or the like: its own affair.
+                if error.errno not in _PASSING:
+                    self._take_breath(error)
+                continue
             if self._breath is not None:
                 self._breath = None
                 _log.warning('accepting again')
