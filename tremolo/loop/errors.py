@@ -6,10 +6,7 @@ from ..errors import TremoloError
 
 
 class Cancelled(BaseException):
-    """The task must stop. It is thrown at the `yield` where the task waits.
-
-    A `BaseException`, so that `except Exception` in a handler cannot swallow it.
-    """
+    """Thrown at the `yield` where a task waits, to stop it; no `except Exception` swallows it."""
 
 
 class InvalidState(TremoloError):

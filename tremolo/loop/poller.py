@@ -1,8 +1,8 @@
-"""Pollers: which file descriptors are ready? `epoll`, `kqueue` or `select` behind five methods.
+"""Pollers: which file descriptors are ready? `epoll`, `kqueue` or `select` behind six methods.
 
 A poller is level-triggered: an fd is reported again on every poll for as long as it is ready.
-Events are pairs `(fd, mask)`; a mask is made of the four bits below, which are epoll's own numbers,
-so that on Linux, where this code is hot, nothing is translated.
+Events are pairs `(fd, mask)`; the bits of a mask are epoll's own numbers, so that on Linux, where
+this code is hot, nothing is translated.
 
 `ERROR` and `HANGUP` are never asked for and always reported (`select` cannot tell them from
 readiness, `kqueue` tells them with a filter only): with an empty interest a reset peer is reported
@@ -63,7 +63,6 @@ class KqueuePoller:
     """
 
     def __init__(self, module: Any = select) -> None:
-        # (The tests bring an emulation.)
         self._kq = module
         self._queue = module.kqueue()
         self._masks: dict[int, int] = {}
@@ -133,10 +132,7 @@ class SelectPoller:
 
 
 def make_poller(name: str | None = None) -> Poller:
-    """Make the best poller of this system, or the one named 'epoll', 'kqueue' or 'select'.
-
-    Raises `ValueError` for a name this system does not have.
-    """
+    """Make the best poller this system has, or the one of that name. Raises `ValueError`."""
     makers = (('epoll', EpollPoller), ('kqueue', KqueuePoller), ('select', SelectPoller))
     for kind, maker in makers:
         if name in (None, kind) and hasattr(select, kind):
