@@ -17,20 +17,15 @@ from .reactor import Reactor
 
 
 class Source(Protocol):
-    """Where an inbox's bytes come from."""
+    """Where bytes come from. It is told that the reader waits for more, or has taken some."""
 
-    def wanted(self) -> None:
-        """Be told that the reader waits for bytes, or has taken some."""
+    def wanted(self) -> None: ...
 
 
 class Inbox:
-    """A queue of bytes with one reader.
+    """A queue of bytes with one reader: `data = yield inbox.read(65536)`."""
 
-        data = yield inbox.read(65536)      # b'' at the end
-        line = yield inbox.read_until(b'\\n')
-    """
-
-    __slots__ = ('_chunks', '_error', '_reactor', '_source', '_waiter', 'eof', 'size')
+    __slots__ = ('_chunks', '_error', '_reactor', '_source', 'eof', 'size', 'waiting')
 
     def __init__(self, reactor: Reactor, source: Source | None = None) -> None:
         self._reactor = reactor
@@ -40,8 +35,8 @@ class Inbox:
         self.size = 0
         self.eof = False
         self._error: BaseException | None = None
-        # Who waits, and what gives his bytes, or None while there are too few.
-        self._waiter: tuple[Future, Callable[[], bytes | None]] | None = None
+        # Who waits, if anybody, and what gives his bytes, or None while there are too few.
+        self.waiting: tuple[Future, Callable[[], bytes | None]] | None = None
 
     def feed(self, data: bytes) -> None:
         """Add bytes; a waiting reader gets them."""
@@ -64,19 +59,10 @@ class Inbox:
             self._error = error.with_traceback(None)
             self._serve()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a reader waits for bytes."""
-        return self._waiter is not None
-
     def read(self, size: int = -1) -> Future:
         """Read what is there, 1 to `size` bytes (-1: all that is held); b'' at the end."""
-        def take() -> bytes | None:
-            if self.size or self.eof or size == 0:
-                return self._cut(size if size >= 0 else self.size)
-            return None
-
-        return self._wait(take)
+        return self._wait(lambda: self._cut(size if size >= 0 else self.size)
+                          if self.size or self.eof or size == 0 else None)
 
     def read_exactly(self, size: int) -> Future:
         """Read `size` bytes, fewer only at the end."""
@@ -109,40 +95,39 @@ class Inbox:
         return self._wait(take)
 
     def _wait(self, take: Callable[[], bytes | None]) -> Future:
-        if self._waiter is not None:
+        if self.waiting is not None:
             raise InvalidState('another read is waiting already')
         future = Future(self._reactor, self._give_back)
         on_loop(self._reactor, self._begin, future, take)
         return future
 
     def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:
-        self._waiter = future, take
+        self.waiting = future, take
         future.on_cancel = self._forget
         self._serve()
         if self._source is not None:
             self._source.wanted()
 
     def _forget(self) -> None:
-        self._waiter = None
+        self.waiting = None
 
     def _serve(self) -> None:
         """Give the waiting reader its bytes, its end or its error, if they are there."""
-        if self._waiter is None:
+        if self.waiting is None:
             return
-        future, take = self._waiter
+        future, take = self.waiting
         try:
             if self._error is not None:
                 # A copy: what is thrown gets a traceback to its reader's frame, which mostly holds
                 # this inbox. If the inbox held that very error, the three would be a cycle.
                 raise copy.copy(self._error)
             data = take()
-        except Exception as error:
-            self._waiter = None
-            future.set_exception(error.with_traceback(None))
-            return
-        if data is not None:
-            self._waiter = None
+            if data is None:
+                return
             future.set_result(data)
+        except Exception as error:
+            future.set_exception(error.with_traceback(None))
+        self.waiting = None
 
     def _join(self) -> bytes:
         """Give all that is held. Of a single piece, the usual case, this makes no copy."""
