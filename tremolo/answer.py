@@ -145,10 +145,8 @@ class Answer:
         if isinstance(value, HTTPError):
             send_error(response, value)
             return
-        if isinstance(value, str):
-            body = value.encode(self._handler.encoding)
-        elif isinstance(value, (bytes, bytearray, memoryview)):
-            body = bytes(value)
+        if isinstance(value, (str, bytes, bytearray, memoryview)):
+            body = self._to_bytes(value)
         elif value is None:
             body = b''
             if response.status == 200:

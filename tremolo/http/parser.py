@@ -144,8 +144,7 @@ class RequestParser:
     def _head_in_pieces(self) -> Event | None:
         """Wait until the rest of a head is there."""
         if self.buffer.find(b'\r\n\r\n', self._scanned) < 0:
-            self._await_head()
-            return None
+            return self._await_head()
         self._state = None
         return self.next_event()
 
@@ -165,23 +164,22 @@ class RequestParser:
             _refuse_head(data, pos, end + 2)
             raise ProtocolError(
                 431, f'more than {self._limits.field_count} header fields (field_count)')
-        self._await_head()
-        return None
+        return self._await_head()
 
-    def _await_head(self) -> None:
+    def _await_head(self) -> Event | None:
         """Wait for more of a head that has no end yet, if it still may become one."""
         data, pos, size = self.buffer, self._pos, self._head_size
         stop = min(len(data), pos + size)
         mark = check_lines(data, self._scanned, stop)
         if stop == pos + size:
-            if data.find(b'\r\n', pos, stop) < 0:
-                raise ProtocolError(414, f'request line exceeds {size} bytes (head_size)')
-            raise ProtocolError(431, f'request head exceeds {size} bytes (head_size)')
+            status, part = (431, 'head') if b'\r\n' in data[pos:stop] else (414, 'line')
+            raise ProtocolError(status, f'request {part} exceeds {size} bytes (head_size)')
         # A lone CR may become the empty line before a request: that is for `_other_head` to see.
         if mark > pos:
             # A CRLF before it may be the first half of the empty line.
             self._scanned = mark - 2 if data.endswith(b'\r\n', pos, mark) else mark
             self._state = RequestParser._head_in_pieces
+        return None
 
     def _begin_body(self, head: RequestHead) -> None:
         """Let the machine of the body's framing take over."""
