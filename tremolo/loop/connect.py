@@ -13,16 +13,15 @@ import os
 from collections.abc import Generator
 from typing import Any
 
+from . import sync
 from .future import Future
 from .reactor import Reactor
 from .stream import Stream
-from .sync import timeout as within
 from .task import spawn
 from .threads import run_in_thread
 from .timers import NEVER
 
-# Seconds that an address has while another is left. A first packet that is lost is sent again after
-# one second (RFC 6298 section 2.1).
+# Seconds for an address while another is left; a lost SYN is sent again after 1 s (RFC 6298).
 PATIENCE = 2.0
 
 
@@ -49,7 +48,7 @@ def _connect(future: Future, host: str, port: int, end: float) -> Generator[Any,
             found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
         except (OSError, UnicodeError):
             job = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
-            found = yield within(end - time(), job)
+            found = yield sync.timeout(end - time(), job)
         while not future.done():
             left = end - time()
             share = min(PATIENCE, left / len(found)) if len(found) > 1 else left
@@ -73,18 +72,13 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
     family, _, proto, _, address = found
     sock = net.socket(family, net.SOCK_STREAM, proto)
     stream = Stream(reactor, sock)
-
-    def tell() -> None:
-        if not writable.done():
-            writable.set_result()
-
     try:
         sock.setblocking(False)
         code = sock.connect_ex(address)
         while code == errno.EINPROGRESS:
-            writable = Future(reactor)
-            reactor.add_writer(stream.fd, tell)
-            yield within(seconds, writable)
+            writable = sync.Event()
+            reactor.add_writer(stream.fd, writable.set)
+            yield sync.timeout(seconds, writable.wait())
             code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
             if not code and stream.peer is None:
                 # Not yet: the event was that of another socket, closed in this turn, of this fd.
