@@ -1,9 +1,8 @@
 """Waiting for time and for each other: sleep, gather, timeout, Event, Lock, Semaphore, Queue.
 
-All give Futures, so they are waited for by `yield` in a generator and by `await` in a coroutine.
-Who waits stands in line, first come first served; who is cancelled leaves the line. A lock or an
-item is handed straight to the first in line (nobody can snatch it in between), and if that one is
-cancelled before it goes on, the lock or the item goes back: nothing is lost.
+All give Futures. Who waits stands in line, first come first served; who is cancelled leaves the
+line. A lock or an item is handed straight to the first in line (nobody can snatch it in between),
+and goes back if that one is cancelled before it goes on: nothing is lost.
 
 Event, Lock, Semaphore and Queue are for the loop's thread only; a worker (see threads.py) reaches
 them by `spawn(...).result()`, or by `reactor.call_soon_threadsafe(event.set)`.
@@ -16,7 +15,6 @@ from collections import OrderedDict, deque
 from collections.abc import Coroutine, Generator
 from contextlib import ExitStack
 from functools import partial
-from operator import itemgetter
 from typing import Any, Callable
 
 from .errors import Cancelled, InvalidState
@@ -40,8 +38,8 @@ def sleep(seconds: float, result: Any = None) -> Future:
 def gather(*awaitables: Any) -> Future:
     """Run Futures, generators and coroutines side by side; give the list of their values.
 
-    The first error cancels the others, waits for their end (their `finally` may wait too) and is
-    then raised; errors after it are dropped. Cancelling it cancels all.
+    The first error cancels the others and is raised when all have ended; later errors are dropped.
+    Cancelling it cancels all.
     """
     return _Joint(awaitables, list)
 
@@ -49,14 +47,14 @@ def gather(*awaitables: Any) -> Future:
 def timeout(seconds: float, awaitable: Any) -> Future:
     """Give what `awaitable` gives, or cancel it after `seconds` and raise `TimeoutError`.
 
-    The error is raised when the work has ended. Work that ends with a value all the same, in that
-    last moment, has its value given. Cancelling this cancels the work.
+    The error is raised when the work has ended; if it ends with a value all the same, that is
+    given. Cancelling this cancels the work.
     """
-    return _Joint((awaitable,), itemgetter(0), seconds)
+    return _Joint((awaitable,), lambda values: values[0], seconds)
 
 
 class _Joint(Future):
-    """A Future of what several parts give. However it ends, all of them have ended before."""
+    """What `pick` makes of the values of several parts. It ends when all of them have ended."""
 
     __slots__ = ('_alarm', '_left', '_parts', '_pick', '_why')
 
@@ -69,9 +67,7 @@ class _Joint(Future):
         Future.__init__(self)
         self._parts = [each if isinstance(each, Future) else spawn(each) for each in awaitables]
         self._left = len(self._parts)
-        # Makes our value of the parts' values.
         self._pick = pick
-        # Why it stops before its time.
         self._why: BaseException | None = None
         on_loop(self.reactor, self._begin, seconds)
 
@@ -100,23 +96,19 @@ class _Joint(Future):
 
     def _end(self) -> None:
         self._alarm.cancel()
-        values, backs = [], ExitStack()
-        # Told that time is up, work may end with a value all the same, or have had it already.
-        failed = isinstance(self._why, Cancelled)
+        backs = ExitStack()
         for part in self._parts:
-            # Taken by `outcome`; the last comes back first, so that items keep their order.
-            give_back = part.give_back
-            value, error = part.outcome()
-            values.append(value)
-            failed = failed or error is not None
-            if give_back is not None:
-                backs.callback(give_back, value)
-        if self._why is not None and failed:
+            if part.give_back is not None:
+                # Taken by `outcome`; the last comes back first, so that items keep their order.
+                backs.callback(part.give_back, part.outcome()[0])
+        # Told that time is up, work may end with a value all the same, or have had it already.
+        good = all(part.exception() is None for part in self._parts)
+        if self._why is None or (good and not isinstance(self._why, Cancelled)):
+            self.give_back = lambda _: backs.close()
+            self.set_result(self._pick([part.outcome()[0] for part in self._parts]))
+        else:
             backs.close()
             self.set_exception(self._why)
-        else:
-            self.give_back = lambda _: backs.close()
-            self.set_result(self._pick(values))
 
     def cancel(self) -> bool:
         """Cancel the parts; it is done when they have ended."""
@@ -142,10 +134,7 @@ def _stand(line: _Line, serve: Callable[[], None], brought: Any = None,
 
 
 class Event:
-    """Something that has happened, or not yet.
-
-        yield event.wait()      # goes on when somebody called event.set()
-    """
+    """Something that has happened, or not yet: `yield event.wait()`."""
 
     def __init__(self) -> None:
         self._happened = False
@@ -174,11 +163,7 @@ class Event:
 
 
 class Semaphore:
-    """At most `places` at a time.
-
-        with (yield semaphore.acquire()):
-            ...                             # the place is given back at the end of the block
-    """
+    """At most `places` at a time: `with (yield semaphore.acquire()):`."""
 
     def __init__(self, places: int = 1) -> None:
         self._places = self._free = places
@@ -216,13 +201,7 @@ class Lock(Semaphore):
 
 
 class Queue:
-    """Items on their way from some tasks to others; at most `maxsize` at a time (0: any number).
-
-        yield queue.put(item)       # waits while it is full
-        item = yield queue.get()    # waits while it is empty
-
-    `put_nowait` and `get_nowait` raise the `Full` and `Empty` of the standard module `queue`.
-    """
+    """Items on their way from some tasks to others; at most `maxsize` at a time (0: any number)."""
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
@@ -248,14 +227,14 @@ class Queue:
         return _stand(self._getters, self._serve, None, self._put_back)
 
     def put_nowait(self, item: Any) -> None:
-        """Add an item. Raises `queue.Full`."""
+        """Add an item, waiting for nothing. Raises `queue.Full`."""
         if self.full():
             raise queue.Full
         self._items.append(item)
         self._serve()
 
     def get_nowait(self) -> Any:
-        """Take the oldest item. Raises `queue.Empty`."""
+        """Take the oldest item, waiting for nothing. Raises `queue.Empty`."""
         if not self._items:
             raise queue.Empty
         item = self._items.popleft()
