@@ -1,9 +1,8 @@
 """Inbox: bytes that have arrived and wait to be read.
 
 The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the
-other. At most one read waits at a time. Whoever feeds it looks at `size` and `waiting` to know when
-to pause the source (a reader that waits may need more than is held otherwise, and brings its own
-limit), and is told by `source.wanted()` when the reader would take more.
+other, at most one at a time. Whoever feeds it looks at `size` and `waiting` to know when to pause
+the source: a reader that waits may need more than is held otherwise, and brings its own limit.
 """
 
 from __future__ import annotations
@@ -69,10 +68,7 @@ class Inbox:
         return self._wait(lambda: self._cut(size) if self.size >= size or self.eof else None)
 
     def read_until(self, mark: bytes, limit: int = 65536) -> Future:
-        """Read up to and including `mark`; without it, what is left at the end.
-
-        Raises `LimitExceeded` when `limit` bytes hold no mark.
-        """
+        """Read through `mark`, or to the end. Raises `LimitExceeded` beyond `limit` bytes."""
         def take() -> bytes | None:
             found = self._join().find(mark, 0, limit)
             if found >= 0:

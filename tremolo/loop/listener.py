@@ -93,15 +93,11 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
             os.unlink(path)
         return _open(reactor, net.AF_UNIX, 0, path, backlog)
     except OSError as error:
-        why = error.strerror or error
-        raise ListenError(f'cannot listen on unix:{path}: {why}') from error
+        raise ListenError(f'cannot listen on unix:{path}: {error.strerror or error}') from error
 
 
 class Listener:
-    """Accepts connections from a listening socket: `accepted(sock, address)` for each.
-
-    The accepted sockets are non-blocking, and without Nagle's delay where that exists.
-    """
+    """Calls `accepted(sock, address)` for each connection: non-blocking, without Nagle's delay."""
 
     def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None]) -> None:
         self._reactor = reactor
@@ -146,7 +142,7 @@ class Listener:
     def _readable(self) -> None:
         net = self._reactor.network
         for _ in range(_MOST_ACCEPTS):
-            # Want of descriptors, or what was accepted last, may have paused us.
+            # What was accepted last may have paused us.
             if self.paused:
                 return
             try:
@@ -154,10 +150,14 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                # Unless the client gave up while it waited, or the like: its own affair.
-                if error.errno not in _PASSING:
-                    self._take_breath(error)
-                continue
+                if error.errno in _PASSING:
+                    # The client gave up while it waited, or the like: its own affair.
+                    continue
+                if self._breath is None:
+                    _log.error('no new connections for now: %s', error.strerror or error)
+                self.pause()
+                self._breath = self._reactor.call_later(_BREATH, self.start)
+                return
             if self._breath is not None:
                 self._breath = None
                 _log.warning('accepting again')
@@ -171,9 +171,3 @@ class Listener:
                 self._reactor.remove_fd(sock.fileno())
                 sock.close()
                 _log.exception('a new connection could not be taken')
-
-    def _take_breath(self, error: OSError) -> None:
-        if self._breath is None:
-            _log.error('no new connections for now: %s', error.strerror or error)
-        self.pause()
-        self._breath = self._reactor.call_later(_BREATH, self.start)

@@ -29,14 +29,13 @@ class Poller(Protocol):
     def register(self, fd: int, mask: int) -> None: ...
     def modify(self, fd: int, mask: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
+    def close(self) -> None: ...
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         """Wait at most `timeout` seconds (None: until something is ready) for events."""
 
     def fileno(self) -> int:
         """Give an fd that is readable when events wait, for a host loop; -1 if there is none."""
-
-    def close(self) -> None: ...
 
 
 class EpollPoller:
@@ -57,10 +56,7 @@ class EpollPoller:
 
 
 class KqueuePoller:
-    """macOS and the BSDs. A filter each for reading and writing; both may be reported apart.
-
-    With an empty interest there is no filter: a reset is then noticed by the next read or write.
-    """
+    """macOS and the BSDs. A filter each for reading and writing, which may be reported apart."""
 
     def __init__(self, module: Any = select) -> None:
         self._kq = module
@@ -89,13 +85,12 @@ class KqueuePoller:
         del self._masks[fd]
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        kq = self._kq
         events: dict[int, int] = {}
         for event in self._queue.control(None, MOST_EVENTS, timeout):
-            mask = READ if event.filter == kq.KQ_FILTER_READ else WRITE
+            mask = READ if event.filter == self._kq.KQ_FILTER_READ else WRITE
             # EV_EOF on the read side is an ordinary end of input; on the write side the peer will
             # take nothing more.
-            if mask == WRITE and event.flags & kq.KQ_EV_EOF:
+            if mask == WRITE and event.flags & self._kq.KQ_EV_EOF:
                 mask |= HANGUP
             events[event.ident] = events.get(event.ident, 0) | mask
         return list(events.items())
@@ -133,8 +128,7 @@ class SelectPoller:
 
 def make_poller(name: str | None = None) -> Poller:
     """Make the best poller this system has, or the one of that name. Raises `ValueError`."""
-    makers = (('epoll', EpollPoller), ('kqueue', KqueuePoller), ('select', SelectPoller))
-    for kind, maker in makers:
+    for kind, maker in (('epoll', EpollPoller), ('kqueue', KqueuePoller), ('select', SelectPoller)):
         if name in (None, kind) and hasattr(select, kind):
             return maker()
     raise ValueError(f'no poller {name!r} on this system')

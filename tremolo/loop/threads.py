@@ -9,10 +9,8 @@ returns cannot keep the process alive.
 On such a thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
 `timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: what
 has to be set up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits.
-All else that belongs to the loop is reached by `reactor.call_soon_threadsafe` or `spawn`.
-
-This is the one place of the loop where time and order are not ours, so the simulated world has no
-threads.
+All else that belongs to the loop is reached by `reactor.call_soon_threadsafe` or `spawn`. Time and
+order are not ours here, so the simulated world has no threads.
 """
 
 from __future__ import annotations
@@ -21,13 +19,11 @@ import contextvars
 import threading
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from .errors import InvalidState
 from .future import Future, current_reactor, set_current_reactor
-
-if TYPE_CHECKING:
-    from .reactor import Reactor
+from .reactor import Reactor
 
 MOST_THREADS = 32
 
