@@ -326,6 +326,18 @@ def wake_from_afar(any_reactor: Reactor) -> None:
     assert any_reactor.in_thread()
 
 
+def test_a_call_from_another_thread_while_a_turn_goes_on_comes_in_the_next(
+        reactor: Reactor) -> None:
+    def meet() -> None:
+        thread = threading.Thread(target=reactor.call_soon_threadsafe, args=(reactor.stop,))
+        thread.start()
+        thread.join()
+
+    reactor.call_soon(meet)
+    reactor.run()
+    assert reactor.turns == 2
+
+
 def test_ten_thousand_wake_ups_neither_block_nor_get_lost(reactor: Reactor) -> None:
     count = []
 

@@ -10,14 +10,6 @@ A turn (`step`) has five parts, in this order:
 
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
 readable or `next_deadline()` has come, then call `step(0)`.
-
-Every ready fd is served once per turn; the ready queue and the timers run only what was due when
-their part began: none of the three can starve the others. A callback that raises is logged and
-costs only itself: an fd whose reader or writer raised is no longer watched.
-
-An fd is watched for reading, for writing, for both or, with a paused reader, for neither. Then a
-hang-up or an error still calls the reader, which must let go of the fd: the poller reports it again
-on every turn.
 """
 
 from __future__ import annotations
@@ -28,6 +20,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import Cancelled, InvalidState
@@ -81,9 +74,8 @@ class Reactor:
         self.wall_clock = wall_clock
         self.network = network
         self.debug = debug
-        # The time this turn began: good enough for deadlines, and free to read.
+        # When this turn began (good enough for deadlines, and free to read), and its number.
         self.now = clock()
-        # How many turns there were: a loop that spins shows here.
         self.turns = 0
         # Suspended tasks; none is collected while it waits.
         self.tasks: set[Task] = set()
@@ -106,8 +98,6 @@ class Reactor:
         self._wake_out.setblocking(False)
         self.add_reader(self._wake_in.fileno(), self._woken)
         self.closed = False
-
-    # -- a turn ---------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Turn until `stop`. The calling thread becomes the reactor's own."""
@@ -132,18 +122,13 @@ class Reactor:
             self.turning = True
             watchers = self._watchers
             for fd, mask in events:
-                # Looked up now, not before: an earlier callback of this turn may have closed it.
-                # If it was closed and reused, this is one spurious call, and readers tolerate it.
-                watcher = watchers.get(fd)
-                if watcher is None:
+                # Its fd may be reused by now: that is one spurious call, and readers tolerate it.
+                if (watcher := watchers.get(fd)) is None:
                     continue
                 try:
-                    # A hang-up and an error are for both: whoever is there must let go.
-                    # (Into a local first: 3.11 calls an attribute of a slot twice as slowly.)
-                    if mask != WRITE:
-                        reader = watcher.reader
-                        if reader is not None:
-                            reader()
+                    # A hang-up or an error is for both. (In 3.11 the local saves much time.)
+                    if mask != WRITE and (reader := watcher.reader) is not None:
+                        reader()
                     if mask != READ and watcher.writer is not None:
                         watcher.writer()
                 except (Exception, Cancelled):
@@ -162,10 +147,7 @@ class Reactor:
             set_current_reactor(before)
 
     def _wait_time(self, timeout: float | None) -> float | None:
-        if self._ready or self._stopping:
-            return 0.0
-        deadline = self.timers.next_deadline()
-        if deadline is not NEVER:
+        if (deadline := self.next_deadline()) is not None:
             until = min(deadline - self.time(), _LONGEST_WAIT)
             timeout = until if timeout is None or until < timeout else timeout
         # A host's `deadline - now` may be negative too, which some pollers take for 'for ever'.
@@ -174,14 +156,12 @@ class Reactor:
     def _fire_timers(self, now: float) -> None:
         # Bounded by what was there: a timer that arms itself again at once waits for the next turn.
         for _ in range(len(self.timers)):
-            timer = self.timers.pop_due(now)
-            if timer is None:
+            if (timer := self.timers.pop_due(now)) is None:
                 break
             if timer.callback is not None:
                 self._guard(timer.callback, timer.args)
 
     def _send_all(self) -> None:
-        """Send what was written in this turn. Hot."""
         streams, self.unsent = self.unsent, []
         for stream in streams:
             try:
@@ -200,37 +180,28 @@ class Reactor:
             # which that frame saw would be a cycle.
             del args
 
-    # -- hosting by another loop ----------------------------------------------------------------
-
     def fileno(self) -> int:
         """Give an fd that turns readable when a turn is due; -1 if the poller has none."""
         return self._poller.fileno()
 
     def next_deadline(self) -> float | None:
         """Return when the next turn is due even if no fd is ready, on this clock; None: never."""
-        if self._ready:
-            return self.time()
-        deadline = self.timers.next_deadline()
+        deadline = self.time() if self._ready else self.timers.next_deadline()
         return None if deadline == NEVER else deadline
 
     def in_thread(self) -> bool:
         """Tell whether the caller is on the reactor's thread (or none has run it yet)."""
         return self._thread is None or self._thread == threading.get_ident()
 
-    # -- callbacks and timers -------------------------------------------------------------------
-
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it in the fourth part of this turn, or of the next one if that has begun."""
         self._ready.append((callback, args))
-        # A host loop may be asleep on our fd.
+        # Outside a turn somebody may be asleep, in our poll or on our fd.
         if not self.turning:
             self.wake()
 
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Do `call_soon` from any thread, and wake the reactor."""
-        # A deque's append is atomic; the wake-up comes after it, so it cannot be missed.
-        self._ready.append((callback, args))
-        self.wake()
+    # For any thread: the append is atomic, and the queue is looked at between a turn and a poll.
+    call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call it after `delay` seconds; `cancel()` the Timer to call it never."""
@@ -246,33 +217,25 @@ class Reactor:
 
     def wake(self) -> None:
         """End a poll that is waiting; safe from any thread and from a signal handler."""
-        try:
+        # Full: a wake-up is waiting already. Closed: nobody is left to wake.
+        with suppress(OSError):
             self._wake_out.send(b'\0')
-        except OSError:
-            # Full: a wake-up is waiting already. Closed: nobody is left to wake.
-            return
 
     def _woken(self) -> None:
-        try:
-            # More than that is for the next turn.
+        with suppress(BlockingIOError):
             self._wake_in.recv(4096)
-        except BlockingIOError:
-            return
-
-    # -- file descriptors -----------------------------------------------------------------------
 
     def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
         """Call it whenever `fd` is readable, at its end, hung up or in error. Replaces one."""
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
-        """Call the reader only when the fd hangs up or fails, until `add_reader`."""
+        """Until `add_reader`, call it only when the fd hangs up or fails; it must let go then."""
         self._unwant(fd, self._watchers[fd], READ)
 
     def remove_reader(self, fd: int) -> None:
         """Forget the reader; harmless if there is none."""
-        watcher = self._watchers.get(fd)
-        if watcher is not None:
+        if (watcher := self._watchers.get(fd)) is not None:
             watcher.reader = None
             self._unwant(fd, watcher, READ)
 
@@ -282,15 +245,13 @@ class Reactor:
 
     def remove_writer(self, fd: int) -> None:
         """Forget the writer; harmless if there is none."""
-        watcher = self._watchers.get(fd)
-        if watcher is not None:
+        if (watcher := self._watchers.get(fd)) is not None:
             watcher.writer = None
             self._unwant(fd, watcher, WRITE)
 
     def remove_fd(self, fd: int) -> None:
         """Forget reader and writer, before the fd is closed; harmless if there are none."""
-        watcher = self._watchers.pop(fd, None)
-        if watcher is not None:
+        if (watcher := self._watchers.pop(fd, None)) is not None:
             # The turn that is going on may still hold this watcher.
             watcher.reader = watcher.writer = None
             self._poller.unregister(fd)
@@ -300,8 +261,7 @@ class Reactor:
         return len(self._watchers)
 
     def _want(self, fd: int, bit: int) -> _Watcher:
-        watcher = self._watchers.get(fd)
-        if watcher is None:
+        if (watcher := self._watchers.get(fd)) is None:
             self._poller.register(fd, bit)
             watcher = self._watchers[fd] = _Watcher(bit)
         elif not watcher.mask & bit:
@@ -315,8 +275,6 @@ class Reactor:
         elif watcher.mask & bit:
             watcher.mask &= ~bit
             self._poller.modify(fd, watcher.mask)
-
-    # -- signals --------------------------------------------------------------------------------
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
         """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""
@@ -338,8 +296,6 @@ class Reactor:
                 if taken != self._wake_out.fileno():
                     signal.set_wakeup_fd(taken)
 
-    # -- the end --------------------------------------------------------------------------------
-
     def close(self) -> None:
         """Close the tasks that are left, put signals back, free the poller. Not inside a turn."""
         if self.closed:
@@ -353,7 +309,6 @@ class Reactor:
             self.remove_signal(signum)
         for task in list(self.tasks):
             task.close()
-        # What they wrote last.
         self._send_all()
         set_current_reactor(before)
         while self.at_close:
@@ -361,9 +316,8 @@ class Reactor:
         self.timers.clear()
         self._ready.clear()
         self._watchers.clear()
-        self._poller.close()
-        self._wake_in.close()
-        self._wake_out.close()
+        for held in (self._poller, self._wake_in, self._wake_out):
+            held.close()
 
     def __enter__(self) -> Reactor:
         return self
