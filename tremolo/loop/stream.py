@@ -4,18 +4,11 @@ Writing: only what the kernel does not take is kept, and only then is there writ
 `high` kept bytes a writer should wait: `yield stream.drain()` goes on when they are below `low`.
 
 Reading: what arrives goes to the `receiver` (three methods, for a protocol that is called), or, as
-long as there is none, into an inbox from which generators read:
-
-    while data := (yield stream.read(65536)):
-        stream.write(data)
-        yield stream.drain()
-    stream.close()
+long as there is none, into an inbox from which generators read: `yield stream.read(65536)`.
 
 Ends: after the peer's FIN the read interest is dropped (a half-closed socket is readable for ever)
-and what was begun can be answered. `shutdown` sends our FIN after what is kept, `close` closes
-after it, `abort` closes now. When the connection breaks while nothing is read, the stream is
-aborted: the poller would report it again on every turn. Whatever ended it, our own `close` and
-`abort` too, `receiver.stream_closed(cause)` is called once, and nothing after it.
+and what was begun can be answered. When the connection breaks while nothing is read, the stream is
+aborted: the poller would report it again on every turn.
 """
 
 from __future__ import annotations
@@ -24,6 +17,7 @@ import logging
 import os
 import struct
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol
 
@@ -53,7 +47,7 @@ class Receiver(Protocol):
         """Know that the peer sends no more; it may still read."""
 
     def stream_closed(self, cause: BaseException | None) -> None:
-        """Know that nothing can be sent or received any more."""
+        """Know that it has ended, by `close` and `abort` too. Called once, and nothing after it."""
 
 
 class Limiter(Protocol):
@@ -108,27 +102,19 @@ class Stream:
         self._read_rest: Timer | None = None
         self._write_rest: Timer | None = None
 
-    def start(self) -> None:
-        """Begin to read."""
-        self.resume_reading()
-
     @property
     def peer(self) -> Any:
         """The peer's address as the socket gives it; None when it cannot tell any more."""
-        try:
+        with suppress(OSError):
             return self._socket.getpeername()
-        except OSError:
-            return None
+        return None
 
     @property
     def sockname(self) -> Any:
         """Our own address as the socket gives it; None when it cannot tell any more."""
-        try:
+        with suppress(OSError):
             return self._socket.getsockname()
-        except OSError:
-            return None
-
-    # -- reading --------------------------------------------------------------------------------
+        return None
 
     def read(self, size: int = -1) -> Future:
         """Read what has arrived, at most `size` bytes; b'' at the end."""
@@ -158,11 +144,6 @@ class Stream:
         if self.paused and (self.inbox.size < self.low or self.inbox.waiting):
             self.resume_reading()
 
-    def unread(self, data: bytes) -> None:
-        """Give back bytes that a receiver read too far, for the inbox's next reader."""
-        if data:
-            self.inbox.feed(data)
-
     def pause_reading(self) -> None:
         """Leave what arrives in the kernel, so that the peer has to wait."""
         if not (self.paused or self.closed):
@@ -170,14 +151,15 @@ class Stream:
             self._look_away()
 
     def resume_reading(self) -> None:
-        """Go on reading; harmless when it is, or when the peer has ended its side."""
+        """Begin or go on to read; harmless when it does, or when the peer has ended its side."""
         if self.paused and not (self.eof or self.closed):
             self.paused = False
             if self._read_rest is None or self._read_rest.deadline == NEVER:
                 self._read_on()
 
+    start = resume_reading
+
     def _read_on(self) -> None:
-        """Watch for bytes (again), unless the owner does not want to."""
         if not (self.paused or self.closed):
             self._reading = True
             self.reactor.add_reader(self.fd, self._readable)
@@ -192,8 +174,7 @@ class Stream:
         if not self._reading:
             return self._hung_up()
         size = READ_SIZE
-        limit = self.read_limit
-        if limit is not None:
+        if (limit := self.read_limit) is not None:
             size = min(size, limit.allowance())
             if size <= 0:
                 self._look_away()
@@ -221,7 +202,6 @@ class Stream:
 
     def _ended(self) -> None:
         self.eof = True
-        # The socket is readable for ever now.
         self.pause_reading()
         if self.receiver is not None:
             self.receiver.eof_received()
@@ -230,10 +210,12 @@ class Stream:
 
     def fill(self, data: bytes) -> None:
         """Put bytes into the inbox, and read no more while it holds enough."""
-        inbox = self.inbox
-        inbox.feed(data)
-        if inbox.size >= self.high and not inbox.waiting:
+        self.inbox.feed(data)
+        if self.inbox.size >= self.high and not self.inbox.waiting:
             self.pause_reading()
+
+    # What a receiver read too far is for the inbox's next reader.
+    unread = fill
 
     def _hung_up(self) -> None:
         """Let go of an fd that hung up or failed while nothing is read."""
@@ -242,17 +224,13 @@ class Stream:
         if code or self.eof:
             self._failed(OSError(code, os.strerror(code)) if code else None)
         else:
-            # Both sides have ended in good order (a UNIX peer may just close): what came before
-            # waits in the kernel until reading goes on.
+            # Both sides have ended in good order; what came before waits until reading goes on.
             self.reactor.remove_reader(self.fd)
-
-    # -- writing --------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send at the end of this turn, or at once if it is much. Hot: once per answer.
 
-        `data` must not change afterwards. Raises `StreamClosed`; of a peer that turns out to be
-        gone *now* the receiver is told, and the next call.
+        `data` must not change. Raises `StreamClosed`; for a peer found gone *now*, the next call.
         """
         if self._shutting:
             raise StreamClosed(self.cause)
@@ -262,22 +240,18 @@ class Stream:
             if self.buffered == len(data):
                 self._flush()
             return
-        unsent = self._unsent
-        if unsent:
-            # Answers to pipelined requests go out together.
+        if unsent := self._unsent:
             data = b''.join((unsent, data))
         self._unsent = data
         if len(data) > _AT_ONCE or not self.reactor.turning:
             self.push()
         elif not unsent:
-            # All sockets that are readable are read first, then all answers are sent: the code and
-            # the peers are warm then (measured: a hello world costs 10 % less than one by one).
+            # After all reads: code and peers are warm then (a hello world costs 10 % less).
             self.reactor.unsent.append(self)
 
     def push(self) -> None:
         """Send what was written in this turn."""
-        data = self._unsent
-        if not data:
+        if not (data := self._unsent):
             return
         self._unsent = b''
         try:
@@ -293,10 +267,7 @@ class Stream:
             self.reactor.add_writer(self.fd, self._flush)
 
     def drain(self) -> Future | None:
-        """Give a Future of the moment when little enough is kept, or None: go on.
-
-        The call and the Future raise `StreamClosed` when the peer is gone.
-        """
+        """Give None (go on), or a Future of when to go on; call and Future raise `StreamClosed`."""
         if self.closed:
             raise StreamClosed(self.cause)
         if self.buffered <= self.high:
@@ -320,31 +291,26 @@ class Stream:
         self.push()
         if reset and not self.closed:
             net = self.reactor.network
-            try:
+            with suppress(OSError):
                 self._socket.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', 1, 0))
-            except OSError as error:
-                _log.debug('no reset is possible: %s', error)
         self._failed(None)
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
         # (Nothing can be sent of an empty piece, so it would stay first in line for ever.)
         if data:
-            if self._out is None:
-                self._out = deque()
+            self._out = self._out or deque()
             self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
             self.buffered += len(data)
 
     def _flush(self) -> None:
         """Send what is kept, as far as the kernel takes it."""
-        out = self._out
-        if out is None:
+        if (out := self._out) is None:
             return
-        buffers: list[bytes | memoryview] = list(islice(out, _MOST_BUFFERS))
-        if self.write_limit is not None:
-            allowed = self.write_limit.allowance()
-            if allowed <= 0:
+        buffers = list(islice(out, _MOST_BUFFERS))
+        if (limit := self.write_limit) is not None:
+            if (allowed := limit.allowance()) <= 0:
                 self.reactor.remove_writer(self.fd)
-                self._write_rest = self.reactor.call_later(self.write_limit.delay(), self._flush)
+                self._write_rest = self.reactor.call_later(limit.delay(), self._flush)
                 return
             buffers = [memoryview(buffers[0])[:allowed]]
         try:
@@ -354,18 +320,16 @@ class Stream:
         except OSError as error:
             self._failed(error)
             return
-        if self.write_limit is not None:
-            self.write_limit.spend(sent)
+        if limit is not None:
+            limit.spend(sent)
         self.sent += sent
         self.buffered -= sent
         while sent:
             first = out.popleft()
             if len(first) > sent:
                 out.appendleft(memoryview(first)[sent:])
-                break
-            sent -= len(first)
-        drain = self._drain
-        if drain is not None and self.buffered <= self.low and not drain.done():
+            sent -= min(sent, len(first))
+        if (drain := self._drain) is not None and self.buffered <= self.low and not drain.done():
             drain.set_result()
         if self.buffered:
             self.reactor.add_writer(self.fd, self._flush)
@@ -396,9 +360,8 @@ class Stream:
         self.cause = cause.with_traceback(None) if cause is not None else None
         self.reactor.remove_fd(self.fd)
         self._socket.close()
-        for rest in (self._read_rest, self._write_rest):
-            if rest is not None:
-                rest.cancel()
+        for rest in filter(None, (self._read_rest, self._write_rest)):
+            rest.cancel()
         self._out = None
         self._unsent = b''
         self.buffered = 0
