@@ -1,8 +1,8 @@
 """Future: one value, later.
 
 A Future belongs to the reactor that was current where it was made. It is set on that reactor's
-thread (from elsewhere use `reactor.call_soon_threadsafe`), and its callbacks always run from the
-ready queue, never inside `set_result`: so a generator that is running is never re-entered.
+thread (from elsewhere use `reactor.call_soon_threadsafe`), and calls back from the ready queue, so
+that a generator that is running is never re-entered.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ def current_reactor() -> Reactor:
 
 def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
     """Make `reactor` this thread's current one and return the one before."""
-    before: Reactor | None = getattr(_local, 'reactor', None)
-    _local.reactor = reactor
+    before, _local.reactor = getattr(_local, 'reactor', None), reactor
     return before
 
 
@@ -84,10 +83,9 @@ class Future:
         return isinstance(self._error, Cancelled)
 
     def result(self) -> Any:
-        """Return the value or raise the error.
+        """Return the value or raise the error; `InvalidState` if neither is there.
 
-        Raises `InvalidState` if there is none yet, because waiting would stop the world. Another
-        thread than the reactor's waits, and gets `Cancelled` when the reactor is closed meanwhile.
+        Another thread than the reactor's waits for it; `Cancelled` if the reactor is closed.
         """
         if not self._done:
             self._wait_in_thread()
@@ -149,16 +147,14 @@ class Future:
         if self._done:
             raise InvalidState('this Future is done already')
         self._done = True
-        self._value = value
-        self._error = error
+        self._value, self._error = value, error
         if error is not None:
             self.give_back = None
         # Whatever it holds of the work behind it would outlive that work.
         self.on_cancel = None
-        if self._callbacks:
-            for callback in self._callbacks:
-                self.reactor.call_soon(callback, self)
-            self._callbacks.clear()
+        for callback in self._callbacks:
+            self.reactor.call_soon(callback, self)
+        self._callbacks.clear()
 
     def _wait_in_thread(self) -> None:
         if self.reactor.in_thread():

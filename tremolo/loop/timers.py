@@ -1,11 +1,10 @@
 """Timers: what is due when. A heap, with deadlines that are cheap to push back.
 
 A connection has one timer for its whole life and moves its deadline on every request. Moving it
-*later* is an assignment: when the old, earlier entry of the heap comes up, the timer is found not
-to be due and is put back at its real deadline. So ten thousand keep-alive connections cost one heap
-operation per timer and *timeout*, not per request. Moving it *earlier* puts in a second entry, and
-cancelling leaves the one there is: such stale entries are dropped when they come up, or in a sweep
-when the heap is twice as long as after the last one.
+*later* is an assignment: when the old, earlier entry of the heap comes up, the timer is put back at
+its real deadline. So a keep-alive connection costs one heap operation per *timeout*, not per
+request. Moving it *earlier* puts in a second entry, and cancelling leaves the one there is: stale
+entries are dropped when they come up, or when the heap is twice as long as after the last sweep.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ NEVER = math.inf
 
 
 class Timer:
-    """One callback at `deadline`, in seconds of the reactor's clock; `NEVER`: it is not armed.
-
-    It fires once, and stays usable: `move` arms it again.
-    """
+    """One callback at `deadline` of the reactor's clock (`NEVER`: not armed); `move` rearms it."""
 
     __slots__ = ('_timers', 'args', 'callback', 'deadline', 'queued')
 
@@ -42,14 +38,11 @@ class Timer:
     def cancel(self) -> None:
         """Never fire, and let go of the callback. Harmless when it has fired."""
         self.deadline = self.queued = NEVER
-        self.callback = None
-        self.args = ()
+        self.callback, self.args = None, ()
 
 
 class Timers:
     """The heap of all timers of one reactor."""
-
-    __slots__ = ('_count', '_heap', '_most')
 
     def __init__(self) -> None:
         # (time, order of entry, timer): the order breaks ties, first in first out.
