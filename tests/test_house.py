@@ -41,8 +41,7 @@ CORE = (
     'answer.py',
 )
 CORE_APART = {'loop/bridge.py', 'loop/simulated.py', 'loop/simulated_network.py'}
-# The goal is 4,000. It is not reached yet, so this may shrink and never grow.
-CORE_LINES = 4515
+CORE_LINES = 3999
 PACKAGE_LINES = 10000
 
 Import = tuple[int, str, tuple[str, ...]]
@@ -439,7 +438,7 @@ BAD = [
     (nothing_is_left_for_later, {'app.py': '# TODO: everything'}),
     (functions_are_short, {'app.py': 'def f():\n' + ' x = 1\n' * 60}),
     (nothing_depends_on_assert, {'loop/x.py': 'def f(x):\n assert x'}),
-    (it_can_be_read_in_an_evening, {'loop/x.py': '\n' * 2516, 'http/parser.py': '\n' * 2000}),
+    (it_can_be_read_in_an_evening, {'loop/x.py': '\n' * 2000, 'http/parser.py': '\n' * 2000}),
     (it_can_be_read_in_an_evening, {'asgi/x.py': '\n' * 5001, 'app.py': '\n' * 5000}),
 ]
 
