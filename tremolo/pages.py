@@ -5,7 +5,6 @@ Short, in plain HTML, and of our own state nothing: a traceback is shown in debu
 
 from __future__ import annotations
 
-import html
 import traceback
 
 from .server import HTTPError, Response, phrase
@@ -28,6 +27,7 @@ def send_failure(response: Response, error: BaseException) -> None:
     """Answer 500 for a mistake of the application; in debug mode with the traceback."""
     text = ''
     if response.connection.server.settings.debug:
+        import html
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         text = f'<pre>{html.escape("".join(lines))}</pre>'
     send_page(response, 500, text)

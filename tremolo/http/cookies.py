@@ -9,7 +9,6 @@ value would be an attribute that the application did not mean.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 
 from .errors import HeaderError, shown
 from .grammar import COOKIE_ATTRIBUTE, COOKIE_VALUE, DOMAIN, TOKEN_STR
@@ -90,6 +89,7 @@ def format_cookie(
 def _date(name: str, expires: datetime | float | str) -> str:
     if isinstance(expires, str):
         try:
+            from email.utils import parsedate_to_datetime
             parsedate_to_datetime(expires)
         except (TypeError, ValueError) as error:
             raise HeaderError(f'malformed expires of cookie {name}: {shown(expires)}') from error
