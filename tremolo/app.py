@@ -20,10 +20,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .errors import SettingError
-from .handlers import Handler
 from .loop import ListenError, Reactor
 from .pages import send_error
 from .routing import Route, Router
@@ -31,6 +30,9 @@ from .running import RunningServer
 from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server
 from .server.request import Context
 from .settings import Address, Settings
+
+if TYPE_CHECKING:
+    from .handlers import Handler
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -64,6 +66,8 @@ class Application:
         names = [str(method).upper() for method in methods]
         if not names or not all(name.isascii() and name.isalpha() for name in names):
             raise ValueError(f'methods is a list of names such as GET, not {names!r}')
+        # Late: `inspect` is an eighth of what `import tremolo` would take.
+        from .handlers import Handler
         groups = Route[Handler](path).groups
 
         def register(function: F) -> F:

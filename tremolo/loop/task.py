@@ -14,9 +14,9 @@ returns. It has a `contextvars.Context` of its own. README.md tells what cancels
 from __future__ import annotations
 
 import contextvars
-import inspect
 import logging
 from collections.abc import Coroutine, Generator
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled
@@ -196,9 +196,9 @@ def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Tas
 
 def explain(value: Any) -> str:
     """Say what is wrong with a yielded value that is neither a Future nor a chunk."""
-    if inspect.isgenerator(value):
+    if isinstance(value, GeneratorType):
         return f'yielded the generator {value.__name__}(): write `yield from {value.__name__}()`'
-    if inspect.iscoroutine(value):
+    if isinstance(value, CoroutineType):
         value.close()
         return f'yielded the coroutine {value.__name__}() without awaiting it'
     return f'yielded {type(value).__name__}, which is not a Future'
