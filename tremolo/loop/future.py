@@ -171,7 +171,9 @@ class Future:
             raise Cancelled('the reactor was closed')
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if not self._done:
+        if wait is not None:
+            yield from wait(self)
+        elif not self._done:
             yield self
         return self.result()
 
@@ -186,6 +188,10 @@ class Future:
         elif self._origin is not None and (not self._done or self.give_back is not None):
             _log.warning('%s: a Future was dropped without being waited for: is a `yield` missing?',
                          self._origin)
+
+
+# How a coroutine waits, who may be asyncio's; the bridge sets it.
+wait: Callable[[Future], Generator[Any, Any, None]] | None = None
 
 
 def _caller() -> str:

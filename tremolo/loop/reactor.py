@@ -30,6 +30,7 @@ from .task import Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
+    from .bridge import Bridge
     from .stream import Stream
     from .threads import ThreadPool
 
@@ -89,8 +90,9 @@ class Reactor:
         self._thread: int | None = None
         self._signals: dict[int, Any] = {}
         self._wakeup_before = -1
-        # The threads of `run_in_thread`, once somebody used it.
+        # The threads of `run_in_thread` and the bridge to asyncio, once somebody used them.
         self.pool: ThreadPool | None = None
+        self.bridge: Bridge | None = None
         # Called once each at the end: threads wait for what will not come any more.
         self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()
@@ -103,11 +105,13 @@ class Reactor:
         """Turn until `stop`. The calling thread becomes the reactor's own."""
         self._stopping = False
         while not self._stopping:
-            self.step()
+            (self.step if self.bridge is None else self.bridge.run)()
 
     def stop(self) -> None:
         """End `run` after this turn. On another thread: `call_soon_threadsafe(reactor.stop)`."""
         self._stopping = True
+        if self.bridge is not None:
+            self.bridge.stop()
         if not self.turning:
             self.wake()
 
@@ -302,6 +306,8 @@ class Reactor:
             return
         if self.turning:
             raise InvalidState('the reactor cannot be closed inside its own turn: stop it first')
+        if self.bridge is not None:
+            self.bridge.close()
         self.closed = True
         before = set_current_reactor(self)
         self.turning = True

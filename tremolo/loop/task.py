@@ -4,6 +4,7 @@ What a generator may yield, and what happens then:
 
     a Future    it waits; the `yield` gives the Future's value or raises its error
     None        others get a turn
+    awaitable   asyncio runs it (bridge.py), and the task waits for its value
     the rest    is handed to the task's owner, if it has one: `owner.emit(value)` takes it (None) or
                 returns a Future to wait for (backpressure); without an owner it is a mistake
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections.abc import Coroutine, Generator
-from types import CoroutineType, GeneratorType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled
@@ -120,9 +121,7 @@ class Task(Future):
                 value, error = yielded.outcome()
             elif yielded is not _NOTHING:
                 try:
-                    if owner is None:
-                        raise TypeError(explain(yielded))
-                    yielded = owner.emit(yielded)
+                    yielded = awaited(yielded) if owner is None else owner.emit(yielded)
                     if yielded is not None or spent:
                         continue
                 except Exception as exc:
@@ -194,11 +193,12 @@ def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Tas
     return Task(awaitable, reactor=reactor, later=not reactor.in_thread())
 
 
-def explain(value: Any) -> str:
-    """Say what is wrong with a yielded value that is neither a Future nor a chunk."""
+def awaited(value: Any, mistake: type[Exception] = TypeError, other: str = '') -> Future:
+    """Let asyncio run what it can await, a coroutine above all. Raises `mistake` for the rest."""
+    if hasattr(value, '__await__'):
+        from .bridge import future_of
+        return future_of(value)
     if isinstance(value, GeneratorType):
-        return f'yielded the generator {value.__name__}(): write `yield from {value.__name__}()`'
-    if isinstance(value, CoroutineType):
-        value.close()
-        return f'yielded the coroutine {value.__name__}() without awaiting it'
-    return f'yielded {type(value).__name__}, which is not a Future'
+        name = value.__name__
+        raise mistake(f'yielded the generator {name}(): write `yield from {name}()`')
+    raise mistake(f'yielded {type(value).__name__}, which is not a Future{other}')

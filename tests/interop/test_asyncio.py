@@ -1,0 +1,18 @@
+"""What asyncio promises, by the tests that CPython brings along for its own event loops."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_cpython_s_own_tests_of_event_loops_pass():
+    suite = Path(__file__).with_name('asyncio_suite.py')
+    done = subprocess.run([sys.executable, str(suite)], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    ran = re.search(r'Ran (\d+) tests', done.stderr)
+    assert ran is not None
+    assert int(ran[1]) > 70

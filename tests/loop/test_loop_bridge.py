@@ -1,0 +1,281 @@
+"""The bridge: asyncio on the reactor, on real sockets and the real clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tremolo.loop import Event, Future, Reactor, run_in_thread, sleep, spawn
+from tremolo.loop.bridge import ReactorEventLoop, bridge_to, future_of
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    with Reactor() as reactor:
+        yield reactor
+
+
+def run(reactor: Reactor, work: Any) -> Any:
+    """Run a coroutine on the bridge, driven by the reactor; give its value."""
+    done: list[Future] = []
+
+    def begin() -> None:
+        future = future_of(work)
+        future.add_done_callback(done.append)
+        future.add_done_callback(lambda _: reactor.stop())
+
+    reactor.call_soon(begin)
+    limit = reactor.call_later(20, reactor.stop)
+    reactor.run()
+    limit.cancel()
+    return done[0].result()
+
+
+def test_what_is_written_for_asyncio_works(reactor: Reactor) -> None:
+    async def talk(reader: Any, writer: Any) -> None:
+        writer.write((await reader.readline()).upper())
+        writer.close()
+
+    async def work() -> Any:
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(talk, '127.0.0.1', 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b'hello\n')
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        server.close()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, '-c', 'print(6 * 7)', stdout=asyncio.subprocess.PIPE)
+        printed, _ = await process.communicate()
+        threaded = await loop.run_in_executor(None, os.getpid)
+        values = await asyncio.gather(*(asyncio.sleep(0.01, n) for n in range(3)))
+        return answer, printed.strip(), threaded == os.getpid(), values
+
+    assert run(reactor, work()) == (b'HELLO\n', b'42', True, [0, 1, 2])
+
+
+def test_both_sides_wait_for_each_other(reactor: Reactor) -> None:
+    def ours() -> Any:
+        first = yield theirs('a')
+        second = yield asyncio.ensure_future(theirs('b'))
+        return first + second
+
+    async def theirs(text: str) -> str:
+        await asyncio.sleep(0.001)
+        return text
+
+    async def work() -> Any:
+        task = spawn(ours())
+        slept = await asyncio.wait_for(sleep(0.001, 'slept'), 5)
+        return slept, await task, await run_in_thread(lambda: 'threaded')
+
+    assert run(reactor, work()) == ('slept', 'ab', 'threaded')
+
+
+def test_a_task_begins_at_once_and_in_a_context_of_its_own(reactor: Reactor) -> None:
+    seen: list[Any] = []
+    name = contextvars.ContextVar('name', default='nobody')
+
+    async def visit(who: str) -> None:
+        seen.append((who, name.get(), asyncio.current_task() is not None))
+        name.set(who)
+        await asyncio.sleep(0.001)
+        seen.append((who, name.get()))
+
+    async def never_waits() -> str:
+        return 'done'
+
+    def begin() -> None:
+        first, second = future_of(visit('ann')), future_of(visit('bob'))
+        seen.append('both began')
+        assert future_of(never_waits()).result() == 'done'
+        first.add_done_callback(lambda _: second.add_done_callback(lambda _: reactor.stop()))
+
+    bridge_to(reactor)
+    reactor.call_soon(begin)
+    reactor.run()
+    assert seen == [('ann', 'nobody', True), ('bob', 'nobody', True), 'both began',
+                    ('ann', 'ann'), ('bob', 'bob')]
+    assert name.get() == 'nobody'
+
+
+def test_the_application_s_own_tasks_keep_asyncio_s_order(reactor: Reactor) -> None:
+    order: list[str] = []
+
+    async def child() -> None:
+        order.append('child')
+
+    async def work() -> None:
+        task = asyncio.ensure_future(child())
+        order.append('parent')
+        await task
+
+    run(reactor, work())
+    assert order == ['parent', 'child']
+
+
+def test_cancelling_goes_both_ways(reactor: Reactor) -> None:
+    ended: list[str] = []
+
+    async def theirs() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            ended.append('theirs')
+
+    def ours() -> Any:
+        try:
+            yield sleep(100)
+        finally:
+            ended.append('ours')
+
+    async def work() -> None:
+        future = future_of(theirs())
+        await asyncio.sleep(0.001)
+        future.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await future
+        task = spawn(ours())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(task, 0.001)
+        while len(ended) < 2:
+            await asyncio.sleep(0)
+
+    run(reactor, work())
+    assert ended == ['theirs', 'ours']
+
+
+def test_an_error_arrives_with_its_traceback(reactor: Reactor) -> None:
+    async def wrong() -> None:
+        await asyncio.sleep(0)
+        raise ValueError('wrong')
+
+    def ours() -> Any:
+        with pytest.raises(ValueError, match='wrong') as caught:
+            yield wrong()
+        return caught.traceback[-1].name
+
+    async def work() -> Any:
+        return await spawn(ours())
+
+    assert run(reactor, work()) == 'wrong'
+
+
+def test_signals_reach_asyncio_and_go_back(reactor: Reactor) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        came = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, came.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(came.wait(), 5)
+        assert loop.remove_signal_handler(signal.SIGUSR1)
+        assert not loop.remove_signal_handler(signal.SIGUSR1)
+        with pytest.raises(ValueError):
+            loop.add_signal_handler(1000, came.set)
+        with pytest.raises(RuntimeError):
+            loop.add_signal_handler(signal.SIGKILL, came.set)
+        with pytest.raises(TypeError):
+            loop.add_signal_handler('SIGUSR1', came.set)    # type: ignore[arg-type]
+
+    run(reactor, work())
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_readers_and_writers_of_a_file(reactor: Reactor) -> None:
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    peer.setblocking(False)
+
+    async def work() -> Any:
+        loop = asyncio.get_running_loop()
+        writable, readable = loop.create_future(), loop.create_future()
+        loop.add_writer(ours, lambda: writable.done() or writable.set_result(None))
+        await asyncio.wait_for(writable, 5)
+        loop.add_reader(ours, lambda: readable.done() or readable.set_result(ours.recv(10)))
+        peer.send(b'hello')
+        data = await asyncio.wait_for(readable, 5)
+        assert loop.remove_writer(ours)
+        assert loop.remove_reader(ours)
+        assert not loop.remove_reader(ours)
+        await loop.sock_sendall(ours, b'back')
+        return data, await loop.sock_recv(peer, 10)
+
+    with ours, peer:
+        assert run(reactor, work()) == (b'hello', b'back')
+
+
+def test_the_loop_sleeps_while_nothing_is_due(reactor: Reactor) -> None:
+    async def work() -> int:
+        turns = reactor.turns
+        await asyncio.sleep(0.2)
+        return reactor.turns - turns
+
+    assert run(reactor, work()) < 10
+
+
+def test_a_reactor_that_closes_ends_asyncio_s_tasks_too() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(0)
+            ended.append('task')
+
+    async def numbers() -> Any:
+        try:
+            yield 1
+        finally:
+            ended.append('generator')
+
+    async def begin() -> None:
+        kept.append(asyncio.ensure_future(work()))
+        kept.append(numbers())
+        await kept[1].__anext__()
+
+    kept: list[Any] = []
+    with Reactor() as reactor:
+        run(reactor, begin())
+        loop = bridge_to(reactor).loop
+    assert ended == ['task', 'generator']
+    assert loop.is_closed()
+
+
+def test_nothing_is_left_after_many_tasks(reactor: Reactor) -> None:
+    async def small() -> None:
+        await asyncio.sleep(0)
+
+    async def work() -> Any:
+        await asyncio.gather(*(future_of(small()) for _ in range(10)))
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(100):
+            await asyncio.gather(*(future_of(small()) for _ in range(10)))
+        gc.collect()
+        return len(gc.get_objects()) - before, len(asyncio.all_tasks())
+
+    grown, tasks = run(reactor, work())
+    assert grown < 200
+    assert tasks == 1
+
+
+def test_an_event_loop_alone_drives_the_reactor() -> None:
+    with Reactor() as reactor:
+        loop = ReactorEventLoop(reactor)
+        event: list[Any] = []
+        reactor.call_later(0.001, lambda: event.append(Event()))
+        loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+    assert len(event) == 1

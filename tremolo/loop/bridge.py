@@ -1,0 +1,356 @@
+"""Bridge: asyncio on the reactor, in the same thread and with the same poll.
+
+asyncio asks a selector which fds are ready. Here the reactor is that selector: `select` does one
+turn of it, in which the reactor calls whom it has to call, and gives asyncio what is ready of
+asyncio's own. So whatever is written for asyncio works unchanged, by the public parts of asyncio
+alone. It begins with the first thing that needs it, and until then nobody has imported asyncio:
+
+    loop = asyncio_loop()               # the current reactor's; `Reactor.run` drives both then
+    reply = yield future_of(awaitable)  # our Future of anything that asyncio can await
+    await sleep(1)                      # and theirs of ours
+
+A task that starts here starts at once, as ours do: a coroutine that never waits has ended when
+`future_of` returns. The tasks that the application makes keep asyncio's order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import signal
+import sys
+from collections.abc import Coroutine, Generator, Iterator, Mapping
+from functools import partial
+from typing import Any, Callable
+
+from . import future as _future
+from .future import Future, current_reactor, set_current_reactor
+from .reactor import Reactor
+
+
+class _Keys(Mapping[Any, selectors.SelectorKey]):
+    """What a selector watches, found by descriptor or by file."""
+
+    def __init__(self) -> None:
+        self.by_fd: dict[int, selectors.SelectorKey] = {}
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self.by_fd[self.fd(fileobj)]
+
+    def __len__(self) -> int:
+        return len(self.by_fd)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.by_fd)
+
+    def fd(self, fileobj: Any) -> int:
+        """Return the descriptor of a file. Raises `KeyError` for one that is closed and unknown."""
+        fd: int = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if fd < 0:
+            # Closed before it was unregistered.
+            fd = next((key.fd for key in self.by_fd.values() if key.fileobj is fileobj), fd)
+        if fd < 0:
+            raise KeyError(f'{fileobj!r} has no file descriptor')
+        return fd
+
+
+class ReactorSelector(selectors.BaseSelector):
+    """The selector that asyncio is given."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._keys = _Keys()
+        # What this turn found ready, by fd.
+        self._ready: dict[int, int] = {}
+        # The longest wait that a host allows, and what is called after each turn.
+        self.longest: float | None = None
+        self.after: Callable[[], Any] | None = None
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a file. Raises `KeyError` if it is watched or closed."""
+        fd = self._keys.fd(fileobj)
+        if fd in self._keys.by_fd:
+            raise KeyError(f'{fileobj!r} is registered already')
+        self._watch(fd, 0, events)
+        key = self._keys.by_fd[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch it for other events, or keep other data. Raises `KeyError`."""
+        key = self._keys[fileobj]
+        self._watch(key.fd, key.events, events)
+        key = self._keys.by_fd[key.fd] = selectors.SelectorKey(key.fileobj, key.fd, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Watch it no longer. Raises `KeyError`."""
+        key = self._keys.by_fd.pop(self._keys.fd(fileobj))
+        self._ready.pop(key.fd, None)
+        self._reactor.remove_fd(key.fd)
+        return key
+
+    def _watch(self, fd: int, before: int, events: int) -> None:
+        reactor = self._reactor
+        for bit, add, remove in (
+            (selectors.EVENT_READ, reactor.add_reader, reactor.remove_reader),
+            (selectors.EVENT_WRITE, reactor.add_writer, reactor.remove_writer),
+        ):
+            if events & bit & ~before:
+                add(fd, partial(self._note, fd, bit))
+            elif before & bit & ~events:
+                remove(fd)
+
+    def _note(self, fd: int, bit: int) -> None:
+        self._ready[fd] = self._ready.get(fd, 0) | bit
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Do one turn of the reactor; return what is ready of asyncio's own files."""
+        if self.longest is not None and (timeout is None or timeout > self.longest):
+            timeout = self.longest
+        self._reactor.step(timeout)
+        if self.after is not None:
+            self.after()
+        if not self._ready:
+            return []
+        ready, self._ready = self._ready, {}
+        # A callback of this turn may have lost interest.
+        keys = ((self._keys.by_fd.get(fd), bits) for fd, bits in ready.items())
+        return [(key, bits & key.events) for key, bits in keys if key and bits & key.events]
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        """Return the keys of all files."""
+        return self._keys
+
+
+class ReactorEventLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop whose poll, clock and signals are a reactor's."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self._handled: set[int] = set()
+        self.selector = ReactorSelector(reactor)
+        super().__init__(self.selector)
+
+    def time(self) -> float:
+        """Return the reactor's time."""
+        return self.reactor.time()
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Callable[..., Any], *args: Any
+    ) -> None:
+        """Call it on each signal, by the reactor's own way: asyncio never takes the wake-up fd.
+
+        Raises `ValueError` for what is no signal, `RuntimeError` for one that cannot be caught and
+        off the main thread.
+        """
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError('a coroutine cannot be the handler of a signal')
+        if not isinstance(sig, int):
+            raise TypeError(f'{sig!r} is no signal')
+        if self.is_closed():
+            raise RuntimeError('the event loop is closed')
+        context = contextvars.copy_context()
+        number = signal.Signals(sig)
+        try:
+            self.reactor.add_signal(
+                number, lambda: self.call_soon(callback, *args, context=context))
+        except (ValueError, OSError) as error:
+            raise RuntimeError(f'signal {number} cannot be caught: {error}') from error
+        self._handled.add(number)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Put back what was there before; False if nothing was added."""
+        if not isinstance(sig, int):
+            raise TypeError(f'{sig!r} is no signal')
+        if signal.Signals(sig) not in self._handled:
+            return False
+        self._handled.discard(sig)
+        self.reactor.remove_signal(sig)
+        return True
+
+    def close(self) -> None:
+        """Close it; the reactor can go on without it."""
+        for sig in list(self._handled):
+            self.remove_signal_handler(sig)
+        super().close()
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context
+    ) -> asyncio.Task[Any]:
+        """Make a task that has begun when this returns. Not inside another task.
+
+        From Python 3.12 on asyncio can do that. Before, the first step that a new task asks the
+        loop for is caught, and done here.
+        """
+        if sys.version_info >= (3, 12):
+            return asyncio.Task(coroutine, loop=self, context=context, eager_start=True)
+        first: list[Any] = []
+        own = self.__dict__
+        before = own.get('call_soon')
+        own['call_soon'] = lambda *step, context=None: first.append((step, context))
+        try:
+            # (Before 3.11 a task takes a copy of the context that it is made in.)
+            task = context.run(asyncio.Task, coroutine, loop=self)
+        finally:
+            del own['call_soon']
+            if before is not None:
+                own['call_soon'] = before
+        [(step, its_context)] = first
+        its_context.run(*step)
+        return task
+
+    def be_hosted(self) -> None:
+        """Let the reactor know of all that asyncio has to do: its host asks only the reactor."""
+        call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
+
+        def noted_soon(callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+            reactor.call_soon(_nothing)
+            return call_soon(callback, *args, context=context)
+
+        def noted_at(
+            when: float, callback: Any, *args: Any, context: Any = None
+        ) -> asyncio.TimerHandle:
+            reactor.call_at(when, _nothing)
+            return call_at(when, callback, *args, context=context)
+
+        self.__dict__.update(call_soon=noted_soon, call_at=noted_at)
+
+
+def _nothing() -> None:
+    """Do nothing, but do it in time."""
+
+
+class Bridge:
+    """What a reactor has of asyncio, once anybody needs it."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.loop = ReactorEventLoop(reactor)
+
+    def run(self) -> None:
+        """Drive both until `stop`."""
+        # Asyncio's callbacks run between two turns.
+        before = set_current_reactor(self.loop.reactor)
+        try:
+            self.loop.run_forever()
+        finally:
+            set_current_reactor(before)
+
+    def step(self, timeout: float | None = None) -> None:
+        """Do one turn of both, waiting at most `timeout` seconds, for a host that drives us."""
+        loop = self.loop
+        if 'call_at' not in vars(loop):
+            loop.be_hosted()
+            # What there was before nobody has noted.
+            timeout = 0.0
+        loop.selector.longest, loop.selector.after = timeout, loop.stop
+        try:
+            self.run()
+        finally:
+            loop.selector.longest = loop.selector.after = None
+
+    def stop(self) -> None:
+        """End `run` after this turn."""
+        self.loop.stop()
+
+    def close(self) -> None:
+        """Cancel the tasks that are left and wait for them, asynchronous generators and threads."""
+        loop = self.loop
+        if loop.is_closed():
+            return
+        before = set_current_reactor(loop.reactor)
+        try:
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_CLEANUP_TIMEOUT))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+            set_current_reactor(before)
+
+
+# Seconds that cancelled tasks have to end.
+_CLEANUP_TIMEOUT = 10.0
+
+
+def bridge_to(reactor: Reactor) -> Bridge:
+    """Return the bridge of a reactor; the first call makes it."""
+    if reactor.bridge is None:
+        reactor.bridge = Bridge(reactor)
+    return reactor.bridge
+
+
+def asyncio_loop() -> ReactorEventLoop:
+    """Return the event loop of the current reactor."""
+    return bridge_to(current_reactor()).loop
+
+
+def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
+    """Run a coroutine, or whatever can be awaited, as a task of asyncio; give our Future of it.
+
+    It runs in `context`, or else in a copy of the caller's. Cancelling the Future cancels the task.
+    """
+    loop = asyncio_loop()
+    future = Future(loop.reactor)
+    context = context if context is not None else contextvars.copy_context()
+    coroutine = awaitable if asyncio.iscoroutine(awaitable) else _awaiting(awaitable)
+    if loop.is_running() and asyncio.current_task() is None:
+        task = loop.start(coroutine, context)
+    else:
+        # (Eager tasks cannot be nested before Python 3.12.)
+        task = context.run(loop.create_task, coroutine)
+    if task.done():
+        _settle(future, task)
+    else:
+        future.on_cancel = task.cancel
+        task.add_done_callback(partial(_settle, future))
+    return future
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _settle(future: Future, task: asyncio.Task[Any]) -> None:
+    """Bring a task's outcome to our Future."""
+    if task.cancelled():
+        future.cancel()
+    elif (error := task.exception()) is not None:
+        if not future.done():
+            future.set_exception(error)
+    elif not future.done():
+        future.set_result(task.result())
+
+
+def _wait(future: Future) -> Generator[Any, Any, None]:
+    """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if task is None:
+        if not future.done():
+            yield future
+        return
+    if not future.done():
+        waiter = asyncio.get_running_loop().create_future()
+
+        def wake(_: Any) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        future.add_done_callback(wake)
+        try:
+            yield from waiter
+        except asyncio.CancelledError:
+            future.withdraw(wake)
+            raise
+    if future.cancelled():
+        raise asyncio.CancelledError
+
+
+# From now on a Future may be awaited by asyncio too.
+_future.wait = _wait
