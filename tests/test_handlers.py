@@ -426,17 +426,16 @@ def test_parameters_that_cannot_be_given_by_name_are_refused_at_registration(app
         app.route('/')(eval(source))
 
 
-def test_async_and_threaded_generators_are_refused_at_registration(app):
-    async def coroutine():
+def test_threads_are_for_plain_functions(app):
+    async def coroutine(thread=True):
         return ''
 
     def generator(thread=True):
         yield b''
 
-    with pytest.raises(HandlerError, match='async'):
-        app.route('/')(coroutine)
-    with pytest.raises(HandlerError, match='thread=True'):
-        app.route('/')(generator)
+    for function in (coroutine, generator):
+        with pytest.raises(HandlerError, match='thread=True'):
+            app.route('/')(function)
 
 
 def test_the_decorator_returns_the_function_unchanged(app):

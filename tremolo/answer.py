@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, Future, StreamClosed
-from .loop.task import explain
+from .loop.task import awaited
 from .pages import send_error, send_failure
 from .server import HandlerError, HTTPError, Request, Response
 from .server.response import HTML
@@ -31,18 +31,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.error')
 
+# What a piece of a body may be.
+_BODY = (str, bytes, bytearray, memoryview)
+
 
 class Answer:
     """One handler's answer on its way: the owner of its task."""
 
-    __slots__ = ('_chunks', '_handler', '_request', '_response', '_size', '_yielded')
+    __slots__ = ('_chunks', '_handler', '_request', '_size', '_yielded', 'response')
 
     def __init__(
         self, handler: Handler, request: Request, response: Response, chunks: list[bytes]
     ) -> None:
         self._handler = handler
         self._request = request
-        self._response = response
+        self.response = response
         # What was yielded and is not sent yet, and its size in bytes.
         self._chunks = chunks
         self._size = sum(map(len, chunks))
@@ -55,6 +58,8 @@ class Answer:
         if type(value) is str:
             value = value.encode(self._handler.encoding)
         elif type(value) is not bytes:
+            if not isinstance(value, _BODY):
+                return awaited(value, HandlerError, ', bytes or str')
             value = self._to_bytes(value)
         self._yielded = True
         if value:
@@ -70,21 +75,17 @@ class Answer:
             try:
                 self._flush()
             except Exception as error:
-                task = self._response.connection.task
+                task = self.response.connection.task
                 self.fail(error)
                 if task is not None:
                     task.cancel()
 
     def _to_bytes(self, value: Any) -> bytes:
-        if isinstance(value, str):
-            return value.encode(self._handler.encoding)
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            # A copy: the generator may go on using its buffer.
-            return bytes(value)
-        raise HandlerError(f'{self._handler.name} {explain(value)}, bytes or str')
+        # A copy: the generator may go on using its buffer.
+        return value.encode(self._handler.encoding) if isinstance(value, str) else bytes(value)
 
     def _flush(self) -> Future | None:
-        response = self._response
+        response = self.response
         data = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -107,7 +108,7 @@ class Answer:
     def finished(self, task: Future) -> None:
         """Complete the answer when the task has ended, well or not."""
         value, error = task.outcome()
-        response = self._response
+        response = self.response
         if response.connection.response is not response:
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
                 self._log_error(error)
@@ -121,7 +122,7 @@ class Answer:
 
     def complete(self, value: Any) -> None:
         """Send what is left, now that the generator has returned `value`."""
-        response = self._response
+        response = self.response
         try:
             if value is not None:
                 if self._yielded or response.begun:
@@ -141,11 +142,11 @@ class Answer:
 
     def _whole(self, value: Any) -> None:
         """Make the whole answer of a returned value."""
-        response = self._response
+        response = self.response
         if isinstance(value, HTTPError):
             send_error(response, value)
             return
-        if isinstance(value, (str, bytes, bytearray, memoryview)):
+        if isinstance(value, _BODY):
             body = self._to_bytes(value)
         elif value is None:
             body = b''
@@ -168,8 +169,8 @@ class Answer:
             raise HandlerError(f'{self._handler.name} returned a tuple that is not '
                                '(body, encoding)')
         body, encoding = pair
-        if self._response.content_type is HTML:
-            self._response.content_type = f'text/html; charset={encoding}'
+        if self.response.content_type is HTML:
+            self.response.content_type = f'text/html; charset={encoding}'
         try:
             return body.encode(encoding) if isinstance(body, str) else body
         except LookupError as error:
@@ -179,7 +180,7 @@ class Answer:
 
     def fail(self, error: BaseException) -> None:
         """Answer an error, or cut the connection when it is too late for an answer."""
-        response = self._response
+        response = self.response
         connection = response.connection
         gone = connection.response is not response
         # A client that is gone ends the handler in one of these ways.
@@ -203,7 +204,7 @@ class Answer:
             connection.cut('failed')
 
     def _answer_error(self, error: BaseException) -> None:
-        response = self._response
+        response = self.response
         response.reset()
         if isinstance(error, ProtocolError):
             error = HTTPError(error.status)

@@ -81,9 +81,15 @@ class Application:
         return register
 
     def _bind(self, handler: Handler, server: Server) -> None:
+        reactor = server.reactor
+        loop: Any = reactor
+        if handler.is_async:
+            # Asyncio is imported when something needs it, and not before.
+            from .loop.bridge import bridge_to
+            loop = bridge_to(reactor).loop
         handler.bind(server.options, {
-            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': server.reactor,
-            'reactor': server.reactor})
+            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': loop,
+            'reactor': reactor})
 
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import dis
-import functools
 import inspect
 from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
@@ -33,24 +32,22 @@ class Handler:
         self.function = function
         code = getattr(inspect.unwrap(function), '__code__', None)
         name = getattr(function, '__qualname__', repr(function))
-        # How errors name it.
         self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise HandlerError(f'{self.name}: async handlers come with the asyncio bridge, which '
-                               'this version does not have; write a generator')
         self.is_generator = inspect.isgeneratorfunction(function)
-        # The names to pass; None for `**server`, which takes all.
-        self.wants: tuple[str, ...] | None = ()
+        self.is_async = (inspect.iscoroutinefunction(function)
+                         or inspect.isasyncgenfunction(function))
+        # The names to pass, and whether all are: `**server`.
+        self._wants: list[str] = []
+        self._takes_all = False
         self.defaults: dict[str, Any] = {}
-        groups = set(groups)
-        self._read_signature(groups)
+        self._groups = frozenset(groups)
+        self._read_signature()
         self.thread = bool(self.defaults.get('thread', False))
-        if self.thread and self.is_generator:
+        if self.thread and (self.is_generator or self.is_async):
             raise HandlerError(f'{self.name}: thread=True is for plain functions')
         self.stream = bool(self.defaults.get('stream', False))
         # Whether its first chunks can be collected before there is a task; see `run`.
         self._collects = not self.stream and returns_nothing(function)
-        self._groups = frozenset(groups)
         self.encoding = 'utf-8'
         if 'content_type' in self.defaults:
             content_type = self.defaults['content_type'] or ''
@@ -63,39 +60,34 @@ class Handler:
         self._presets = tuple((name, value) for name, value in self.defaults.items()
                               if name in ('chunked', 'content_type', 'status'))
 
-    def _read_signature(self, groups: set[str]) -> None:
-        wants: list[str] = []
-        takes_all = False
+    def _read_signature(self) -> None:
         for parameter in inspect.signature(self.function).parameters.values():
             name = parameter.name
             if parameter.kind is parameter.VAR_KEYWORD:
-                takes_all = True
+                self._takes_all = True
             elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
                 raise HandlerError(f'{self.name}: {name} cannot be given by name')
-            elif name in NAMES or name in groups:
-                wants.append(name)
+            elif name in NAMES or name in self._groups:
+                self._wants.append(name)
             elif parameter.default is parameter.empty:
                 raise HandlerError(f'{self.name} asks for {name!r}, which nobody gives; there are '
-                                   f'{", ".join([*NAMES, *sorted(groups)])}')
+                                   f'{", ".join([*NAMES, *sorted(self._groups)])}')
             else:
                 self.defaults[name] = parameter.default
-        self.wants = None if takes_all else tuple(wants)
 
     def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Join the server's options with its own; `given` is the same for every request."""
-        # `request.context.options`.
         self.options: Mapping[str, Any] = MappingProxyType({**options, **self.defaults})
         self.buffer_size: int = self.options['buffer_size']
-        takes_all = self.wants is None and not self._groups
-        self._call, self._collect = _callers(
-            self.function if takes_all else self._selected, self.buffer_size // _FIRST, **given)
+        function = self.function if self._takes_all and not self._groups else self._selected
+        self._call, self._collect = _callers(function, self.buffer_size // _FIRST, **given)
 
     def _selected(self, **names: Any) -> Any:
         """Call the function with the names that it wants, and the groups of the path."""
         # A group never hides what a handler counts on.
         names = {**names['request'].groups, **names}
-        if self.wants is not None:
-            names = {name: names[name] for name in self.wants}
+        if not self._takes_all:
+            names = {name: names[name] for name in self._wants}
         return self.function(**names)
 
     def run(self, request: Request, response: Response) -> None:
@@ -126,8 +118,8 @@ class Handler:
                 generator = self._call(request, response)
                 self._go_on(generator, request, response, context, chunks)
             elif self.thread:
-                generator = _in_thread(functools.partial(self._call, request, response))
-                self._go_on(generator, request, response, context, chunks)
+                future = context.run(run_in_thread, self._call, request, response)
+                self._follow(future, Answer(self, request, response, chunks))
             else:
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.framing:
@@ -135,6 +127,10 @@ class Handler:
                 elif inspect.isgenerator(value):
                     # A decorator that gives what its generator function gave.
                     self._go_on(value, request, response, context, chunks)
+                elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
+                    from .async_handlers import begin
+                    answer = Answer(self, request, response, chunks)
+                    self._follow(context.run(begin, value, answer), answer)
                 else:
                     Answer(self, request, response, chunks).complete(value)
         except KeyboardInterrupt:
@@ -148,10 +144,15 @@ class Handler:
         context: contextvars.Context, chunks: list[bytes], **begun: Any,
     ) -> None:
         """Run a generator, or the rest of it, as a task."""
-        connection = request.connection
         answer = Answer(self, request, response, chunks)
-        task = Task(generator, owner=answer, context=context, reactor=connection.stream.reactor,
-                    **begun)
+        reactor = request.connection.stream.reactor
+        self._follow(Task(generator, owner=answer, context=context, reactor=reactor, **begun),
+                     answer)
+
+    def _follow(self, task: Future, answer: Answer) -> None:
+        """Complete the answer when its task has ended, now or later."""
+        response = answer.response
+        connection = response.connection
         if task.done():
             answer.finished(task)
             return
@@ -166,8 +167,7 @@ class Handler:
 def _callers(
     function: Callable[..., Any], largest: int, *, app: Any, globals: Any, logger: Any, loop: Any,
     reactor: Any,
-) -> tuple[Callable[[Request, Response], Any],
-           Callable[[Request, Response, list[bytes]], tuple[Any, Any] | None]]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make what calls a handler, and what begins a generator as far as its chunks are small.
 
     The names are written out, because a call with literal keywords builds one dictionary and not
@@ -178,9 +178,7 @@ def _callers(
             request=request, response=response, context=request.context, app=app, globals=globals,
             logger=logger, loop=loop, reactor=reactor)
 
-    def collect(
-        request: Request, response: Response, chunks: list[bytes]
-    ) -> tuple[Any, Any] | None:
+    def collect(request: Request, response: Response, chunks: list[bytes]) -> Any:
         """Return the generator and what else it yielded; None if it has ended.
 
         Only for one that returns nothing: a `for` is the fastest way to run a generator, but does
@@ -217,8 +215,3 @@ def returns_nothing(function: Callable[..., Any]) -> bool:
             return False
         before = instruction
     return True
-
-
-def _in_thread(function: Callable[[], Any]) -> Generator[Future, Any, Any]:
-    value = yield run_in_thread(function)
-    return value

@@ -23,13 +23,16 @@ class RunningServer:
         self.server = server
         self.fileno = reactor.fileno
         self.next_deadline = reactor.next_deadline
-        self.step = reactor.step
         self._stopped = False
         self._thread: threading.Thread | None = None
         server.start()
         if thread:
             self._thread = threading.Thread(target=reactor.run, name='tremolo', daemon=True)
             self._thread.start()
+
+    def step(self, timeout: float | None = None) -> None:
+        """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
+        (self.reactor if self.reactor.bridge is None else self.reactor.bridge).step(timeout)
 
     @property
     def url(self) -> str:

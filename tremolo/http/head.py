@@ -25,7 +25,6 @@ from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST,
 _HOST_SIZE = 255 + 6
 # Good hosts as they were sent, trimmed: a server hears the same few again and again.
 _hosts: dict[bytes, bytes] = {}
-_MOST_HOSTS = 256
 _find = FRAMING.findall
 
 
@@ -160,7 +159,7 @@ def _host(value: bytes) -> bytes:
         host = value.strip(b' \t')
         if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
             raise ProtocolError(400, f'malformed host: {shown(host)}')
-        if len(_hosts) == _MOST_HOSTS:
+        if len(_hosts) == 256:
             _hosts.clear()
         _hosts[value] = host
     return host

@@ -51,7 +51,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError, RequestParser
-from ..loop import Inbox, Stream, StreamClosed, Task
+from ..loop import Future, Inbox, Stream, StreamClosed
 from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
@@ -86,7 +86,7 @@ class Connection:
         # The answer in hand, the body of its request, and the task, if it had to wait.
         self.response: Response | None = None
         self.intake: Intake | None = None
-        self.task: Task | None = None
+        self.task: Future | None = None
         self._context: Context | None = None
         # Whether the connection outlives the answer in hand (the response may say so).
         self.keep = False
