@@ -1197,3 +1197,25 @@ def test_a_decorated_generator_is_a_generator(app):
 
     with app.start() as server, urllib.request.urlopen(f'{server.url}/decorated') as answer:
         assert answer.read() == b'first second'
+
+
+def test_send_takes_bytes_alone_and_counts_them(app, logged):
+    @app.route('/text')
+    def text(response):
+        try:
+            response.send('text')
+        except HandlerError as error:
+            return f'told: {error}'
+
+    @app.route('/items')
+    def items(response):
+        response.send(memoryview(b'abcdefgh').cast('I'))
+
+    @app.route('/pieces')
+    def pieces(response):
+        response.write(memoryview(b'abcdefgh').cast('I'))
+        response.end()
+
+    assert ask(app, '/text').body == b'told: a body is bytes, not str'
+    assert ask(app, '/items').body == b'abcdefgh'
+    assert ask(app, '/pieces').body == b'abcdefgh'

@@ -115,7 +115,7 @@ def test_a_reactor_of_the_hosts_is_used_and_left_open(app):
         with app.start(reactor=reactor, thread=False) as server:
             assert server.reactor is reactor
         assert not reactor.closed
-        assert reactor.watched() == 1
+        assert len(reactor.watchers) == 1
         with pytest.raises(ListenError):
             app.start(reactor=reactor, thread=False, bind='unix:/nowhere/at/all')
         assert not reactor.closed

@@ -60,7 +60,7 @@ def test_a_refused_connection_names_the_address(any_reactor: Reactor) -> None:
     def main() -> Any:
         with pytest.raises(ConnectionRefusedError, match=f'cannot connect to 127.0.0.1:{port}'):
             yield connect('127.0.0.1', port)
-        assert any_reactor.watched() == 1
+        assert len(any_reactor.watchers) == 1
 
     run(any_reactor, main())
 
@@ -206,7 +206,7 @@ def test_cancelling_closes_the_socket() -> None:
             yield future
         yield
         assert len(world.network.sockets) == 2
-        assert reactor.watched() == 1
+        assert len(reactor.watchers) == 1
         # This one.
         assert len(reactor.tasks) == 1
 

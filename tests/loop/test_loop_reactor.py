@@ -48,7 +48,7 @@ def test_a_ready_fd_calls_its_reader_and_its_writer(any_reactor: Reactor, socket
     any_reactor.remove_writer(one.fileno())
     any_reactor.step(0)
     assert called[4:] == []
-    assert any_reactor.watched() == 1
+    assert len(any_reactor.watchers) == 1
 
 
 def test_a_paused_reader_is_not_called_until_it_is_resumed(

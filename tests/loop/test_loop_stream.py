@@ -432,7 +432,7 @@ def test_a_reset_while_reading_is_paused_costs_no_cpu_and_closes(sharp_reactor: 
         before = sharp_reactor.turns
         yield sleep(0.05)
         assert sharp_reactor.turns - before <= 3
-        assert sharp_reactor.watched() == 1
+        assert len(sharp_reactor.watchers) == 1
 
     run(sharp_reactor, main())
 

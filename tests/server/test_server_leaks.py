@@ -73,12 +73,13 @@ def test_after_10_000_requests_on_100_connections_nothing_is_left(app, logged):
     with serving(app) as host:
         _work(host, 5, 1)
         gc.collect()
-        before = host.on_loop(lambda: (len(os.listdir('/proc/self/fd')), host.reactor.watched()))
+        watchers = host.reactor.watchers
+        before = host.on_loop(lambda: (len(os.listdir('/proc/self/fd')), len(watchers)))
         gc.disable()
         try:
             _work(host, 100, 5)
             after = host.on_loop(
-                lambda: (len(os.listdir('/proc/self/fd')), host.reactor.watched()))
+                lambda: (len(os.listdir('/proc/self/fd')), len(host.reactor.watchers)))
             assert after == before
             assert host.on_loop(lambda: len(host.reactor.tasks)) == 0
             assert host.on_loop(lambda: len(host.reactor.timers)) < 200

@@ -40,8 +40,7 @@ def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
 
     `block` begins with the line feed before the first, and ends with the last one's.
     """
-    # Of bytes, splitlines knows CR and LF alone, and well-formed fields have them at their ends
-    # only. (Measured: 2.4 us for 12 fields; an expression with `findall` takes 3.6.)
+    # (Of bytes, splitlines knows CR and LF alone. `findall` takes half as long again.)
     fields = []
     for line in block[1:].splitlines():
         name, _, value = line.partition(b':')

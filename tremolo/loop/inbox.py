@@ -98,6 +98,10 @@ class Inbox:
         return future
 
     def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:
+        if self.waiting is not None:
+            # Two reads of a worker thread, while the loop was busy.
+            future.set_exception(InvalidState('another read is waiting already'))
+            return
         self.waiting = future, take
         future.on_cancel = self._forget
         self._serve()

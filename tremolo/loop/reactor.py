@@ -81,7 +81,7 @@ class Reactor:
         # Suspended tasks; none is collected while it waits.
         self.tasks: set[Task] = set()
         self.timers = Timers()
-        self._watchers: dict[int, _Watcher] = {}
+        self.watchers: dict[int, _Watcher] = {}
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         # Whether a turn is going on, and the streams that have something to send at its end.
@@ -119,12 +119,13 @@ class Reactor:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
         before = set_current_reactor(self)
         self._thread = threading.get_ident()
+        self.turning = False    # A callback may call `step`: others must be able to wake that poll.
         try:
             events = self._poll(self._wait_time(timeout))
             self.now = now = self.time()
             self.turns += 1
             self.turning = True
-            watchers = self._watchers
+            watchers = self.watchers
             for fd, mask in events:
                 # Its fd may be reused by now: that is one spurious call, and readers tolerate it.
                 if (watcher := watchers.get(fd)) is None:
@@ -166,8 +167,8 @@ class Reactor:
                 self._guard(timer.callback, timer.args)
 
     def _send_all(self) -> None:
-        streams, self.unsent = self.unsent, []
-        for stream in streams:
+        while self.unsent:
+            stream = self.unsent.pop()
             try:
                 stream.push()
             except (Exception, Cancelled):
@@ -235,11 +236,11 @@ class Reactor:
 
     def pause_reader(self, fd: int) -> None:
         """Until `add_reader`, call it only when the fd hangs up or fails; it must let go then."""
-        self._unwant(fd, self._watchers[fd], READ)
+        self._unwant(fd, self.watchers[fd], READ)
 
     def remove_reader(self, fd: int) -> None:
         """Forget the reader; harmless if there is none."""
-        if (watcher := self._watchers.get(fd)) is not None:
+        if (watcher := self.watchers.get(fd)) is not None:
             watcher.reader = None
             self._unwant(fd, watcher, READ)
 
@@ -249,25 +250,21 @@ class Reactor:
 
     def remove_writer(self, fd: int) -> None:
         """Forget the writer; harmless if there is none."""
-        if (watcher := self._watchers.get(fd)) is not None:
+        if (watcher := self.watchers.get(fd)) is not None:
             watcher.writer = None
             self._unwant(fd, watcher, WRITE)
 
     def remove_fd(self, fd: int) -> None:
         """Forget reader and writer, before the fd is closed; harmless if there are none."""
-        if (watcher := self._watchers.pop(fd, None)) is not None:
+        if (watcher := self.watchers.pop(fd, None)) is not None:
             # The turn that is going on may still hold this watcher.
             watcher.reader = watcher.writer = None
             self._poller.unregister(fd)
 
-    def watched(self) -> int:
-        """Return how many fds are watched, our own wake-up among them."""
-        return len(self._watchers)
-
     def _want(self, fd: int, bit: int) -> _Watcher:
-        if (watcher := self._watchers.get(fd)) is None:
+        if (watcher := self.watchers.get(fd)) is None:
             self._poller.register(fd, bit)
-            watcher = self._watchers[fd] = _Watcher(bit)
+            watcher = self.watchers[fd] = _Watcher(bit)
         elif not watcher.mask & bit:
             watcher.mask |= bit
             self._poller.modify(fd, watcher.mask)
@@ -321,7 +318,7 @@ class Reactor:
             self.at_close.pop()()
         self.timers.clear()
         self._ready.clear()
-        self._watchers.clear()
+        self.watchers.clear()
         for held in (self._poller, self._wake_in, self._wake_out):
             held.close()
 

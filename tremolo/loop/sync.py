@@ -116,6 +116,7 @@ class _Joint(Future):
             return Future.cancel(self)
         self._seen = True
         self._stop(Cancelled())
+        self._why = Cancelled()    # Whatever it was before: nobody takes its value any more.
         return True
 
 

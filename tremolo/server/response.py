@@ -125,6 +125,8 @@ class Response:
         connection = self.connection
         if connection.response is not self or self.framing:
             raise self._too_late()
+        if type(body) is not bytes:
+            body = _bytes_of(body)
         server, head, line = connection.server, self.request, self._line
         if (self._headers is None and head.keep_alive and head.minor and not head.has_body
                 and head.method != 'HEAD' and line[0] not in _BODILESS and len(body) <= _JOIN
@@ -148,6 +150,8 @@ class Response:
         """
         if self.ended or self.connection.response is not self:
             raise self._too_late()
+        if type(data) is not bytes:
+            data = _bytes_of(data)
         head = b'' if self.begun else self._begin(None)
         framing = self.framing
         if framing == 'sized':
@@ -282,6 +286,13 @@ class Response:
                 and self.status != 304):
             raise HandlerError(f'Content-Length is {value}, but the body has {size} bytes')
         return int(value)
+
+
+def _bytes_of(body: bytes) -> bytes:
+    """Copy what is like bytes; its length may count other things than bytes."""
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise HandlerError(f'a body is bytes, not {type(body).__name__}')
+    return bytes(body)
 
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
