@@ -38,6 +38,11 @@ def test_the_digest_and_the_numbered_page_work():
             assert answer.headers['Set-Cookie'] == 'last=7; Path=/; HttpOnly'
 
 
-def test_it_serves_inside_another_program(capsys):
+def test_it_serves_asgi(capsys):
     run(2)
+    assert capsys.readouterr().out.startswith('http://127.0.0.1:')
+
+
+def test_it_serves_inside_another_program(capsys):
+    run(3)
     assert capsys.readouterr().out == 'served from a thread\n'

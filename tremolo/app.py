@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from .errors import SettingError
+from .errors import SettingError, TremoloError
 from .loop import ListenError, Reactor
 from .pages import send_error
 from .routing import Route, Router
@@ -146,6 +146,12 @@ class Application:
             raise
         return server
 
+    def begin(self, reactor: Reactor, settings: Settings) -> None:
+        """Do what comes before the first connection; for an application that needs it."""
+
+    def end(self, reactor: Reactor) -> None:
+        """Do what comes after the last connection."""
+
     def start(self, reactor: Reactor | None = None, thread: bool = True,
               **options: Any) -> RunningServer:
         """Serve inside another program: in a thread, or with thread=False stepped by the caller.
@@ -161,18 +167,24 @@ class Application:
         reactor = reactor or Reactor(debug=settings.debug)
         try:
             server = self.serve_on(reactor, settings)
-        except ListenError:
+            try:
+                self.begin(reactor, settings)
+            except BaseException:
+                server.close()
+                raise
+        except BaseException:
             if own:
                 reactor.close()
             raise
-        return RunningServer(reactor, server, thread, own)
+        return RunningServer(reactor, server, thread, own, self.end)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; what is in flight is finished first.
 
         Options are those of settings.py. Prints the address when it is ready. A mistake ends in
-        one line and `SystemExit`: 2 for an option, 1 for an address the system refuses; a second
-        SIGINT, or SIGQUIT, ends at once with 128 + signal.
+        one line and `SystemExit`: 2 for an option, 1 for an address the system refuses, 3 for an
+        ASGI application that does not start; a second SIGINT, or SIGQUIT, ends at once with
+        128 + signal.
         """
         if host is not None:
             options['host'] = host
@@ -188,9 +200,16 @@ class Application:
                 server = self.serve_on(reactor, settings)
             except ListenError as error:
                 _leave(error, 1)
+            try:
+                self.begin(reactor, settings)
+            except TremoloError as error:
+                server.close()
+                _leave(error, 3)
             for url in server.urls:
                 print(f'running on {url} (press CTRL+C to quit)', flush=True)
             forced = run_until_signal(reactor, server)
+            if not forced:
+                self.end(reactor)
         if forced:
             raise SystemExit(128 + forced)
 

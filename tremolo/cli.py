@@ -167,8 +167,11 @@ def _checked(found: Any, name: str) -> Application:
     if isinstance(found, Application):
         return found
     if callable(found) and any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
-        raise SettingError(f'{name}: looks like an ASGI application; those come in a later version')
-    raise SettingError(f'{name}: is of type {type(found).__name__}, not a tremolo.Application')
+        # Asyncio is imported when something needs it, and not before.
+        from .asgi_app import AsgiApplication
+        return AsgiApplication(found)
+    raise SettingError(f'{name}: is of type {type(found).__name__}, neither a tremolo.Application '
+                       'nor an ASGI application')
 
 
 def _import_file(path: Path) -> ModuleType:

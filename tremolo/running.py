@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Callable
 
 from .loop import Reactor
 from .server import Server
@@ -16,10 +16,12 @@ class RunningServer:
     is readable or `next_deadline()` has come, then `step(0)`; or just `step(0.1)` in a loop.
     """
 
-    def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool = True) -> None:
-        """`own` is whether the reactor is closed with the server."""
+    def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool,
+                 end: Callable[[Reactor], None]) -> None:
+        """`own` is whether the reactor is closed with the server; `end` is called before that."""
         self.reactor = reactor
         self._own = own
+        self._end = end
         self.server = server
         self.fileno = reactor.fileno
         self.next_deadline = reactor.next_deadline
@@ -62,6 +64,7 @@ class RunningServer:
             self._drain_and_stop()
             reactor.run()
         self.server.close()
+        self._end(reactor)
         if self._own:
             reactor.close()
 

@@ -34,8 +34,10 @@ LISTENING = 'listening'
 LIMITS = 'HTTP limits'
 TIMEOUTS = 'timeouts'
 ANSWERS = 'answers'
+ASGI = 'ASGI'
 DEVELOPMENT = 'development'
 
+LIFESPANS = ('auto', 'on', 'off')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
 
 # What an option without an off value has in its place; None is one of the off values.
@@ -138,6 +140,12 @@ def _time(value: Any) -> float:
     raise ValueError
 
 
+def _lifespan(value: Any) -> str:
+    if isinstance(value, str) and value.lower() in LIFESPANS:
+        return value.lower()
+    raise ValueError
+
+
 def _level(value: Any) -> str:
     if isinstance(value, str) and value.lower() in LOG_LEVELS:
         return value.lower()
@@ -175,6 +183,7 @@ _KINDS = {
     'size': _Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB'),
     'rate': _Kind(_size, 'bytes/second', 'RATE', 'a number of bytes/second, or such as 64k, 2MiB'),
     'time': _Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h'),
+    'lifespan': _Kind(_lifespan, '', 'MODE', ', '.join(LIFESPANS)),
     'level': _Kind(_level, '', 'LEVEL', ', '.join(LOG_LEVELS)),
     'binds': _Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path'),
 }
@@ -322,6 +331,14 @@ class Options:
         TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace', off=0)
     answer_rate: int = _option(
         TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace', off=0)
+
+    root_path: str = _option(
+        ASGI, 'text', '', 'the path under which an ASGI application is mounted')
+    lifespan: str = _option(
+        ASGI, 'lifespan', 'auto',
+        'whether its startup and shutdown are run: ' + ', '.join(LIFESPANS))
+    startup_timeout: float = _option(
+        ASGI, 'time', 60.0, 'how long its startup, and its shutdown, may take', off=0.0)
 
     buffer_size: int = _option(
         ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)

@@ -183,8 +183,10 @@ def test_signals_reach_asyncio_and_go_back(reactor: Reactor) -> None:
         assert not loop.remove_signal_handler(signal.SIGUSR1)
         with pytest.raises(ValueError):
             loop.add_signal_handler(1000, came.set)
-        with pytest.raises(RuntimeError):
-            loop.add_signal_handler(signal.SIGKILL, came.set)
+        if sys.implementation.name == 'cpython':
+            # (PyPy raises nothing for it.)
+            with pytest.raises(RuntimeError):
+                loop.add_signal_handler(signal.SIGKILL, came.set)
         with pytest.raises(TypeError):
             loop.add_signal_handler('SIGUSR1', came.set)    # type: ignore[arg-type]
 
@@ -253,6 +255,7 @@ def test_a_reactor_that_closes_ends_asyncio_s_tasks_too() -> None:
     assert loop.is_closed()
 
 
+@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='frees nothing at once')
 def test_nothing_is_left_after_many_tasks(reactor: Reactor) -> None:
     async def small() -> None:
         await asyncio.sleep(0)

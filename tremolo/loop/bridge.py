@@ -253,6 +253,14 @@ class Bridge:
         """End `run` after this turn."""
         self.loop.stop()
 
+    def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end while nobody drives the loop; give its value."""
+        before = set_current_reactor(self.loop.reactor)
+        try:
+            return self.loop.run_until_complete(coroutine)
+        finally:
+            set_current_reactor(before)
+
     def close(self) -> None:
         """Cancel the tasks that are left and wait for them, asynchronous generators and threads."""
         loop = self.loop

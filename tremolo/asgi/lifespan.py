@@ -1,0 +1,98 @@
+"""Lifespan: an application's startup and shutdown, as one call of it that lasts as long as we do.
+
+    https://asgi.readthedocs.io/en/latest/specs/lifespan.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..errors import TremoloError
+from .exchange import Application, Message
+
+_log = logging.getLogger('tremolo.error')
+
+
+class LifespanFailed(TremoloError):
+    """The application did not start; its message."""
+
+
+class Lifespan:
+    """`startup` before the first connection, `shutdown` after the last.
+
+    `mode` is 'auto' (an application that raises at once does not know lifespans, and is served
+    without), 'on' (it must) or 'off'.
+    """
+
+    def __init__(self, app: Application, mode: str) -> None:
+        self._app = app
+        self._mode = mode
+        # What the application keeps for its requests.
+        self.state: Message = {}
+        self._task: asyncio.Task[None] | None = None
+        self._messages: asyncio.Queue[Message] | None = None
+        self._heard: asyncio.Future[str] | None = None
+        self._started = False
+
+    async def startup(self, seconds: float) -> None:
+        """Start the application. Raises `LifespanFailed`, also after `seconds` (0: no limit)."""
+        if self._mode == 'off':
+            return
+        self._messages = asyncio.Queue()
+        self._task = asyncio.ensure_future(self._run())
+        why = await self._ask('startup', seconds)
+        if why:
+            raise LifespanFailed(why)
+        self._started = not self._task.done()
+
+    async def shutdown(self, seconds: float) -> None:
+        """Let the application clean up; what goes wrong is logged."""
+        if self._started:
+            why = await self._ask('shutdown', seconds)
+            if why:
+                _log.error('the shutdown of the application failed: %s', why)
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _ask(self, what: str, seconds: float) -> str:
+        """Send a message and wait for its answer; return what went wrong, or ''."""
+        self._heard = asyncio.get_running_loop().create_future()
+        if self._messages is not None:
+            self._messages.put_nowait({'type': f'lifespan.{what}'})
+        try:
+            return await asyncio.wait_for(self._heard, seconds or None)
+        except asyncio.TimeoutError:
+            return f'the {what} took longer than {seconds:g} seconds'
+
+    async def _run(self) -> None:
+        scope = {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'},
+                 'state': self.state}
+        why = ''
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as error:
+            if self._mode == 'auto' and not self._started:
+                _log.debug('the application has no lifespan: %r', error)
+            else:
+                _log.error('the lifespan of the application failed', exc_info=error)
+                why = repr(error)
+        self._hear(why)
+
+    async def _receive(self) -> Message:
+        if self._messages is None:
+            raise RuntimeError('the lifespan has not begun')
+        return await self._messages.get()
+
+    async def _send(self, message: Message) -> None:
+        kind = message['type']
+        if kind in ('lifespan.startup.complete', 'lifespan.shutdown.complete'):
+            self._hear('')
+        elif kind in ('lifespan.startup.failed', 'lifespan.shutdown.failed'):
+            self._hear(str(message.get('message') or 'the application gave no reason'))
+        else:
+            raise RuntimeError(f'unexpected message {kind}')
+
+    def _hear(self, why: str) -> None:
+        if self._heard is not None and not self._heard.done():
+            self._heard.set_result(why)
