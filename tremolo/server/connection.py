@@ -1,7 +1,7 @@
 """Connection: one client's life. Here the loop's bytes and http's messages meet.
 
 The stream gives bytes (`data_received`), the parser makes events of them, and each request is given
-to `Server.handle`; the response reports back with `answered`. One request is
+to `Server.handle`; the response reports back with `send_whole` or `answered`. One request is
 answered at a time. The phases:
 
     NEW      nothing has come yet               first_byte_timeout, then a quiet close
