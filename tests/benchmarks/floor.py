@@ -20,7 +20,7 @@ def main(port: int) -> None:
     listener.setblocking(False)
     epoll = select.epoll()
     epoll.register(listener, select.EPOLLIN)
-    clients = {}
+    clients: dict[int, socket.socket] = {}
     while True:
         for fd, _ in epoll.poll():
             client = clients.get(fd)

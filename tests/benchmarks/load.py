@@ -61,7 +61,7 @@ def main(port: int, connections: int, seconds: float) -> dict[str, float]:
     if not took:
         raise SystemExit(f'load: no answers, {errors} errors')
     return {
-        'requests': len(took), 'seconds': elapsed, 'errors': errors,
+        'requests': len(took), 'bytes': len(took) * size, 'seconds': elapsed, 'errors': errors,
         'p50': took[len(took) // 2] * 1000, 'p99': took[len(took) * 99 // 100] * 1000}
 
 

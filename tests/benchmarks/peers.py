@@ -1,0 +1,165 @@
+"""Who may race: each server's packages, its command, and the cores it is given.
+
+    python tests/benchmarks/race.py --install               # all of them, or --servers NAMES
+
+makes a venv for each set of packages, with the Python that runs this, in the user's cache folder or
+where `--venvs` says; never in the repository. A venv keeps the list of what it was made with, so a
+changed pin is noticed.
+
+Each command is what the server's own manual recommends for production, with everything that may be
+turned off and that tremolo does not have turned off: one worker, no access log, no WebSocket.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+from workloads import Workload
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+APPS = HERE / 'apps'
+
+FASTAPI = ('fastapi==0.165.0', 'starlette==1.10.0', 'pydantic==2.14.3', 'anyio==4.16.0')
+
+VENVS: dict[str, tuple[str, ...]] = {
+    'fastapi': FASTAPI,
+    'uvicorn': ('uvicorn==0.54.0', 'uvloop==0.23.0', 'httptools==0.9.0', 'h11==0.16.0', *FASTAPI),
+    'granian': ('granian==2.8.7', 'uvloop==0.23.0', *FASTAPI),
+    # With its parser in C; 27.0 asks for a newer one of these than can be had.
+    'gunicorn': ('gunicorn==26.2.0', 'gunicorn_h1c==0.6.9', 'uvloop==0.23.0', *FASTAPI),
+    'hypercorn': ('hypercorn==0.18.0', 'h11==0.16.0', 'uvloop==0.23.0', *FASTAPI),
+    'tremolo-0.5.3': ('tremolo==0.5.3', *FASTAPI),
+}
+
+
+class Server(NamedTuple):
+    """A server in the race.
+
+    In its command, `{python}` is the Python of its venv, `{port}` the port, `{app}` the ASGI
+    application as module:attr.
+    """
+
+    name: str
+    kind: str                       # 'floor', 'native' or 'asgi'
+    command: str
+    venv: str = ''                  # one of VENVS; empty: the Python that runs the race
+    pinned: bool = True             # to one core; else all cores are free, for its load as well
+    remark: str = ''
+
+    @property
+    def ours(self) -> bool:
+        return self.name in ('tremolo', 'tremolo-asgi')
+
+    def can(self, workload: Workload) -> bool:
+        if self.kind == 'floor':
+            return workload.asked.path == '/'
+        return self.kind == 'asgi' or workload.asked.native
+
+
+UVICORN = ('{python} -m uvicorn {app} --port {port} --workers 1 --no-access-log --ws none '
+           '--no-proxy-headers --log-level warning ')
+GRANIAN = ('{python} -m granian {app} --port {port} --interface asgi --workers 1 --loop uvloop '
+           '--http 1 --no-ws --no-access-log --log-level warning')
+
+SERVERS = {server.name: server for server in (
+    Server('floor', 'floor', f'{{python}} {HERE}/floor.py {{port}}'),
+    Server('tremolo', 'native',
+           f'{{python}} -m tremolo {APPS}/native.py --port {{port}} --log-level warning'),
+    Server('tremolo-0.5.3', 'native', f'{{python}} {APPS}/old_native.py {{port}}', 'tremolo-0.5.3'),
+    Server('tremolo-asgi', 'asgi', '{python} -m tremolo {app} --port {port} --log-level warning'),
+    Server('uvicorn', 'asgi', UVICORN + '--loop uvloop --http httptools', 'uvicorn',
+           remark='uvloop, httptools'),
+    Server('uvicorn-h11', 'asgi', UVICORN + '--loop asyncio --http h11', 'uvicorn',
+           remark='asyncio, h11'),
+    Server('granian', 'asgi', GRANIAN, 'granian', remark='its threads share one core'),
+    Server('granian-free', 'asgi', GRANIAN, 'granian', pinned=False,
+           remark='all cores free for its threads, and for its load'),
+    Server('gunicorn', 'asgi',
+           '{python} -m gunicorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class asgi '
+           '--asgi-loop uvloop --http-parser fast --log-level warning', 'gunicorn',
+           remark='its own asgi worker, uvloop, parser in C'),
+    Server('hypercorn', 'asgi',
+           '{python} -m hypercorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class uvloop '
+           f'--config file:{APPS}/hypercorn_config.py --log-level WARNING', 'hypercorn',
+           remark='uvloop, h11'),
+    # Without its two rates it sends and receives 1 MiB a second at most, by design.
+    Server('tremolo-0.5.3-asgi', 'asgi',
+           '{python} -m tremolo --port {port} --log-level WARNING --download-rate 1000000000000 '
+           '--upload-rate 1000000000000 {app}', 'tremolo-0.5.3'),
+)}
+
+GROUPS = {
+    'native': tuple(server.name for server in SERVERS.values() if server.kind != 'asgi'),
+    'asgi': tuple(server.name for server in SERVERS.values() if server.kind == 'asgi'),
+    'all': tuple(SERVERS),
+}
+
+
+def default_folder() -> Path:
+    """Where the venvs are, unless `--venvs` says otherwise."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'tremolo-race'
+
+
+def made_of(name: str) -> str:
+    """What a venv must have been made of: the version of Python and the packages, one a line."""
+    return '\n'.join(('python ' + sys.version.split()[0], *VENVS[name])) + '\n'
+
+
+def venv_of(server: Server, workload: Workload) -> str:
+    """The name of the venv that a server needs, or nothing."""
+    if server.name == 'tremolo-asgi' and workload.asked.fastapi:
+        return 'fastapi'
+    return server.venv
+
+
+def python_of(server: Server, workload: Workload, folder: Path) -> Path:
+    """The Python that runs a server; SystemExit when its venv is not there as it should be."""
+    name = venv_of(server, workload)
+    if not name:
+        return Path(sys.executable)
+    packages = folder / name / 'packages.txt'
+    if not packages.exists() or packages.read_text() != made_of(name):
+        state = 'is of other versions' if packages.exists() else 'is not installed'
+        elsewhere = '' if folder == default_folder() else f' --venvs {folder}'
+        raise SystemExit(
+            f'race: {server.name} {state}: python {HERE.relative_to(ROOT)}/race.py --install'
+            f'{elsewhere} --servers {server.name}')
+    return folder / name / 'bin' / 'python'
+
+
+def install(names: list[str], folder: Path) -> None:
+    """Make the venvs of these servers, leaving alone those that are as they should be."""
+    wanted = {SERVERS[name].venv or 'fastapi' for name in names if SERVERS[name].kind != 'floor'}
+    for name in sorted(wanted):
+        path = folder / name
+        packages = path / 'packages.txt'
+        if packages.exists() and packages.read_text() == made_of(name):
+            print(f'{name}: {path} is there')
+            continue
+        shutil.rmtree(path, ignore_errors=True)
+        print(f'{name}: {path}: {", ".join(VENVS[name])}', flush=True)
+        venv.create(path, with_pip=True)
+        done = subprocess.run([path / 'bin' / 'python', '-m', 'pip', 'install', '--quiet',
+                               '--disable-pip-version-check', *VENVS[name]], check=False)
+        if done.returncode:
+            raise SystemExit(f'race: {name} could not be installed')
+        packages.write_text(made_of(name))
+
+
+def command_of(server: Server, workload: Workload, folder: Path, port: int) -> list[str]:
+    app = 'fastapi_app:app' if workload.asked.fastapi else 'asgi_app:app'
+    return [part.format(python=python_of(server, workload, folder), port=port, app=app)
+            for part in server.command.split()]
+
+
+def environment_of(server: Server) -> dict[str, str]:
+    """Ours comes from this checkout; a peer sees the applications and nothing else of it."""
+    paths = [str(ROOT), str(APPS)] if server.ours else [str(APPS)]
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(paths)}

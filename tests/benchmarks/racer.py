@@ -1,0 +1,126 @@
+"""A racer: a server that runs, that was seen to answer rightly, and what was measured of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from drive import Load
+from peers import APPS, Server, command_of, environment_of
+from workloads import Workload
+
+# How long a server may take to start, in seconds.
+PATIENCE = 30
+
+
+class Racer:
+    """A running server: its process, its port, and what was measured in each round."""
+
+    def __init__(self, server: Server, workload: Workload, folder: Path, core: int) -> None:
+        self.server = server
+        self.name = server.name
+        self.workload = workload
+        with socket.socket() as probe:
+            probe.bind(('127.0.0.1', 0))
+            self.port = probe.getsockname()[1]
+        command = command_of(server, workload, folder, self.port)
+        cores = {core} if server.pinned else os.sched_getaffinity(0)
+        # Its standard error; without a name, so that it goes when it is closed.
+        self.log = tempfile.TemporaryFile()     # noqa: SIM115 (closed in `close`)
+        # `python -m` looks in the current folder first, which must not be that of our tremolo. A
+        # session of its own: whatever it starts can be ended with it.
+        self.process = subprocess.Popen(
+            command, cwd=APPS, env=environment_of(server), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self.log, start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores))
+        self.rates: list[float] = []
+        self.per_cpu: list[float] = []
+        self.busy: list[float] = []
+        self.p50: list[float] = []
+        self.p99: list[float] = []
+        self.errors = 0
+
+    def said(self) -> list[str]:
+        """The lines that the server wrote to its standard error."""
+        self.log.seek(0)
+        return self.log.read().decode(errors='replace').splitlines()
+
+    def wait_until_it_answers(self, request: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not self._accepts():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                said = '\n'.join(self.said()[-9:])
+                raise SystemExit(f'race: {self.name} does not start\n{said}')
+            time.sleep(0.02)
+        try:
+            self.check(request)
+        except (OSError, HTTPException) as error:
+            raise SystemExit(f'race: {self.name} does not answer: {error!r}') from error
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(('127.0.0.1', self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    def check(self, request: str) -> None:
+        """Ask twice on one connection: the answer is right, and the connection is kept."""
+        asked = self.workload.asked
+        with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as client:
+            for _ in range(1 if asked.load == 'download' else 2):
+                client.sendall(request.encode())
+                with HTTPResponse(client, method=asked.method) as answer:
+                    answer.begin()
+                    body, size = b'', 0
+                    while data := answer.read(1 << 20):
+                        body, size = body or data, size + len(data)
+                    right = answer.status == 200 and size == asked.size and not answer.will_close
+                    if not right or asked.text not in (None, body):
+                        raise SystemExit(
+                            f'race: {self.name} answered {answer.status} with {size} bytes '
+                            f'({asked.size} are right) of {body[:64]!r}, '
+                            f'{"closes" if answer.will_close else "keeps"} the connection')
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server and of its children, in user and kernel."""
+        ticks, family = 0, {self.process.pid}
+        for stat in sorted(Path('/proc').glob('[0-9]*/stat'), key=lambda path: int(path.parts[2])):
+            try:
+                fields = stat.read_text().rpartition(')')[2].split()
+            except OSError:
+                continue
+            pid, parent = int(stat.parts[2]), int(fields[1])
+            if pid in family or parent in family:
+                family.add(pid)
+                ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf('SC_CLK_TCK')
+
+    def race(self, load: Load, seconds: float) -> None:
+        before = self.cpu_seconds()
+        result = load.run(self.port, seconds, self.server.pinned)
+        used = max(self.cpu_seconds() - before, 0.001)
+        done = result['requests']
+        if self.workload.unit == 'MiB':
+            done = result['bytes'] / (1 << 20)
+        self.rates.append(done / result['seconds'])
+        self.per_cpu.append(done / used)
+        self.busy.append(used / result['seconds'])
+        self.p50.append(result['p50'])
+        self.p99.append(result['p99'])
+        self.errors += int(result['errors'])
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.log.close()

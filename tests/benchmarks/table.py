@@ -1,0 +1,73 @@
+"""The table: medians over the rounds, and ratios that are made within each round.
+
+`of floor` is a server's share of what the floor does. `tremolo is` says how many times as much
+tremolo does as that server: above 1.00, tremolo is ahead.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from racer import Racer
+
+
+def ratios(mine: list[float], others: list[float]) -> list[float]:
+    return [a / b for a, b in zip(mine, others)]
+
+
+def reference_of(racers: list[Racer]) -> dict[str, Racer]:
+    """Whom each racer is compared with: native servers with tremolo, the others with its ASGI."""
+    by_name = {racer.name: racer for racer in racers}
+    ours = {'native': by_name.get('tremolo'), 'asgi': by_name.get('tremolo-asgi')}
+    found = {}
+    for racer in racers:
+        if racer.server.kind == 'floor' or racer.server.ours:
+            continue
+        reference = ours[racer.server.kind]
+        if reference:
+            found[racer.name] = reference
+    return found
+
+
+def line_of(racer: Racer, floor: Racer | None, reference: Racer | None) -> dict[str, float]:
+    line = {
+        'rate': median(racer.rates), 'per_cpu': median(racer.per_cpu), 'busy': median(racer.busy),
+        'p50': median(racer.p50), 'p99': median(racer.p99), 'errors': racer.errors}
+    if floor:
+        line['rate_ratio'] = median(ratios(racer.rates, floor.rates))
+        line['per_cpu_ratio'] = median(ratios(racer.per_cpu, floor.per_cpu))
+    if reference:
+        rates = ratios(reference.rates, racer.rates)
+        line['ahead_rate'] = median(rates)
+        line['ahead_rate_least'], line['ahead_rate_most'] = min(rates), max(rates)
+        line['ahead_per_cpu'] = median(ratios(reference.per_cpu, racer.per_cpu))
+    return line
+
+
+def pair(line: dict[str, float], first: str, second: str) -> str:
+    return f'{line[first]:13.2f}{line[second]:11.2f}' if first in line else ' ' * 24
+
+
+def report(racers: list[Racer], unit: str) -> dict[str, dict[str, float]]:
+    """Print the table; return the same figures."""
+    figures = {}
+    floor = next((racer for racer in racers if racer.server.kind == 'floor'), None)
+    references = reference_of(racers)
+    print(f'{"":19}{unit + "/s":>12}{"per CPU-s":>12}{"busy":>6}{"p50 ms":>9}{"p99 ms":>9}'
+          + (f'{"of floor: /s":>13}{"per CPU-s":>11}' if floor else '')
+          + (f'{"tremolo: /s":>13}{"per CPU-s":>11}' if references else '') + f'{"errors":>8}')
+    for racer in racers:
+        line = line_of(racer, floor, references.get(racer.name))
+        print(f'{racer.name:19}{line["rate"]:12,.0f}{line["per_cpu"]:12,.0f}{line["busy"]:6.2f}'
+              f'{line["p50"]:9.2f}{line["p99"]:9.2f}'
+              + (pair(line, 'rate_ratio', 'per_cpu_ratio') if floor else '')
+              + (pair(line, 'ahead_rate', 'ahead_per_cpu') if references else '')
+              + f'{racer.errors:8}' + (f'  ({racer.server.remark})' if racer.server.remark else ''))
+        figures[racer.name] = {key: round(value, 4) for key, value in line.items()}
+    if references:
+        print('tremolo: how many times as much tremolo does, in the same round; the median')
+    for racer in racers:
+        said = racer.said()
+        if said:
+            print(f'{racer.name} wrote {len(said)} lines, the last: {said[-1][:200]}')
+    return figures
