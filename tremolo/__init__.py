@@ -15,6 +15,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any, Callable
+
 from . import exceptions
 from .app import Application
 from .errors import SettingError, TremoloError
@@ -50,9 +53,34 @@ __version__ = '0.6.0'
 
 Tremolo = Application
 
+
+def run(
+    app: str | Application | Callable[..., Any], host: str | None = None, port: int | None = None,
+    *, factory: bool = False, app_dir: str | os.PathLike[str] | None = None,
+    interface: str = 'auto', **options: Any,
+) -> None:
+    """Serve what the command line would serve, with its options, until SIGTERM or SIGINT.
+
+        tremolo.run('example:app', port=8080, app_dir='web')
+
+    `app` may also be an `Application` or an ASGI application itself; with `factory` it makes one.
+    Leaves by `SystemExit` as `Application.run` does, with 4 when code of the application raised.
+    """
+    # Late: it needs `inspect`, which most programs do not.
+    from .find import serve
+    if host is not None:
+        options['host'] = host
+    if port is not None:
+        options['port'] = port
+    status = serve(app, factory, app_dir, interface, **options)
+    if status:
+        raise SystemExit(status)
+
+
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
     'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
     'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    '__version__', 'connect', 'exceptions', 'gather', 'run_in_thread', 'sleep', 'spawn', 'timeout',
+    '__version__', 'connect', 'exceptions', 'gather', 'run', 'run_in_thread', 'sleep', 'spawn',
+    'timeout',
 ]

@@ -1,0 +1,244 @@
+"""Find: from what is named to an application, and what is said when there is none.
+
+    serve('example:app', app_dir='web', port=8080)
+
+is the command line and `tremolo.run` alike. Exit statuses: 2 when what was asked cannot be met (an
+option, a module or a name that is not there), 4 when the application's own code raised while it was
+imported or made; `Application.run` adds its own. A mistake is one line on stderr; only status 4
+comes with a traceback, which is the application's, from its first line to its last, without our
+frames.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import itertools
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .app import Application
+from .errors import SettingError
+from .settings import Settings
+
+__all__ = ['INTERFACES', 'ImportFailed', 'find_application', 'serve', 'suggest']
+
+INTERFACES = ('auto', 'native', 'asgi')
+
+_DEFAULT_NAMES = ('app', 'application')
+
+
+class ImportFailed(Exception):
+    """The application's own code raised `error`, in its import or in its factory."""
+
+    def __init__(self, what: str, error: Exception) -> None:
+        super().__init__(f'{what} failed, see above')
+        self.error = error
+
+
+def serve(
+    app: Any, factory: bool = False, app_dir: str | os.PathLike[str] | None = None,
+    interface: str = 'auto', **options: Any,
+) -> int:
+    """Find an application and run it; return the exit status: 0, 2 or 4.
+
+    `options` are those of `Application.run`, which leaves with a status of its own.
+    """
+    try:
+        # All that can be wrong with the options is said before any code of the application runs.
+        Settings.load(options, os.environ)
+        found = find_application(app, factory, app_dir, interface)
+    except SettingError as error:
+        print(f'tremolo: error: {error}', file=sys.stderr)
+        return 2
+    except ImportFailed as failure:
+        _print_traceback(failure.error)
+        print(f'tremolo: error: {failure}', file=sys.stderr)
+        return 4
+    found.run(**options)
+    return 0
+
+
+def find_application(
+    app: Any, factory: bool = False, app_dir: str | os.PathLike[str] | None = None,
+    interface: str = 'auto',
+) -> Application:
+    """Import `module:attr` or `path/to/file.py[:attr]`, or take the object that is given.
+
+    With `factory` it is a function that is called, without arguments, and returns the application.
+    `app_dir` is where modules are looked for, in place of the current folder. Raises `SettingError`
+    when there is no such thing, `ImportFailed` when its own code raised.
+    """
+    if interface not in INTERFACES:
+        raise SettingError(f'interface: {interface!r} is not {", ".join(INTERFACES)}')
+    # Absolute, for what they import after they changed the folder.
+    folder = Path(os.path.abspath(app_dir or ''))
+    if not folder.is_dir():
+        near = [str(each) for each in Path(app_dir or '').parent.glob('*') if each.is_dir()]
+        raise SettingError(f'{app_dir}: no such folder{suggest(str(app_dir), near)}')
+    if app_dir is not None:
+        sys.path.insert(0, str(folder))
+    found, name = _imported(app, folder) if isinstance(app, str) else (app, 'app')
+    if factory:
+        found, name = _made(found, name), f'{name}()'
+    return _checked(found, name, interface)
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """Name what is near to a mistyped word, as the end of a complaint."""
+    near = difflib.get_close_matches(wrong, sorted(set(known)), 2)
+    return f', did you mean {" or ".join(near)}?' if near else ''
+
+
+# By its name
+
+def _imported(name: str, folder: Path) -> tuple[Any, str]:
+    """Return what a name stands for, and the whole name; modules are in the folder."""
+    place, attr = name, ''
+    if not name.endswith('.py') and ':' in name:
+        place, _, attr = name.rpartition(':')
+        if not place or not attr:
+            raise SettingError(f'{name}: not module:attr or path/to/file.py:attr')
+    module = _import_file(Path(place)) if place.endswith('.py') else _import_module(place, folder)
+    tried = (attr,) if attr else _DEFAULT_NAMES
+    for path in tried:
+        found: Any = module
+        for part in path.split('.'):
+            found = getattr(found, part, None)
+        if found is not None:
+            return found, f'{place}:{path}'
+    ours = [key for key, value in vars(module).items() if isinstance(value, Application)]
+    near = difflib.get_close_matches(attr, [key for key in vars(module) if key[0] != '_'], 1)
+    hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
+    raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        files = [str(each) for each in path.parent.glob('*.py')]
+        raise SettingError(f'{path}: no such file{suggest(str(path), files)}')
+    path = path.resolve()
+    sys.path.insert(0, str(path.parent))
+    # People do call their first file tremolo.py; it must not hide a module that is in use.
+    name = path.stem if path.stem not in sys.modules else f'{path.stem}_application'
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SettingError(f'{path}: not a Python file')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ImportFailed(f'{path.name}: its import', error) from error
+    return module
+
+
+def _import_module(name: str, folder: Path) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split('.')):
+        raise SettingError(f'{name}: not the name of a module{_near_module(name, folder)}')
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        # Without a single frame of theirs no code of theirs has run: it was not found.
+        if isinstance(error, ModuleNotFoundError) and not _their_frames(
+                traceback.extract_tb(error.__traceback__)):
+            raise SettingError(f'{name}: no such module{_near_module(name, folder)}') from None
+        raise ImportFailed(f'{name}: its import', error) from error
+
+
+def _near_module(name: str, folder: Path) -> str:
+    if Path(f'{name}.py').is_file():
+        return f', did you mean {name}.py?'
+    parent, dot, last = name.rpartition('.')
+    folder = folder.joinpath(*parent.split('.'))
+    if dot and folder.with_suffix('.py').is_file():
+        return f', did you mean {parent}:{last}?'
+    modules = {each.stem for each in folder.glob('*.py')}
+    modules |= {each.parent.name for each in folder.glob('*/__init__.py')}
+    return suggest(name, [f'{parent}{dot}{each}' for each in modules])
+
+
+# What was found
+
+def _made(factory: Any, name: str) -> Any:
+    """Call a factory, if it can be called without arguments."""
+    if not callable(factory):
+        raise SettingError(f'{name}: is of type {type(factory).__name__}, not a factory: a function'
+                           ' that returns the application')
+    needs = _needs(factory)
+    if needs:
+        raise SettingError(f'{name}: a factory is called without arguments, and this one needs '
+                           f'{", ".join(needs)}')
+    try:
+        made = factory()
+    except Exception as error:
+        raise ImportFailed(f'{name}: the factory', error) from error
+    if inspect.iscoroutine(made):
+        # None of its code has run.
+        made.close()
+        raise SettingError(f'{name}: is an async def, and a factory is a plain function')
+    return made
+
+
+def _needs(function: Any) -> list[str]:
+    """The arguments that a function cannot do without."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        # Some functions in C do not tell.
+        return []
+    return [each.name for each in parameters if each.default is each.empty
+            and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+
+
+def _checked(found: Any, name: str, interface: str) -> Application:
+    """Return the application that something is, as far as `interface` lets it be one."""
+    if isinstance(found, Application) and interface != 'asgi':
+        return found
+    if interface == 'asgi' or (interface == 'auto' and callable(found) and any(
+            map(inspect.iscoroutinefunction, (found, type(found).__call__)))):
+        # Asyncio is imported when something needs it, and not before.
+        from .asgi_app import AsgiApplication
+        if isinstance(found, AsgiApplication):
+            return found
+        if callable(found):
+            return AsgiApplication(found)
+    wanted = {
+        'auto': 'neither a tremolo.Application nor an ASGI application',
+        'native': 'not a tremolo.Application (--interface native)',
+        'asgi': 'not an ASGI application (--interface asgi)',
+    }[interface]
+    if interface == 'auto' and callable(found):
+        wanted += ', unless you say that it is one (--interface asgi) or makes one (--factory)'
+    raise SettingError(f'{name}: is of type {type(found).__name__}, {wanted}')
+
+
+# Their traceback
+
+def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The frames from their first line to their last, without the import machinery's."""
+    # (With its slash: the neighbour tremolo_site/ is theirs.)
+    ours = str(Path(__file__).parent) + os.sep
+    machinery = (str(Path(importlib.__file__).parent), '<frozen importlib',
+                 '<builtin>/frozen importlib')
+    begun = itertools.dropwhile(lambda each: each.filename.startswith((ours, *machinery)), frames)
+    theirs = itertools.takewhile(lambda each: not each.filename.startswith(ours), begun)
+    return [each for each in theirs if not each.filename.startswith(machinery)]
+
+
+def _print_traceback(error: BaseException) -> None:
+    whole = traceback.TracebackException.from_exception(error)
+    link: traceback.TracebackException | None = whole
+    while link is not None:
+        link.stack = traceback.StackSummary.from_list(_their_frames(link.stack))
+        link = link.__cause__ or link.__context__
+    print(*whole.format(), sep='', end='', file=sys.stderr)
