@@ -133,7 +133,11 @@ class Application:
 
         Raises `ListenError`.
         """
-        server = Server(reactor, settings, self._handle)
+        handle = self._handle
+        if settings.limit_concurrency:
+            from .concurrency import Limit
+            handle = Limit(handle, settings.limit_concurrency).handle
+        server = Server(reactor, settings, handle)
         self._server = server
         self.context.options = server.options
         for handler in self._handlers:

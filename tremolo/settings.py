@@ -305,6 +305,8 @@ class Options:
     drain_size: int = _option(
         LIMITS, 'size', 262144,
         'most bytes of an unread request body thrown away to keep the connection')
+    limit_concurrency: int = _option(
+        LIMITS, 'count', 0, 'most requests answered at a time, a further one gets 503', off=0)
 
     first_byte_timeout: float = _option(
         TIMEOUTS, 'time', 30.0, 'from the accepted connection to the first byte', least=0.001)
