@@ -15,8 +15,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,21 +31,43 @@ MIB = 1 << 20
 
 
 class ServerProcess:
-    """A running `python -m tremolo`, its url, and its resident memory."""
+    """A running `python -m tremolo`, its url, its log, and its resident memory."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(
+        self, *arguments: str, python: str = sys.executable, folder: Path | None = None,
+    ) -> None:
+        """With a folder it runs there, and what it writes to stderr is kept for `logged`."""
         environ = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1'}
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'tremolo', *arguments, '--port', '0'], env=environ,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            [python, '-m', 'tremolo', *arguments, '--port', '0'], env=environ, cwd=folder,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if folder else None, text=True)
+        self.log = ''
+        self._more_log = threading.Condition()
+        self._log_reader = threading.Thread(target=self._read_log)
+        self._log_reader.start()
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else ''
         found = re.search(r'http://127\.0\.0\.1:(\d+)', line)
         if found is None:
             self.stop()
-            pytest.fail(f'the server does not say where it listens, but {line!r}')
+            pytest.fail(f'the server does not say where it listens, but {line!r} {self.log}')
         self.url = found[0]
         self.port = int(found[1])
+
+    def _read_log(self) -> None:
+        for line in self.process.stderr or ():
+            with self._more_log:
+                self.log += line
+                self._more_log.notify_all()
+
+    def logged(self, text: str) -> str:
+        """Wait until the log holds a text; return the log and begin a new one."""
+        with self._more_log:
+            found = self._more_log.wait_for(lambda: text in self.log, PATIENCE)
+            log, self.log = self.log, ''
+        assert found, log
+        return log
 
     def resident(self, field: str = 'VmRSS') -> int:
         """Bytes of resident memory; `VmHWM` is the most since `forget_peak`."""
@@ -62,7 +86,10 @@ class ServerProcess:
         finally:
             self.process.kill()
             self.process.wait()
+            self._log_reader.join()
             self.process.stdout.close()
+            if self.process.stderr:
+                self.process.stderr.close()
 
 
 @pytest.fixture
@@ -75,14 +102,20 @@ def descriptors():
 
 
 @contextlib.contextmanager
-def serving(*arguments: str):
+def serving(*arguments: str, **how: Any):
     """A server in a process; it must end well too."""
-    server = ServerProcess(*arguments)
+    server = ServerProcess(*arguments, **how)
     try:
         yield server
     finally:
         status = server.stop()
     assert status == 0
+
+
+@pytest.fixture(scope='session')
+def serve():
+    """Give `serving` itself."""
+    return serving
 
 
 @pytest.fixture
@@ -97,6 +130,34 @@ def welcome():
     """The built-in page in a process."""
     with serving() as server:
         yield server
+
+
+@pytest.fixture(scope='session')
+def frameworks_python():
+    """The Python that has the frameworks, or skip."""
+    python = os.environ.get('TREMOLO_FRAMEWORKS')
+    if not python:
+        pytest.skip('TREMOLO_FRAMEWORKS names no Python that has the frameworks')
+    return python
+
+
+@pytest.fixture(scope='session')
+def framework(frameworks_python, tmp_path_factory):
+    """Serve an application of frameworks/ in a process.
+
+    A test that provokes a warning or an error waits for it (`logged`); there must be no other.
+    """
+    @contextlib.contextmanager
+    def serve(name: str, *arguments: str):
+        folder = tmp_path_factory.mktemp(name)
+        application = str(HERE / 'frameworks' / f'{name}.py')
+        with serving(
+                application, '--log-level', 'warning', *arguments,
+                python=frameworks_python, folder=folder) as server:
+            yield server
+        assert server.log == ''
+
+    return serve
 
 
 @pytest.fixture
