@@ -84,7 +84,9 @@ def test_the_scope_tells_all_of_the_request():
         'method': 'GET', 'scheme': 'http', 'path': '/mount/a b', 'raw_path': b'/mount/a%20b',
         'query_string': b'c=d', 'root_path': '/mount', 'server': ('127.0.0.1', port),
         'headers': [(b'host', b'test'), (b'connection', b'close'), (b'x-test', b'Yes')],
-        'state': {}, 'extensions': {}}
+        'state': {}, 'extensions': {
+            'http.response.early_hint': {}, 'http.response.trailers': {},
+            'http.response.pathsend': {}}}
 
 
 @pytest.mark.parametrize('wire', [
@@ -155,7 +157,7 @@ def test_pipelined_requests_and_their_contexts():
 @pytest.mark.parametrize(('messages', 'error'), [
     ([], 'RuntimeError: the application returned without a complete answer'),
     ([{'type': 'http.response.body'}], 'RuntimeError: expected http.response.start'),
-    ([{'type': 'http.response.start', 'status': '200'}], 'TypeError: a status is an int'),
+    ([{'type': 'http.response.start', 'status': '200'}], "HeaderError: '200' is no status"),
     ([{'type': 'http.response.start', 'status': 99}], 'HeaderError: 99 is no status'),
     ([{'type': 'http.response.start', 'status': 200, 'headers': [('a', 'b')]}],
      'TypeError: a header is a pair of bytes'),

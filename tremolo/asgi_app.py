@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from .app import Application
-from .asgi import Lifespan, exchange
-from .asgi.exchange import Application as AsgiCallable
+from .asgi import Answers, Lifespan
+from .asgi import Application as AsgiCallable
 from .http import ProtocolError
-from .loop import Future, Reactor
+from .loop import Reactor
 from .loop.bridge import bridge_to
 from .pages import send_error, send_failure
-from .server import HTTPError, Request, Response
+from .server import HTTPError, Response, Server
 from .settings import Settings
 
 
@@ -27,32 +27,31 @@ class AsgiApplication(Application):
         super().__init__()
         self._app = app
         self._lifespan = Lifespan(app, 'off')
-        self._root_path = ''
         self._startup_timeout = 0.0
-        # The tasks that wait: asyncio itself holds them only weakly.
-        self._running: set[Future] = set()
 
     def route(self, path: str, methods: Any = ('GET',)) -> Any:
         """Refuse: the application has routes of its own."""
         raise TypeError('an ASGI application has routes of its own')
 
+    def serve_on(self, reactor: Reactor, settings: Settings) -> Server:
+        """Bind a server of this application to a reactor; `begin` comes before `Server.start`.
+
+        Raises `ListenError`.
+        """
+        self._lifespan = Lifespan(self._app, settings.lifespan)
+        self._startup_timeout = settings.startup_timeout
+        self._handle = Answers(    # type: ignore[method-assign]
+            self._app, bridge_to(reactor).start, _fail, settings.root_path, self._lifespan.state,
+            settings.debug).handle
+        return super().serve_on(reactor, settings)
+
     def begin(self, reactor: Reactor, settings: Settings) -> None:
         """Start the application, before anything is accepted. Raises `LifespanFailed`."""
-        self._lifespan = Lifespan(self._app, settings.lifespan)
-        self._root_path = settings.root_path
-        self._startup_timeout = settings.startup_timeout
         bridge_to(reactor).complete(self._lifespan.startup(self._startup_timeout))
 
     def end(self, reactor: Reactor) -> None:
         """Let the application clean up, after the last connection."""
         bridge_to(reactor).complete(self._lifespan.shutdown(self._startup_timeout))
-
-    def _handle(self, request: Request, response: Response) -> None:
-        future = exchange(self._app, request, response, self._root_path, self._lifespan.state,
-                          _fail)
-        if not future.done():
-            self._running.add(future)
-            future.add_done_callback(self._running.discard)
 
 
 def _fail(response: Response, error: BaseException) -> None:

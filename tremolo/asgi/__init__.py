@@ -5,7 +5,7 @@ The tour is in README.md.
 
 from __future__ import annotations
 
-from .exchange import Exchange, exchange
+from .exchange import Answers, Application, Exchange
 from .lifespan import Lifespan, LifespanFailed
 
-__all__ = ['Exchange', 'Lifespan', 'LifespanFailed', 'exchange']
+__all__ = ['Answers', 'Application', 'Exchange', 'Lifespan', 'LifespanFailed']

@@ -1,20 +1,23 @@
 """Exchange: one request and its answer, between the server and an ASGI application.
 
-The messages and their order are those of the ASGI specification, HTTP version 2.4
-(https://asgi.readthedocs.io/en/latest/specs/www.html).
+The messages and their order are those of the ASGI specification, HTTP version 2.4, with the
+extensions early_hint, trailers and pathsend, and in debug mode debug
+(https://asgi.readthedocs.io/en/latest/specs/www.html and .../extensions.html).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
+import os
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, Callable
 
 from ..http import ProtocolError
-from ..loop import Future, StreamClosed
-from ..loop.bridge import future_of
+from ..loop import Future, Stream, StreamClosed
 from ..server import Request, Response
+from .fields import encode, encode_links, encode_trailers
 
 Message = MutableMapping[str, Any]
 Application = Callable[
@@ -23,176 +26,271 @@ Application = Callable[
 
 _log = logging.getLogger('tremolo.error')
 
-_VERSIONS = {'version': '3.0', 'spec_version': '2.4'}
-# Bytes of a body that one message holds at most.
+# Bytes of a body that one message holds at most, and of a file that are read at once.
 _PIECE = 65536
+_FILE_PIECE = 262144
+
+_START = 'http.response.start'
+_BODY = 'http.response.body'
+_TRAILERS = 'http.response.trailers'
+
+
+class ClientGone(OSError):
+    """Nobody takes the answer any more; raised in the application."""
+
+    def __init__(self) -> None:
+        super().__init__('the client is gone')
 
 
 class Exchange:
     """What an application is given to answer one request."""
 
-    __slots__ = ('_answered', '_fail', '_gone', '_request', '_response', '_start', '_told',
-                 'future')
+    __slots__ = ('_answers', '_expected', '_gone', '_request', '_response', '_taken', '_task',
+                 '_trailers')
 
-    def __init__(
-        self, request: Request, response: Response,
-        fail: Callable[[Response, BaseException], None],
-    ) -> None:
+    def __init__(self, answers: Answers, request: Request, response: Response) -> None:
+        self._answers = answers
         self._request = request
         self._response = response
-        # Answers an error, in place of the application.
-        self._fail = fail
-        # The application's task; its first message; whether the answer is complete.
-        self.future: Future | None = None
-        self._start: Message | None = None
-        self._answered = False
-        # Whether the end of the body was told; who waits for the client to leave.
-        self._told = False
+        # The application's task, if it did not end at once.
+        self._task: asyncio.Task[Any] | None = None
+        # The message that comes next; '' when there is none.
+        self._expected = _START
+        # The trailers so far; None if none were announced.
+        self._trailers: bytes | None = None
+        # Bytes of the body that were taken; None when its end was told. Who waits for the client to
+        # leave.
+        self._taken: int | None = 0
         self._gone: Future | None = None
+
+    def follow(self, task: asyncio.Task[Any]) -> None:
+        """Wait for an application that did not end at once."""
+        self._task = task
+        # (Asyncio itself holds tasks only weakly.)
+        running = self._answers.running
+        running.add(task)
+        task.add_done_callback(running.discard)
+        task.add_done_callback(self.finished)
+        response = self._response
+        if response.connection.response is response:
+            response.connection.task = self    # type: ignore[assignment]
+
+    def finished(self, task: asyncio.Task[Any]) -> None:
+        """Know that the application has ended; its error becomes the answer, or cuts it."""
+        self._task = None
+        response = self._response
+        lost = response.connection.response is not response
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            if lost:
+                return
+            error = RuntimeError('the application returned without a complete answer')
+        if lost and (isinstance(error, asyncio.CancelledError) or _was_told(error)):
+            return
+        _log.error('the ASGI application failed on %s', response.connection.describe()
+                   if not lost else self._request, exc_info=error)
+        if not lost:
+            self._answers.fail(response, error)
 
     def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it if its time is over."""
+        self._wake()
+        if self._task is not None and not self._response.connection.stream.closed:
+            self._task.cancel()
+
+    def _wake(self) -> None:
         if self._gone is not None and not self._gone.done():
             self._gone.set_result()
-        if self.future is not None and not self._response.connection.stream.closed:
-            self.future.cancel()
-
-    @property
-    def _lost(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self._response.connection.response is not self._response
 
     # -- the application's side -----------------------------------------------------------------
 
     async def receive(self) -> Message:
         """Give the next piece of the body, or tell that the client has left."""
-        if not self._told and not self._lost:
-            data = b''
-            if self._request.has_body:
-                try:
-                    data = await self._request.read(_PIECE)
-                except ProtocolError as error:
-                    self._fail(self._response, error)
-                    return {'type': 'http.disconnect'}
-                except StreamClosed:
-                    return {'type': 'http.disconnect'}
-            self._told = not data
-            return {'type': 'http.request', 'body': data, 'more_body': bool(data)}
-        if not self._lost:
+        request, response = self._request, self._response
+        connection = response.connection
+        if self._taken is not None and connection.response is response:
+            if not request.has_body:
+                self._taken = None
+                return {'type': 'http.request', 'body': b'', 'more_body': False}
+            try:
+                data = await request.read(_PIECE)
+            except ProtocolError as error:
+                self._answers.fail(response, error)
+                return {'type': 'http.disconnect'}
+            except StreamClosed:
+                return {'type': 'http.disconnect'}
+            self._taken += len(data)
+            more = bool(data) and self._taken != request.content_length
+            if not more:
+                self._taken = None
+            return {'type': 'http.request', 'body': data, 'more_body': more}
+        if connection.response is response:
             if self._gone is None:
-                self._gone = Future(self._response.connection.stream.reactor)
+                self._gone = Future(connection.stream.reactor)
             await self._gone
         return {'type': 'http.disconnect'}
 
     async def send(self, message: Message) -> None:
-        """Take the next message of the answer; return when the client has room for more.
+        """Take the next message of the answer; return when the client has room for more. Hot.
 
         Raises `RuntimeError` for one out of order, `TypeError` and `ValueError` for what it holds,
         `OSError` when the client is gone.
         """
         kind = message['type']
-        if self._start is None:
-            if kind != 'http.response.start':
-                raise RuntimeError(f'expected http.response.start, got {kind}')
-            self._begin(message)
-            self._start = message
-            return
-        if kind != 'http.response.body':
-            raise RuntimeError(f'expected http.response.body, got {kind}')
-        if self._answered:
-            raise RuntimeError('http.response.body after the answer was complete')
-        if self._lost:
-            raise OSError('the client is gone')
-        body = message.get('body', b'')
-        if not isinstance(body, (bytes, bytearray, memoryview)):
-            raise TypeError(f'the body of a message is bytes, not {type(body).__name__}')
         response = self._response
-        if message.get('more_body', False):
-            wait = response.write(bytes(body))
-            if wait is not None:
-                try:
-                    await wait
-                except StreamClosed as error:
-                    raise OSError('the client is gone') from error
-            return
-        if response.begun:
-            response.write(bytes(body))
-            response.end()
+        if kind != self._expected:
+            await self._extension(kind, message)
+        elif response.connection.response is not response:
+            raise ClientGone
+        elif kind == _BODY:
+            body = message.get('body', b'')
+            if type(body) is not bytes:
+                if not isinstance(body, (bytes, bytearray, memoryview)):
+                    raise TypeError(f'the body of a message is bytes, not {type(body).__name__}')
+                body = bytes(body)
+            if message.get('more_body', False):
+                await self._room(response.write(body))
+            elif self._trailers is not None:
+                response.write(body)
+                self._expected = _TRAILERS
+            else:
+                if response.framing:
+                    response.write(body)
+                    response.end()
+                else:
+                    response.send(body)
+                self._expected = ''
+                self._wake()
+        elif kind == _START:
+            response.set_encoded(message['status'], encode(message.get('headers', ())))
+            if message.get('trailers', False):
+                self._trailers = b''
+            self._expected = _BODY
         else:
-            response.send(bytes(body))
-        self._answered = True
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result()
+            self._add_trailers(message)
 
-    def _begin(self, message: Message) -> None:
-        """Take over status and headers; they go out with the first of the body."""
+    async def _room(self, wait: Future | None) -> None:
+        """Wait until the client has room."""
+        if wait is not None:
+            try:
+                await wait
+            except StreamClosed as error:
+                raise ClientGone from error
+
+    async def _extension(self, kind: str, message: Message) -> None:
+        """Take a message that may come, but need not; or say which should have come."""
+        expected = self._expected
+        if kind == 'http.response.early_hint' and expected in (_START, _BODY):
+            self._response.hint(encode_links(message.get('links', ())))
+        elif kind == 'http.response.pathsend' and expected == _BODY and not self._response.framing:
+            await self._send_file(message['path'])
+        elif kind == 'http.response.debug' and expected == _START and self._answers.debug:
+            _log.debug('%s: %.1000r', self._request, message['info'])
+        elif expected:
+            raise RuntimeError(f'expected {expected}, got {kind}')
+        else:
+            raise RuntimeError(f'{kind} after the answer was complete')
+
+    async def _send_file(self, path: str) -> None:
+        """Send a whole file as the body, piece by piece. Raises `OSError`."""
         response = self._response
-        status = message['status']
-        if not isinstance(status, int):
-            raise TypeError(f'a status is an int, not {type(status).__name__}')
-        if self._lost:
-            raise OSError('the client is gone')
-        response.reset()
-        response.status = status
-        response.content_type = ''
-        for name, value in message.get('headers', ()):
-            if not isinstance(name, bytes) or not isinstance(value, bytes):
-                raise TypeError(f'a header is a pair of bytes, not {name!r}: {value!r}')
-            if name.lower() != b'transfer-encoding':
-                response.headers.add(name.decode('latin-1'), value.decode('latin-1'))
+        with open(path, 'rb', buffering=0) as file:
+            while self._request.method != 'HEAD':
+                piece = file.read(_FILE_PIECE)
+                if not piece:
+                    break
+                if response.connection.response is not response:
+                    raise ClientGone
+                await self._room(response.write(piece))
+                # Others get a turn, however fast this client is.
+                await asyncio.sleep(0)
+        self._expected = _BODY
+        self._trailers = None
+        await self.send({'type': _BODY})
 
-    # -- from beginning to end ------------------------------------------------------------------
-
-    async def run(self, app: Application, scope: Message) -> None:
-        """Call the application; an error of it becomes the answer, or cuts the connection."""
-        try:
-            await app(scope, self.receive, self.send)
-            if not self._answered and not self._lost:
-                raise RuntimeError('the application returned without a complete answer')
-        except Exception as error:
-            if self._lost and isinstance(error, (OSError, StreamClosed)):
-                # It was told so.
-                return
-            _log.error('the ASGI application failed on %s %a', self._request.method,
-                       self._request.target[:200].decode('latin-1'), exc_info=error)
-            if not self._lost:
-                self._fail(self._response, error)
+    def _add_trailers(self, message: Message) -> None:
+        """Collect trailers, and send them after the last message if the client wants them."""
+        self._trailers = (self._trailers or b'') + encode_trailers(message.get('headers', ()))
+        if not message.get('more_trailers', False):
+            asked = ','.join(self._request.headers.get_all('te')).lower().split(',')
+            wanted = 'trailers' in [each.partition(';')[0].strip() for each in asked]
+            self._response.end(self._trailers if wanted else b'')
+            self._expected = ''
+            self._wake()
 
 
-def exchange(
-    app: Application, request: Request, response: Response, root_path: str, state: Message,
-    fail: Callable[[Response, BaseException], None],
-) -> Future:
-    """Let an application answer a request; give the Future of its task."""
-    one = Exchange(request, response, fail)
-    scope = make_scope(request, root_path, state)
-    # A context of its own: nothing leaks from one request into the next.
-    future = contextvars.Context().run(future_of, one.run(app, scope))
-    one.future = future
-    connection = response.connection
-    if not future.done() and connection.response is response:
-        connection.task = one    # type: ignore[assignment]
-    return future
+def _was_told(error: BaseException) -> bool:
+    """Whether an error comes from our having told that the client is gone."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, (ClientGone, StreamClosed)):
+        link = link.__cause__ or link.__context__
+    return link is not None
 
 
-def make_scope(request: Request, root_path: str, state: Message) -> Message:
-    """Make the scope of a request: names in lower case as bytes, the path decoded."""
-    stream = request.connection.stream
-    here, peer = stream.sockname, stream.peer
-    unix = isinstance(here, (str, bytes))
-    return {
-        'type': 'http',
-        'asgi': _VERSIONS,
-        'http_version': request.version,
-        'method': request.method,
-        'scheme': 'http',
-        'path': root_path + request.path,
-        'raw_path': root_path.encode('utf-8') + request.raw_path,
-        'query_string': request.query_string,
-        'root_path': root_path,
-        'headers': request.fields,
-        'client': tuple(peer[:2]) if isinstance(peer, tuple) else None,
-        'server': (here, None) if unix else tuple(here[:2]) if here else None,
-        'state': dict(state),
-        'extensions': {},
-    }
+class Answers:
+    """Answers the requests of a server with an application."""
+
+    def __init__(
+        self, app: Application, start: Callable[[Any, contextvars.Context], asyncio.Task[Any]],
+        fail: Callable[[Response, BaseException], None],
+        root_path: str = '', state: dict[str, Any] | None = None, debug: bool = False,
+    ) -> None:
+        """`start` makes a task that has begun; `fail` answers for an application that failed."""
+        self._app = app
+        self._start = start
+        self.fail = fail
+        self.debug = debug
+        self._root = root_path
+        self._raw_root = root_path.encode('utf-8')
+        self._state = state if state is not None else {}
+        self._extensions: dict[str, Any] = {
+            'http.response.early_hint': {}, 'http.response.trailers': {},
+            'http.response.pathsend': {}, **({'http.response.debug': {}} if debug else {})}
+        # The tasks that wait.
+        self.running: set[asyncio.Task[Any]] = set()
+
+    def handle(self, request: Request, response: Response) -> None:
+        """Call the application. Hot: once per request."""
+        exchange = Exchange(self, request, response)
+        coroutine: Any = self._app(self.scope(request), exchange.receive, exchange.send)
+        # A context of its own: nothing leaks from one request into the next.
+        task = self._start(coroutine, contextvars.Context())
+        if task.done():
+            exchange.finished(task)
+        else:
+            exchange.follow(task)
+
+    def scope(self, request: Request) -> Message:
+        """Make the scope of a request: names in lower case as bytes, the path decoded. Hot."""
+        connection = request.connection
+        if connection.ends is None:
+            connection.ends = _ends(connection.stream)
+        client, server = connection.ends
+        path, _, query = request.target.partition(b'?')
+        if path[:1] != b'/':
+            path, query = request.raw_path, request.query_string
+        return {
+            'type': 'http',
+            'asgi': {'version': '3.0', 'spec_version': '2.4'},
+            'http_version': '1.1' if request.minor else '1.0',
+            'method': request.method,
+            'scheme': 'http',
+            'path': self._root + (request.path if b'%' in path else path.decode('ascii')),
+            'raw_path': self._raw_root + path,
+            'query_string': query,
+            'root_path': self._root,
+            'headers': request.fields,
+            'client': client,
+            'server': server,
+            'state': self._state.copy() if self._state else {},
+            'extensions': self._extensions.copy(),
+        }
+
+
+def _ends(stream: Stream) -> tuple[Any, Any]:
+    """Give the addresses of the client and of our own end as ASGI wants them."""
+    client, server = stream.peer, stream.sockname
+    if not isinstance(server, tuple):
+        # The path of a UNIX socket, where clients have no address.
+        return None, (os.fsdecode(server), None)
+    return tuple(client[:2]) if client else None, tuple(server[:2])

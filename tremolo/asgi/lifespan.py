@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from ..errors import TremoloError
 from .exchange import Application, Message
@@ -29,7 +30,7 @@ class Lifespan:
         self._app = app
         self._mode = mode
         # What the application keeps for its requests.
-        self.state: Message = {}
+        self.state: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
         self._messages: asyncio.Queue[Message] | None = None
         self._heard: asyncio.Future[str] | None = None

@@ -108,7 +108,11 @@ class ReactorSelector(selectors.BaseSelector):
         """Do one turn of the reactor; return what is ready of asyncio's own files."""
         if self.longest is not None and (timeout is None or timeout > self.longest):
             timeout = self.longest
-        self._reactor.step(timeout)
+        reactor = self._reactor
+        reactor.end_turn()
+        reactor.step(timeout)
+        # What asyncio's callbacks do next is of this turn: they wake nobody, and write together.
+        reactor.turning = True
         if self.after is not None:
             self.after()
         if not self._ready:
@@ -131,6 +135,15 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         self._handled: set[int] = set()
         self.selector = ReactorSelector(reactor)
         super().__init__(self.selector)
+
+    def run_forever(self) -> None:
+        """Run until `stop`; asyncio's callbacks have the current reactor too."""
+        before = set_current_reactor(self.reactor)
+        try:
+            super().run_forever()
+        finally:
+            self.reactor.end_turn()
+            set_current_reactor(before)
 
     def time(self) -> float:
         """Return the reactor's time."""
@@ -175,31 +188,6 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
             self.remove_signal_handler(sig)
         super().close()
 
-    def start(
-        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context
-    ) -> asyncio.Task[Any]:
-        """Make a task that has begun when this returns. Not inside another task.
-
-        From Python 3.12 on asyncio can do that. Before, the first step that a new task asks the
-        loop for is caught, and done here.
-        """
-        if sys.version_info >= (3, 12):
-            return asyncio.Task(coroutine, loop=self, context=context, eager_start=True)
-        first: list[Any] = []
-        own = self.__dict__
-        before = own.get('call_soon')
-        own['call_soon'] = lambda *step, context=None: first.append((step, context))
-        try:
-            # (Before 3.11 a task takes a copy of the context that it is made in.)
-            task = context.run(asyncio.Task, coroutine, loop=self)
-        finally:
-            del own['call_soon']
-            if before is not None:
-                own['call_soon'] = before
-        [(step, its_context)] = first
-        its_context.run(*step)
-        return task
-
     def be_hosted(self) -> None:
         """Let the reactor know of all that asyncio has to do: its host asks only the reactor."""
         call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
@@ -221,20 +209,70 @@ def _nothing() -> None:
     """Do nothing, but do it in time."""
 
 
+class Starter:
+    """Makes tasks of asyncio that have begun when `start` returns, in any loop.
+
+    From Python 3.12 on asyncio can do that. Before, the first step that a new task asks the loop
+    for is caught, and done here.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._own = vars(loop)
+        self._step: Any = None
+        # (Kept: making a bound method for each task costs.)
+        self._catch = self._caught
+
+    def start(
+        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context
+    ) -> Any:
+        """Start a task in `context` and return it. Hot: once per request."""
+        if _EAGER:
+            return _Task(coroutine, loop=self._loop, context=context, eager_start=True)
+        own = self._own
+        before = own.get('call_soon')
+        own['call_soon'] = self._catch
+        try:
+            if _CONTEXT:
+                task = _Task(coroutine, loop=self._loop, context=context)
+            else:
+                # It takes a copy of the context that it is made in.
+                task = context.run(_Task, coroutine, loop=self._loop)
+        finally:
+            if before is None:
+                del own['call_soon']
+            else:
+                own['call_soon'] = before
+        step, context = self._step
+        self._step = None
+        try:
+            context.run(step)
+        except RuntimeError:
+            # Inside the step of another task none can begin; whatever the task itself raises stays
+            # in it.
+            self._loop.call_soon(step, context=context)
+        return task
+
+    def _caught(self, step: Any, context: contextvars.Context) -> None:
+        self._step = step, context
+
+
+# What a task can do by itself, by the version of Python.
+_EAGER = sys.version_info >= (3, 12)
+_CONTEXT = sys.version_info >= (3, 11)
+_Task: Any = asyncio.Task
+
+
 class Bridge:
     """What a reactor has of asyncio, once anybody needs it."""
 
     def __init__(self, reactor: Reactor) -> None:
         self.loop = ReactorEventLoop(reactor)
+        self.start = Starter(self.loop).start
 
     def run(self) -> None:
         """Drive both until `stop`."""
-        # Asyncio's callbacks run between two turns.
-        before = set_current_reactor(self.loop.reactor)
-        try:
-            self.loop.run_forever()
-        finally:
-            set_current_reactor(before)
+        self.loop.run_forever()
 
     def step(self, timeout: float | None = None) -> None:
         """Do one turn of both, waiting at most `timeout` seconds, for a host that drives us."""
@@ -255,18 +293,13 @@ class Bridge:
 
     def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine to its end while nobody drives the loop; give its value."""
-        before = set_current_reactor(self.loop.reactor)
-        try:
-            return self.loop.run_until_complete(coroutine)
-        finally:
-            set_current_reactor(before)
+        return self.loop.run_until_complete(coroutine)
 
     def close(self) -> None:
         """Cancel the tasks that are left and wait for them, asynchronous generators and threads."""
         loop = self.loop
         if loop.is_closed():
             return
-        before = set_current_reactor(loop.reactor)
         try:
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
@@ -277,7 +310,6 @@ class Bridge:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
-            set_current_reactor(before)
 
 
 # Seconds that cancelled tasks have to end.
@@ -301,14 +333,14 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
 
     It runs in `context`, or else in a copy of the caller's. Cancelling the Future cancels the task.
     """
-    loop = asyncio_loop()
+    bridge = bridge_to(current_reactor())
+    loop = bridge.loop
     future = Future(loop.reactor)
     context = context if context is not None else contextvars.copy_context()
     coroutine = awaitable if asyncio.iscoroutine(awaitable) else _awaiting(awaitable)
-    if loop.is_running() and asyncio.current_task() is None:
-        task = loop.start(coroutine, context)
+    if loop.is_running():
+        task = bridge.start(coroutine, context)
     else:
-        # (Eager tasks cannot be nested before Python 3.12.)
         task = context.run(loop.create_task, coroutine)
     if task.done():
         _settle(future, task)
@@ -335,6 +367,8 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
 
 def _wait(future: Future) -> Generator[Any, Any, None]:
     """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
+    if future.done() and not future.cancelled():
+        return
     try:
         task = asyncio.current_task()
     except RuntimeError:

@@ -112,8 +112,7 @@ class Reactor:
         self._stopping = True
         if self.bridge is not None:
             self.bridge.stop()
-        if not self.turning:
-            self.wake()
+        self.wake()
 
     def step(self, timeout: float | None = None) -> None:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
@@ -142,11 +141,9 @@ class Reactor:
                         self.remove_fd(fd)
             if self.timers.next_deadline() <= now:
                 self._fire_timers(now)
-            if self._ready:
-                for _ in range(len(self._ready)):
-                    self._guard(*self._ready.popleft())
-            if self.unsent:
-                self._send_all()
+            for _ in range(len(self._ready)):
+                self._guard(*self._ready.popleft())
+            self.end_turn()
         finally:
             self.turning = False
             set_current_reactor(before)
@@ -166,13 +163,15 @@ class Reactor:
             if timer.callback is not None:
                 self._guard(timer.callback, timer.args)
 
-    def _send_all(self) -> None:
+    def end_turn(self) -> None:
+        """Send what was written in this turn."""
         while self.unsent:
             stream = self.unsent.pop()
             try:
                 stream.push()
             except (Exception, Cancelled):
                 _log.exception('%r failed', stream)
+        self.turning = False
 
     def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
@@ -312,7 +311,7 @@ class Reactor:
             self.remove_signal(signum)
         for task in list(self.tasks):
             task.close()
-        self._send_all()
+        self.end_turn()
         set_current_reactor(before)
         while self.at_close:
             self.at_close.pop()()

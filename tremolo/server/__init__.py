@@ -18,10 +18,11 @@ from .errors import (
 )
 from .phases import REASONS
 from .request import Context, Request
-from .response import Response
+from .response import Encoded, Response
 from .server import Server
 
 __all__ = [
-    'REASONS', 'BadRequest', 'Connection', 'Context', 'Forbidden', 'HTTPError', 'HandlerError',
-    'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Request', 'Response', 'Server', 'phrase',
+    'REASONS', 'BadRequest', 'Connection', 'Context', 'Encoded', 'Forbidden', 'HTTPError',
+    'HandlerError', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Request', 'Response',
+    'Server', 'phrase',
 ]

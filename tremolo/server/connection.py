@@ -73,9 +73,9 @@ _AT_ONCE = 32
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = ('_context', '_left_alone', 'answer_pace', 'begun', 'half_closed', 'intake', 'keep',
-                 'mark', 'parser', 'phase', 'reason', 'response', 'server', 'since', 'stream',
-                 'task', 'timer')
+    __slots__ = ('_context', '_left_alone', 'answer_pace', 'begun', 'ends', 'half_closed', 'intake',
+                 'keep', 'mark', 'parser', 'phase', 'reason', 'response', 'server', 'since',
+                 'stream', 'task', 'timer')
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
@@ -88,6 +88,7 @@ class Connection:
         self.intake: Intake | None = None
         self.task: Future | None = None
         self._context: Context | None = None
+        self.ends: tuple[Any, Any] | None = None    # Their addresses, kept here by who asks often.
         # Whether the connection outlives the answer in hand (the response may say so).
         self.keep = False
         # Whether that answer was not given at once, so that nobody waits here for its end.

@@ -14,10 +14,9 @@ A mistake is found before anything is written, or the connection is cut: never a
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..http import (
-    LAST_CHUNK,
     HeaderError,
     Headers,
     chunk,
@@ -32,6 +31,11 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .request import Request
 
+# An answer's own fields as bytes: the lines of all but Content-Length and Connection; the length
+# that was announced, if any; whether the connection is to close; whether the Date and the Server of
+# the server are wanted.
+Encoded = tuple[bytes, Optional[int], bool, bool, bool]
+
 HTML = 'text/html; charset=utf-8'
 TEXT = 'text/plain; charset=utf-8'
 
@@ -39,6 +43,9 @@ OK: tuple[int, str | None] = (200, None)
 
 # Their answers have no body, whatever the method (RFC 9112 section 6.3).
 _BODILESS = frozenset((204, 304))
+
+# What an application may ask for, and `_begin` writes.
+_OURS = frozenset(('content-length', 'connection'))
 
 # Up to this size head and body are joined into one send; copying more costs more than a call.
 _JOIN = 65536
@@ -59,7 +66,7 @@ class Response:
     content_type: str
     # False: never chunked, the close ends a body of unknown length.
     chunked: bool
-    _headers: Headers | None
+    _headers: Headers | Encoded | None
     # How the body is framed; '' before the head is sent. Whether all is sent.
     framing: str
     ended: bool
@@ -103,9 +110,20 @@ class Response:
     @property
     def headers(self) -> Headers:
         """The header fields; a bad name or value raises `HeaderError` where it is set."""
-        if self._headers is None:
+        if not isinstance(self._headers, Headers):
             self._headers = Headers()
         return self._headers
+
+    def set_encoded(self, status: int, fields: Encoded) -> None:
+        """Set the status and all fields at once, for whoever has them as bytes. Hot.
+
+        Raises `HeaderError` for the status; the fields must be well-formed.
+        """
+        if status == 200 and not self.framing:
+            self._line = OK
+        else:
+            self.status = status
+        self._headers = fields
 
     def set_cookie(self, name: str, value: str = '', **attributes: Any) -> None:
         """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
@@ -128,11 +146,13 @@ class Response:
         if type(body) is not bytes:
             body = _bytes_of(body)
         server, head, line = connection.server, self.request, self._line
-        if (self._headers is None and head.keep_alive and head.minor and not head.has_body
-                and head.method != 'HEAD' and line[0] not in _BODILESS and len(body) <= _JOIN
-                and server.keep_alive):
+        start = b''
+        if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
+                and line[0] not in _BODILESS and len(body) <= _JOIN and server.keep_alive):
             # The usual case, in one step (measured: 0.7 us less than the way below).
-            start = server.answer_start(line, self.content_type)
+            start = server.answer_start(line, self.content_type) if self._headers is None \
+                else self._own_start(len(body))
+        if start:
             self.framing = 'sized'
             self.ended = True
             connection.send_whole(b'%s%d\r\n\r\n%s' % (start, len(body), body))
@@ -175,16 +195,24 @@ class Response:
         # A stream that has just broken ends the handler by its own way.
         return None if stream.closed else stream.drain()
 
-    def end(self) -> None:
-        """Send the end of the body. Raises `HandlerError` if it is shorter than announced."""
+    def end(self, trailers: bytes = b'') -> None:
+        """Send the end of the body, and field lines after it if it is chunked.
+
+        Raises `HandlerError` if it is shorter than announced.
+        """
         if self.ended or self.connection.response is not self:
             return
         if self.framing == 'sized' and self._left:
             raise HandlerError(f'the body is {self._left} bytes shorter than its Content-Length')
         self.ended = True
         if self.framing == 'chunked':
-            self.connection.send(LAST_CHUNK)
+            self.connection.send(b'0\r\n%s\r\n' % trailers)
         self.connection.answered()
+
+    def hint(self, fields: bytes) -> None:
+        """Send 103 Early Hints with these field lines, if it is not too late (RFC 8297)."""
+        if self.request.minor and not self.framing and self.connection.response is self:
+            self.connection.send(b'%s%s\r\n' % (status_line(103), fields))
 
     def upgrade(self, protocol: str) -> Stream:
         """Answer 101 and take over the stream, to speak `protocol` on it (RFC 9110 section 7.8).
@@ -221,71 +249,69 @@ class Response:
     def _begin(self, size: int | None) -> bytes:
         """Decide the framing of a body of `size` bytes (None: not known) and make the head. Hot."""
         connection, head, line = self.connection, self.request, self._line
-        common = connection.server.common_fields()
-        content_type = self.content_type
-        more = b''
-        close = False
-        if self._headers is not None:
-            more, common, size, close, content_type = self._own_fields(size)
-        if head.method == 'HEAD' or line[0] in _BODILESS:
-            kind, framing = 'none', self._no_body(size)
-            if line[0] in _BODILESS:
-                content_type = ''
-        elif size is not None:
-            kind, framing = 'sized', b'Content-Length: %d\r\n' % size
-            self._left = size
-        elif self.chunked and head.minor:
-            kind, framing = 'chunked', b'Transfer-Encoding: chunked\r\n'
+        length, close = None, False
+        if self._headers is None:
+            start = head_start(line, '' if line[0] in _BODILESS else self.content_type)
+            common = connection.server.common_fields()
         else:
-            # Only the close ends this body.
-            kind, framing = 'close', b''
-            close = True
-        start = head_start(line, content_type)
-        self.framing = kind
-        if not connection.keep_alive(head.keep_alive and not close):
+            fields, length, close, date, server = self._encoded()
+            start = status_line(*line) + fields
+            common = connection.server.common_fields(date, server)
+        self.framing, framing = self._frame(size, length)
+        # Only the close ends a body of unknown length that is not chunked.
+        if not connection.keep_alive(head.keep_alive and not close and self.framing != 'close'):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        return b'%s%s%s%s\r\n' % (start, framing, more, common)
+        return b'%s%s%s\r\n' % (start, framing, common)
 
-    def _own_fields(
-        self, size: int | None
-    ) -> tuple[bytes, bytes, int | None, bool, str]:
-        """Encode what the handler set, and take out what rules the framing."""
-        fields = self.headers
-        close = False
-        if 'content-length' in fields:
-            announced = self._announced(fields['content-length'], size)
+    def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
+        """Decide the framing of a body of `size` bytes for which `length` were announced."""
+        head, status = self.request, self._line[0]
+        if status in _BODILESS:
+            if size or (length and status == 204):
+                raise HandlerError(f'an answer of status {status} has no body')
             # A 304 may tell the length of what it stands for (RFC 9110 section 8.6).
-            if self.status != 304:
-                size = announced
-                del fields['content-length']
-        if 'connection' in fields:
-            close = fields['connection'].lower() == 'close'
-            del fields['connection']
-        common = self.connection.server.common_fields(
-            date='date' not in fields, server='server' not in fields)
-        content_type = '' if 'content-type' in fields else self.content_type
-        return encode_fields(fields.items()), common, size, close, content_type
-
-    def _no_body(self, size: int | None) -> bytes:
-        """Frame an answer without a body; HEAD tells the length that GET would have had."""
-        if self.status in _BODILESS:
-            if size:
-                raise HandlerError(f'an answer of status {self.status} has no body')
-            return b''
+            if length is None or status == 204:
+                return 'none', b''
+            return 'none', b'Content-Length: %d\r\n' % length
+        # HEAD tells the length that GET would have had.
+        kind = 'none' if head.method == 'HEAD' else ''
+        if length is not None:
+            if size is not None and size != length and not kind:
+                raise HandlerError(f'Content-Length is {length}, but the body has {size} bytes')
+            size = length
         if size is not None:
-            return b'Content-Length: %d\r\n' % size
-        return b'Transfer-Encoding: chunked\r\n' if self.chunked and self.request.minor \
-            else b''
+            self._left = size
+            return kind or 'sized', b'Content-Length: %d\r\n' % size
+        if self.chunked and head.minor:
+            return kind or 'chunked', b'Transfer-Encoding: chunked\r\n'
+        return kind or 'close', b''
 
-    def _announced(self, value: str, size: int | None) -> int:
-        if not (value.isascii() and value.isdigit()):
-            raise HandlerError(f'Content-Length {value[:64]!r} is no number')
-        if (size is not None and int(value) != size and self.request.method != 'HEAD'
-                and self.status != 304):
-            raise HandlerError(f'Content-Length is {value}, but the body has {size} bytes')
-        return int(value)
+    def _own_start(self, size: int) -> bytes:
+        """Make all of an ordinary head up to its length; nothing if it is not ordinary. Hot."""
+        fields, length, close, date, server = self._encoded()
+        if close or (length is not None and length != size):
+            return b''
+        return b'%s%s%sContent-Length: ' % (
+            status_line(*self._line), fields, self.connection.server.common_fields(date, server))
+
+    def _encoded(self) -> Encoded:
+        """Return the fields as bytes, Content-Type among them."""
+        own = self._headers
+        if isinstance(own, tuple):
+            return own
+        fields = self.headers
+        announced, lines = fields.get('content-length'), fields.items()
+        if announced is not None and not (announced.isascii() and announced.isdigit()):
+            raise HandlerError(f'Content-Length {announced[:64]!r} is no number')
+        if self.content_type and 'content-type' not in fields and self.status not in _BODILESS:
+            lines.insert(0, ('Content-Type', self.content_type))
+        return (
+            encode_fields(line for line in lines if line[0].lower() not in _OURS),
+            None if announced is None else int(announced),
+            (fields.get('connection') or '').lower() == 'close',
+            'date' not in fields, 'server' not in fields)
 
 
 def _bytes_of(body: bytes) -> bytes:
