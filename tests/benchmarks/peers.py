@@ -58,8 +58,11 @@ class Server(NamedTuple):
         return self.name in ('tremolo', 'tremolo-asgi')
 
     def can(self, workload: Workload) -> bool:
+        """Whether it has an answer to what is asked."""
         if self.kind == 'floor':
             return workload.asked.path == '/'
+        if self.name.startswith('tremolo-0.5.3') and workload.asked.load == 'download':
+            return False
         return self.kind == 'asgi' or workload.asked.native
 
 
@@ -89,10 +92,10 @@ SERVERS = {server.name: server for server in (
            '{python} -m hypercorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class uvloop '
            f'--config file:{APPS}/hypercorn_config.py --log-level WARNING', 'hypercorn',
            remark='uvloop, h11'),
-    # Without its two rates it sends and receives 1 MiB a second at most, by design.
+    # Its rates and its queue: see apps/old_native.py.
     Server('tremolo-0.5.3-asgi', 'asgi',
            '{python} -m tremolo --port {port} --log-level WARNING --download-rate 1000000000000 '
-           '--upload-rate 1000000000000 {app}', 'tremolo-0.5.3'),
+           '--upload-rate 1000000000000 --max-queue-size 4096 {app}', 'tremolo-0.5.3'),
 )}
 
 GROUPS = {

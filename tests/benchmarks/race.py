@@ -46,6 +46,7 @@ def names_of(text: str, workload: Workload | None) -> list[str]:
 def race(racers: list[Racer], load: Load, rounds: int, seconds: float) -> None:
     for racer in racers:
         load.run(racer.port, 1, racer.server.pinned)
+        racer.settle()
     for number in range(rounds):
         # Who comes first changes, lest one always meets a cold or a hot machine.
         for step in range(len(racers)):

@@ -11,6 +11,7 @@ import time
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+import cpu
 from drive import Load
 from peers import APPS, Server, command_of, environment_of
 from workloads import Workload
@@ -41,7 +42,10 @@ class Racer:
             preexec_fn=lambda: os.sched_setaffinity(0, cores))
         self.rates: list[float] = []
         self.per_cpu: list[float] = []
+        # Cores used by the server, by its load, and by whatever else runs on this machine.
         self.busy: list[float] = []
+        self.load: list[float] = []
+        self.others: list[float] = []
         self.p50: list[float] = []
         self.p99: list[float] = []
         self.errors = 0
@@ -88,33 +92,35 @@ class Racer:
                             f'({asked.size} are right) of {body[:64]!r}, '
                             f'{"closes" if answer.will_close else "keeps"} the connection')
 
-    def cpu_seconds(self) -> float:
-        """CPU time of the server and of its children, in user and kernel."""
-        ticks, family = 0, {self.process.pid}
-        for stat in sorted(Path('/proc').glob('[0-9]*/stat'), key=lambda path: int(path.parts[2])):
-            try:
-                fields = stat.read_text().rpartition(')')[2].split()
-            except OSError:
-                continue
-            pid, parent = int(stat.parts[2]), int(fields[1])
-            if pid in family or parent in family:
-                family.add(pid)
-                ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf('SC_CLK_TCK')
+    def settle(self) -> None:
+        """Wait until it does nothing: answers to a load that has gone may still be under way."""
+        deadline = time.monotonic() + PATIENCE
+        before = -1.0
+        while (now := cpu.of_family(self.process.pid)) - before > 0.03:
+            if time.monotonic() > deadline:
+                break
+            before = now
+            time.sleep(0.2)
 
     def race(self, load: Load, seconds: float) -> None:
-        before = self.cpu_seconds()
+        start = time.perf_counter()
+        before = cpu.of_family(self.process.pid), cpu.of_ended_children(), cpu.of_machine()
         result = load.run(self.port, seconds, self.server.pinned)
-        used = max(self.cpu_seconds() - before, 0.001)
+        used = max(cpu.of_family(self.process.pid) - before[0], 0.001)
+        took = time.perf_counter() - start
+        loads = cpu.of_ended_children() - before[1]
         done = result['requests']
         if self.workload.unit == 'MiB':
             done = result['bytes'] / (1 << 20)
         self.rates.append(done / result['seconds'])
         self.per_cpu.append(done / used)
-        self.busy.append(used / result['seconds'])
+        self.busy.append(used / took)
+        self.load.append(loads / took)
+        self.others.append(max(0.0, cpu.of_machine() - before[2] - used - loads) / took)
         self.p50.append(result['p50'])
         self.p99.append(result['p99'])
         self.errors += int(result['errors'])
+        self.settle()
 
     def close(self) -> None:
         self.process.terminate()

@@ -1,7 +1,8 @@
 """The table: medians over the rounds, and ratios that are made within each round.
 
-`of floor` is a server's share of what the floor does. `tremolo is` says how many times as much
-tremolo does as that server: above 1.00, tremolo is ahead.
+`of floor` is a server's share of what the floor does. `tremolo` says how many times as much
+tremolo does as that server: above 1.00, tremolo is ahead. `busy`, `load` and `others` are the
+cores that the server, the load generator and everything else on the machine used.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 from statistics import median
 
 from racer import Racer
+
+
+# More than so many cores used by others, and the race should be run again.
+NOISE = 0.1
 
 
 def ratios(mine: list[float], others: list[float]) -> list[float]:
@@ -32,6 +37,7 @@ def reference_of(racers: list[Racer]) -> dict[str, Racer]:
 def line_of(racer: Racer, floor: Racer | None, reference: Racer | None) -> dict[str, float]:
     line = {
         'rate': median(racer.rates), 'per_cpu': median(racer.per_cpu), 'busy': median(racer.busy),
+        'load': median(racer.load), 'others': median(racer.others),
         'p50': median(racer.p50), 'p99': median(racer.p99), 'errors': racer.errors}
     if floor:
         line['rate_ratio'] = median(ratios(racer.rates, floor.rates))
@@ -53,12 +59,14 @@ def report(racers: list[Racer], unit: str) -> dict[str, dict[str, float]]:
     figures = {}
     floor = next((racer for racer in racers if racer.server.kind == 'floor'), None)
     references = reference_of(racers)
-    print(f'{"":19}{unit + "/s":>12}{"per CPU-s":>12}{"busy":>6}{"p50 ms":>9}{"p99 ms":>9}'
+    print(f'{"":19}{unit + "/s":>12}{"per CPU-s":>12}{"busy":>6}{"load":>6}{"others":>8}'
+          f'{"p50 ms":>9}{"p99 ms":>9}'
           + (f'{"of floor: /s":>13}{"per CPU-s":>11}' if floor else '')
           + (f'{"tremolo: /s":>13}{"per CPU-s":>11}' if references else '') + f'{"errors":>8}')
     for racer in racers:
         line = line_of(racer, floor, references.get(racer.name))
         print(f'{racer.name:19}{line["rate"]:12,.0f}{line["per_cpu"]:12,.0f}{line["busy"]:6.2f}'
+              f'{line["load"]:6.2f}{line["others"]:8.2f}'
               f'{line["p50"]:9.2f}{line["p99"]:9.2f}'
               + (pair(line, 'rate_ratio', 'per_cpu_ratio') if floor else '')
               + (pair(line, 'ahead_rate', 'ahead_per_cpu') if references else '')
@@ -66,6 +74,8 @@ def report(racers: list[Racer], unit: str) -> dict[str, dict[str, float]]:
         figures[racer.name] = {key: round(value, 4) for key, value in line.items()}
     if references:
         print('tremolo: how many times as much tremolo does, in the same round; the median')
+    if max(line['others'] for line in figures.values()) > NOISE:
+        print('the machine was not quiet (others): requests per second say little')
     for racer in racers:
         said = racer.said()
         if said:
