@@ -11,7 +11,6 @@ from statistics import median
 
 from racer import Racer
 
-
 # More than so many cores used by others, and the race should be run again.
 NOISE = 0.1
 
