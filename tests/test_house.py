@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / 'tremolo'
 # A file may import its own room, and rooms on lower floors. Anything else at the top is floor 4,
 # and examples/ is built on all of it.
 FLOORS = {
-    'settings.py': 0, 'errors.py': 0, 'loop': 1, 'http': 1, 'server': 2, 'asgi': 3, 'workers': 3,
-    'examples': 5,
+    'settings.py': 0, 'kinds.py': 0, 'errors.py': 0, 'loop': 1, 'http': 1, 'server': 2,
+    'asgi': 3, 'workers': 3, 'examples': 5,
 }
 TOP = 4
 

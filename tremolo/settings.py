@@ -7,9 +7,7 @@ table are all made from it, so a new option is one line here and nothing anywher
     settings.idle_timeout               # 300.0
     settings.replace(port=0).port       # 0
 
-Units: a size is in bytes, a time in seconds, a rate in bytes/second, and a bare number is just
-that. A size or a rate may also be written `64k`, `16KiB`, `2MiB`, `1GiB` (1,024 of each smaller
-unit), a time `500ms`, `30s`, `5m`, `1h`.
+How sizes, times, addresses and the like are written is told in kinds.py.
 
 No limit: `off`, `none` and None turn an option off where its line says so (`off=`), and nowhere
 else. 0 is a number like any other: a size of 0 allows nothing, a time of 0 is over at once. Only
@@ -22,11 +20,11 @@ the default. An empty variable counts as not set.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Callable, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from .errors import SettingError
+from .kinds import KINDS, LIFESPANS, LOG_LEVELS, Address, parse_bind
 
 __all__ = ['OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind']
 
@@ -37,156 +35,8 @@ ANSWERS = 'answers'
 ASGI = 'ASGI'
 DEVELOPMENT = 'development'
 
-LIFESPANS = ('auto', 'on', 'off')
-LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
-
 # What an option without an off value has in its place; None is one of the off values.
 _NEVER: Any = object()
-
-_SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
-_SIZE_UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
-_TIME = re.compile(r'([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(|ms|s|m|h)', re.IGNORECASE)
-_TIME_UNITS = {'': 1, 'ms': 0.001, 's': 1, 'm': 60, 'h': 3600}
-_BRACKETED = re.compile(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
-
-
-class Address(NamedTuple):
-    """Where to listen: a host (empty: all interfaces) and a port, or the path of a UNIX socket."""
-
-    host: str | None
-    port: int = 0
-    path: str | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f'unix:{self.path}'
-        host = self.host or ''
-        return f'[{host}]:{self.port}' if ':' in host else f'{host}:{self.port}'
-
-
-def parse_bind(text: str) -> Address:
-    """Read `HOST:PORT`, `:PORT` (all interfaces), `[IPV6]:PORT` or `unix:/path`."""
-    if text.startswith('unix:'):
-        path = text[5:]
-        if not path or '\0' in path:
-            raise SettingError(f'bind: {text!r} has no path, write unix:/path/to/socket')
-        return Address(None, 0, path)
-    if text.startswith('['):
-        match = _BRACKETED.fullmatch(text)
-        if match is None:
-            raise SettingError(f'bind: {text!r} is not [IPV6]:PORT, such as [::1]:8000')
-        host, port = match.groups()
-    else:
-        host, colon, port = text.rpartition(':')
-        if not colon:
-            raise SettingError(f'bind: {text!r} has no port, write HOST:PORT, :PORT or unix:/path')
-        if ':' in host:
-            raise SettingError(f'bind: {text!r} is ambiguous, write IPv6 as [{host}]:{port}')
-        if '/' in host:
-            raise SettingError(f'bind: {text!r} is not an address, write HOST:PORT or unix:/path')
-    if not re.fullmatch('[0-9]{1,5}', port) or int(port) > 65535:
-        raise SettingError(f'bind: {text!r} has a bad port, it goes from 0 (any free one) to 65535')
-    return Address(host, int(port), None)
-
-
-def _text(value: Any) -> str:
-    # The server's name goes into each response head as it is.
-    if isinstance(value, str) and value.isascii() and value.isprintable():
-        return value
-    raise ValueError
-
-
-def _flag(value: Any) -> bool:
-    text = str(value).lower()
-    if text in ('true', 'yes', 'on', '1'):
-        return True
-    if text in ('false', 'no', 'off', '0'):
-        return False
-    raise ValueError
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch('[0-9]+', value):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError
-
-
-def _port(value: Any) -> int:
-    port = _count(value)
-    if port > 65535:
-        raise ValueError
-    return port
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
-        if match is not None:
-            return int(match[1]) * _SIZE_UNITS[match[2][:1].lower()]
-    return _count(value)
-
-
-def _time(value: Any) -> float:
-    if isinstance(value, str):
-        match = _TIME.fullmatch(value)
-        if match is None:
-            raise ValueError
-        return float(match[1]) * _TIME_UNITS[match[2].lower()]
-    # Infinity would pass every comparison and then break the poller's timeout.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1e9:
-        return float(value)
-    raise ValueError
-
-
-def _lifespan(value: Any) -> str:
-    if isinstance(value, str) and value.lower() in LIFESPANS:
-        return value.lower()
-    raise ValueError
-
-
-def _level(value: Any) -> str:
-    if isinstance(value, str) and value.lower() in LOG_LEVELS:
-        return value.lower()
-    raise ValueError
-
-
-def _binds(value: Any) -> tuple[Address, ...]:
-    if isinstance(value, Address):
-        return (value,)
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(',')]
-    if not isinstance(value, Iterable):
-        raise ValueError
-    return tuple(item if isinstance(item, Address) else _bind(item) for item in value)
-
-
-def _bind(value: Any) -> Address:
-    if isinstance(value, str):
-        return parse_bind(value)
-    raise ValueError
-
-
-class _Kind(NamedTuple):
-    convert: Callable[[Any], Any]
-    unit: str
-    metavar: str
-    accepts: str
-
-
-_KINDS = {
-    'text': _Kind(_text, '', 'TEXT', 'printable ASCII text'),
-    'flag': _Kind(_flag, '', '', 'true or false'),
-    'count': _Kind(_count, '', 'N', 'a whole number'),
-    'port': _Kind(_port, '', 'PORT', 'a number from 0 (any free port) to 65535'),
-    'size': _Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB'),
-    'rate': _Kind(_size, 'bytes/second', 'RATE', 'a number of bytes/second, or such as 64k, 2MiB'),
-    'time': _Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h'),
-    'lifespan': _Kind(_lifespan, '', 'MODE', ', '.join(LIFESPANS)),
-    'level': _Kind(_level, '', 'LEVEL', ', '.join(LOG_LEVELS)),
-    'binds': _Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path'),
-}
 
 
 class Option:
@@ -213,12 +63,12 @@ class Option:
     @property
     def unit(self) -> str:
         """What a bare number counts: bytes, seconds, bytes/second, or nothing."""
-        return _KINDS[self.kind].unit
+        return KINDS[self.kind].unit
 
     @property
     def metavar(self) -> str:
         """What stands for the value on the command line; empty for a flag."""
-        return _KINDS[self.kind].metavar
+        return KINDS[self.kind].metavar
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -232,7 +82,7 @@ class Option:
         may_be_off = self.off is not _NEVER
         if may_be_off and (value is None or str(value).lower() in ('off', 'none')):
             return self.off
-        kind = _KINDS[self.kind]
+        kind = KINDS[self.kind]
         try:
             result = kind.convert(value)
         except SettingError as error:
@@ -250,15 +100,7 @@ class Option:
         """Write a value the way a user would: `16KiB`, `30s`, `off`."""
         if self.off is not _NEVER and value == self.off:
             return 'off'
-        if self.kind == 'time':
-            return f'{value:g}s'
-        if self.kind in ('size', 'rate'):
-            for unit, size in (('GiB', 1 << 30), ('MiB', 1 << 20), ('KiB', 1 << 10)):
-                if value and not value % size:
-                    return f'{value // size}{unit}'
-        if self.kind == 'binds':
-            return ','.join(map(str, value))
-        return str(value)
+        return KINDS[self.kind].show(value)
 
 
 def _shorten(value: Any) -> str:
