@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from ..http import HeaderError
 from ..server import Encoded
@@ -21,11 +21,10 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # Names that are remembered.
 _MOST_NAMES = 1024
 
-# What each name is to us: most are nothing, Transfer-Encoding is the server's affair.
-_OTHER, _LENGTH, _CONNECTION, _CODING, _DATE, _SERVER = range(6)
-_RULES = {b'content-length': _LENGTH, b'connection': _CONNECTION,
-          b'transfer-encoding': _CODING, b'date': _DATE, b'server': _SERVER}
-_known = dict(_RULES)
+# Names that mean something to us; Transfer-Encoding is the server's affair.
+_OURS = frozenset((b'content-length', b'connection', b'transfer-encoding', b'date', b'server'))
+# Well-formed names of other fields that were seen.
+_known: set[bytes] = set()
 
 
 def encode(headers: Iterable[Any]) -> Encoded:
@@ -33,38 +32,60 @@ def encode(headers: Iterable[Any]) -> Encoded:
 
     Raises `TypeError` for what is no pair of bytes, `HeaderError` for what may not be sent.
     """
-    lines: list[bytes] = []
+    block = b''
+    ends = 0
     length: int | None = None
     close = False
-    date = server = True
+    ours = b''
+    known = _known
     try:
         for name, value in headers:
-            rule = _known.get(name)
-            if rule is None:
-                rule = _learn(name)
-            if rule is _OTHER:
-                lines.append(b'%b: %b\r\n' % (name, value))
-            elif rule is _LENGTH:
-                if not value.isdigit() or length not in (None, int(value)):
-                    raise HeaderError(f'Content-Length {value[:64]!r}: not a number, or another')
+            if name in known:
+                block += b'%b: %b\r\n' % (name, value)
+                ends += 2
+            elif name == b'content-length' and value.isdigit() and length is None:
                 length = int(value)
-            elif rule is _CONNECTION:
-                close = close or value.lower() == b'close'
-            elif rule is not _CODING:
-                lines.append(b'%b: %b\r\n' % (name, value))
-                date, server = date and rule is not _DATE, server and rule is not _SERVER
+            else:
+                lower = _checked(name)
+                if lower == b'content-length':
+                    if not value.isdigit() or length not in (None, int(value)):
+                        raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
+                    length = int(value)
+                elif lower == b'connection':
+                    close = close or value.lower() == b'close'
+                elif lower != b'transfer-encoding':
+                    block += b'%b: %b\r\n' % (name, value)
+                    ends += 2
+                    ours += lower if lower in _OURS else b''
     except HeaderError:
         raise
     except (AttributeError, TypeError, ValueError) as error:
         raise TypeError(f'a header is a pair of bytes: {repr(headers)[:200]}') from error
-    block = b''.join(lines)
-    # Each line has two of its own.
-    if len(block) - len(block.translate(None, _CONTROLS)) != 2 * len(lines):
-        line = next(line for line in lines if len(line.translate(None, _CONTROLS)) != len(line) - 2)
-        name, _, value = line[:-2].partition(b': ')
-        raise HeaderError(f'the value of header {name.decode()} has a control character: '
-                          f'{value[:64]!r}')
-    return block, length, close, date, server
+    # The only control characters are the ends of the lines.
+    if len(block) - len(block.translate(None, _CONTROLS)) != ends:
+        _find_fault(headers)
+    return block, length, close, b'date' not in ours, b'server' not in ours
+
+
+def _checked(name: bytes) -> bytes:
+    """Check a name, and remember it if it is ordinary; return it in lower case."""
+    if not isinstance(name, bytes):
+        raise TypeError
+    if _TOKEN.fullmatch(name) is None:
+        raise HeaderError(f'malformed header name: {name[:64]!r}')
+    lower = name.lower()
+    if lower not in _OURS and len(_known) < _MOST_NAMES:
+        _known.add(name)
+    return lower
+
+
+def _find_fault(headers: Iterable[Any]) -> NoReturn:
+    """Name the field whose value has a control character."""
+    for name, value in headers:
+        if len(value.translate(None, _CONTROLS)) != len(value):
+            raise HeaderError(f'the value of header {name.decode()} has a control character: '
+                              f'{bytes(value[:64])!r}')
+    raise HeaderError('the headers can be read once only, and have a control character')
 
 
 def encode_trailers(headers: Iterable[Any]) -> bytes:
@@ -78,15 +99,3 @@ def encode_trailers(headers: Iterable[Any]) -> bytes:
 def encode_links(links: Iterable[Any]) -> bytes:
     """Encode the values of Link fields (RFC 8288). Raises as `encode` does."""
     return encode([(b'link', link) for link in links])[0]
-
-
-def _learn(name: bytes) -> int:
-    """Check a name that was not seen before, and remember what it is to us."""
-    if not isinstance(name, bytes):
-        raise TypeError
-    if _TOKEN.fullmatch(name) is None:
-        raise HeaderError(f'malformed header name: {name[:64]!r}')
-    rule = _RULES.get(name.lower(), _OTHER)
-    if len(_known) < _MOST_NAMES:
-        _known[name] = rule
-    return rule
