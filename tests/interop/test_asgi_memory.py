@@ -64,6 +64,7 @@ def test_200_mb_for_a_client_that_does_not_read_stay_in_the_application(flood, e
     finally:
         connection.close()
     assert (size, checksum) == expected
+    assert ask(flood, '/ended') == b'sent'
     assert flood.resident('VmHWM') - before < MOST
 
 
@@ -114,3 +115,12 @@ def test_a_client_that_leaves_while_a_send_waits_is_an_os_error(flood):
         sock.sendall(b'GET /send HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
         ask(flood, '/stalled')
     assert ask(flood, '/ended') == b'OSError'
+
+
+def test_a_send_that_was_given_up_is_sent_all_the_same(flood):
+    with socket.create_connection(('127.0.0.1', flood.port), timeout=30) as sock:
+        sock.sendall(b'GET /give-up HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')
+        sends = int(ask(flood, '/ended'))
+        with http.client.HTTPResponse(sock) as answer:
+            answer.begin()
+            assert answer.read() == BLOCK * sends

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from test_curl import curl
+from test_curl import checksum_of_download, curl
 
 HERE = Path(__file__).resolve().parent
 MIB = 1 << 20
@@ -226,6 +226,26 @@ def test_200_mb_go_up_as_a_form_s_file_in_less_than_16_mib(starlette, tool, big_
     starlette.forget_peak()
     out, _ = curl(tool, '-F', f'file=@{path}', starlette.url + '/upload')
     assert out.decode() == expected
+    assert starlette.resident('VmHWM') - before < 16 * MIB
+
+
+def test_a_file_of_200_mb_comes_down_in_less_than_16_mib(starlette, tool, big_file):
+    path, expected = big_file
+    url = starlette.url + '/file'
+    curl(tool, url)
+    assert ask(starlette, '/event').body == b'file sent'
+    before = starlette.resident()
+    starlette.forget_peak()
+    assert checksum_of_download(tool, f'{url}?path={path}') == expected
+    assert ask(starlette, '/event').body == b'file sent'
+    part, _ = curl(tool, '-r', f'{100 * MIB}-{104 * MIB - 1}', f'{url}?path={path}')
+    with path.open('rb') as file:
+        file.seek(100 * MIB)
+        assert part == file.read(4 * MIB)
+    assert ask(starlette, '/event').body == b'file sent'
+    # Somebody leaves in the midst of it.
+    leave(starlette, f'/file?path={path}', b'200 OK')
+    assert ask(starlette, '/').status == 200
     assert starlette.resident('VmHWM') - before < 16 * MIB
 
 

@@ -51,11 +51,12 @@ async def send_all(scope, receive, send) -> None:
             Flood.stalled.set()
         try:
             await sending
-        except OSError as error:
-            Flood.ended.put_nowait(type(error).__name__)
+        except OSError:
+            Flood.ended.put_nowait('OSError')
             raise
         Flood.sent += len(BLOCK)
     await send({'type': 'http.response.body'})
+    Flood.ended.put_nowait('sent')
 
 
 async def stalled(scope, receive, send) -> bytes:
@@ -65,8 +66,23 @@ async def stalled(scope, receive, send) -> bytes:
 
 
 async def ended(scope, receive, send) -> bytes:
-    """Wait until a send fails; tell how."""
+    """Wait until `send_all` ends; tell how."""
     return (await asyncio.wait_for(Flood.ended.get(), 20)).encode()
+
+
+async def give_up(scope, receive, send) -> None:
+    """Send less and less patiently: four sends are given up when they have been begun."""
+    await send({'type': 'http.response.start', 'status': 200})
+    sends = given_up = 0
+    while given_up < 4:
+        sends += 1
+        try:
+            await asyncio.wait_for(
+                send({'type': 'http.response.body', 'body': BLOCK, 'more_body': True}), 0.05)
+        except asyncio.TimeoutError:
+            given_up += 1
+    Flood.ended.put_nowait(str(sends))
+    await send({'type': 'http.response.body'})
 
 
 async def receive_late(scope, receive, send) -> bytes:
@@ -99,5 +115,5 @@ async def ignore(scope, receive, send) -> bytes:
 
 PAGES = {
     '/send': send_all, '/stalled': stalled, '/ended': ended, '/receive': receive_late,
-    '/go': go_on, '/stop': stop, '/ignore': ignore,
+    '/go': go_on, '/stop': stop, '/give-up': give_up, '/ignore': ignore,
 }

@@ -70,7 +70,8 @@ async def stream(request: Request) -> Response:
 
 
 async def file(request: Request) -> Response:
-    return FileResponse(__file__, filename='app.py', background=BackgroundTask(
+    path = request.query_params.get('path', __file__)
+    return FileResponse(path, filename='app.py', background=BackgroundTask(
         events.put, 'file sent'))
 
 
@@ -123,6 +124,7 @@ async def reader(request: Request) -> Response:
         await request.body()
     except ClientDisconnect:
         await events.put('ClientDisconnect')
+        raise
     return Response()
 
 
