@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .errors import SettingError, TremoloError
 from .loop import ListenError, Reactor
+from .monitor import watch
 from .pages import send_error
 from .routing import Route, Router
 from .running import RunningServer
@@ -180,6 +181,7 @@ class Application:
             if own:
                 reactor.close()
             raise
+        watch(reactor, settings)
         return RunningServer(reactor, server, thread, own, self.end)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
@@ -209,6 +211,7 @@ class Application:
             except TremoloError as error:
                 server.close()
                 _leave(error, 3)
+            watch(reactor, settings)
             for url in server.urls:
                 print(f'running on {url} (press CTRL+C to quit)', flush=True)
             forced = run_until_signal(reactor, server)

@@ -190,7 +190,8 @@ class Options:
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
 
     debug: bool = _option(
-        DEVELOPMENT, 'flag', False, 'tracebacks in error pages, and a log of everything')
+        DEVELOPMENT, 'flag', False,
+        'tracebacks in error pages, a log of everything, and warnings of code that blocks the loop')
     log_level: str = _option(
         DEVELOPMENT, 'level', 'info', 'least important messages shown: ' + ', '.join(LOG_LEVELS))
 
