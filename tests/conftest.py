@@ -12,10 +12,14 @@ import logging
 import os
 from collections.abc import Iterator
 
+import hosts
 import pytest
 
 from tremolo.loop import Reactor
 from tremolo.loop.simulated import World
+
+if 'TREMOLO_TEST_HOST' in os.environ:
+    hosts.use(os.environ['TREMOLO_TEST_HOST'])
 
 
 class _Records(logging.Handler):

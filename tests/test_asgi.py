@@ -285,6 +285,305 @@ def test_an_application_that_waits_for_ever_is_ended_by_handler_timeout(logged):
     assert 'handler_timeout' in logged.text
 
 
+def test_an_application_that_never_waits_lets_others_run():
+    others = []
+
+    @http_only
+    async def app(scope, receive, send):
+        if scope['path'] == '/other':
+            others.append(1)
+            await answer(send, b'other')
+            return
+        await send({'type': 'http.response.start', 'status': 200})
+        while not others:
+            # Nothing of this is ever kept, so there is always room.
+            await send({'type': 'http.response.body', 'body': b'', 'more_body': True})
+        await send({'type': 'http.response.body', 'body': b'done'})
+
+    with start(app) as server, socket.create_connection(
+            ('127.0.0.1', server.port), timeout=10) as sock:
+        sock.sendall(get())
+        assert sock.recv(1000).startswith(b'HTTP/1.1 200 ')
+        assert ask(server, get('/other'))[0].body == b'other'
+        while sock.recv(1000):
+            pass
+
+
+# The extensions
+
+def raw(server, *wires):
+    """Send the requests, the last of which closes, and return all that comes back."""
+    with socket.create_connection(('127.0.0.1', server.port), timeout=10) as sock:
+        sock.sendall(b''.join(wires))
+        received = b''
+        while data := sock.recv(65536):
+            received += data
+    return received
+
+
+def test_early_hints_come_before_the_answer_and_not_in_http_1_0():
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.early_hint', 'links': [b'</a.css>; rel=preload']})
+        await send({'type': 'http.response.start', 'status': 200})
+        await send({'type': 'http.response.early_hint', 'links': [b'</b.js>', b'</c.js>']})
+        await send({'type': 'http.response.body', 'body': b'a', 'more_body': True})
+        # Too late, and harmless.
+        await send({'type': 'http.response.early_hint', 'links': [b'</d.js>']})
+        await send({'type': 'http.response.body', 'body': b'b'})
+
+    with start(app) as server:
+        hints, answer = raw(server, get()).split(b'HTTP/1.1 200 ', 1)
+        assert hints == (b'HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n'
+                         b'HTTP/1.1 103 Early Hints\r\nlink: </b.js>\r\nlink: </c.js>\r\n\r\n')
+        assert b'103' not in answer
+        assert raw(server, request('/', version='1.0')).startswith(b'HTTP/1.1 200 ')
+
+
+@pytest.mark.parametrize(('te', 'more'), [
+    ('TE: trailers', True), ('TE: gzip;q=0.5, Trailers', False), ('TE: gzip', True)])
+def test_trailers_come_after_the_body_if_the_client_takes_them(te, more):
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'trailers': True})
+        await send({'type': 'http.response.body', 'body': b'hello', 'more_body': more})
+        if more:
+            await send({'type': 'http.response.body'})
+        await send({'type': 'http.response.trailers', 'headers': [(b'x-a', b'1')],
+                    'more_trailers': True})
+        await send({'type': 'http.response.trailers', 'headers': [(b'x-b', b'2')]})
+
+    with start(app) as server:
+        received = raw(server, get('/', te))
+        end = b'' if te == 'TE: gzip' else b'x-a: 1\r\nx-b: 2\r\n'
+        assert received.endswith(b'\r\n\r\n5\r\nhello\r\n0\r\n' + end + b'\r\n')
+
+
+def test_trailers_of_an_answer_of_known_length_are_left_out():
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'trailers': True,
+                    'headers': [(b'content-length', b'5')]})
+        await send({'type': 'http.response.body', 'body': b'hello'})
+        await send({'type': 'http.response.trailers', 'headers': [(b'x-a', b'1')]})
+
+    with start(app) as server:
+        assert raw(server, get('/', 'TE: trailers')).endswith(b'\r\n\r\nhello')
+
+
+@pytest.mark.parametrize('headers', [
+    [(b'content-length', b'5')], [(b'connection', b'close')], [(b'x', b'1\r\n\r\n')]])
+def test_what_cannot_be_a_trailer_cuts_the_answer(headers, logged):
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'trailers': True})
+        await send({'type': 'http.response.body', 'body': b'hello'})
+        await send({'type': 'http.response.trailers', 'headers': headers})
+
+    with start(app) as server:
+        assert raw(server, get('/', 'TE: trailers')).endswith(b'5\r\nhello\r\n')
+    assert 'HeaderError' in logged.text
+
+
+def sends_file(path, *headers):
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+        await send({'type': 'http.response.pathsend', 'path': str(path)})
+
+    return app
+
+
+@pytest.mark.parametrize('size', [0, 1, 1_000_000])
+def test_a_file_is_sent_by_its_path(tmp_path, size):
+    path = tmp_path / 'file'
+    path.write_bytes(bytes(range(256)) * (size // 256) + b'x' * (size % 256))
+    with start(sends_file(path)) as server:
+        assert ask(server, get())[0].body == path.read_bytes()
+        assert ask(server, get(method='HEAD'))[0].body == b''
+    with start(sends_file(path, (b'content-length', str(size).encode()))) as server:
+        found, = ask(server, get())
+        assert (found.body, found.headers['content-length']) == (path.read_bytes(), str(size))
+        found, = ask(server, get(method='HEAD'))
+        assert (found.body, found.headers['content-length']) == (b'', str(size))
+
+
+def test_a_file_that_is_not_there_or_too_short_is_no_answer(tmp_path, logged):
+    with start(sends_file(tmp_path / 'none')) as server:
+        assert ask(server, get())[0].status == 500
+    assert 'FileNotFoundError' in logged.text
+    (tmp_path / 'short').write_bytes(b'half')
+    with start(sends_file(tmp_path / 'short', (b'content-length', b'8'))) as server:
+        assert raw(server, get()).endswith(b'\r\n\r\nhalf')
+    assert '4 bytes shorter than its Content-Length' in logged.text
+
+
+def test_a_client_that_leaves_ends_the_sending_of_a_file(tmp_path):
+    path = tmp_path / 'file'
+    with path.open('wb') as file:
+        file.truncate(1 << 30)
+    ended = threading.Event()
+    seen = []
+
+    @http_only
+    async def app(scope, receive, send):
+        try:
+            await sends_file(path)(scope, receive, send)
+        except OSError as error:
+            seen.append(str(error))
+        ended.set()
+
+    with start(app) as server:
+        with socket.create_connection(('127.0.0.1', server.port), timeout=10) as sock:
+            sock.sendall(get())
+            sock.recv(1000)
+        assert ended.wait(10)
+    assert seen == ['the client is gone']
+
+
+def test_debug_information_is_for_debug_mode(logged):
+    @http_only
+    async def app(scope, receive, send):
+        if 'http.response.debug' in scope['extensions']:
+            await send({'type': 'http.response.debug', 'info': {'template': 'x'}})
+            await answer(send, b'debug')
+        else:
+            with pytest.raises(RuntimeError, match=r'expected http\.response\.start'):
+                await send({'type': 'http.response.debug', 'info': {}})
+            await answer(send, b'none')
+
+    with start(app) as server:
+        assert ask(server, get())[0].body == b'none'
+    with start(app, debug=True) as server:
+        assert ask(server, get())[0].body == b'debug'
+
+
+# Receiving
+
+def test_who_gives_up_waiting_for_the_end_may_wait_again():
+    @http_only
+    async def app(scope, receive, send):
+        await receive()
+        for _ in range(2):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(receive(), 0.01)
+        await answer(send, b'still here')
+
+    with start(app) as server:
+        assert ask(server, get())[0].body == b'still here'
+
+
+def test_two_tasks_that_receive_get_the_whole_body_between_them():
+    @http_only
+    async def app(scope, receive, send):
+        async def take():
+            size = 0
+            while (message := await receive())['type'] == 'http.request':
+                size += len(message['body'])
+                if not message['more_body']:
+                    break
+            return size
+
+        one = asyncio.ensure_future(take())
+        other = asyncio.ensure_future(take())
+        await asyncio.wait((one, other), return_when=asyncio.FIRST_COMPLETED)
+        await answer(send, b'')
+        sizes.append(await one + await other)
+
+    sizes = []
+    with start(app) as server:
+        ask(server, get(method='POST', body=b'x' * 500000))
+    assert sizes == [500000]
+
+
+def test_the_last_piece_of_a_sized_body_says_so():
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, repr((await receive())['more_body']).encode())
+
+    with start(app) as server:
+        assert ask(server, get(method='POST', body=b'x'))[0].body == b'False'
+
+
+def test_the_target_names_the_host_and_not_the_field():
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, repr((scope['path'], scope['query_string'], [
+            value for name, value in scope['headers'] if name == b'host'])).encode())
+
+    with start(app) as server:
+        found, = ask(server, get('http://other:81/a?b'))
+        assert found.body == b"('/a', b'b', [b'other:81'])"
+
+
+def test_headers_that_mean_something_to_the_server():
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, b'x', headers=[
+            (b'Date', b'today'), (b'SERVER', b'mine'), (b'Connection', b'close'),
+            (b'Content-Length', b'1'), (b'X-Own', b'1')])
+
+    with start(app) as server:
+        # The answer says close, so the request need not.
+        received = raw(server, request())
+    head, _, body = received.partition(b'\r\n\r\n')
+    assert sorted(head.split(b'\r\n')[1:]) == [
+        b'Connection: close', b'Content-Length: 1', b'Date: today', b'SERVER: mine', b'X-Own: 1']
+    assert body == b'x'
+
+
+@pytest.mark.parametrize('headers', [
+    [(b'content-length', b'1'), (b'content-length', b'2')], [(b'content-length', b'+1')],
+    [(b'', b'x')], [(b'a b', b'x')], [(b'a:', b'x')], [(b'a', b'x\0')], [(b'a', b'\n')],
+    [(b'a\n', b'x')], [(b'x-good', b'1'), (b'x-good', b'2\r\nx-evil: 3')]])
+def test_headers_that_may_not_be_sent(headers, logged):
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, b'x', headers=headers)
+
+    with start(app) as server:
+        for _ in range(2):
+            # Also when the names are known already.
+            found, = ask(server, get())
+            assert found.status == 500
+            assert 'x-evil' not in found.headers
+    assert 'HeaderError' in logged.text
+
+
+@pytest.mark.parametrize('headers', [
+    [('a', 'b')], [(b'a', 1)], [(b'a', None)], [b'ab'], [(b'a',)], 5, [(b'content-length', 1)],
+    [(bytearray(b'a'), b'x')]])
+def test_headers_that_are_no_pairs_of_bytes(headers, logged):
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, b'x', headers=headers)
+
+    with start(app) as server:
+        assert ask(server, get())[0].status == 500
+    assert 'TypeError: a header is a pair of bytes' in logged.text
+
+
+def test_an_application_that_is_cancelled_is_an_error(logged):
+    @http_only
+    async def app(scope, receive, send):
+        raise asyncio.CancelledError
+
+    with start(app) as server:
+        assert ask(server, get())[0].status == 500
+    assert 'CancelledError' in logged.text
+
+
+def test_lists_and_tuples_and_generators_of_headers_are_all_the_same():
+    @http_only
+    async def app(scope, receive, send):
+        pairs = [[b'x-a', b'1'], (b'x-b', memoryview(b'2'))]
+        await answer(send, bytearray(b'hello'), headers=(each for each in pairs))
+
+    with start(app) as server:
+        found, = ask(server, get())
+    assert (found.headers['x-a'], found.headers['x-b'], found.body) == ('1', '2', b'hello')
+
+
 # The lifespan
 
 def living(log, startup='complete', shutdown='complete'):

@@ -46,3 +46,8 @@ def test_it_serves_asgi(capsys):
 def test_it_serves_inside_another_program(capsys):
     run(3)
     assert capsys.readouterr().out == 'served from a thread\n'
+
+
+def test_it_serves_inside_an_asyncio_program(capsys):
+    run(4)
+    assert capsys.readouterr().out.startswith('http://127.0.0.1:')

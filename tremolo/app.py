@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .errors import SettingError, TremoloError
@@ -27,7 +27,7 @@ from .loop import ListenError, Reactor
 from .monitor import watch
 from .pages import send_error
 from .routing import Route, Router
-from .running import RunningServer
+from .running import HostedServer, RunningServer, complete, make_reactor
 from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server
 from .server.request import Context
 from .settings import Address, Settings
@@ -151,11 +151,26 @@ class Application:
             raise
         return server
 
-    def begin(self, reactor: Reactor, settings: Settings) -> None:
+    def begin(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
         """Do what comes before the first connection; for an application that needs it."""
+        return None
 
-    def end(self, reactor: Reactor) -> None:
+    def end(self) -> Coroutine[Any, Any, None] | None:
         """Do what comes after the last connection."""
+        return None
+
+    def serve(self, host: str | None = None, port: int | None = None,
+              **options: Any) -> HostedServer:
+        """Serve inside a running asyncio program, as a guest of its loop.
+
+            await app.serve('0.0.0.0', 8000)           # until it is cancelled, or `stop` is called
+
+            async with app.serve() as server:          # as long as the block lasts
+                print(server.url)
+
+        Without a port it is a free one. Both raise what `start` raises.
+        """
+        return HostedServer(self, _settings({'host': host, 'port': port, **options}))
 
     def start(self, reactor: Reactor | None = None, thread: bool = True,
               **options: Any) -> RunningServer:
@@ -167,13 +182,15 @@ class Application:
         A `reactor` that is given stays open when the server stops. Raises `SettingError` and
         `ListenError`.
         """
-        settings = Settings(**{'port': 0, **options} if 'bind' not in options else options)
+        settings = _settings(options)
+        if settings.loop != 'reactor' and (reactor is not None or not thread):
+            raise SettingError(f'loop: {settings.loop} needs a thread and a reactor of its own')
         own = reactor is None
-        reactor = reactor or Reactor(debug=settings.debug)
+        reactor = reactor or make_reactor(settings)
         try:
             server = self.serve_on(reactor, settings)
             try:
-                self.begin(reactor, settings)
+                complete(reactor, self.begin(settings))
             except BaseException:
                 server.close()
                 raise
@@ -198,16 +215,17 @@ class Application:
             options['port'] = port
         try:
             settings = Settings.load(options, os.environ)
+            _set_up_logging(settings)
+            made = make_reactor(settings)
         except SettingError as error:
             _leave(error, 2)
-        _set_up_logging(settings)
-        with Reactor(debug=settings.debug) as reactor:
+        with made as reactor:
             try:
                 server = self.serve_on(reactor, settings)
             except ListenError as error:
                 _leave(error, 1)
             try:
-                self.begin(reactor, settings)
+                complete(reactor, self.begin(settings))
             except TremoloError as error:
                 server.close()
                 _leave(error, 3)
@@ -216,7 +234,7 @@ class Application:
                 print(f'running on {url} (press CTRL+C to quit)', flush=True)
             forced = run_until_signal(reactor, server)
             if not forced:
-                self.end(reactor)
+                complete(reactor, self.end())
         if forced:
             raise SystemExit(128 + forced)
 
@@ -225,6 +243,12 @@ class Application:
         server = self._server
         if server is not None:
             server.reactor.call_soon_threadsafe(server.drain)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """Make the settings of a server in another program: on a free port if none is given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings(**given if 'bind' in given else {'port': 0, **given})
 
 
 def run_until_signal(reactor: Reactor, server: Server) -> int:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from .app import Application
@@ -45,13 +46,13 @@ class AsgiApplication(Application):
             settings.debug).handle
         return super().serve_on(reactor, settings)
 
-    def begin(self, reactor: Reactor, settings: Settings) -> None:
+    def begin(self, settings: Settings) -> Coroutine[Any, Any, None]:
         """Start the application, before anything is accepted. Raises `LifespanFailed`."""
-        bridge_to(reactor).complete(self._lifespan.startup(self._startup_timeout))
+        return self._lifespan.startup(self._startup_timeout)
 
-    def end(self, reactor: Reactor) -> None:
+    def end(self) -> Coroutine[Any, Any, None]:
         """Let the application clean up, after the last connection."""
-        bridge_to(reactor).complete(self._lifespan.shutdown(self._startup_timeout))
+        return self._lifespan.shutdown(self._startup_timeout)
 
 
 def _fail(response: Response, error: BaseException) -> None:

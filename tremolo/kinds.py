@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Callable, NamedTuple
 
 from .errors import SettingError
 
-__all__ = ['KINDS', 'LIFESPANS', 'LOG_LEVELS', 'Address', 'Kind', 'parse_bind']
+__all__ = ['KINDS', 'LIFESPANS', 'LOG_LEVELS', 'LOOPS', 'Address', 'Kind', 'parse_bind']
 
 LIFESPANS = ('auto', 'on', 'off')
+LOOPS = ('reactor', 'asyncio', 'uvloop')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
 
 _SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
@@ -119,14 +121,8 @@ def _time(value: Any) -> float:
     raise ValueError
 
 
-def _lifespan(value: Any) -> str:
-    if isinstance(value, str) and value.lower() in LIFESPANS:
-        return value.lower()
-    raise ValueError
-
-
-def _level(value: Any) -> str:
-    if isinstance(value, str) and value.lower() in LOG_LEVELS:
+def _word(words: tuple[str, ...], value: Any) -> str:
+    if isinstance(value, str) and value.lower() in words:
         return value.lower()
     raise ValueError
 
@@ -185,8 +181,9 @@ KINDS = {
                  _show_size),
     'time': Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h',
                  _show_time),
-    'lifespan': Kind(_lifespan, '', 'MODE', ', '.join(LIFESPANS)),
-    'level': Kind(_level, '', 'LEVEL', ', '.join(LOG_LEVELS)),
+    'lifespan': Kind(partial(_word, LIFESPANS), '', 'MODE', ', '.join(LIFESPANS)),
+    'level': Kind(partial(_word, LOG_LEVELS), '', 'LEVEL', ', '.join(LOG_LEVELS)),
+    'loop': Kind(partial(_word, LOOPS), '', 'LOOP', ', '.join(LOOPS)),
     'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path',
                   _show_binds),
 }

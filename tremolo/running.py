@@ -1,15 +1,74 @@
-"""RunningServer: a server inside another program, in a thread of its own or stepped by its host."""
+"""Running: servers inside other programs.
+
+A `RunningServer` is in a thread of its own or stepped by its host; a `HostedServer` is the guest of
+an asyncio loop that runs.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Any, Callable
+from collections.abc import Coroutine, Generator
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Callable
 
+from .errors import SettingError
 from .loop import Reactor
+from .monitor import watch
 from .server import Server
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .app import Application
+
+_log = logging.getLogger('tremolo')
 
 
-class RunningServer:
+def make_reactor(settings: Settings) -> Reactor:
+    """Make a reactor: its own master, or the guest of the loop that is asked for.
+
+    Raises `SettingError` for a loop that is not installed.
+    """
+    if settings.loop == 'reactor':
+        return Reactor(debug=settings.debug)
+    # Asyncio is imported when something needs it, and not before.
+    from .loop.guest import GuestReactor, make_loop
+    try:
+        loop = make_loop(settings.loop)
+    except ImportError as error:
+        raise SettingError(f'loop: {settings.loop} is not installed') from error
+    return GuestReactor(loop, debug=settings.debug)
+
+
+def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:
+    """Run a coroutine, if there is one, to its end, while the reactor does not run."""
+    if coroutine is not None:
+        from .loop.bridge import bridge_to
+        bridge_to(reactor).complete(coroutine)
+
+
+class BoundServer:
+    """What all of them tell."""
+
+    server: Server
+
+    @property
+    def url(self) -> str:
+        """The first bound address: 'http://127.0.0.1:40123'."""
+        return self.server.urls[0]
+
+    @property
+    def address(self) -> Any:
+        """The first bound address as the socket gives it: `(host, port)`, or a path."""
+        return self.server.listeners[0].address
+
+    @property
+    def port(self) -> int:
+        """The first bound TCP port."""
+        return int(self.address[1])
+
+
+class RunningServer(BoundServer):
     """What `app.start` gives; a context manager that stops it.
 
     With a thread the server runs by itself. Without one the host drives it: wait until `fileno()`
@@ -17,7 +76,7 @@ class RunningServer:
     """
 
     def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool,
-                 end: Callable[[Reactor], None]) -> None:
+                 end: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
         """`own` is whether the reactor is closed with the server; `end` is called before that."""
         self.reactor = reactor
         self._own = own
@@ -36,21 +95,6 @@ class RunningServer:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
         (self.reactor if self.reactor.bridge is None else self.reactor.bridge).step(timeout)
 
-    @property
-    def url(self) -> str:
-        """The first bound address: 'http://127.0.0.1:40123'."""
-        return self.server.urls[0]
-
-    @property
-    def address(self) -> Any:
-        """The first bound address as the socket gives it: `(host, port)`, or a path."""
-        return self.server.listeners[0].address
-
-    @property
-    def port(self) -> int:
-        """The first bound TCP port."""
-        return int(self.address[1])
-
     def stop(self) -> None:
         """Finish what is in flight, at most `shutdown_timeout` long, and free everything."""
         reactor = self.reactor
@@ -64,7 +108,7 @@ class RunningServer:
             self._drain_and_stop()
             reactor.run()
         self.server.close()
-        self._end(reactor)
+        complete(reactor, self._end())
         if self._own:
             reactor.close()
 
@@ -76,3 +120,68 @@ class RunningServer:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+class HostedServer(BoundServer, Coroutine[Any, Any, None]):
+    """What `app.serve` gives: a coroutine to be awaited or made a task, or for `async with`."""
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._serve().__await__()
+
+    def _begun(self) -> Coroutine[Any, Any, None]:
+        if self._coroutine is None:
+            self._coroutine = self._serve()
+        return self._coroutine
+
+    def send(self, value: Any) -> Any:
+        """Go on; for the task that runs it."""
+        return self._begun().send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error; for the task that runs it."""
+        return self._begun().throw(*error)
+
+    def close(self) -> None:
+        """End a task's coroutine; `app.stop` stops the server."""
+        self._begun().close()
+
+    async def _serve(self) -> None:
+        async with self:
+            for url in self.server.urls:
+                _log.info('running on %s', url)
+            await self.server.stopped
+
+    async def __aenter__(self) -> HostedServer:
+        from .loop.guest import hosted
+        app, settings = self._app, self._settings
+        async with AsyncExitStack() as stack:
+            reactor = stack.enter_context(hosted(settings.debug))
+            self.server = app.serve_on(reactor, settings)
+            stack.callback(self.server.close)
+            begun = app.begin(settings)
+            if begun is not None:
+                await begun
+            stack.push_async_callback(self._end)
+            watch(reactor, settings)
+            self.server.start()
+            stack.push_async_callback(self._drain)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _drain(self) -> None:
+        await self.server.drain()
+
+    async def _end(self) -> None:
+        self.server.close()
+        ended = self._app.end()
+        if ended is not None:
+            await ended

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import SettingError
-from .kinds import KINDS, LIFESPANS, LOG_LEVELS, Address, parse_bind
+from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS, Address, parse_bind
 
 __all__ = ['OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind']
 
@@ -32,7 +32,7 @@ LISTENING = 'listening'
 LIMITS = 'HTTP limits'
 TIMEOUTS = 'timeouts'
 ANSWERS = 'answers'
-ASGI = 'ASGI'
+ASGI = 'asyncio and ASGI'
 DEVELOPMENT = 'development'
 
 # What an option without an off value has in its place; None is one of the off values.
@@ -176,6 +176,9 @@ class Options:
     answer_rate: int = _option(
         TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace', off=0)
 
+    loop: str = _option(
+        ASGI, 'loop', 'reactor',
+        'whose loop drives everything: our own, or one that we are a guest of: ' + ', '.join(LOOPS))
     root_path: str = _option(
         ASGI, 'text', '', 'the path under which an ASGI application is mounted')
     lifespan: str = _option(

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, MutableMapping
 from typing import Any, Callable
 
 from ..http import ProtocolError
-from ..loop import Future, Stream, StreamClosed
+from ..loop import Future, Reactor, Stream, StreamClosed
+from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from .fields import encode, encode_links, encode_trailers
 
@@ -45,8 +46,8 @@ class ClientGone(OSError):
 class Exchange:
     """What an application is given to answer one request."""
 
-    __slots__ = ('_answers', '_expected', '_gone', '_request', '_response', '_taken', '_task',
-                 '_trailers')
+    __slots__ = ('_answers', '_expected', '_gone', '_lock', '_request', '_response', '_taken',
+                 '_task', '_trailers', '_until')
 
     def __init__(self, answers: Answers, request: Request, response: Response) -> None:
         self._answers = answers
@@ -58,9 +59,12 @@ class Exchange:
         self._expected = _START
         # The trailers so far; None if none were announced.
         self._trailers: bytes | None = None
-        # Bytes of the body that were taken; None when its end was told. Who waits for the client to
-        # leave.
+        # When others get a turn.
+        self._until = 0.0
+        # Bytes of the body that were taken; None when its end was told. Who reads it now. Who waits
+        # for the client to leave.
         self._taken: int | None = 0
+        self._lock: asyncio.Lock | None = None
         self._gone: Future | None = None
 
     def follow(self, task: asyncio.Task[Any]) -> None:
@@ -112,23 +116,34 @@ class Exchange:
             if not request.has_body:
                 self._taken = None
                 return {'type': 'http.request', 'body': b'', 'more_body': False}
-            try:
-                data = await request.read(_PIECE)
-            except ProtocolError as error:
-                self._answers.fail(response, error)
-                return {'type': 'http.disconnect'}
-            except StreamClosed:
-                return {'type': 'http.disconnect'}
-            self._taken += len(data)
-            more = bool(data) and self._taken != request.content_length
-            if not more:
-                self._taken = None
-            return {'type': 'http.request', 'body': data, 'more_body': more}
+            if self._lock is None:
+                self._lock = asyncio.Lock()
+            async with self._lock:
+                # (Another may have taken the last of it meanwhile.)
+                if self._taken is not None:
+                    return await self._read()
         if connection.response is response:
-            if self._gone is None:
+            # (Who gave up waiting has cancelled it.)
+            if self._gone is None or self._gone.cancelled():
                 self._gone = Future(connection.stream.reactor)
             await self._gone
         return {'type': 'http.disconnect'}
+
+    async def _read(self) -> Message:
+        """Give the next piece of a body."""
+        request = self._request
+        try:
+            data = await request.read(_PIECE)
+        except ProtocolError as error:
+            self._answers.fail(self._response, error)
+            return {'type': 'http.disconnect'}
+        except StreamClosed:
+            return {'type': 'http.disconnect'}
+        self._taken = taken = (self._taken or 0) + len(data)
+        more = bool(data) and taken != request.content_length
+        if not more:
+            self._taken = None
+        return {'type': 'http.request', 'body': data, 'more_body': more}
 
     async def send(self, message: Message) -> None:
         """Take the next message of the answer; return when the client has room for more. Hot.
@@ -149,7 +164,7 @@ class Exchange:
                     raise TypeError(f'the body of a message is bytes, not {type(body).__name__}')
                 body = bytes(body)
             if message.get('more_body', False):
-                await self._room(response.write(body))
+                await self._room(response.write(body), response.connection.stream.reactor)
             elif self._trailers is not None:
                 response.write(body)
                 self._expected = _TRAILERS
@@ -169,13 +184,18 @@ class Exchange:
         else:
             self._add_trailers(message)
 
-    async def _room(self, wait: Future | None) -> None:
-        """Wait until the client has room."""
+    async def _room(self, wait: Future | None, reactor: Reactor) -> None:
+        """Wait until the client has room; and let others run, however fast this one is."""
         if wait is not None:
             try:
                 await wait
             except StreamClosed as error:
                 raise ClientGone from error
+        elif not self._until:
+            self._until = reactor.now + TIME_SLICE
+        elif reactor.time() > self._until:
+            await asyncio.sleep(0)
+            self._until = reactor.time() + TIME_SLICE
 
     async def _extension(self, kind: str, message: Message) -> None:
         """Take a message that may come, but need not; or say which should have come."""
@@ -201,9 +221,7 @@ class Exchange:
                     break
                 if response.connection.response is not response:
                     raise ClientGone
-                await self._room(response.write(piece))
-                # Others get a turn, however fast this client is.
-                await asyncio.sleep(0)
+                await self._room(response.write(piece), response.connection.stream.reactor)
         self._expected = _BODY
         self._trailers = None
         await self.send({'type': _BODY})
@@ -231,11 +249,11 @@ class Answers:
     """Answers the requests of a server with an application."""
 
     def __init__(
-        self, app: Application, start: Callable[[Any, contextvars.Context], asyncio.Task[Any]],
+        self, app: Application, start: Callable[[Any, contextvars.Context, str], asyncio.Task[Any]],
         fail: Callable[[Response, BaseException], None],
         root_path: str = '', state: dict[str, Any] | None = None, debug: bool = False,
     ) -> None:
-        """`start` makes a task that has begun; `fail` answers for an application that failed."""
+        """`start` makes a named task that has begun; `fail` answers when the application failed."""
         self._app = app
         self._start = start
         self.fail = fail
@@ -252,9 +270,10 @@ class Answers:
     def handle(self, request: Request, response: Response) -> None:
         """Call the application. Hot: once per request."""
         exchange = Exchange(self, request, response)
-        coroutine: Any = self._app(self.scope(request), exchange.receive, exchange.send)
+        scope = self.scope(request)
+        coroutine: Any = self._app(scope, exchange.receive, exchange.send)
         # A context of its own: nothing leaks from one request into the next.
-        task = self._start(coroutine, contextvars.Context())
+        task = self._start(coroutine, contextvars.Context(), scope['path'])
         if task.done():
             exchange.finished(task)
         else:
@@ -267,8 +286,12 @@ class Answers:
             connection.ends = _ends(connection.stream)
         client, server = connection.ends
         path, _, query = request.target.partition(b'?')
+        headers = request.fields
         if path[:1] != b'/':
             path, query = request.raw_path, request.query_string
+            # What the target names wins over the Host field (RFC 9112 section 3.2.2).
+            headers = [(b'host', request.authority or b''),
+                       *(field for field in headers if field[0] != b'host')]
         return {
             'type': 'http',
             'asgi': {'version': '3.0', 'spec_version': '2.4'},
@@ -279,7 +302,7 @@ class Answers:
             'raw_path': self._raw_root + path,
             'query_string': query,
             'root_path': self._root,
-            'headers': request.fields,
+            'headers': headers,
             'client': client,
             'server': server,
             'state': self._state.copy() if self._state else {},

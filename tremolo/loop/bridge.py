@@ -224,20 +224,24 @@ class Starter:
         self._catch = self._caught
 
     def start(
-        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context
+        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context,
+        name: str | None = None,
     ) -> Any:
-        """Start a task in `context` and return it. Hot: once per request."""
+        """Start a task in `context` and return it. Hot: once per request.
+
+        (With a name none must be made: 0.2 us.)
+        """
         if _EAGER:
-            return _Task(coroutine, loop=self._loop, context=context, eager_start=True)
+            return _Task(coroutine, loop=self._loop, name=name, context=context, eager_start=True)
         own = self._own
         before = own.get('call_soon')
         own['call_soon'] = self._catch
         try:
             if _CONTEXT:
-                task = _Task(coroutine, loop=self._loop, context=context)
+                task = _Task(coroutine, loop=self._loop, name=name, context=context)
             else:
                 # It takes a copy of the context that it is made in.
-                task = context.run(_Task, coroutine, loop=self._loop)
+                task = context.run(_Task, coroutine, loop=self._loop, name=name)
         finally:
             if before is None:
                 del own['call_soon']
@@ -266,8 +270,9 @@ _Task: Any = asyncio.Task
 class Bridge:
     """What a reactor has of asyncio, once anybody needs it."""
 
-    def __init__(self, reactor: Reactor) -> None:
-        self.loop = ReactorEventLoop(reactor)
+    def __init__(self, reactor: Reactor, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        # A reactor's own, unless it is a guest in another (guest.py).
+        self.loop: Any = loop or ReactorEventLoop(reactor)
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
@@ -323,9 +328,10 @@ def bridge_to(reactor: Reactor) -> Bridge:
     return reactor.bridge
 
 
-def asyncio_loop() -> ReactorEventLoop:
+def asyncio_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop of the current reactor."""
-    return bridge_to(current_reactor()).loop
+    loop: asyncio.AbstractEventLoop = bridge_to(current_reactor()).loop
+    return loop
 
 
 def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
@@ -333,9 +339,10 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
 
     It runs in `context`, or else in a copy of the caller's. Cancelling the Future cancels the task.
     """
-    bridge = bridge_to(current_reactor())
+    reactor = current_reactor()
+    bridge = bridge_to(reactor)
     loop = bridge.loop
-    future = Future(loop.reactor)
+    future = Future(reactor)
     context = context if context is not None else contextvars.copy_context()
     coroutine = awaitable if asyncio.iscoroutine(awaitable) else _awaiting(awaitable)
     if loop.is_running():

@@ -146,16 +146,19 @@ class Response:
         if type(body) is not bytes:
             body = _bytes_of(body)
         server, head, line = connection.server, self.request, self._line
-        start = b''
+        whole = b''
         if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
                 and line[0] not in _BODILESS and len(body) <= _JOIN and server.keep_alive):
             # The usual case, in one step (measured: 0.7 us less than the way below).
-            start = server.answer_start(line, self.content_type) if self._headers is None \
-                else self._own_start(len(body))
-        if start:
+            if self._headers is None:
+                start = server.answer_start(line, self.content_type)
+                whole = b'%s%d\r\n\r\n%s' % (start, len(body), body)
+            else:
+                whole = self._with_own_fields(body)
+        if whole:
             self.framing = 'sized'
             self.ended = True
-            connection.send_whole(b'%s%d\r\n\r\n%s' % (start, len(body), body))
+            connection.send_whole(whole)
         else:
             connection.send(self._begin(len(body)))
             self.ended = True
@@ -288,13 +291,13 @@ class Response:
             return kind or 'chunked', b'Transfer-Encoding: chunked\r\n'
         return kind or 'close', b''
 
-    def _own_start(self, size: int) -> bytes:
-        """Make all of an ordinary head up to its length; nothing if it is not ordinary. Hot."""
+    def _with_own_fields(self, body: bytes) -> bytes:
+        """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
         fields, length, close, date, server = self._encoded()
-        if close or (length is not None and length != size):
+        if close or not (date and server) or (length is not None and length != len(body)):
             return b''
-        return b'%s%s%sContent-Length: ' % (
-            status_line(*self._line), fields, self.connection.server.common_fields(date, server))
+        start = self.connection.server.answer_start(self._line, '')
+        return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)
 
     def _encoded(self) -> Encoded:
         """Return the fields as bytes, Content-Type among them."""

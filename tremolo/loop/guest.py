@@ -1,0 +1,182 @@
+"""Guest: a reactor inside an event loop that it does not own, such as uvloop's.
+
+The loop watches one descriptor, the reactor's poller, and has one timer, for what is due next; each
+of the two does one turn of the reactor. Nothing else is asked of the loop, and an idle guest costs
+it nothing. So whatever runs on a reactor runs in any asyncio program:
+
+    with hosted() as reactor:        # in a coroutine: the loop that runs, and goes on after this
+        ...
+
+    reactor = GuestReactor(make_loop('uvloop'))
+    reactor.run()                    # a loop of its own; it ends with the reactor
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+from weakref import WeakKeyDictionary
+
+from .bridge import Bridge
+from .future import set_current_reactor
+from .reactor import Reactor
+from .timers import NEVER, Timer, Timers
+
+
+class _GuestBridge(Bridge):
+    """The bridge of a guest: its loop is there already."""
+
+    def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
+        super().__init__(reactor, loop)
+        self._guest = reactor
+        self._own = own
+
+    def run(self) -> None:
+        with _current(self._guest):
+            super().run()
+
+    def complete(self, coroutine: Any) -> Any:
+        with _current(self._guest):
+            return super().complete(coroutine)
+
+    def step(self, timeout: float | None = None) -> None:
+        raise RuntimeError('a guest is driven by its loop alone')
+
+    def stop(self) -> None:
+        if self._own:
+            super().stop()
+
+    def close(self) -> None:
+        if self._own:
+            with _current(self._guest):
+                super().close()
+
+
+@contextmanager
+def _current(reactor: Reactor) -> Iterator[None]:
+    before = set_current_reactor(reactor)
+    try:
+        yield
+    finally:
+        set_current_reactor(before)
+
+
+class GuestReactor(Reactor):
+    """A reactor that an asyncio loop drives; with `own` the loop lives and ends with it."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, own: bool = True, debug: bool = False
+    ) -> None:
+        self._loop = loop
+        # The loop's timer, and when it comes.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = NEVER
+        super().__init__(debug=debug)
+        self.timers = _GuestTimers(self)
+        self.bridge = _GuestBridge(self, loop, own)
+        loop.add_reader(self.fileno(), self._turn)
+
+    def _turn(self) -> None:
+        self.step(0.0)
+        self.look()
+
+    def look(self) -> None:
+        """Let the loop know when the next turn is due, unless it comes before that."""
+        deadline = self.next_deadline()
+        if deadline is not None and deadline < self._due and not self.closed:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = deadline
+            self._timer = self._loop.call_later(max(0.0, deadline - self.time()), self._timed)
+
+    def _timed(self) -> None:
+        self._timer, self._due = None, NEVER
+        self._turn()
+
+    def wake(self) -> None:
+        """Have a turn soon; safe from any thread."""
+        if self._thread == threading.get_ident():
+            self.look()
+        else:
+            super().wake()
+
+    def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
+        """Call it on each signal, by the loop's own way. Main thread only."""
+        self._loop.add_signal_handler(signum, callback)
+
+    def remove_signal(self, signum: int) -> None:
+        """Put back the default."""
+        self._loop.remove_signal_handler(signum)
+
+    def close(self) -> None:
+        """Close it, and the loop if that is its own. Not inside a turn."""
+        if not self.closed and not self.turning:
+            self._loop.remove_reader(self.fileno())
+            if self._timer is not None:
+                self._timer.cancel()
+        super().close()
+
+
+class _GuestTimers(Timers):
+    """Timers that tell when there is one that comes before all others."""
+
+    def __init__(self, reactor: GuestReactor) -> None:
+        super().__init__()
+        self._reactor = reactor
+
+    def put(self, timer: Timer) -> None:
+        super().put(timer)
+        if not self._reactor.turning:
+            self._reactor.look()
+
+
+class _Guests:
+    """The guest of each loop that runs, and how many use it."""
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, GuestReactor] = WeakKeyDictionary()
+        self._users: Counter[GuestReactor] = Counter()
+
+    def enter(self, debug: bool) -> GuestReactor:
+        loop = asyncio.get_running_loop()
+        if loop not in self._of:
+            self._of[loop] = GuestReactor(loop, own=False, debug=debug)
+            # For all that the loop runs in this thread from now on.
+            set_current_reactor(self._of[loop])
+        reactor = self._of[loop]
+        self._users[reactor] += 1
+        return reactor
+
+    def leave(self, reactor: GuestReactor) -> None:
+        self._users[reactor] -= 1
+        if not self._users[reactor]:
+            del self._users[reactor], self._of[asyncio.get_running_loop()]
+            set_current_reactor(None)
+            reactor.close()
+
+
+_guests = _Guests()
+
+
+@contextmanager
+def hosted(debug: bool = False) -> Iterator[GuestReactor]:
+    """Give the guest of the loop that runs; the last who leaves closes it."""
+    reactor = _guests.enter(debug)
+    try:
+        yield reactor
+    finally:
+        _guests.leave(reactor)
+
+
+def make_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Make a loop: 'asyncio' or 'uvloop'. Raises `ImportError` if that is not installed."""
+    if name == 'uvloop':
+        # No package of ours: the user's.
+        loop: asyncio.AbstractEventLoop = importlib.import_module('uvloop').new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
