@@ -175,7 +175,8 @@ class Exchange:
                 else:
                     response.send(body)
                 self._expected = ''
-                self._wake()
+                if self._gone is not None:
+                    self._wake()
         elif kind == _START:
             response.set_encoded(message['status'], encode(message.get('headers', ())))
             if message.get('trailers', False):
