@@ -32,6 +32,10 @@ from tremolo.loop import (
 variable: contextvars.ContextVar[str] = contextvars.ContextVar('variable', default='none')
 
 
+# Seconds after which a thread is not coming any more.
+PATIENCE = 10.0
+
+
 def workers() -> int:
     return sum(thread.name == 'tremolo-worker' for thread in threading.enumerate())
 
@@ -45,6 +49,10 @@ def test_the_result_comes_back_on_the_loop(reactor: Reactor) -> None:
 
     assert run(reactor, main()) == (2, 1)
     reactor.close()
+    # One that has just delivered is not idle yet, and ends by itself.
+    for thread in threading.enumerate():
+        if thread.name == 'tremolo-worker':
+            thread.join(PATIENCE)
     assert workers() == 0
 
 
