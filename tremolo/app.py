@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
 
 from .errors import SettingError, TremoloError
 from .loop import ListenError, Reactor
@@ -34,6 +34,7 @@ from .settings import Address, Settings
 
 if TYPE_CHECKING:
     from .handlers import Handler
+    from .workers import Slot
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -129,10 +130,14 @@ class Application:
         """Listen on this port too when the application runs."""
         self._listens.append(Address(host, port))
 
-    def serve_on(self, reactor: Reactor, settings: Settings) -> Server:
+    def addresses(self, settings: Settings) -> tuple[Address, ...]:
+        """Return where it listens: where the settings say, and where it was told to by `listen`."""
+        return (*settings.addresses, *self._listens)
+
+    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
         """Bind a server of this application to a reactor; it accepts after `Server.start`.
 
-        Raises `ListenError`.
+        In a worker the sockets are those of its slot. Raises `ListenError`.
         """
         handle = self._handle
         if settings.limit_concurrency:
@@ -144,7 +149,7 @@ class Application:
         for handler in self._handlers:
             self._bind(handler, server)
         try:
-            for address in (*settings.addresses, *self._listens):
+            for address in () if slot else self.addresses(settings):
                 server.listen(address)
         except ListenError:
             server.close()
@@ -215,28 +220,48 @@ class Application:
             options['port'] = port
         try:
             settings = Settings.load(options, os.environ)
-            _set_up_logging(settings)
+        except SettingError as error:
+            _leave(error, 2)
+        if settings.workers:
+            work = functools.partial(self.work, settings)
+            status = supervise(settings, self.addresses(settings), work)
+        else:
+            set_up_logging(settings)
+            status = self.work(settings)
+        if status:
+            raise SystemExit(status)
+
+    def work(self, settings: Settings, slot: Slot | None = None) -> int:
+        """Serve in this process, as the worker of a slot if there is one, until a signal.
+
+        Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
+        """
+        try:
             made = make_reactor(settings)
         except SettingError as error:
             _leave(error, 2)
         with made as reactor:
             try:
-                server = self.serve_on(reactor, settings)
+                server = self.serve_on(reactor, settings, slot)
             except ListenError as error:
                 _leave(error, 1)
+            if slot:
+                slot.attach(server, self.addresses(settings))
             try:
                 complete(reactor, self.begin(settings))
             except TremoloError as error:
                 server.close()
                 _leave(error, 3)
             watch(reactor, settings)
-            for url in server.urls:
-                print(f'running on {url} (press CTRL+C to quit)', flush=True)
+            if slot:
+                slot.ready(server)
+            else:
+                for url in server.urls:
+                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
             forced = run_until_signal(reactor, server)
             if not forced:
                 complete(reactor, self.end())
-        if forced:
-            raise SystemExit(128 + forced)
+        return 128 + forced if forced else 0
 
     def stop(self) -> None:
         """Stop gracefully what `run` or `start` serves; from any thread."""
@@ -249,6 +274,18 @@ def _settings(options: dict[str, Any]) -> Settings:
     """Make the settings of a server in another program: on a free port if none is given."""
     given = {name: value for name, value in options.items() if value is not None}
     return Settings(**given if 'bind' in given else {'port': 0, **given})
+
+
+def supervise(
+    settings: Settings, addresses: tuple[Address, ...], work: Callable[[Slot], int]
+) -> int:
+    """Serve with workers; return the exit status, 1 for an address that the system refuses."""
+    from .workers import Supervisor
+    set_up_logging(settings)
+    try:
+        return Supervisor(settings, addresses, work).run()
+    except ListenError as error:
+        _leave(error, 1)
 
 
 def run_until_signal(reactor: Reactor, server: Server) -> int:
@@ -276,7 +313,7 @@ def run_until_signal(reactor: Reactor, server: Server) -> int:
     return forced
 
 
-def _set_up_logging(settings: Settings) -> None:
+def set_up_logging(settings: Settings) -> None:
     """Show our log, unless the program has set up logging itself."""
     logger = logging.getLogger('tremolo')
     logger.setLevel('DEBUG' if settings.debug else settings.log_level.upper())
@@ -286,6 +323,6 @@ def _set_up_logging(settings: Settings) -> None:
         logger.addHandler(handler)
 
 
-def _leave(error: Exception, status: int) -> None:
+def _leave(error: Exception, status: int) -> NoReturn:
     print(f'tremolo: error: {error}', file=sys.stderr)
     raise SystemExit(status)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .app import Application
 from .asgi import Answers, Lifespan
@@ -19,6 +19,9 @@ from .loop.bridge import bridge_to
 from .pages import send_error, send_failure
 from .server import HTTPError, Response, Server
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .workers import Slot
 
 
 class AsgiApplication(Application):
@@ -34,7 +37,7 @@ class AsgiApplication(Application):
         """Refuse: the application has routes of its own."""
         raise TypeError('an ASGI application has routes of its own')
 
-    def serve_on(self, reactor: Reactor, settings: Settings) -> Server:
+    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
         """Bind a server of this application to a reactor; `begin` comes before `Server.start`.
 
         Raises `ListenError`.
@@ -44,7 +47,7 @@ class AsgiApplication(Application):
         self._handle = Answers(    # type: ignore[method-assign]
             self._app, bridge_to(reactor).start, _fail, settings.root_path, self._lifespan.state,
             settings.debug).handle
-        return super().serve_on(reactor, settings)
+        return super().serve_on(reactor, settings, slot)
 
     def begin(self, settings: Settings) -> Coroutine[Any, Any, None]:
         """Start the application, before anything is accepted. Raises `LifespanFailed`."""

@@ -22,11 +22,14 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .app import Application
+from .app import Application, supervise
 from .errors import SettingError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .workers import Slot
 
 __all__ = ['INTERFACES', 'ImportFailed', 'find_application', 'serve', 'suggest']
 
@@ -53,8 +56,29 @@ def serve(
     """
     try:
         # All that can be wrong with the options is said before any code of the application runs.
-        Settings.load(options, os.environ)
-        found = find_application(app, factory, app_dir, interface)
+        settings = Settings.load(options, os.environ)
+    except SettingError as error:
+        print(f'tremolo: error: {error}', file=sys.stderr)
+        return 2
+
+    def work(slot: Slot) -> int:
+        found = _found(app, factory, app_dir, interface)
+        return found if isinstance(found, int) else found.work(settings, slot)
+
+    if settings.workers and not settings.preload and isinstance(app, str):
+        # Each worker imports it, so that SIGHUP brings new code.
+        return supervise(settings, settings.addresses, work)
+    found = _found(app, factory, app_dir, interface)
+    if isinstance(found, int):
+        return found
+    found.run(**options)
+    return 0
+
+
+def _found(*what: Any) -> Application | int:
+    """Find an application; if there is none, say why, and return the exit status."""
+    try:
+        return find_application(*what)
     except SettingError as error:
         print(f'tremolo: error: {error}', file=sys.stderr)
         return 2
@@ -62,8 +86,6 @@ def serve(
         _print_traceback(failure.error)
         print(f'tremolo: error: {failure}', file=sys.stderr)
         return 4
-    found.run(**options)
-    return 0
 
 
 def find_application(

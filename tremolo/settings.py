@@ -33,6 +33,7 @@ LIMITS = 'HTTP limits'
 TIMEOUTS = 'timeouts'
 ANSWERS = 'answers'
 ASGI = 'asyncio and ASGI'
+WORKERS = 'workers'
 DEVELOPMENT = 'development'
 
 # What an option without an off value has in its place; None is one of the off values.
@@ -73,8 +74,8 @@ class Option:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set this option, the first one found wins."""
-        own = f'TREMOLO_{self.name.upper()}'
-        return (own, 'PORT') if self.name == 'port' else (own,)
+        shared = _SHARED_VARIABLES.get(self.name, ())
+        return (f'TREMOLO_{self.name.upper()}', *shared)
 
     def convert(self, value: Any, label: str = '') -> Any:
         """Return the value as Settings keeps it; a SettingError starts with `label`."""
@@ -106,6 +107,10 @@ class Option:
 def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 64 else text[:61] + '...'
+
+
+# What hosts set for any server.
+_SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',)}
 
 
 def _option(*args: Any, **kwargs: Any) -> Any:
@@ -191,6 +196,13 @@ class Options:
         ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)
     server_name: str = _option(
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
+
+    workers: int | None = _option(
+        WORKERS, 'count', None, 'how many processes serve; off: this one alone',
+        synonyms=('worker_num',), off=None, least=1)
+    preload: bool = _option(
+        WORKERS, 'flag', False,
+        'import the application once and then fork the workers; SIGHUP brings no new code then')
 
     debug: bool = _option(
         DEVELOPMENT, 'flag', False,

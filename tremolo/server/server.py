@@ -74,6 +74,12 @@ class Server:
             sockets = bind(self.reactor, address.host or '', address.port, backlog)
         self.listeners += [Listener(self.reactor, sock, self._accepted) for sock in sockets]
 
+    def adopt(self, sock: Any, make: type[Listener] = Listener) -> Listener:
+        """Listen on a socket that is open already; nothing is accepted before it is started."""
+        listener = make(self.reactor, sock, self._accepted)
+        self.listeners.append(listener)
+        return listener
+
     def start(self) -> None:
         """Begin to accept."""
         for listener in self.listeners:

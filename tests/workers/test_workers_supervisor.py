@@ -1,0 +1,365 @@
+"""Workers as processes: their number, their ends, and what a signal does to them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Seconds after which a test gives up.
+PATIENCE = 20.0
+
+APPLICATION = '''
+import os
+import tremolo
+
+app = tremolo.Tremolo()
+version = 'first'
+
+@app.route('/')
+def index():
+    return f'{os.getpid()} {version}'
+
+@app.route('/exit')
+def leave():
+    os._exit(7)
+
+@app.route('/slow')
+def slow():
+    yield b'begun '
+    yield tremolo.sleep(0.3)
+    yield b'ended'
+'''
+
+
+def wait_until(condition):
+    """Look again and again until it is true; give its value."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f'never: {condition}')
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has waited for."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+class Group:
+    """A supervisor with its workers."""
+
+    def __init__(self, folder: Path, *arguments: str, command=('-m', 'tremolo', 'example:app')):
+        # Changed code is read anew, and never from a cache of a second ago.
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
+        environment.pop('PORT', None)
+        with (folder / 'log').open('w') as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, *arguments], cwd=folder, env=environment,
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        self.folder = folder
+        self.seen: set[int] = set()
+        line = self.process.stdout.readline()
+        self.address = line.split()[2] if line.startswith('running on ') else ''
+
+    @property
+    def log(self) -> str:
+        return (self.folder / 'log').read_text()
+
+    @property
+    def pids(self) -> set[int]:
+        """The workers there are."""
+        pid = self.process.pid
+        with contextlib.suppress(OSError):
+            now = {int(each) for each in
+                   Path(f'/proc/{pid}/task/{pid}/children').read_text().split()}
+            self.seen |= now
+            return now
+        return set()
+
+    def connect(self) -> socket.socket:
+        if self.address.startswith('unix:'):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(PATIENCE)
+            sock.connect(self.address[5:])
+            return sock
+        host, port = self.address[7:].split(':')
+        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def get(self, path: str = '/') -> str:
+        """Ask on a new connection; '' if there is no answer."""
+        with self.connect() as sock:
+            sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
+            answer = http.client.HTTPResponse(sock)
+            try:
+                answer.begin()
+                return answer.read().decode()
+            except (OSError, http.client.HTTPException):
+                return ''
+
+    def answering(self, times: int = 60) -> Counter:
+        """Who answers how often."""
+        return Counter(int(self.get().split()[0]) for _ in range(times))
+
+    def wait_for(self, count: int) -> set[int]:
+        """Wait until exactly so many workers are there, and all of them answer."""
+        return wait_until(lambda: len(self.pids) == count and self.answering().keys() == self.pids
+                          and self.pids)
+
+    def signal(self, name: str) -> None:
+        self.process.send_signal(getattr(signal, name))
+
+    def end(self, name: str = 'SIGTERM') -> int:
+        """End it; nothing of it may be left. Return its status."""
+        if self.process.poll() is None:
+            self.seen |= self.pids
+            self.signal(name)
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            left = [pid for pid in self.seen if runs(pid)]
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            assert not left
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Start groups of workers that serve APPLICATION; all end after the test."""
+    (tmp_path / 'example.py').write_text(APPLICATION)
+    groups = []
+
+    def start(*arguments, **more):
+        groups.append(Group(tmp_path, *arguments, **more))
+        return groups[-1]
+
+    yield start
+    for each in groups:
+        each.end()
+
+
+TWO = ('--workers', '2', '--port', '0')
+
+
+def test_the_workers_share_the_connections(group):
+    workers = group(*TWO)
+    workers.wait_for(2)
+    counts = workers.answering(400)
+    assert len(counts) == 2
+    # (Four standard deviations.)
+    assert min(counts.values()) > 160
+    assert workers.end() == 0
+    assert 'worker' not in workers.log.replace('the workers finish', '')
+
+
+def test_one_that_ends_is_replaced(group):
+    workers = group(*TWO)
+    first = workers.wait_for(2)
+    assert workers.get('/exit') == ''
+    second = wait_until(lambda: first - workers.pids and workers.wait_for(2))
+    assert len(first & second) == 1
+    assert 'ended with status 7' in workers.log
+    victim = min(second)
+    os.kill(victim, signal.SIGKILL)
+    third = wait_until(lambda: victim not in workers.pids and workers.wait_for(2))
+    assert f'worker {victim} was ended by signal 9' in workers.log
+    assert len(second & third) == 1
+
+
+def test_what_waits_for_a_crashed_worker_is_answered(group):
+    """Its queue is kept: whoever connects meanwhile waits for the next one."""
+    workers = group('--workers', '1', '--port', '0')
+    workers.wait_for(1)
+    for _ in range(3):
+        workers.get('/exit')
+        assert workers.get().endswith('first')
+
+
+def test_hang_up_brings_new_code_and_fails_nobody(group):
+    workers = group(*TWO)
+    old = workers.wait_for(2)
+    answers: list[str] = []
+    ended = threading.Event()
+
+    def load() -> None:
+        while not ended.is_set():
+            answers.append(workers.get())
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in ('second', 'third'):
+            (workers.folder / 'example.py').write_text(APPLICATION.replace('first', version))
+            workers.signal('SIGHUP')
+            old = wait_until(lambda: not old & workers.pids and workers.wait_for(2))  # noqa: B023
+            assert workers.get().endswith(version)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert len(answers) > 10
+    assert '' not in answers
+
+
+def test_new_code_that_fails_leaves_the_old_one(group):
+    workers = group(*TWO)
+    old = workers.wait_for(2)
+    (workers.folder / 'example.py').write_text('app = 1 / 0\n')
+    workers.signal('SIGHUP')
+    wait_until(lambda: workers.log.count('goes on in its place') == 2)
+    assert 'ZeroDivisionError' in workers.log
+    assert workers.wait_for(2) == old
+    assert workers.end() == 0
+
+
+def test_one_more_and_one_less(group):
+    workers = group(*TWO)
+    two = workers.wait_for(2)
+    workers.signal('SIGTTIN')
+    three = workers.wait_for(3)
+    assert two < three
+    workers.signal('SIGTTOU')
+    assert workers.wait_for(2) == two
+    workers.signal('SIGTTOU')
+    one = workers.wait_for(1)
+    workers.signal('SIGTTOU')
+    assert set(workers.answering(20)) == one == workers.pids
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
+def test_what_is_in_flight_is_finished(group, name):
+    workers = group(*TWO)
+    workers.wait_for(2)
+    with workers.connect() as sock:
+        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        received = sock.recv(1000)
+        assert workers.end(name) == 0
+        while data := sock.recv(1000):
+            received += data
+    assert received.endswith(b'5\r\nended\r\n0\r\n\r\n')
+
+
+@pytest.mark.parametrize(('names', 'status'), [
+    (['SIGQUIT'], 131), (['SIGINT', 'SIGINT'], 130), (['SIGTERM', 'SIGINT'], 130)])
+def test_it_can_be_ended_at_once(group, names, status):
+    workers = group(*TWO)
+    workers.wait_for(2)
+    with workers.connect() as sock:
+        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')
+        sock.recv(1000)
+        for name in names[:-1]:
+            workers.signal(name)
+            wait_until(lambda: 'stopping: the workers' in workers.log)
+        assert workers.end(names[-1]) == status
+
+
+def test_workers_leave_when_their_supervisor_is_gone(group):
+    workers = group(*TWO)
+    pids = workers.wait_for(2)
+    workers.process.kill()
+    workers.process.wait()
+    wait_until(lambda: not any(map(runs, pids)))
+
+
+@pytest.mark.parametrize(('code', 'status', 'words'), [
+    ('app = 1 / 0', 4, 'ZeroDivisionError'), ('ap = 1', 2, 'example: has no app'),
+    ('''
+async def app(scope, receive, send):
+    await receive()
+    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})
+''', 3, 'tremolo: error: no database')])
+def test_what_cannot_start_is_said_once(group, tmp_path, code, status, words):
+    (tmp_path / 'example.py').write_text(code)
+    workers = group(*TWO)
+    assert workers.process.wait(PATIENCE) == status
+    assert workers.log.count(words) == 1
+
+
+def test_a_port_that_is_taken_is_found_before_anything_starts(group):
+    with socket.socket() as sock:
+        # Even by somebody who would share it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(('127.0.0.1', 0))
+        sock.listen()
+        workers = group('--workers', '2', '--port', str(sock.getsockname()[1]))
+        assert workers.process.wait(PATIENCE) == 1
+    assert 'Address already in use' in workers.log
+    assert len(workers.log.splitlines()) == 1
+
+
+def test_a_unix_socket_is_shared_and_its_file_removed_at_the_end(group, tmp_path):
+    path = tmp_path / 'socket'
+    workers = group('--workers', '2', '--bind', f'unix:{path}')
+    workers.wait_for(2)
+    workers.get('/exit')
+    wait_until(lambda: len(workers.pids) == 2)
+    assert path.exists()
+    assert workers.get().endswith('first')
+    assert workers.end() == 0
+    assert not path.exists()
+
+
+PROGRAM = APPLICATION + '''
+app.listen(0)
+app.run(port=0, worker_num=2)
+'''
+
+
+def test_a_program_that_runs_with_workers(group, tmp_path):
+    (tmp_path / 'program.py').write_text(PROGRAM)
+    workers = group(command=('program.py',))
+    other = workers.process.stdout.readline().split()[2]
+    workers.wait_for(2)
+    workers.address, first = other, workers.address
+    assert first != other
+    workers.wait_for(2)
+
+
+def test_ports_that_only_the_application_knows(group, tmp_path):
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    (tmp_path / 'example.py').write_text(f'{APPLICATION}\napp.listen({port})\n')
+    workers = group(*TWO)
+    workers.address = f'http://127.0.0.1:{port}'
+    workers.wait_for(2)
+
+
+def test_preloaded_is_imported_once(group, tmp_path):
+    (tmp_path / 'example.py').write_text(
+        f"{APPLICATION}\nwith open('imports', 'a') as file:\n    print(os.getpid(), file=file)\n")
+    workers = group(*TWO, '--preload')
+    workers.wait_for(2)
+    assert (tmp_path / 'imports').read_text() == f'{workers.process.pid}\n'
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (['--workers', '-1'], 'is not a whole number'), (['--workers', '0'], 'too small'),
+    (['--workers', 'many'], 'is not a whole number')])
+def test_a_senseless_number_of_workers(group, arguments, words):
+    workers = group(*arguments)
+    assert workers.process.wait(PATIENCE) == 2
+    assert words in workers.log

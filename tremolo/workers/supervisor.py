@@ -1,0 +1,348 @@
+"""Supervisor: forks the workers, keeps their number, and ends them.
+
+    a worker ends by itself         another takes its slot; after a crash soon after its start with
+                                    a pause that doubles, 0.1 to 30 s
+    it cannot start (exit 2, 3, 4)  the reason is on stderr; at the first start everything ends
+                                    with that status, later the slot's pause goes on
+    SIGTERM, the first SIGINT       the workers finish what is in flight
+    a second SIGINT, SIGQUIT        they end at once
+    SIGHUP                          each slot gets a new worker, and the old one drains when that
+                                    one is ready
+    SIGTTIN, SIGTTOU                one worker more, one less
+
+It is one thread, with a reactor for its clock, its signals and the lines to the workers; it forks
+between two turns, and never in a callback. A worker that loses it drains and leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Callable
+
+from ..loop import Reactor
+from ..loop.timers import Timer
+from ..settings import Address, Settings
+from .slot import Slot, lend, open_first, open_next
+
+_log = logging.getLogger('tremolo')
+
+# Seconds until a crashed worker's slot is filled again: the first, and the most.
+_PAUSE, _LONGEST_PAUSE = 0.1, 30.0
+# One that has lived so long did not crash at its start.
+_SETTLED = 10.0
+# What is left when it should have ended by itself is killed after so many seconds more.
+_GRACE = 5.0
+# Statuses of a worker that will not do better next time.
+_HOPELESS = (2, 3, 4)
+_SIGNALS = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD')
+
+
+class _Worker:
+    """A process, as the supervisor sees it."""
+
+    def __init__(self, pid: int, slot: Slot, line: socket.socket, began: float) -> None:
+        self.pid = pid
+        self.slot = slot
+        self.line = line
+        self.began = began
+        self.ready = False
+        # Whether it was told to end.
+        self.ending = False
+        # The one that it takes the place of, when it is ready.
+        self.before: _Worker | None = None
+
+    def tell(self, signum: int) -> None:
+        self.ending = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
+
+
+class _Place:
+    """A slot, its worker, and when the next may come."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.worker: _Worker | None = None
+        # Whether another is to be forked now; the pause after a crash; what ends that.
+        self.wanted = True
+        self.pause = _PAUSE
+        self.timer: Timer | None = None
+
+
+class Supervisor:
+    """Runs workers until a signal ends it.
+
+        status = Supervisor(settings, addresses, work).run()
+
+    `work(slot)` is called in each worker, and gives its exit status. Raises `ListenError` before
+    anything is forked.
+    """
+
+    def __init__(
+        self, settings: Settings, addresses: tuple[Address, ...], work: Callable[[Slot], int]
+    ) -> None:
+        self._settings = settings
+        self._addresses = addresses
+        self._work = work
+        self._reactor = Reactor(debug=settings.debug)
+        self._places: list[_Place] = []
+        self._workers: dict[int, _Worker] = {}
+        self._announced = False
+        # Whether it ends; the signal that forced that; the status that all ends with.
+        self._ending = False
+        self._forced = 0
+        self._status = 0
+
+    def run(self) -> int:
+        """Run until all is over; return the exit status."""
+        reactor = self._reactor
+        with reactor:
+            first = open_first(self._addresses, self._settings.backlog)
+            self._places = [_Place(Slot(first, self._addresses))]
+            for _ in range(1, self._settings.workers or 1):
+                self._add()
+            for name in _SIGNALS:
+                signum = getattr(signal, name)
+                reactor.add_signal(signum, partial(self._signalled, signum))
+            while not (self._ending and not self._workers):
+                self._fork_wanted()
+                reactor.step()
+            for place in self._places:
+                place.slot.close()
+            for address in self._addresses:
+                if address.path is not None:
+                    with contextlib.suppress(OSError):
+                        os.unlink(address.path)
+        return 128 + self._forced if self._forced else self._status
+
+    # -- forking --------------------------------------------------------------------------------
+
+    def _fork_wanted(self) -> None:
+        for place in self._places:
+            # The first goes ahead alone: what is wrong with all is said once.
+            if place.wanted and not self._ending and (self._announced or not self._workers):
+                place.wanted = False
+                self._fork(place)
+
+    def _fork(self, place: _Place) -> None:
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                _log.error('a worker could not be forked: %s', error.strerror)
+                ours.close()
+                theirs.close()
+                self._wait_and_fork(place)
+                return
+            if not pid:
+                self._be_worker(place.slot, theirs, ours, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        ours.setblocking(False)
+        worker = _Worker(pid, place.slot, ours, self._reactor.time())
+        worker.before, place.worker = place.worker, worker
+        self._workers[pid] = worker
+        self._reactor.add_reader(ours.fileno(), partial(self._heard, worker))
+
+    def _be_worker(self, slot: Slot, line: socket.socket, other: socket.socket, mask: Any) -> None:
+        """Be a worker, and never return. Nothing of the supervisor's goes on here."""
+        status = 1
+        try:
+            self._forget(slot, other)
+            for name in _SIGNALS:
+                signal.signal(getattr(signal, name), signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for name in ('SIGHUP', 'SIGTTIN', 'SIGTTOU'):
+                # The supervisor's affair. (A handler, for what is ignored stays so in children.)
+                signal.signal(getattr(signal, name), _nothing)
+            signal.set_wakeup_fd(-1)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            slot.take(line)
+            status = self._work(slot)
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except KeyboardInterrupt:
+            status = 128 + signal.SIGINT
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _forget(self, slot: Slot, other: socket.socket) -> None:
+        """Close what the supervisor had open: its poller, its lines, the sockets of other slots."""
+        other.close()
+        self._reactor.close()
+        for worker in self._workers.values():
+            worker.line.close()
+        for place in self._places:
+            if place.slot is not slot:
+                place.slot.close()
+
+    # -- what happens to workers ----------------------------------------------------------------
+
+    def _heard(self, worker: _Worker) -> None:
+        """A worker is ready, and says where; or its line has ended, as it will."""
+        try:
+            said = worker.line.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            said = b''
+        if not said:
+            self._reactor.remove_reader(worker.line.fileno())
+            return
+        worker.ready = True
+        if not self._announced:
+            self._announced = True
+            for url in said.decode('utf-8').split('\n'):
+                print(f'running on {url} (press CTRL+C to quit)', flush=True)
+        before, worker.before = worker.before, None
+        if before is not None and before.pid in self._workers:
+            before.tell(signal.SIGTERM)
+
+    def _reap(self) -> None:
+        """Take note of all that have ended, and of nobody twice."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is not None:
+                self._ended(worker, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, worker: _Worker, code: int) -> None:
+        self._reactor.remove_reader(worker.line.fileno())
+        worker.line.close()
+        place = next((each for each in self._places if each.slot is worker.slot), None)
+        if not worker.ending:
+            how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
+            _log.error('worker %d %s', worker.pid, how)
+        if place is None:
+            if not any(each.slot is worker.slot for each in self._workers.values()):
+                worker.slot.close()
+            return
+        if place.worker is not worker or self._ending:
+            return
+        place.worker = None
+        if worker.before is not None and worker.before.pid in self._workers:
+            # The new one did not come up: the old one stays.
+            place.worker = worker.before
+            _log.error('worker %d goes on in its place', place.worker.pid)
+        elif not self._announced and code in _HOPELESS:
+            self._end(code)
+        elif worker.ending or self._reactor.time() - worker.began > _SETTLED:
+            place.pause = _PAUSE
+            place.wanted = True
+        else:
+            self._wait_and_fork(place)
+
+    def _wait_and_fork(self, place: _Place) -> None:
+        """Fill a slot again after a pause; meanwhile another worker has its sockets too."""
+        def now() -> None:
+            place.wanted = True
+
+        if place.pause > _PAUSE:
+            for worker in self._alive():
+                if lend(worker.line, place.slot.sockets):
+                    break
+        place.timer = self._reactor.call_later(place.pause, now)
+        place.pause = min(2 * place.pause, _LONGEST_PAUSE)
+
+    def _alive(self) -> Iterator[_Worker]:
+        return (each for each in self._workers.values() if each.ready and not each.ending)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def _signalled(self, signum: int) -> None:
+        if signum == signal.SIGCHLD:
+            self._reap()
+        elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
+            self._force(signum)
+        elif signum in (signal.SIGTERM, signal.SIGINT):
+            self._end(0)
+        elif not self._ending:
+            if signum == signal.SIGHUP:
+                self._renew()
+            elif signum == signal.SIGTTIN:
+                self._add()
+            else:
+                self._remove()
+
+    def _end(self, status: int) -> None:
+        """Let all finish what is in flight, and end."""
+        if self._ending:
+            return
+        self._ending = True
+        self._status = status
+        if not status:
+            _log.info('stopping: the workers finish what is in flight')
+        for worker in self._workers.values():
+            worker.tell(signal.SIGTERM)
+        self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
+
+    def _force(self, signum: int) -> None:
+        """End all at once."""
+        self._ending = True
+        self._forced = signum
+        for worker in self._workers.values():
+            worker.tell(signal.SIGQUIT)
+        self._reactor.call_later(_GRACE, self._kill)
+
+    def _kill(self) -> None:
+        for worker in self._workers.values():
+            _log.error('worker %d did not end, and is killed', worker.pid)
+            worker.tell(signal.SIGKILL)
+
+    def _renew(self) -> None:
+        """Give each slot a new worker; the old ones end when those are ready."""
+        for place in self._places:
+            if place.worker is not None and place.worker.ready:
+                place.wanted = True
+
+    def _add(self) -> None:
+        try:
+            sockets = open_next(self._places[0].slot.sockets, self._settings.backlog)
+        except OSError as error:
+            _log.error('no socket for another worker: %s', error.strerror)
+        else:
+            self._places.append(_Place(Slot(sockets, self._addresses)))
+
+    def _remove(self) -> None:
+        """Let one worker go; who waits in its queue is taken by another."""
+        if len(self._places) < 2:
+            return
+        place = self._places.pop()
+        if place.timer is not None:
+            place.timer.cancel()
+        heir = next((each for each in self._alive() if each.slot is not place.slot), None)
+        if heir is not None:
+            lend(heir.line, place.slot.sockets)
+        if place.worker is None:
+            place.slot.close()
+        else:
+            place.worker.tell(signal.SIGTERM)
+            if place.worker.before is not None:
+                place.worker.before.tell(signal.SIGTERM)
+
+
+def _nothing(signum: int, frame: Any) -> None:
+    """Do nothing."""
