@@ -254,7 +254,7 @@ class Application:
                 _leave(error, 3)
             watch(reactor, settings)
             if slot:
-                slot.ready(server)
+                slot.ready()
             else:
                 for url in server.urls:
                     print(f'running on {url} (press CTRL+C to quit)', flush=True)

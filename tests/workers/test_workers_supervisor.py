@@ -224,6 +224,78 @@ def test_hang_up_brings_new_code_and_fails_nobody(group):
     assert '' not in answers
 
 
+def ask(sock: socket.socket, path: str = '/') -> str:
+    """Ask on a connection that is kept; fail if it was closed."""
+    sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+    answer = http.client.HTTPResponse(sock)
+    answer.begin()
+    assert answer.headers['connection'] is None
+    return answer.read().decode()
+
+
+def test_clients_do_not_notice_that_the_worker_is_another(group):
+    workers = group(*TWO)
+    old = workers.wait_for(2)
+    clients = [workers.connect() for _ in range(30)]
+    # Some have asked nothing yet, and one has an answer on its way.
+    for client in clients[10:]:
+        ask(client)
+    busy = workers.connect()
+    busy.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')
+    received = busy.recv(1000)
+    for name in ('SIGHUP', 'SIGTTOU'):
+        workers.signal(name)
+        wait_until(lambda: not old & workers.pids and len(workers.pids) == 2
+                   if name == 'SIGHUP' else len(workers.pids) == 1)    # noqa: B023
+        for client in clients:
+            assert int(ask(client).split()[0]) not in old
+    while not received.endswith(b'0\r\n\r\n'):
+        received += busy.recv(1000)
+    assert ask(busy).endswith('first')
+    for client in (*clients, busy):
+        client.close()
+    lines = [line.partition('handed over ')[2] for line in workers.log.splitlines()
+             if 'handed over' in line]
+    counts = [[int(word) for word in line.replace(',', '').split() if word.isdigit()]
+              for line in lines]
+    assert len(counts) == 3
+    # The two old ones gave all of them away, and so did the third.
+    assert counts[0][0] + counts[1][0] == 31
+    assert all(rest == [0, 0] for _, *rest in counts)
+
+
+def test_a_load_of_kept_connections_goes_through_renewals(group):
+    workers = group(*TWO)
+    old = workers.wait_for(2)
+    ended = threading.Event()
+    asked: list[int] = []
+    failed: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            with workers.connect() as sock:
+                while not ended.is_set():
+                    ask(sock)
+                    asked.append(1)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            workers.signal('SIGHUP')
+            old = wait_until(lambda: not old & workers.pids and len(workers.pids) == 2  # noqa: B023
+                             and workers.pids)
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+    assert len(asked) > 100
+
+
 def test_new_code_that_fails_leaves_the_old_one(group):
     workers = group(*TWO)
     old = workers.wait_for(2)

@@ -19,10 +19,10 @@ from .errors import (
 from .phases import REASONS
 from .request import Context, Request
 from .response import Encoded, Response
-from .server import Server
+from .server import Server, url_of
 
 __all__ = [
     'REASONS', 'BadRequest', 'Connection', 'Context', 'Encoded', 'Forbidden', 'HTTPError',
     'HandlerError', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Request', 'Response',
-    'Server', 'phrase',
+    'Server', 'phrase', 'url_of',
 ]

@@ -23,5 +23,6 @@ REASONS = {
     'failed': 'the handler failed after the head was sent',
     'handler_timeout': 'the handler took too long',
     'upgraded': 'the upgraded stream ended',
+    'handed over': 'another worker goes on with it',
     'shutdown': 'the server stopped',
 }

@@ -25,6 +25,14 @@ _log = logging.getLogger('tremolo.server')
 _MOST_STARTS = 256
 
 
+def url_of(address: Any) -> str:
+    """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
+    if not isinstance(address, tuple):
+        return f'unix:{address}'
+    host, port = address[:2]
+    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+
+
 class Server:
     """Serves one application on a reactor.
 
@@ -88,14 +96,12 @@ class Server:
     @property
     def urls(self) -> list[str]:
         """The addresses that were really bound, as URLs (`unix:/path` for a UNIX socket)."""
-        found = []
-        for listener in self.listeners:
-            if listener.is_unix:
-                found.append(f'unix:{listener.address}')
-            else:
-                host, port = listener.address[:2]
-                found.append(f'http://{f"[{host}]" if ":" in host else host}:{port}')
-        return found
+        return [url_of(listener.address) for listener in self.listeners]
+
+    def take(self, sock: Any) -> None:
+        """Go on with a connection that is open already, between two requests."""
+        sock.setblocking(False)
+        self._accepted(sock, None)
 
     def _accepted(self, sock: Any, address: Any) -> None:
         self.connections.add(Connection(self, Stream(self.reactor, sock)))

@@ -7,14 +7,14 @@ of connections that wait is never closed while one worker follows another. A UNI
 
 from __future__ import annotations
 
-import array
-import contextlib
 import socket
 from typing import Any
 
 from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..server import Server
 from ..settings import Address
+from .handover import Handover
+from .line import CONNECTION, HAND_OVER, READY, Line
 
 
 class _SharedPorts:
@@ -46,8 +46,10 @@ class Slot:
     def __init__(self, sockets: list[socket.socket], addresses: tuple[Address, ...]) -> None:
         self.sockets = sockets
         self._addresses = addresses
-        # The worker's end of its line to the supervisor, in the worker alone.
-        self._line: socket.socket | None = None
+        # In the worker alone: its end of the line to the supervisor, and its server.
+        self._given: socket.socket | None = None
+        self._line: Line | None = None
+        self._server: Server
 
     # -- the supervisor's side ------------------------------------------------------------------
 
@@ -60,8 +62,7 @@ class Slot:
 
     def take(self, line: socket.socket) -> None:
         """Be the worker: it has its line now."""
-        self._line = line
-        line.setblocking(False)
+        self._given = line
 
     def attach(self, server: Server, addresses: tuple[Address, ...]) -> None:
         """Serve on the slot's sockets, and drain when the supervisor is gone.
@@ -77,53 +78,32 @@ class Slot:
                     backlog = server.settings.backlog
                     for sock in bind(sharing, address.host or '', address.port, backlog):
                         server.adopt(sock)
-        if self._line is not None:
-            line = self._line
-            server.reactor.add_reader(line.fileno(), lambda: _listen_to(line, server))
+        if self._given is not None:
+            self._server = server
+            self._line = Line(server.reactor, self._given, self._heard, server.drain)
 
-    def ready(self, server: Server) -> None:
-        """Tell the supervisor that connections are accepted, and where."""
+    def ready(self) -> None:
+        """Tell the supervisor that connections are accepted."""
         if self._line is not None:
-            with contextlib.suppress(OSError):
-                self._line.send('\n'.join(server.urls).encode('utf-8'))
+            self._line.send(READY)
+
+    def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
+        """Take what another worker left, or leave all to another."""
+        server = self._server
+        if kind == HAND_OVER and self._line is not None:
+            Handover(server, self._line).start()
+        elif sock is not None:
+            if kind == CONNECTION:
+                server.take(sock)
+            elif server.draining:
+                sock.close()
+            else:
+                _adopt(server, sock).start()
 
 
 def _adopt(server: Server, sock: socket.socket) -> Listener:
     sock.setblocking(False)
     return server.adopt(sock, InheritedListener)
-
-
-def _listen_to(line: socket.socket, server: Server) -> None:
-    """Take the sockets that another worker left; or know that the supervisor is gone."""
-    try:
-        data, ancillary, _, _ = line.recvmsg(1, socket.CMSG_SPACE(64 * 4))
-    except (BlockingIOError, InterruptedError):
-        return
-    except OSError:
-        data, ancillary = b'', []
-    for level, kind, fds in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers = array.array('i')
-            numbers.frombytes(fds[:len(fds) - len(fds) % numbers.itemsize])
-            for fd in numbers:
-                sock = socket.socket(fileno=fd)
-                if server.draining:
-                    sock.close()
-                else:
-                    _adopt(server, sock).start()
-    if not data:
-        server.reactor.remove_reader(line.fileno())
-        server.drain()
-
-
-def lend(line: socket.socket, sockets: list[socket.socket]) -> bool:
-    """Give sockets to the worker at the other end; False if it cannot be told."""
-    fds = array.array('i', [sock.fileno() for sock in sockets])
-    try:
-        line.sendmsg([b'\0'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-    except OSError:
-        return False
-    return True
 
 
 def open_first(addresses: tuple[Address, ...], backlog: int) -> list[socket.socket]:

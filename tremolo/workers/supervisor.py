@@ -23,14 +23,15 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, Callable
 
 from ..loop import Reactor
 from ..loop.timers import Timer
+from ..server import url_of
 from ..settings import Address, Settings
-from .slot import Slot, lend, open_first, open_next
+from .line import CONNECTION, HAND_OVER, LISTENER, READY, Line
+from .slot import Slot, open_first, open_next
 
 _log = logging.getLogger('tremolo')
 
@@ -48,10 +49,11 @@ _SIGNALS = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIG
 class _Worker:
     """A process, as the supervisor sees it."""
 
-    def __init__(self, pid: int, slot: Slot, line: socket.socket, began: float) -> None:
+    line: Line
+
+    def __init__(self, pid: int, slot: Slot, began: float) -> None:
         self.pid = pid
         self.slot = slot
-        self.line = line
         self.began = began
         self.ready = False
         # Whether it was told to end.
@@ -63,6 +65,11 @@ class _Worker:
         self.ending = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
+
+    def hand_over(self) -> None:
+        """Let it give its connections to others, and end."""
+        self.ending = True
+        self.line.send(HAND_OVER)
 
 
 class _Place:
@@ -151,11 +158,10 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        ours.setblocking(False)
-        worker = _Worker(pid, place.slot, ours, self._reactor.time())
+        worker = _Worker(pid, place.slot, self._reactor.time())
+        worker.line = Line(self._reactor, ours, partial(self._heard, worker), _nothing)
         worker.before, place.worker = place.worker, worker
         self._workers[pid] = worker
-        self._reactor.add_reader(ours.fileno(), partial(self._heard, worker))
 
     def _be_worker(self, slot: Slot, line: socket.socket, other: socket.socket, mask: Any) -> None:
         """Be a worker, and never return. Nothing of the supervisor's goes on here."""
@@ -196,25 +202,29 @@ class Supervisor:
 
     # -- what happens to workers ----------------------------------------------------------------
 
-    def _heard(self, worker: _Worker) -> None:
-        """A worker is ready, and says where; or its line has ended, as it will."""
-        try:
-            said = worker.line.recv(65536)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            said = b''
-        if not said:
-            self._reactor.remove_reader(worker.line.fileno())
-            return
-        worker.ready = True
-        if not self._announced:
-            self._announced = True
-            for url in said.decode('utf-8').split('\n'):
-                print(f'running on {url} (press CTRL+C to quit)', flush=True)
-        before, worker.before = worker.before, None
-        if before is not None and before.pid in self._workers:
-            before.tell(signal.SIGTERM)
+    def _heard(self, worker: _Worker, kind: bytes, sock: socket.socket | None) -> None:
+        """A worker is ready, or leaves a connection to the next one."""
+        if kind == READY:
+            worker.ready = True
+            if not self._announced:
+                self._announced = True
+                for each in worker.slot.sockets:
+                    url = url_of(each.getsockname())
+                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
+            before, worker.before = worker.before, None
+            if before is not None and before.pid in self._workers:
+                before.hand_over()
+        elif kind == CONNECTION and sock is not None:
+            heir = self._heir(worker.slot)
+            if heir is not None:
+                heir.line.send(CONNECTION, sock)
+            else:
+                sock.close()
+
+    def _heir(self, slot: Slot) -> _Worker | None:
+        """Return the worker that takes over what another of this slot leaves, if there is one."""
+        heirs = [each for each in self._workers.values() if each.ready and not each.ending]
+        return next((each for each in heirs if each.slot is slot), heirs[0] if heirs else None)
 
     def _reap(self) -> None:
         """Take note of all that have ended, and of nobody twice."""
@@ -230,8 +240,7 @@ class Supervisor:
                 self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: _Worker, code: int) -> None:
-        self._reactor.remove_reader(worker.line.fileno())
-        worker.line.close()
+        worker.line.finish()
         place = next((each for each in self._places if each.slot is worker.slot), None)
         if not worker.ending:
             how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
@@ -261,14 +270,16 @@ class Supervisor:
             place.wanted = True
 
         if place.pause > _PAUSE:
-            for worker in self._alive():
-                if lend(worker.line, place.slot.sockets):
-                    break
+            self._lend(place.slot)
         place.timer = self._reactor.call_later(place.pause, now)
         place.pause = min(2 * place.pause, _LONGEST_PAUSE)
 
-    def _alive(self) -> Iterator[_Worker]:
-        return (each for each in self._workers.values() if each.ready and not each.ending)
+    def _lend(self, slot: Slot) -> None:
+        """Let another worker accept on the sockets of a slot too."""
+        heir = self._heir(slot)
+        if heir is not None:
+            for sock in slot.sockets:
+                heir.line.send(LISTENER, sock.dup())
 
     # -- signals --------------------------------------------------------------------------------
 
@@ -333,16 +344,16 @@ class Supervisor:
         place = self._places.pop()
         if place.timer is not None:
             place.timer.cancel()
-        heir = next((each for each in self._alive() if each.slot is not place.slot), None)
-        if heir is not None:
-            lend(heir.line, place.slot.sockets)
         if place.worker is None:
+            self._lend(place.slot)
             place.slot.close()
         else:
-            place.worker.tell(signal.SIGTERM)
+            place.worker.ending = True
+            self._lend(place.slot)
+            place.worker.hand_over()
             if place.worker.before is not None:
-                place.worker.before.tell(signal.SIGTERM)
+                place.worker.before.hand_over()
 
 
-def _nothing(signum: int, frame: Any) -> None:
+def _nothing(*_: Any) -> None:
     """Do nothing."""

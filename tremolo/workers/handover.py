@@ -1,0 +1,77 @@
+"""Handover: a worker's connections go to the one that comes after it, and no client notices.
+
+An idle connection without anything unread in our buffers is only a descriptor. So on HAND_OVER the
+worker stops to accept, and gives away each connection when it is idle, now or after its answer.
+What is busy for longer than `shutdown_timeout` is drained as by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+from ..loop.timers import NEVER
+from ..server import Connection, Server
+from ..server.phases import IDLE, NEW
+from .line import CONNECTION, Line
+
+_log = logging.getLogger('tremolo')
+
+# Seconds between two looks at the connections that were busy.
+_LOOK = 0.005
+
+
+class Handover:
+    """The end of a worker that another follows."""
+
+    def __init__(self, server: Server, line: Line) -> None:
+        self._server = server
+        self._line = line
+        self._given = 0
+        self._begun = server.reactor.time()
+        self._had = 0
+
+    def start(self) -> None:
+        """Accept no more, and give away what is idle."""
+        server = self._server
+        for listener in server.listeners:
+            listener.close()
+        self._had = len(server.connections)
+        self._look()
+
+    def _look(self) -> None:
+        server = self._server
+        reactor = server.reactor
+        if server.draining:
+            return
+        # What was answered in this very turn is sent at its end: that one comes next time.
+        unsent = set(map(id, reactor.unsent))
+        for connection in list(server.connections):
+            stream = connection.stream
+            if (connection.phase in (IDLE, NEW) and connection.parser.idle and not stream.buffered
+                    and not stream.eof and not stream.closed and id(stream) not in unsent):
+                self._give(connection)
+        late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
+        if server.connections and not late:
+            reactor.call_later(_LOOK, self._look)
+        else:
+            self._finish()
+
+    def _give(self, connection: Connection) -> None:
+        self._line.send(CONNECTION, socket.socket(fileno=os.dup(connection.stream.fd)))
+        self._given += 1
+        connection.timer.move(NEVER)
+        connection.cut('handed over')
+
+    def _finish(self) -> None:
+        """End, when all has left on the line."""
+        server = self._server
+        if not self._line.idle:
+            server.reactor.call_later(_LOOK, self._finish)
+            return
+        closed = server.closed
+        cut = closed['shutdown']
+        server.drain().add_done_callback(lambda done: _log.info(
+            'handed over %d, drained %d, cut %d', self._given,
+            self._had - self._given - (closed['shutdown'] - cut), closed['shutdown'] - cut))

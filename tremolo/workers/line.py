@@ -1,0 +1,109 @@
+"""Line: what supervisor and worker tell each other: one byte each, some with sockets.
+
+    worker to supervisor    READY         connections are accepted
+                            CONNECTION    an open connection, for whoever comes after this worker
+    supervisor to worker    LISTENER      accept on this one too
+                            HAND_OVER     give your connections away, and end
+                            CONNECTION    an open connection: go on with it
+
+The line ends with the process at the other end.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+from collections import deque
+from typing import Callable
+
+from ..loop import Reactor
+
+READY, CONNECTION, LISTENER, HAND_OVER = b'r', b'c', b'l', b'h'
+
+_FD = array.array('i').itemsize
+
+
+class Line:
+    """One end, on a reactor: `heard(kind, sock)` is called for each message, at last `ended()`."""
+
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket,
+        heard: Callable[[bytes, socket.socket | None], None], ended: Callable[[], object],
+    ) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._heard = heard
+        self._ended = ended
+        # What did not go at once.
+        self._left: deque[tuple[bytes, socket.socket | None]] = deque()
+        self.closed = False
+        sock.setblocking(False)
+        reactor.add_reader(sock.fileno(), self._readable)
+
+    def send(self, kind: bytes, sock: socket.socket | None = None) -> None:
+        """Send a message; the socket's own copy is closed when it has gone."""
+        if self.closed:
+            if sock is not None:
+                sock.close()
+            return
+        self._left.append((kind, sock))
+        self._flush()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all has been sent."""
+        return not self._left
+
+    def close(self) -> None:
+        """End it; what was not sent is closed."""
+        if not self.closed:
+            self.closed = True
+            self._reactor.remove_fd(self._socket.fileno())
+            self._socket.close()
+            while self._left:
+                _, sock = self._left.popleft()
+                if sock is not None:
+                    sock.close()
+
+    def _flush(self) -> None:
+        while self._left:
+            kind, sock = self._left[0]
+            fds = array.array('i', [] if sock is None else [sock.fileno()])
+            try:
+                self._socket.sendmsg(
+                    [kind], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
+            except (BlockingIOError, InterruptedError):
+                self._reactor.add_writer(self._socket.fileno(), self._flush)
+                return
+            except OSError:
+                # Nobody is there any more; the reader will know.
+                pass
+            self._left.popleft()
+            if sock is not None:
+                sock.close()
+        self._reactor.remove_writer(self._socket.fileno())
+
+    def finish(self) -> None:
+        """Hear what a process that is gone has said last, and close."""
+        while self._readable():
+            pass
+        self.close()
+
+    def _readable(self) -> bool:
+        """Take one message; False if there is none now, or never more."""
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(_FD))
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data, ancillary = b'', []
+        received = None
+        for level, kind, fds in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(fds) >= _FD:
+                received = socket.socket(fileno=array.array('i', fds[:_FD])[0])
+        if data:
+            self._heard(data, received)
+            return True
+        self._reactor.remove_reader(self._socket.fileno())
+        self._ended()
+        return False
