@@ -584,6 +584,115 @@ def test_lists_and_tuples_and_generators_of_headers_are_all_the_same():
     assert (found.headers['x-a'], found.headers['x-b'], found.body) == ('1', '2', b'hello')
 
 
+# Applications that fail in unusual ways
+
+def test_an_error_that_is_its_own_cause_is_an_error_like_any_other(logged):
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send, b'answered')
+        try:
+            raise ValueError('wrong')
+        except ValueError as error:
+            raise error from error
+
+    with start(app) as server:
+        for _ in range(2):
+            assert ask(server, get())[0].body == b'answered'
+    assert logged.count('the ASGI application failed') == 2
+
+
+def test_an_application_that_is_no_coroutine_function(logged):
+    @http_only
+    async def app(scope, receive, send):
+        if scope['path'] == '/wait':
+            await asyncio.sleep(0.01)
+        await answer(send, scope['path'].encode())
+
+    def make(scope, receive, send):
+        if scope['path'] == '/raise':
+            raise ValueError('wrong')
+        return asyncio.ensure_future(app(scope, receive, send))
+
+    with start(make, lifespan='off') as server:
+        found = ask(server, request('/wait'), request('/raise'), get('/now'))
+    assert [each.status for each in found] == [200, 500, 200]
+    assert found[2].body == b'/now'
+    assert 'ValueError: wrong' in logged.text
+
+
+def test_handler_timeout_ends_what_has_begun_to_answer_too(logged):
+    ended = threading.Semaphore(0)
+
+    @http_only
+    async def app(scope, receive, send):
+        try:
+            await send({'type': 'http.response.start', 'status': 200})
+            await send({'type': 'http.response.body', 'body': b'x', 'more_body': True})
+            await asyncio.sleep(1000)
+        finally:
+            ended.release()
+
+    with start(app, handler_timeout=0.05) as server:
+        with pytest.raises(ConnectionResetError):
+            raw(server, get())
+        assert ended.acquire(timeout=10)
+    assert 'handler_timeout' in logged.text
+
+
+def test_other_tasks_of_one_that_failed_are_told_too(logged):
+    seen = []
+    told = threading.Event()
+
+    async def wait(receive):
+        seen.append((await receive())['type'])
+        told.set()
+
+    @http_only
+    async def app(scope, receive, send):
+        await receive()
+        tasks.append(asyncio.ensure_future(wait(receive)))
+        await asyncio.sleep(0)
+        raise ValueError('wrong')
+
+    tasks = []
+    with start(app) as server:
+        assert ask(server, get())[0].status == 500
+        assert told.wait(10)
+    assert seen == ['http.disconnect']
+    assert 'ValueError: wrong' in logged.text
+
+
+def test_head_claims_no_length_that_nobody_told():
+    @http_only
+    async def app(scope, receive, send):
+        await answer(send)
+
+    with start(app) as server:
+        found, = ask(server, get(method='HEAD'))
+        assert 'content-length' not in found.headers
+        found, = ask(server, get())
+        assert found.headers['content-length'] == '0'
+
+
+def test_a_client_that_leaves_in_the_last_message_is_nobody_s_fault():
+    ended = threading.Event()
+
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200})
+        await send({'type': 'http.response.body', 'body': b'x', 'more_body': True})
+        await send({'type': 'http.response.body', 'body': bytes(20_000_000)})
+        ended.set()
+
+    with start(app) as server:
+        with socket.create_connection(('127.0.0.1', server.port), timeout=10) as sock:
+            sock.sendall(request('/', version='1.0'))
+            sock.recv(1000)
+            assert ended.wait(10)
+        # (What was logged about it is looked at when the test has ended.)
+        assert ask(server, get())[0].status == 200
+
+
 # The lifespan
 
 def living(log, startup='complete', shutdown='complete'):

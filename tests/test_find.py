@@ -16,7 +16,7 @@ import pytest
 import tremolo
 from tremolo import Application, SettingError, cli
 from tremolo.asgi_app import AsgiApplication
-from tremolo.find import find_application
+from tremolo.find import find_application, serve
 
 ROOT = Path(tremolo.__file__).resolve().parent.parent
 PATIENCE = 30
@@ -300,3 +300,17 @@ def test_importing_the_package_does_not_import_what_finds_applications():
     done = subprocess.run([sys.executable, '-S', '-c', code], cwd=ROOT, capture_output=True,
                           text=True, timeout=PATIENCE)
     assert done.stdout == '[]\n', done.stderr
+
+
+def test_an_attribute_that_is_computed_and_fails_is_the_application_s_affair(tmp_path, capsys):
+    (tmp_path / 'computed.py').write_text(
+        'def __getattr__(name):\n'
+        "    raise RuntimeError('no settings')\n")
+    try:
+        assert serve('computed:app', app_dir=tmp_path) == 4
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules['computed']
+    said = capsys.readouterr().err
+    assert "RuntimeError: no settings" in said
+    assert 'computed: reading app failed, see above' in said

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -213,3 +215,112 @@ def test_a_signal_stops_it(tmp_path, number):
         served.send_signal(number)
         served.communicate(timeout=20)
     assert served.returncode == 0
+
+
+def test_a_server_that_is_cancelled_finishes_what_is_in_flight(app):
+    async def main():
+        serving = asyncio.create_task(app.serve(port=0))
+        while not app.context.options:
+            await asyncio.sleep(0)
+        asked = asyncio.create_task(get(f'{app_url(app)}/async'))
+        while not app._server.connections:
+            await asyncio.sleep(0)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        return await asked
+
+    assert asyncio.run(main()) == b'both'
+
+
+def test_a_loop_of_its_own_may_be_stopped_before_its_first_turn():
+    async def patient(scope, receive, send):
+        await receive()
+        await sleep(0.01)
+        await send({'type': 'lifespan.startup.complete'})
+        await receive()
+        await send({'type': 'lifespan.shutdown.complete'})
+
+    for _ in range(5):
+        AsgiApplication(patient).start(loop='asyncio').stop()
+
+
+def test_what_is_cleaned_up_may_wait_with_our_futures(app):
+    cleaned = []
+
+    @app.route('/clean')
+    async def clean():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await sleep(0.01)
+            cleaned.append(True)
+
+    server = app.start(loop='asyncio', shutdown_timeout=0.05)
+    with socket.create_connection(server.address, timeout=10) as sock:
+        sock.sendall(b'GET /clean HTTP/1.1\r\nHost: x\r\n\r\n')
+        while not server.server.connections:
+            pass
+        begun = time.monotonic()
+        server.stop()
+    assert time.monotonic() - begun < 5
+    assert cleaned
+
+
+def test_a_server_inside_an_async_handler_leaves_the_outer_one_its_reactor(app):
+    other = Tremolo()
+
+    @other.route('/')
+    async def outer():
+        async with app.serve() as inner:
+            body = await get(inner.url)
+        await sleep(0.01)
+        return body
+
+    with other.start() as server, urllib.request.urlopen(server.url, timeout=10) as answer:
+        assert answer.read() == b'hello world'
+
+
+def test_a_startup_that_fails_leaves_no_task():
+    async def failing(scope, receive, send):
+        await receive()
+        await send({'type': 'lifespan.startup.failed', 'message': 'no database'})
+        await asyncio.sleep(3600)
+
+    async def main():
+        with pytest.raises(LifespanFailed, match='no database'):
+            await AsgiApplication(failing).serve()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(main()) == set()
+
+
+@pytest.mark.parametrize('loop', ['reactor', 'asyncio'])
+def test_a_second_interrupt_ends_it_at_once_whatever_waits(tmp_path, loop):
+    (tmp_path / 'example.py').write_text(
+        'import asyncio, tremolo\n'
+        'app = tremolo.Tremolo()\n'
+        "@app.route('/')\n"
+        'async def index():\n'
+        '    asyncio.ensure_future(asyncio.sleep(3600))\n'
+        '    yield b"begun"\n'
+        '    await asyncio.sleep(3600)\n')
+    served = subprocess.Popen(
+        [sys.executable, '-m', 'tremolo', 'example:app', '--port', '0', '--loop', loop],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    try:
+        port = int(served.stdout.readline().split()[2].rpartition(':')[2])
+        with socket.create_connection(('127.0.0.1', port), timeout=10) as sock:
+            sock.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            sock.recv(1000)
+            served.send_signal(signal.SIGINT)
+            assert 'stopping' in served.stderr.readline()
+            served.send_signal(signal.SIGINT)
+            assert served.wait(20) == 130
+            assert 'Error' not in served.stderr.read()
+    finally:
+        served.kill()
+        served.communicate()

@@ -253,12 +253,15 @@ class Application:
                 server.close()
                 _leave(error, 3)
             watch(reactor, settings)
-            if slot:
-                slot.ready()
-            else:
-                for url in server.urls:
-                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
-            forced = run_until_signal(reactor, server)
+
+            def ready() -> None:
+                if slot:
+                    slot.ready()
+                else:
+                    for url in server.urls:
+                        print(f'running on {url} (press CTRL+C to quit)', flush=True)
+
+            forced = run_until_signal(reactor, server, ready)
             if not forced:
                 complete(reactor, self.end())
         return 128 + forced if forced else 0
@@ -288,12 +291,18 @@ def supervise(
         _leave(error, 1)
 
 
-def run_until_signal(reactor: Reactor, server: Server) -> int:
-    """Serve until a signal; return the number of the one that forced the end, or 0."""
+def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None]) -> int:
+    """Serve until a signal; return the number of the one that forced the end, or 0.
+
+    `ready` is called when it accepts. What is cleaned up afterwards a further signal ends.
+    """
     forced = 0
+    over = False
 
     def stop(signum: int) -> None:
         nonlocal forced
+        if over:
+            os._exit(128 + signum)
         if (server.draining and signum != signal.SIGTERM) or signum == signal.SIGQUIT:
             forced = signum
             reactor.stop()
@@ -307,8 +316,10 @@ def run_until_signal(reactor: Reactor, server: Server) -> int:
         if signum is not None:
             reactor.add_signal(signum, functools.partial(stop, signum))
     server.start()
-    server.stopped.add_done_callback(lambda _: reactor.stop())
+    server.stopped.add_done_callback(lambda _: None if over else reactor.stop())
+    ready()
     reactor.run()
+    over = True
     server.close()
     return forced
 

@@ -132,8 +132,12 @@ def _imported(name: str, folder: Path) -> tuple[Any, str]:
     tried = (attr,) if attr else _DEFAULT_NAMES
     for path in tried:
         found: Any = module
-        for part in path.split('.'):
-            found = getattr(found, part, None)
+        try:
+            for part in path.split('.'):
+                found = getattr(found, part, None)
+        except Exception as error:
+            # It may compute what it gives.
+            raise ImportFailed(f'{place}: reading {path}', error) from error
         if found is not None:
             return found, f'{place}:{path}'
     ours = [key for key, value in vars(module).items() if isinstance(value, Application)]

@@ -3,17 +3,14 @@
     WARNING tremolo.error: the loop did not poll for 0.12 s; now at /srv/shop.py:12 in slow
       File "/srv/shop.py", line 12, in slow
         time.sleep(5)
-    INFO tremolo.error: the loop polls again, after about 5.0 s
 
 A thread of its own looks at the reactor twenty times a second, and reads what that keeps anyway:
 `turning`, `turns`, and when the turn began. So the loop pays nothing for it. Each turn is told at
 most once, whether one callback takes so long or many do together. The place is the innermost of the
 application's, and the stack begins with the outermost: both are those of this very moment.
 
-Not told: what a host does between two steps; a turn that waits in a debugger; time in which the
-whole process did not run, because it was stopped, say, or the machine was busy with others; and
-what another loop runs outside our turns while we are its guest. The clock is the reactor's, so in
-virtual time nothing is late.
+Not told: what a host does between two steps; a turn that waits in a debugger; and what another loop
+runs outside our turns while we are its guest.
 """
 
 from __future__ import annotations
@@ -22,11 +19,10 @@ import logging
 import os
 import sys
 import threading
-import time
 from functools import partial
 from traceback import FrameSummary, format_list
 from types import FrameType
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from .loop import Reactor
 from .settings import Settings
@@ -68,18 +64,11 @@ class Monitor:
         Monitor(reactor).start()
     """
 
-    def __init__(
-        self, reactor: Reactor, cpu_time: Callable[[], float] = time.process_time
-    ) -> None:
-        """`cpu_time` gives the seconds that the process has computed."""
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        self._cpu_time = cpu_time
-        # The last look, by both clocks, and since when the process has run as it should.
-        self._looked = self._awake = reactor.time()
-        self._computed = cpu_time()
-        # The number of the last turn that was told, and when it began if it has not ended.
+        # The last look, and the number of the last turn that was told.
+        self._looked = reactor.time()
         self._told = -1
-        self._since: float | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name='tremolo-monitor', daemon=True)
 
@@ -101,27 +90,13 @@ class Monitor:
         """Look once, and tell what is to be told."""
         reactor = self._reactor
         turn, since, now = reactor.turns, reactor.now, reactor.time()
-        self._notice_standstill(now)
+        # Who comes late itself knows nothing: the whole process may have stood still.
+        late, self._looked = now - self._looked > 2 * INTERVAL, now
         # Read last: a turn that ended meanwhile has another number now, or is not going on. (While
         # it closes, a reactor calls what it does a turn, too.)
         going = reactor.turning and reactor.turns == turn and not reactor.closed
-        if self._since is not None and not (going and turn == self._told):
-            _log.info('the loop polls again, after about %.1f s', now - self._since)
-            self._since = None
-        since = max(since, self._awake)
-        if going and turn != self._told and now - since > LIMIT:
+        if going and turn != self._told and now - since > LIMIT and not late:
             self._tell(turn, since, now)
-
-    def _notice_standstill(self, now: float) -> None:
-        """Count no time in which the whole process stood still.
-
-        We are late too then, and little was computed. (What computes and keeps the interpreter for
-        itself, a regular expression say, makes us late as well.)
-        """
-        passed, computed = now - self._looked, self._cpu_time()
-        if passed > 2 * INTERVAL and computed - self._computed < LIMIT:
-            self._awake = now
-        self._looked, self._computed = now, computed
 
     def _tell(self, turn: int, since: float, now: float) -> None:
         reactor = self._reactor
@@ -132,7 +107,6 @@ class Monitor:
         self._told = turn
         if any(place.module.startswith(_DEBUGGERS) for place in places):
             return
-        self._since = since
         theirs = [number for number, place in enumerate(places) if place.is_application()]
         at = places[theirs[-1] if theirs else -1]
         if theirs:

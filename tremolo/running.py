@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import SettingError
-from .loop import Reactor
+from .loop import Future, Reactor
 from .monitor import watch
 from .server import Server
 from .settings import Settings
@@ -155,7 +155,11 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
         async with self:
             for url in self.server.urls:
                 _log.info('running on %s', url)
-            await self.server.stopped
+            # (Not `stopped` itself: who gives up waiting cancels what it waited for.)
+            ended = Future(self.server.reactor)
+            self.server.stopped.add_done_callback(
+                lambda _: None if ended.done() else ended.set_result())
+            await ended
 
     async def __aenter__(self) -> HostedServer:
         from .loop.guest import hosted

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tremolo.loop import Event, Future, Reactor, run_in_thread, sleep, spawn
+from tremolo.loop import Event, Future, Reactor, bridge, run_in_thread, sleep, spawn
 from tremolo.loop.bridge import ReactorEventLoop, bridge_to, future_of
 
 
@@ -272,6 +272,47 @@ def test_nothing_is_left_after_many_tasks(reactor: Reactor) -> None:
     grown, tasks = run(reactor, work())
     assert grown < 200
     assert tasks == 1
+
+
+def test_what_is_called_soon_while_a_task_is_made_is_not_lost(monkeypatch: Any) -> None:
+    """The collector may run then, and call finalizers that call the loop."""
+    called: list[str] = []
+    make = bridge._Task
+
+    def make_and_collect(*how: Any, **more: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(called.append, 'before')
+        task = make(*how, **more)
+        loop.call_soon(called.append, 'after')
+        return task
+
+    async def work() -> str:
+        return 'done'
+
+    monkeypatch.setattr(bridge, '_Task', make_and_collect)
+    with Reactor() as reactor:
+        bridge_to(reactor)
+        assert run(reactor, work()) == 'done'
+    assert called == ['before', 'after']
+
+
+def test_a_closed_file_whose_number_is_another_s_is_forgotten() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        one, other = socket.socketpair()
+        loop.add_reader(one.fileno(), print)
+        number = one.fileno()
+        one.close()
+        # The lowest number is taken that is free.
+        assert os.open(os.devnull, os.O_RDONLY) == number
+        try:
+            assert loop.remove_reader(number)
+        finally:
+            os.close(number)
+            other.close()
+
+    with Reactor() as reactor:
+        bridge_to(reactor).complete(main())
 
 
 def test_an_event_loop_alone_drives_the_reactor() -> None:

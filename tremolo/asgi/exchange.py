@@ -12,6 +12,7 @@ import contextvars
 import logging
 import os
 from collections.abc import Awaitable, MutableMapping
+from types import CoroutineType
 from typing import Any, Callable
 
 from ..http import ProtocolError
@@ -82,6 +83,8 @@ class Exchange:
     def finished(self, task: asyncio.Task[Any]) -> None:
         """Know that the application has ended; its error becomes the answer, or cuts it."""
         self._task = None
+        # Others of it may wait for the end yet.
+        self._wake()
         response = self._response
         lost = response.connection.response is not response
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -99,7 +102,7 @@ class Exchange:
     def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it if its time is over."""
         self._wake()
-        if self._task is not None and not self._response.connection.stream.closed:
+        if self._task is not None and self._response.connection.reason == 'handler_timeout':
             self._task.cancel()
 
     def _wake(self) -> None:
@@ -149,7 +152,7 @@ class Exchange:
         """Take the next message of the answer; return when the client has room for more. Hot.
 
         Raises `RuntimeError` for one out of order, `TypeError` and `ValueError` for what it holds,
-        `OSError` when the client is gone.
+        `HandlerError` for more or less body than announced, `OSError` when the client is gone.
         """
         kind = message['type']
         response = self._response
@@ -166,11 +169,12 @@ class Exchange:
             if message.get('more_body', False):
                 await self._room(response.write(body), response.connection.stream.reactor)
             elif self._trailers is not None:
-                response.write(body)
+                self._write(body)
                 self._expected = _TRAILERS
             else:
-                if response.framing:
-                    response.write(body)
+                # (What HEAD has no body for, GET may have one of any length for.)
+                if response.framing or (not body and self._request.method == 'HEAD'):
+                    self._write(body)
                     response.end()
                 else:
                     response.send(body)
@@ -184,6 +188,12 @@ class Exchange:
             self._expected = _BODY
         else:
             self._add_trailers(message)
+
+    def _write(self, body: bytes) -> None:
+        """Write the last of a body; nobody waits for the client any more."""
+        wait = self._response.write(body)
+        if wait is not None:
+            wait.add_done_callback(_nothing)
 
     async def _room(self, wait: Future | None, reactor: Reactor) -> None:
         """Wait until the client has room; and let others run, however fast this one is."""
@@ -238,12 +248,25 @@ class Exchange:
             self._wake()
 
 
+def _nothing(_: object) -> None:
+    """Do nothing, but look at what came of it."""
+
+
+async def _awaiting(awaitable: Any) -> Any:
+    return await awaitable
+
+
 def _was_told(error: BaseException) -> bool:
     """Whether an error comes from our having told that the client is gone."""
     link: BaseException | None = error
-    while link is not None and not isinstance(link, (ClientGone, StreamClosed)):
+    seen: set[int] = set()
+    # (`raise error from error` makes a chain without an end.)
+    while link is not None and id(link) not in seen:
+        if isinstance(link, (ClientGone, StreamClosed)):
+            return True
+        seen.add(id(link))
         link = link.__cause__ or link.__context__
-    return link is not None
+    return False
 
 
 class Answers:
@@ -272,7 +295,14 @@ class Answers:
         """Call the application. Hot: once per request."""
         exchange = Exchange(self, request, response)
         scope = self.scope(request)
-        coroutine: Any = self._app(scope, exchange.receive, exchange.send)
+        try:
+            coroutine: Any = self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            _log.error('the ASGI application failed on %s', request, exc_info=error)
+            self.fail(response, error)
+            return
+        if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
+            coroutine = _awaiting(coroutine)
         # A context of its own: nothing leaks from one request into the next.
         task = self._start(coroutine, contextvars.Context(), scope['path'])
         if task.done():

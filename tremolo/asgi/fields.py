@@ -82,9 +82,10 @@ def _checked(name: bytes) -> bytes:
 def _find_fault(headers: Iterable[Any]) -> NoReturn:
     """Name the field whose value has a control character."""
     for name, value in headers:
-        if len(value.translate(None, _CONTROLS)) != len(value):
-            raise HeaderError(f'the value of header {name.decode()} has a control character: '
-                              f'{bytes(value[:64])!r}')
+        text = bytes(value)
+        if len(text.translate(None, _CONTROLS)) != len(text):
+            raise HeaderError(f'the value of header {bytes(name).decode()} has a control '
+                              f'character: {text[:64]!r}')
     raise HeaderError('the headers can be read once only, and have a control character')
 
 

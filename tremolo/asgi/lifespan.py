@@ -42,9 +42,13 @@ class Lifespan:
             return
         self._messages = asyncio.Queue()
         self._task = asyncio.ensure_future(self._run())
-        why = await self._ask('startup', seconds)
-        if why:
-            raise LifespanFailed(why)
+        try:
+            why = await self._ask('startup', seconds)
+            if why:
+                raise LifespanFailed(why)
+        except BaseException:
+            self._task.cancel()
+            raise
         self._started = not self._task.done()
 
     async def shutdown(self, seconds: float) -> None:

@@ -220,6 +220,7 @@ class Starter:
         self._loop = loop
         self._own = vars(loop)
         self._step: Any = None
+        self._before: Any = None
         # (Kept: making a bound method for each task costs.)
         self._catch = self._caught
 
@@ -234,7 +235,7 @@ class Starter:
         if _EAGER:
             return _Task(coroutine, loop=self._loop, name=name, context=context, eager_start=True)
         own = self._own
-        before = own.get('call_soon')
+        before = self._before = own.get('call_soon')
         own['call_soon'] = self._catch
         try:
             if _CONTEXT:
@@ -257,8 +258,13 @@ class Starter:
             self._loop.call_soon(step, context=context)
         return task
 
-    def _caught(self, step: Any, context: contextvars.Context) -> None:
+    def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        if args or context is None:
+            # No step of a task: a finalizer's, if garbage is collected while one is made.
+            call_soon = self._before or partial(type(self._loop).call_soon, self._loop)
+            return call_soon(step, *args, context=context)
         self._step = step, context
+        return None
 
 
 # What a task can do by itself, by the version of Python.

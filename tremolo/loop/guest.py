@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -37,11 +38,11 @@ class _GuestBridge(Bridge):
         self._own = own
 
     def run(self) -> None:
-        with _current(self._guest):
+        with _driven(self._guest):
             super().run()
 
     def complete(self, coroutine: Any) -> Any:
-        with _current(self._guest):
+        with _driven(self._guest):
             return super().complete(coroutine)
 
     def step(self, timeout: float | None = None) -> None:
@@ -53,16 +54,19 @@ class _GuestBridge(Bridge):
 
     def close(self) -> None:
         if self._own:
-            with _current(self._guest):
+            with _driven(self._guest):
                 super().close()
 
 
 @contextmanager
-def _current(reactor: Reactor) -> Iterator[None]:
+def _driven(reactor: GuestReactor) -> Iterator[None]:
+    """Know the thread before the first turn, which may come late: others must wake it."""
     before = set_current_reactor(reactor)
+    reactor.belong_to(threading.get_ident())
     try:
         yield
     finally:
+        reactor.belong_to(None)
         set_current_reactor(before)
 
 
@@ -73,6 +77,7 @@ class GuestReactor(Reactor):
         self, loop: asyncio.AbstractEventLoop, own: bool = True, debug: bool = False
     ) -> None:
         self._loop = loop
+        self._own = own
         # The loop's timer, and when it comes.
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
@@ -80,6 +85,10 @@ class GuestReactor(Reactor):
         self.timers = _GuestTimers(self)
         self.bridge = _GuestBridge(self, loop, own)
         loop.add_reader(self.fileno(), self._turn)
+
+    def belong_to(self, thread: int | None) -> None:
+        """Know the thread that the loop runs in."""
+        self._thread = thread
 
     def _turn(self) -> None:
         self.step(0.0)
@@ -92,7 +101,9 @@ class GuestReactor(Reactor):
             if self._timer is not None:
                 self._timer.cancel()
             self._due = deadline
-            self._timer = self._loop.call_later(max(0.0, deadline - self.time()), self._timed)
+            # In whole milliseconds: uvloop knows no others, and would call too early.
+            delay = math.ceil(max(0.0, deadline - self.time()) * 1000) / 1000
+            self._timer = self._loop.call_later(delay, self._timed)
 
     def _timed(self) -> None:
         self._timer, self._due = None, NEVER
@@ -115,7 +126,7 @@ class GuestReactor(Reactor):
 
     def close(self) -> None:
         """Close it, and the loop if that is its own. Not inside a turn."""
-        if not self.closed and not self.turning:
+        if not self.closed and not self.turning and not self._own:
             self._loop.remove_reader(self.fileno())
             if self._timer is not None:
                 self._timer.cancel()
@@ -141,13 +152,15 @@ class _Guests:
     def __init__(self) -> None:
         self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, GuestReactor] = WeakKeyDictionary()
         self._users: Counter[GuestReactor] = Counter()
+        self._before: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def enter(self, debug: bool) -> GuestReactor:
         loop = asyncio.get_running_loop()
         if loop not in self._of:
             self._of[loop] = GuestReactor(loop, own=False, debug=debug)
+            self._of[loop].belong_to(threading.get_ident())
             # For all that the loop runs in this thread from now on.
-            set_current_reactor(self._of[loop])
+            self._before[loop] = set_current_reactor(self._of[loop])
         reactor = self._of[loop]
         self._users[reactor] += 1
         return reactor
@@ -155,8 +168,11 @@ class _Guests:
     def leave(self, reactor: GuestReactor) -> None:
         self._users[reactor] -= 1
         if not self._users[reactor]:
-            del self._users[reactor], self._of[asyncio.get_running_loop()]
-            set_current_reactor(None)
+            loop = asyncio.get_running_loop()
+            del self._users[reactor], self._of[loop]
+            # Who waits yet is told.
+            reactor.step(0.0)
+            set_current_reactor(self._before.pop(loop))
             reactor.close()
 
 

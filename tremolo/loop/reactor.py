@@ -258,7 +258,8 @@ class Reactor:
         if (watcher := self.watchers.pop(fd, None)) is not None:
             # The turn that is going on may still hold this watcher.
             watcher.reader = watcher.writer = None
-            self._poller.unregister(fd)
+            with suppress(OSError):    # It may be closed, and its number another's.
+                self._poller.unregister(fd)
 
     def _want(self, fd: int, bit: int) -> _Watcher:
         if (watcher := self.watchers.get(fd)) is None:

@@ -111,10 +111,8 @@ class Stream:
 
     @property
     def sockname(self) -> Any:
-        """Our own address as the socket gives it; None when it cannot tell any more."""
-        with suppress(OSError):
-            return self._socket.getsockname()
-        return None
+        """Our own address as the socket gives it; None once it is closed."""
+        return None if self.closed else self._socket.getsockname()
 
     def read(self, size: int = -1) -> Future:
         """Read what has arrived, at most `size` bytes; b'' at the end."""
