@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import hosts
 import pytest
+from simulated import World
 
 from tremolo.loop import Reactor
-from tremolo.loop.simulated import World
 
 if 'TREMOLO_TEST_HOST' in os.environ:
     hosts.use(os.environ['TREMOLO_TEST_HOST'])

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple
 
+from simulated import World
+
 from tremolo import Tremolo
-from tremolo.loop.simulated import World
 from tremolo.settings import Settings
 
 _NO_LINGER = struct.pack('ii', 1, 0)

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from server_support import answers, chunked, request, serving, virtual
+from simulated import World
 
 from tremolo import (
     Cancelled,
@@ -21,7 +22,6 @@ from tremolo import (
     sleep,
 )
 from tremolo.loop import current_reactor
-from tremolo.loop.simulated import World
 
 HTML = 'text/html; charset=utf-8'
 

@@ -29,7 +29,7 @@ TOP = 4
 SANS_IO = {'asyncio', 'os', 'random', 'select', 'selectors', 'socket', 'ssl', 'threading', 'time'}
 # The clock, the poller and the network are parameters; only these files name the real ones.
 WORLDLY = {
-    'loop/poller.py', 'loop/reactor.py', 'loop/simulated.py', 'loop/simulated_network.py',
+    'loop/poller.py', 'loop/reactor.py',
 }
 # Public in spite of the underscore: documented functions of the standard library.
 DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}
@@ -43,7 +43,7 @@ CORE = (
     'http/parser.py', 'http/head.py', 'http/body.py', 'server/connection.py', 'handlers.py',
     'answer.py',
 )
-CORE_APART = {*ASYNCIO, 'loop/simulated.py', 'loop/simulated_network.py'}
+CORE_APART = ASYNCIO
 CORE_LINES = 3999
 PACKAGE_LINES = 10000
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import kqueue_emulation
+from simulated import World
 
 from tremolo.loop import Listener, Queue, Reactor, Stream, bind, connect, spawn
 from tremolo.loop.poller import EpollPoller, KqueuePoller, Poller, SelectPoller
-from tremolo.loop.simulated import World
 
 REAL = ('epoll', 'kqueue', 'select')
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loop_support import listen, run
+from simulated import World
 
 from tremolo.loop import (
     Cancelled,
@@ -23,7 +24,6 @@ from tremolo.loop import (
     spawn,
 )
 from tremolo.loop.connect import PATIENCE
-from tremolo.loop.simulated import World
 
 
 def closed_port(reactor: Reactor) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loop_support import listen, make_reactor, run
+from simulated import World
 
 from tremolo.loop import (
     Listener,
@@ -26,7 +27,6 @@ from tremolo.loop import (
 from tremolo.loop import (
     listener as listener_module,
 )
-from tremolo.loop.simulated import World
 
 
 def has_ipv6() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loop_support import REAL, make_poller
+from simulated import World
 
 from tremolo.loop.poller import (
     ERROR,
@@ -22,7 +23,6 @@ from tremolo.loop.poller import (
 from tremolo.loop.poller import (
     make_poller as choose_poller,
 )
-from tremolo.loop.simulated import World
 
 
 class Setup:

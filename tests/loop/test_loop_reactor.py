@@ -246,8 +246,9 @@ def test_a_step_with_a_negative_timeout_does_not_wait(any_reactor: Reactor) -> N
 
 
 def test_a_poll_that_fails_leaves_no_current_reactor(virtual: Reactor) -> None:
+    from simulated import Deadlock
+
     from tremolo.loop import current_reactor
-    from tremolo.loop.simulated import Deadlock
     with pytest.raises(Deadlock):
         virtual.step()
     with pytest.raises(RuntimeError):

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated import World
 
 from tremolo import loop
 from tremolo.loop import poller, timers
-from tremolo.loop.simulated import World
 
 ROOM = Path(loop.__file__).parent
 README = (ROOM / 'README.md').read_text(encoding='utf-8')

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from loop_support import listen, pair, run
+from simulated import Deadlock, World
 
 from tremolo.loop import Reactor, Stream, StreamClosed, connect, gather, sleep, spawn
-from tremolo.loop.simulated import Deadlock, World
 
 DATA = bytes(range(256)) * 300
 

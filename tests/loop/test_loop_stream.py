@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from loop_support import Recorder, make_reactor, pair, run
+from simulated import World
 
 from tremolo.loop import (
     Cancelled,
@@ -21,7 +22,6 @@ from tremolo.loop import (
     sleep,
     spawn,
 )
-from tremolo.loop.simulated import World
 from tremolo.loop.stream import READ_SIZE
 
 BIG = bytes(range(256)) * 4000

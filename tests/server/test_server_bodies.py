@@ -7,10 +7,10 @@ import threading
 
 import pytest
 from server_support import answers, bodies, chunked, request, serving, virtual
+from simulated import World
 
 from tremolo import StreamClosed, Tremolo, sleep
 from tremolo.exceptions import ProtocolError
-from tremolo.loop.simulated import World
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from server_support import answers, bodies, request, virtual
+from simulated import World
 
 from tremolo import StreamClosed, Tremolo, sleep
-from tremolo.loop.simulated import World
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import random
 
 import pytest
 from server_support import Incomplete, answers, chunked, read_answer, request, serving, virtual
+from simulated import World
 
 from tremolo import Cancelled, Tremolo, sleep
-from tremolo.loop.simulated import World
 
 
 def make_app() -> Tremolo:

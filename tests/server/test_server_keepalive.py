@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from server_support import answers, bodies, request, serving, virtual
+from simulated import World
 
 from tremolo import Tremolo, sleep
-from tremolo.loop.simulated import World
 
 
 @pytest.fixture

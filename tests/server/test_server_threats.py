@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from server_support import answers, bodies, chunked, request, serving, virtual
+from simulated import World
 
 from tremolo import HTTPError, Tremolo, sleep
-from tremolo.loop.simulated import World
 from tremolo.loop.stream import READ_SIZE
 
 

@@ -60,7 +60,7 @@ class Reactor:
         reactor.run()
         reactor.close()
 
-    Its world is made of parameters, so that the simulated one (simulated.py) runs this very code:
+    Its world is made of parameters, so that the simulated one of the tests runs this very code:
     `poller`, a Poller or one's name ('epoll', 'kqueue', 'select'); `clock`, monotonic seconds;
     `wall_clock`, seconds since 1970; `network`, which is to be used as the module `socket`.
     """

@@ -24,10 +24,10 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
-from .poller import ERROR, HANGUP, READ, WRITE
+from tremolo.loop.poller import ERROR, HANGUP, READ, WRITE
 
 if TYPE_CHECKING:
-    from .simulated import World
+    from simulated import World
 
 _NO_LINGER = struct.pack('ii', 1, 0)
 

@@ -24,11 +24,12 @@ import heapq
 import random
 from typing import Any, Callable
 
-from ..errors import TremoloError
-from .poller import ERROR, HANGUP
-from .reactor import Reactor
-from .simulated_network import Network, Socket, os_error
-from .timers import NEVER
+from simulated_network import Network, Socket, os_error
+
+from tremolo.errors import TremoloError
+from tremolo.loop.poller import ERROR, HANGUP
+from tremolo.loop.reactor import Reactor
+from tremolo.loop.timers import NEVER
 
 # 2001-09-09 01:46:40 UTC, where the wall clock of a world begins.
 _EPOCH = 1_000_000_000.0
