@@ -51,3 +51,10 @@ def test_it_serves_inside_another_program(capsys):
 def test_it_serves_inside_an_asyncio_program(capsys):
     run(4)
     assert capsys.readouterr().out.startswith('http://127.0.0.1:')
+
+
+def test_the_hooks_of_a_worker_are_called():
+    app = run(5)['app']
+    with app.start() as server, urllib.request.urlopen(server.url) as answer:
+        assert answer.read() == b'1 connections'
+    assert app.context.pool == []

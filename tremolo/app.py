@@ -54,6 +54,9 @@ class Application:
         self._handlers: list[Handler] = []
         self._listens: list[Address] = []
         self._server: Server | None = None
+        # What is called in each process, before and after.
+        self._starts: list[Callable[..., Any]] = []
+        self._stops: list[Callable[..., Any]] = []
 
     # -- routes ---------------------------------------------------------------------------------
 
@@ -156,13 +159,34 @@ class Application:
             raise
         return server
 
+    def on_worker_start(self, hook: F) -> F:
+        """Call it in each process before the first connection; what it raises ends the start."""
+        self._starts.append(hook)
+        return hook
+
+    def on_worker_stop(self, hook: F) -> F:
+        """Call it in each process after the last connection; the last that came is called first."""
+        self._stops.insert(0, hook)
+        return hook
+
     def begin(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
-        """Do what comes before the first connection; for an application that needs it."""
-        return None
+        """Do what comes before the first connection; what has to wait is left to a coroutine.
+
+        Raises `HookFailed`.
+        """
+        return self._call_all(self._starts, False)
 
     def end(self) -> Coroutine[Any, Any, None] | None:
-        """Do what comes after the last connection."""
-        return None
+        """Do what comes after the last connection; what fails is logged."""
+        return self._call_all(self._stops, True)
+
+    def _call_all(
+        self, functions: list[Callable[..., Any]], go_on: bool
+    ) -> Coroutine[Any, Any, None] | None:
+        if not functions or self._server is None:
+            return None
+        from .hooks import call_all, names_for
+        return call_all(functions, names_for(self, self._server.reactor), go_on)
 
     def serve(self, host: str | None = None, port: int | None = None,
               **options: Any) -> HostedServer:
@@ -211,8 +235,8 @@ class Application:
 
         Options are those of settings.py. Prints the address when it is ready. A mistake ends in
         one line and `SystemExit`: 2 for an option, 1 for an address the system refuses, 3 for an
-        ASGI application that does not start; a second SIGINT, or SIGQUIT, ends at once with
-        128 + signal.
+        ASGI application or a hook that fails at the start; a second SIGINT, or SIGQUIT, ends at
+        once with 128 + signal.
         """
         if host is not None:
             options['host'] = host

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from .app import Application
@@ -49,13 +48,22 @@ class AsgiApplication(Application):
             settings.debug).handle
         return super().serve_on(reactor, settings, slot)
 
-    def begin(self, settings: Settings) -> Coroutine[Any, Any, None]:
-        """Start the application, before anything is accepted. Raises `LifespanFailed`."""
-        return self._lifespan.startup(self._startup_timeout)
+    async def begin(self, settings: Settings) -> None:
+        """Start the application, before anything is accepted, and after the hooks.
 
-    def end(self) -> Coroutine[Any, Any, None]:
-        """Let the application clean up, after the last connection."""
-        return self._lifespan.shutdown(self._startup_timeout)
+        Raises `LifespanFailed` and `HookFailed`.
+        """
+        hooks = super().begin(settings)
+        if hooks is not None:
+            await hooks
+        await self._lifespan.startup(self._startup_timeout)
+
+    async def end(self) -> None:
+        """Let the application clean up, after the last connection, and before the hooks."""
+        await self._lifespan.shutdown(self._startup_timeout)
+        hooks = super().end()
+        if hooks is not None:
+            await hooks
 
 
 def _fail(response: Response, error: BaseException) -> None:

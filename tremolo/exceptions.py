@@ -3,6 +3,7 @@
     TremoloError                    everything that we raise on purpose
       SettingError                  a bad option (exit status 2)
       ListenError                   the system refuses an address (exit status 1)
+      HookFailed, LifespanFailed    the application does not start (exit status 3)
       ProtocolError                 the peer broke HTTP: knows the answer's status
       StreamClosed                  the peer is gone; keeps the OSError as `cause`
       InvalidState                  a Future was used before it was done, or given a second value

@@ -1,0 +1,83 @@
+"""Hooks: what an application does once in each process, before all connections and after them.
+
+    @app.on_worker_start
+    async def connect(app, **worker):
+        app.context.pool = await make_pool()
+
+A hook is a plain function, a generator function or an `async def`, and is given by name what it
+asks for: app, context and globals (both `app.context`), logger, loop, reactor.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Callable
+
+from .errors import TremoloError
+from .loop import Reactor, Task
+
+_log = logging.getLogger('tremolo.error')
+
+Hook = Callable[..., Any]
+
+
+class HookFailed(TremoloError):
+    """A hook raised before the first connection; its traceback is in the log."""
+
+
+def names_for(app: Any, reactor: Reactor) -> dict[str, Any]:
+    """Return what hooks may ask for."""
+    return {'app': app, 'context': app.context, 'globals': app.context, 'logger': app.logger,
+            'loop': reactor, 'reactor': reactor}
+
+
+def call_all(
+    hooks: Iterable[Hook], names: Mapping[str, Any], go_on: bool = False
+) -> Coroutine[Any, Any, None] | None:
+    """Call them in their order; give a coroutine for what has to wait, and for all after that.
+
+    Raises `HookFailed`, as the coroutine does; with `go_on` the others are called all the same.
+    """
+    left = list(hooks)
+    while left:
+        hook = left.pop(0)
+        try:
+            value = _call(hook, names)
+        except Exception as error:
+            _fail(hook, error, go_on)
+            continue
+        if inspect.isgenerator(value) or inspect.isawaitable(value):
+            return _wait_for(hook, value, left, names, go_on)
+    return None
+
+
+async def _wait_for(
+    hook: Hook, value: Any, left: list[Hook], names: Mapping[str, Any], go_on: bool
+) -> None:
+    try:
+        await (Task(value, reactor=names['reactor']) if inspect.isgenerator(value) else value)
+    except Exception as error:
+        _fail(hook, error, go_on)
+    rest = call_all(left, names, go_on)
+    if rest is not None:
+        await rest
+
+
+def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(hook):
+        # What its reader expects; asyncio is imported when something needs it, and not before.
+        from .loop.bridge import bridge_to
+        names = {**names, 'loop': bridge_to(names['reactor']).loop}
+    parameters = inspect.signature(hook).parameters.values()
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        names = {each.name: names[each.name] for each in parameters if each.name in names}
+    return hook(**names)
+
+
+def _fail(hook: Hook, error: Exception, go_on: bool) -> None:
+    name = getattr(hook, '__qualname__', repr(hook))
+    _log.error('the hook %s failed', name, exc_info=error)
+    if not go_on:
+        raise HookFailed(f'the hook {name} failed: {error!r}') from error
