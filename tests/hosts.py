@@ -3,7 +3,7 @@
     asyncio, uvloop   servers run on that loop (`--loop`)
     program           they are served inside an asyncio program (`await app.serve(...)`)
 
-conftest.py asks for it, and tests/interop/test_guest.py runs the tests of HTTP in each.
+conftest.py asks for it, and tests/interop/test_hosts.py runs the tests of HTTP in each.
 """
 
 from __future__ import annotations

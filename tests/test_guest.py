@@ -1,6 +1,6 @@
 """A server as the guest of an asyncio loop: one that runs already, or one of its own (`--loop`).
 
-That all of HTTP works there is shown by tests/interop/test_guest.py, which runs the other tests so.
+That all of HTTP works there is shown by tests/interop/test_hosts.py, which runs the other tests so.
 """
 
 from __future__ import annotations
