@@ -699,6 +699,41 @@ def test_a_rate_limited_reader_sees_the_reset_at_once(even: Reactor) -> None:
     run(even, main())
 
 
+class Never:
+    """A limit that lets nothing pass."""
+
+    def allowance(self) -> int:
+        return 0
+
+    def spend(self, size: int) -> None:
+        raise AssertionError
+
+    def delay(self) -> float:
+        return 1.0
+
+
+def test_for_a_peer_that_is_found_gone_nothing_is_kept_at_a_rate(even: Reactor) -> None:
+    one, other = even.network.socketpair()
+    stream = Stream(even, one)
+    stream.start()
+    found = []
+
+    def write() -> None:
+        stream.write(b'to be sent at the end of the turn')
+        other.close()
+        stream.write_limit = Never()
+        stream.write(b'for nobody')
+        found.append((stream.closed, stream.buffered))
+
+    even.call_soon(write)
+    even.step(0)
+    assert found == [(True, 0)]
+    # No timer is left that would touch whoever has the descriptor by then.
+    assert even.next_deadline() is None
+    with pytest.raises(StreamClosed):
+        stream.write(b'')
+
+
 # -- what only a real kernel does -----------------------------------------------------------------
 
 

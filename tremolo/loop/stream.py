@@ -294,8 +294,8 @@ class Stream:
         self._failed(None)
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
-        # (Nothing can be sent of an empty piece, so it would stay first in line for ever.)
-        if data:
+        # (Nothing can be sent of an empty piece, nor once `push` found the peer gone.)
+        if data and not self.closed:
             self._out = self._out or deque()
             self._out.append(memoryview(data) if isinstance(data, bytearray) else data)
             self.buffered += len(data)
