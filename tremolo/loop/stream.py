@@ -66,9 +66,9 @@ class Limiter(Protocol):
 class Stream:
     """A connected, non-blocking stream socket, TCP or UNIX."""
 
-    __slots__ = ('_drain', '_inbox', '_out', '_read_rest', '_reading', '_shutting', '_socket',
-                 '_unsent', '_write_rest', 'buffered', 'cause', 'closed', 'eof', 'fd', 'high',
-                 'low', 'paused', 'reactor', 'read_limit', 'receiver', 'sent', 'write_limit')
+    __slots__ = ('_drain', '_inbox', '_out', '_reading', '_shutting', '_socket', '_unsent',
+                 'buffered', 'cause', 'closed', 'eof', 'fd', 'high', 'low', 'paused', 'reactor',
+                 'read_limit', 'read_rest', 'receiver', 'sent', 'write_limit', 'write_rest')
 
     def __init__(self, reactor: Reactor, sock: Any, receiver: Receiver | None = None,
                  high: int = 65536, low: int = 16384) -> None:
@@ -86,11 +86,10 @@ class Stream:
         self.sent = 0
         self.high = high
         self.low = low
-        self.eof = False
+        self.eof = self.closed = False
         # Whether the owner wants nothing now; whether we do read: not while a limit rests.
         self.paused = True
         self._reading = False
-        self.closed = False
         # Why it ended, when it was not by our own close.
         self.cause: BaseException | None = None
         # What is to be done once all is sent, or was done: nothing, 'shutdown' or 'close'.
@@ -99,8 +98,8 @@ class Stream:
         self.read_limit: Limiter | None = None
         self.write_limit: Limiter | None = None
         # The last rests that the limits asked for.
-        self._read_rest: Timer | None = None
-        self._write_rest: Timer | None = None
+        self.read_rest: Timer | None = None
+        self.write_rest: Timer | None = None
 
     @property
     def peer(self) -> Any:
@@ -152,7 +151,7 @@ class Stream:
         """Begin or go on to read; harmless when it does, or when the peer has ended its side."""
         if self.paused and not (self.eof or self.closed):
             self.paused = False
-            if self._read_rest is None or self._read_rest.deadline == NEVER:
+            if self.read_rest is None or self.read_rest.deadline == NEVER:
                 self._read_on()
 
     start = resume_reading
@@ -176,7 +175,7 @@ class Stream:
             size = min(size, limit.allowance())
             if size <= 0:
                 self._look_away()
-                self._read_rest = self.reactor.call_later(limit.delay(), self._read_on)
+                self.read_rest = self.reactor.call_later(limit.delay(), self._read_on)
                 return None
         try:
             data = self._socket.recv(size)
@@ -308,9 +307,10 @@ class Stream:
         if (limit := self.write_limit) is not None:
             if (allowed := limit.allowance()) <= 0:
                 self.reactor.remove_writer(self.fd)
-                self._write_rest = self.reactor.call_later(limit.delay(), self._flush)
+                self.write_rest = self.reactor.call_later(limit.delay(), self._flush)
                 return
-            buffers = [memoryview(buffers[0])[:allowed]]
+            data = buffers[0] if len(buffers[0]) >= allowed else b''.join(buffers)
+            buffers = [memoryview(data)[:allowed]]
         try:
             sent = self._socket.sendmsg(buffers)
         except (BlockingIOError, InterruptedError):
@@ -318,10 +318,10 @@ class Stream:
         except OSError as error:
             self._failed(error)
             return
-        if limit is not None:
-            limit.spend(sent)
         self.sent += sent
         self.buffered -= sent
+        if limit is not None:
+            limit.spend(sent)
         while sent:
             first = out.popleft()
             if len(first) > sent:
@@ -358,7 +358,7 @@ class Stream:
         self.cause = cause.with_traceback(None) if cause is not None else None
         self.reactor.remove_fd(self.fd)
         self._socket.close()
-        for rest in filter(None, (self._read_rest, self._write_rest)):
+        for rest in filter(None, (self.read_rest, self.write_rest)):
             rest.cancel()
         self._out = None
         self._unsent = b''

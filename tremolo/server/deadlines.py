@@ -3,6 +3,8 @@
 A connection has one timer, and it may come early: it then works out anew what is due. So a deadline
 that moves away costs nothing, as the idle one does with each request, and one that comes nearer
 moves the timer (`arm`). Which deadline counts in which phase is told in connection.py.
+
+The time that a rate limit of our own rests is never the client's: no clock of his runs in it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..http import ProtocolError
-from ..loop.timers import NEVER
+from ..loop.timers import NEVER, Timer
 from .pace import Pace
 from .phases import BUSY, CLOSED, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
 
@@ -99,8 +101,9 @@ def look_at_sent(connection: Connection) -> None:
     stream = connection.stream
     now = stream.reactor.now
     moved, connection.mark = stream.sent - connection.mark, stream.sent
-    if moved and connection.half_closed != NEVER:
-        connection.half_closed = now
+    begin = begin_of_wait(stream.write_rest, now)
+    if connection.half_closed != NEVER and (moved or begin > now):
+        connection.half_closed = begin
     pace = connection.answer_pace
     if pace is not None and pace.since != NEVER:
         pace.moved(now, moved)
@@ -122,7 +125,7 @@ def watch_answer(connection: Connection, size: int) -> None:
         # All is new, so until now it was not the client whom we waited for.
         pace.since = NEVER
         look_at_sent(connection)
-        pace.wait(stream.reactor.now)
+        pace.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
         arm(connection)
 
 
@@ -131,6 +134,18 @@ def watch_kept(connection: Connection) -> None:
     stream, pace = connection.stream, connection.answer_pace
     if stream.buffered and (pace is None or pace.since == NEVER):
         watch_answer(connection, stream.buffered)
+
+
+def rest(connection: Connection, now: float, until: float) -> None:
+    """Know that what is kept waits for a limit of ours, and not for the client before `until`."""
+    look_at_sent(connection)
+    if connection.answer_pace is not None:
+        connection.answer_pace.rest(now, until)
+
+
+def begin_of_wait(rest: Timer | None, now: float) -> float:
+    """Return from when on we wait for the client: from the end of a limit's rest, if it rests."""
+    return now if rest is None or rest.deadline == NEVER else rest.deadline
 
 
 def _idle_time(connection: Connection) -> float:

@@ -6,7 +6,7 @@ the answer is complete and the body is not, what is left is thrown away up to a 
 connection ends: it is never taken for the next request.
 
 The clock of the slowest upload (`body_rate`) runs only while we wait for the client: not while its
-bytes lie here and the handler is busy.
+bytes lie here and the handler is busy, and not while a rate limit lets them lie in the kernel.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Intake:
                 return self.fail(error)
             if event is None:
                 if inbox.waiting:
-                    self.pace.wait(now)
+                    self.pace.wait(deadlines.begin_of_wait(stream.read_rest, now))
                 else:
                     self.pace.stop(now)
                 stream.resume_reading()
@@ -117,7 +117,7 @@ class Intake:
             except ProtocolError:
                 return False
             if event is None:
-                self.pace.wait(now)
+                self.pace.wait(deadlines.begin_of_wait(connection.stream.read_rest, now))
                 connection.stream.resume_reading()
                 return True
             if not isinstance(event, bytes):

@@ -21,7 +21,7 @@ class Pace:
         self.rate = rate
         self.credit = grace
         self.most = max(grace, most)
-        # Since when we wait for the peer; NEVER while we do not.
+        # Since when we wait for the peer, or from when on; NEVER while we do not.
         self.since = NEVER
 
     def wait(self, now: float) -> None:
@@ -32,8 +32,15 @@ class Pace:
     def moved(self, now: float, size: int) -> None:
         """Count `size` bytes that the peer moved since `wait` or since the last call."""
         if self.since != NEVER and self.rate:
-            self.credit = min(self.most, self.credit - (now - self.since) + size / self.rate)
-            self.since = now
+            waited = max(0.0, now - self.since)
+            self.credit = min(self.most, self.credit - waited + size / self.rate)
+            self.since += waited
+
+    def rest(self, now: float, until: float) -> None:
+        """Wait for ourselves up to `until`; harmless when we do not wait at all."""
+        if self.since != NEVER:
+            self.moved(now, 0)
+            self.since = until
 
     def stop(self, now: float) -> None:
         """Wait no longer."""
