@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,14 @@ def test_the_hooks_of_a_worker_are_called():
     with app.start() as server, urllib.request.urlopen(server.url) as answer:
         assert answer.read() == b'1 connections'
     assert app.context.pool == []
+
+
+def test_it_throttles():
+    with run(6)['app'].start() as server:
+        began = time.monotonic()
+        with urllib.request.urlopen(f'{server.url}/film') as answer:
+            assert len(answer.read()) == 1 << 20
+        assert time.monotonic() - began > 0.9
+        for query in ('', '?key=1'):
+            with urllib.request.urlopen(f'{server.url}/sample{query}') as answer:
+                assert len(answer.read()) == 16384

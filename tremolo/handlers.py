@@ -58,7 +58,7 @@ class Handler:
                 self.encoding = content_type.lower().partition('charset=')[2].strip('"; ')
         # What the signature says about the response.
         self._presets = tuple((name, value) for name, value in self.defaults.items()
-                              if name in ('chunked', 'content_type', 'status'))
+                              if name in ('chunked', 'content_type', 'rate', 'status'))
 
     def _read_signature(self) -> None:
         for parameter in inspect.signature(self.function).parameters.values():

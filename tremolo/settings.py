@@ -31,6 +31,7 @@ __all__ = ['OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bi
 LISTENING = 'listening'
 LIMITS = 'HTTP limits'
 TIMEOUTS = 'timeouts'
+THROTTLING = 'throttling'
 ANSWERS = 'answers'
 ASGI = 'asyncio and ASGI'
 WORKERS = 'workers'
@@ -180,6 +181,15 @@ class Options:
         TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace', off=0)
     answer_rate: int = _option(
         TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace', off=0)
+
+    download_rate: int = _option(
+        THROTTLING, 'rate', 0, 'most that one connection receives', off=0)
+    upload_rate: int = _option(
+        THROTTLING, 'rate', 0, 'most that one connection may send', off=0)
+    worker_download_rate: int = _option(
+        THROTTLING, 'rate', 0, 'most that all connections of a worker receive together', off=0)
+    worker_upload_rate: int = _option(
+        THROTTLING, 'rate', 0, 'most that all connections of a worker may send together', off=0)
 
     loop: str = _option(
         ASGI, 'loop', 'reactor',

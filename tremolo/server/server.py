@@ -18,6 +18,7 @@ from ..settings import Address, Settings
 from .connection import Connection
 from .request import Request
 from .response import OK, Response, head_start
+from .throttle import Throttles, leave
 
 _log = logging.getLogger('tremolo.server')
 
@@ -57,6 +58,7 @@ class Server:
         self.connections: set[Connection] = set()
         # How many connections ended for each of `connection.REASONS`.
         self.closed: Counter[str] = Counter()
+        self._throttles = Throttles(settings, reactor.time)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none ever does.
         self.keep_alive = settings.idle_timeout > 0
         # Whether a graceful stop is going on; its end, with the number of connections that had to
@@ -104,7 +106,10 @@ class Server:
         self._accepted(sock, None)
 
     def _accepted(self, sock: Any, address: Any) -> None:
-        self.connections.add(Connection(self, Stream(self.reactor, sock)))
+        connection = Connection(self, Stream(self.reactor, sock))
+        self.connections.add(connection)
+        if self._throttles.wanted:
+            self._throttles.join(connection)
         most = self.settings.connections
         if most and len(self.connections) >= most:
             for listener in self.listeners:
@@ -113,6 +118,7 @@ class Server:
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection (it calls this when it has ended)."""
         self.connections.discard(connection)
+        leave(connection.stream)
         self.closed[connection.reason] += 1
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
