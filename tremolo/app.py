@@ -264,6 +264,7 @@ class Application:
             made = make_reactor(settings)
         except SettingError as error:
             _leave(error, 2)
+        from .report import answer_to_signal
         with made as reactor:
             try:
                 server = self.serve_on(reactor, settings, slot)
@@ -277,6 +278,7 @@ class Application:
                 server.close()
                 _leave(error, 3)
             watch(reactor, settings)
+            answer_to_signal(server)
 
             def ready() -> None:
                 if slot:

@@ -5,9 +5,8 @@
         time.sleep(5)
 
 A thread of its own looks at the reactor twenty times a second, and reads what that keeps anyway:
-`turning`, `turns`, and when the turn began. So the loop pays nothing for it. Each turn is told at
-most once, whether one callback takes so long or many do together. The place is the innermost of the
-application's, and the stack begins with the outermost: both are those of this very moment.
+`turning`, `turns`, and when the turn began. Each turn is told at most once, whether one callback
+takes so long or many do together, with the place and the stack of this very moment.
 
 Not told: what a host does between two steps; a turn that waits in a debugger; and what another loop
 runs outside our turns while we are its guest.

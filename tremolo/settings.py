@@ -210,6 +210,12 @@ class Options:
     workers: int | None = _option(
         WORKERS, 'count', None, 'how many processes serve; off: this one alone',
         synonyms=('worker_num',), off=None, least=1)
+    worker_timeout: float = _option(
+        WORKERS, 'time', 30.0, 'a worker whose loop stands still so long is replaced', off=0.0)
+    max_requests: int = _option(
+        WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed', off=0)
+    limit_memory: int = _option(
+        WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0)
     preload: bool = _option(
         WORKERS, 'flag', False,
         'import the application once and then fork the workers; SIGHUP brings no new code then')

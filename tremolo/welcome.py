@@ -18,20 +18,10 @@ _HEAD = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tremolo works</title>
 <style>
-  :root { color-scheme: light dark; --ink: #1d2733; --paper: #fbfaf7; --soft: #efece4;
-          --accent: #b3451d; }
-  @media (prefers-color-scheme: dark) {
-    :root { --ink: #e9e4da; --paper: #17191d; --soft: #23262c; --accent: #f08a5d; }
-  }
-  body { margin: 0; background: var(--paper); color: var(--ink);
-         font: 17px/1.6 system-ui, sans-serif; }
+  :root { color-scheme: light dark; font: 17px/1.6 system-ui, sans-serif; }
   main { max-width: 40rem; margin: 12vh auto; padding: 0 1.5rem; }
-  h1 { font-size: 2.6rem; line-height: 1.1; margin: 0 0 .5rem; letter-spacing: -.02em; }
-  h1 span { color: var(--accent); }
-  h2 { font-size: 1rem; margin: 2.5rem 0 .5rem; }
-  pre { background: var(--soft); border-left: 3px solid var(--accent); border-radius: 4px;
-        padding: 1rem 1.2rem; overflow-x: auto; font: 14px/1.55 ui-monospace, monospace; }
-  code { font-family: ui-monospace, monospace; }
+  h1 span { color: #d0582b; }
+  pre { border-left: 3px solid #d0582b; padding: .5rem 1.2rem; overflow-x: auto; }
 </style>
 </head>
 <body>

@@ -8,12 +8,10 @@ import pytest
 
 from tremolo.http import (
     CONTINUE,
-    LAST_CHUNK,
     HeaderError,
     Headers,
     Limits,
     RequestParser,
-    body_allowed,
     chunk,
     encode_fields,
     http_date,
@@ -83,30 +81,18 @@ def test_values_and_names_that_are_no_str_are_type_errors():
             encode_fields([pair])
 
 
-def test_some_answers_have_no_body():
-    assert body_allowed('GET', 200)
-    assert body_allowed('POST', 404)
-    assert body_allowed('GET', 205)
-    assert body_allowed('get', 299)
-    for status in (100, 101, 103, 199, 204, 304):
-        assert not body_allowed('GET', status)
-    for status in (200, 204, 404, 500):
-        assert not body_allowed('HEAD', status)
-
-
 def test_chunks_are_framed():
     assert chunk(b'hello') == b'5\r\nhello\r\n'
     assert chunk(b'a' * 26) == b'1a\r\n' + b'a' * 26 + b'\r\n'
     assert chunk(bytearray(b'hello')) == b'5\r\nhello\r\n'
     assert chunk(memoryview(b'hello')) == b'5\r\nhello\r\n'
     assert chunk(b'') == b''
-    assert LAST_CHUNK == b'0\r\n\r\n'
 
 
 def test_what_is_framed_is_what_the_parser_reads():
     parser = RequestParser(Limits())
     parser.feed(b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
-                + chunk(b'hello') + chunk(b'') + chunk(b'\r\n') + LAST_CHUNK)
+                + chunk(b'hello') + chunk(b'') + chunk(b'\r\n') + b'0\r\n\r\n')
     events = [parser.next_event() for _ in range(5)]
     assert events[1:] == [b'hello', b'\r\n', ([],), None]
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 20.0
 
 APPLICATION = '''
-import os
+import os, time
 import tremolo
 
 app = tremolo.Tremolo()
@@ -36,6 +36,15 @@ def index():
 @app.route('/exit')
 def leave():
     os._exit(7)
+
+@app.route('/spin')
+def spin():
+    while True:
+        pass
+
+@app.route('/sleep')
+def sleep():
+    time.sleep(1000)
 
 @app.route('/slow')
 def slow():
@@ -346,6 +355,47 @@ def test_it_can_be_ended_at_once(group, names, status):
             workers.signal(name)
             wait_until(lambda: 'stopping: the workers' in workers.log)
         assert workers.end(names[-1]) == status
+
+
+@pytest.mark.parametrize('path', ['/spin', '/sleep'])
+def test_one_that_hangs_says_where_and_is_replaced(group, path):
+    workers = group(*TWO, '--worker-timeout', '0.5')
+    old = workers.wait_for(2)
+    with workers.connect() as sock:
+        sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
+        wait_until(lambda: old - workers.pids and len(workers.pids) == 2)
+    workers.wait_for(2)
+    lines = APPLICATION.splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if f"'{path}'" in line) + 2
+    # (`while` or `pass`, wherever it was.)
+    assert any(f'example.py", line {each} in {path[1:]}' in workers.log
+               for each in (number, number + 1))
+    assert f"GET '{path}': " in workers.log
+    assert 'does not answer (worker_timeout)' in workers.log
+
+
+def test_a_report_on_demand(group):
+    workers = group('--workers', '1', '--port', '0')
+    [pid] = workers.wait_for(1)
+    with workers.connect() as sock:
+        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')
+        sock.recv(1000)
+        os.kill(pid, signal.SIGUSR2)
+        wait_until(lambda: "GET '/slow': 0." in workers.log)
+        assert 'waiting: ' in workers.log
+        assert 'example.py' in workers.log
+    assert workers.wait_for(1) == {pid}
+
+
+@pytest.mark.parametrize('arguments', [
+    ['--max-requests', '20'], ['--limit-memory', '1MiB']])
+def test_workers_are_renewed_in_time(group, arguments):
+    workers = group(*TWO, '--worker-timeout', '0.3', *arguments)
+    first = wait_until(lambda: len(workers.pids) == 2 and workers.pids)
+    answers = []
+    wait_until(lambda: answers.append(workers.get()) or not first & workers.pids)
+    assert '' not in answers
+    assert 'this worker ends: ' in workers.log
 
 
 def test_workers_leave_when_their_supervisor_is_gone(group):

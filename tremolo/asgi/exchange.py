@@ -193,7 +193,8 @@ class Exchange:
         """Write the last of a body; nobody waits for the client any more."""
         wait = self._response.write(body)
         if wait is not None:
-            wait.add_done_callback(_nothing)
+            # So that an error of it counts as seen.
+            wait.add_done_callback(id)
 
     async def _room(self, wait: Future | None, reactor: Reactor) -> None:
         """Wait until the client has room; and let others run, however fast this one is."""
@@ -246,10 +247,6 @@ class Exchange:
             self._response.end(self._trailers if wanted else b'')
             self._expected = ''
             self._wake()
-
-
-def _nothing(_: object) -> None:
-    """Do nothing, but look at what came of it."""
 
 
 async def _awaiting(awaitable: Any) -> Any:

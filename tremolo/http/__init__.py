@@ -8,8 +8,6 @@ from .headers import Headers
 from .parser import RequestParser
 from .response import (
     CONTINUE,
-    LAST_CHUNK,
-    body_allowed,
     chunk,
     encode_fields,
     http_date,
@@ -17,7 +15,7 @@ from .response import (
 )
 
 __all__ = [
-    'CONTINUE', 'LAST_CHUNK', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError',
-    'RequestHead', 'RequestParser', 'body_allowed', 'chunk', 'encode_fields', 'format_cookie',
+    'CONTINUE', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError',
+    'RequestHead', 'RequestParser', 'chunk', 'encode_fields', 'format_cookie',
     'http_date', 'parse_cookies', 'status_line',
 ]

@@ -19,7 +19,6 @@ from .grammar import TEXT_STR
 from .headers import checked_name, checked_value
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
-LAST_CHUNK = b'0\r\n\r\n'
 
 # Every status line there is, made once: formatting one takes longer than the rest of a small head.
 _STATUS_LINES = {
@@ -57,15 +56,6 @@ def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
     return b''.join([
         b'%s%s\r\n' % (_name(name), checked_value(name, value).encode('latin-1'))
         for name, value in items])
-
-
-def body_allowed(method: str, status: int) -> bool:
-    """Whether the answer has a body (RFC 9112 section 6.3).
-
-    Where not, the head of an answer to HEAD and of a 304 may still carry the Content-Length that a
-    GET would have had; 1xx and 204 may not (RFC 9110 section 8.6).
-    """
-    return method != 'HEAD' and status >= 200 and status not in (204, 304)
 
 
 def chunk(data: bytes) -> bytes:

@@ -5,7 +5,7 @@ turn of it, in which the reactor calls whom it has to call, and gives asyncio wh
 asyncio's own. So whatever is written for asyncio works unchanged, by the public parts of asyncio
 alone. It begins with the first thing that needs it, and until then nobody has imported asyncio:
 
-    loop = asyncio_loop()               # the current reactor's; `Reactor.run` drives both then
+    loop = bridge_to(reactor).loop      # its loop; `Reactor.run` drives both then
     reply = yield future_of(awaitable)  # our Future of anything that asyncio can await
     await sleep(1)                      # and theirs of ours
 
@@ -332,12 +332,6 @@ def bridge_to(reactor: Reactor) -> Bridge:
     if reactor.bridge is None:
         reactor.bridge = Bridge(reactor)
     return reactor.bridge
-
-
-def asyncio_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop of the current reactor."""
-    loop: asyncio.AbstractEventLoop = bridge_to(current_reactor()).loop
-    return loop
 
 
 def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:

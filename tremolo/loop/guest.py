@@ -190,9 +190,6 @@ def hosted(debug: bool = False) -> Iterator[GuestReactor]:
 
 
 def make_loop(name: str) -> asyncio.AbstractEventLoop:
-    """Make a loop: 'asyncio' or 'uvloop'. Raises `ImportError` if that is not installed."""
-    if name == 'uvloop':
-        # No package of ours: the user's.
-        loop: asyncio.AbstractEventLoop = importlib.import_module('uvloop').new_event_loop()
-        return loop
-    return asyncio.new_event_loop()
+    """Make a loop: of 'asyncio', or of the user's 'uvloop'. Raises `ImportError` without it."""
+    loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
+    return loop

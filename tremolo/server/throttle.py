@@ -115,8 +115,7 @@ class _Throttle:
             share.left -= size
 
     def delay(self) -> float:
-        """Return after how many seconds it is worth to ask again, and let no clock run until then.
-        """
+        """Return after how many seconds to ask again, and let no clock run until then."""
         now = self._time()
         until = max(now, *(share.due for share in self._shares))
         self._rest(now, until)

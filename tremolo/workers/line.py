@@ -1,6 +1,8 @@
 """Line: what supervisor and worker tell each other: one byte each, some with sockets.
 
     worker to supervisor    READY         connections are accepted
+                            BEAT          the loop turns
+                            RENEW         let another take this place
                             CONNECTION    an open connection, for whoever comes after this worker
     supervisor to worker    LISTENER      accept on this one too
                             HAND_OVER     give your connections away, and end
@@ -18,7 +20,7 @@ from typing import Callable
 
 from ..loop import Reactor
 
-READY, CONNECTION, LISTENER, HAND_OVER = b'r', b'c', b'l', b'h'
+READY, BEAT, RENEW, CONNECTION, LISTENER, HAND_OVER = b'r', b'b', b'n', b'c', b'l', b'h'
 
 _FD = array.array('i').itemsize
 

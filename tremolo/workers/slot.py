@@ -15,6 +15,7 @@ from ..server import Server
 from ..settings import Address
 from .handover import Handover
 from .line import CONNECTION, HAND_OVER, READY, Line
+from .pulse import Pulse
 
 
 class _SharedPorts:
@@ -86,6 +87,7 @@ class Slot:
         """Tell the supervisor that connections are accepted."""
         if self._line is not None:
             self._line.send(READY)
+            Pulse(self._server, self._line)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
         """Take what another worker left, or leave all to another."""

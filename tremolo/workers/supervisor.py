@@ -9,6 +9,8 @@
     SIGHUP                          each slot gets a new worker, and the old one drains when that
                                     one is ready
     SIGTTIN, SIGTTOU                one worker more, one less
+    no sign of life                 for `worker_timeout`: it reports where it hangs (SIGUSR2), is
+                                    killed and replaced
 
 It is one thread, with a reactor for its clock, its signals and the lines to the workers; it forks
 between two turns, and never in a callback. A worker that loses it drains and leaves.
@@ -23,6 +25,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
@@ -30,7 +33,7 @@ from ..loop import Reactor
 from ..loop.timers import Timer
 from ..server import url_of
 from ..settings import Address, Settings
-from .line import CONNECTION, HAND_OVER, LISTENER, READY, Line
+from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line
 from .slot import Slot, open_first, open_next
 
 _log = logging.getLogger('tremolo')
@@ -41,6 +44,8 @@ _PAUSE, _LONGEST_PAUSE = 0.1, 30.0
 _SETTLED = 10.0
 # What is left when it should have ended by itself is killed after so many seconds more.
 _GRACE = 5.0
+# Seconds for the report of one that hangs.
+_LAST_WORDS = 0.5
 # Statuses of a worker that will not do better next time.
 _HOPELESS = (2, 3, 4)
 _SIGNALS = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD')
@@ -56,6 +61,8 @@ class _Worker:
         self.slot = slot
         self.began = began
         self.ready = False
+        # When its last sign of life came, once it is ready.
+        self.beat = began
         # Whether it was told to end.
         self.ending = False
         # The one that it takes the place of, when it is ready.
@@ -119,6 +126,8 @@ class Supervisor:
             for name in _SIGNALS:
                 signum = getattr(signal, name)
                 reactor.add_signal(signum, partial(self._signalled, signum))
+            if self._settings.worker_timeout:
+                self._look_after()
             while not (self._ending and not self._workers):
                 self._fork_wanted()
                 reactor.step()
@@ -204,6 +213,7 @@ class Supervisor:
 
     def _heard(self, worker: _Worker, kind: bytes, sock: socket.socket | None) -> None:
         """A worker is ready, or leaves a connection to the next one."""
+        worker.beat = self._reactor.time()
         if kind == READY:
             worker.ready = True
             if not self._announced:
@@ -214,6 +224,10 @@ class Supervisor:
             before, worker.before = worker.before, None
             if before is not None and before.pid in self._workers:
                 before.hand_over()
+        elif kind == RENEW:
+            place = next((each for each in self._places if each.worker is worker), None)
+            if place is not None and not worker.ending:
+                place.wanted = True
         elif kind == CONNECTION and sock is not None:
             heir = self._heir(worker.slot)
             if heir is not None:
@@ -281,6 +295,18 @@ class Supervisor:
             for sock in slot.sockets:
                 heir.line.send(LISTENER, sock.dup())
 
+    def _look_after(self) -> None:
+        """Replace workers whose loop does not turn; first they say where they hang."""
+        late = self._reactor.time() - self._settings.worker_timeout
+        for worker in list(self._workers.values()):
+            if worker.ready and worker.beat < late:
+                _log.error('worker %d does not answer (worker_timeout), and is killed when it has '
+                           'said where it hangs', worker.pid)
+                worker.ready = False
+                os.kill(worker.pid, signal.SIGUSR2)
+                self._reactor.call_later(_LAST_WORDS, self._kill, [worker])
+        self._reactor.call_later(min(self._settings.worker_timeout / 4, 1.0), self._look_after)
+
     # -- signals --------------------------------------------------------------------------------
 
     def _signalled(self, signum: int) -> None:
@@ -318,10 +344,12 @@ class Supervisor:
             worker.tell(signal.SIGQUIT)
         self._reactor.call_later(_GRACE, self._kill)
 
-    def _kill(self) -> None:
-        for worker in self._workers.values():
-            _log.error('worker %d did not end, and is killed', worker.pid)
-            worker.tell(signal.SIGKILL)
+    def _kill(self, workers: Iterable[_Worker] | None = None) -> None:
+        """Kill these, or all, if they are there yet."""
+        for worker in self._workers.values() if workers is None else workers:
+            if worker.pid in self._workers:
+                _log.error('worker %d did not end, and is killed', worker.pid)
+                worker.tell(signal.SIGKILL)
 
     def _renew(self) -> None:
         """Give each slot a new worker; the old ones end when those are ready."""
