@@ -32,9 +32,8 @@ def answer_to_signal(server: Server) -> None:
     def write(*_: object) -> None:
         # At once: the loop may never turn again.
         with suppress(OSError, ValueError):
-            sys.stderr.write(report(server) + '\n')
-            sys.stderr.flush()
+            print(report(server), file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGUSR2, write)
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError):
         faulthandler.register(signal.SIGUSR2, all_threads=True, chain=True)

@@ -47,8 +47,8 @@ class ClientGone(OSError):
 class Exchange:
     """What an application is given to answer one request."""
 
-    __slots__ = ('_answers', '_expected', '_gone', '_lock', '_request', '_response', '_taken',
-                 '_task', '_trailers', '_until')
+    __slots__ = ('_answers', '_expected', '_gone', '_reading', '_request', '_response',
+                 '_taken', '_task', '_trailers', '_until')
 
     def __init__(self, answers: Answers, request: Request, response: Response) -> None:
         self._answers = answers
@@ -65,7 +65,7 @@ class Exchange:
         # Bytes of the body that were taken; None when its end was told. Who reads it now. Who waits
         # for the client to leave.
         self._taken: int | None = 0
-        self._lock: asyncio.Lock | None = None
+        self._reading: asyncio.Future[None] | None = None
         self._gone: Future | None = None
 
     def follow(self, task: asyncio.Task[Any]) -> None:
@@ -119,12 +119,11 @@ class Exchange:
             if not request.has_body:
                 self._taken = None
                 return {'type': 'http.request', 'body': b'', 'more_body': False}
-            if self._lock is None:
-                self._lock = asyncio.Lock()
-            async with self._lock:
-                # (Another may have taken the last of it meanwhile.)
-                if self._taken is not None:
-                    return await self._read()
+            while self._reading is not None:
+                await asyncio.wait((self._reading,))
+            # (Another may have taken the last of it meanwhile.)
+            if self._taken is not None and connection.response is response:
+                return await self._read()
         if connection.response is response:
             # (Who gave up waiting has cancelled it.)
             if self._gone is None or self._gone.cancelled():
@@ -135,13 +134,20 @@ class Exchange:
     async def _read(self) -> Message:
         """Give the next piece of a body."""
         request = self._request
+        read = request.read(_PIECE)
+        if not read.done():
+            self._reading = asyncio.get_running_loop().create_future()
         try:
-            data = await request.read(_PIECE)
+            data = await read
         except ProtocolError as error:
             self._answers.fail(self._response, error)
             return {'type': 'http.disconnect'}
         except StreamClosed:
             return {'type': 'http.disconnect'}
+        finally:
+            reading, self._reading = self._reading, None
+            if reading is not None:
+                reading.set_result(None)
         self._taken = taken = (self._taken or 0) + len(data)
         more = bool(data) and taken != request.content_length
         if not more:

@@ -376,16 +376,14 @@ def _wait(future: Future) -> Generator[Any, Any, None]:
     """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
     if future.done() and not future.cancelled():
         return
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    if task is None:
+    bridge = future.reactor.bridge
+    # (With the loop given, asyncio need not look for it: that is a system call before 3.12.)
+    if bridge is None or asyncio.current_task(bridge.loop) is None:
         if not future.done():
             yield future
         return
     if not future.done():
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = bridge.loop.create_future()
 
         def wake(_: Any) -> None:
             if not waiter.done():

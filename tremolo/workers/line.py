@@ -105,7 +105,7 @@ class Line:
                 received = socket.socket(fileno=array.array('i', fds[:_FD])[0])
         if data:
             self._heard(data, received)
-            return True
-        self._reactor.remove_reader(self._socket.fileno())
-        self._ended()
-        return False
+        else:
+            self._reactor.remove_reader(self._socket.fileno())
+            self._ended()
+        return bool(data)

@@ -16,8 +16,8 @@ from .line import BEAT, RENEW, Line
 
 _log = logging.getLogger('tremolo')
 
-# A beat this often within `worker_timeout`; and the longest time between two.
-_BEATS, _LONGEST = 3, 5.0
+# The longest time between two beats; there are three within `worker_timeout`.
+_LONGEST = 5.0
 
 
 class Pulse:
@@ -27,11 +27,10 @@ class Pulse:
         settings = server.settings
         self._server = server
         self._line = line
-        self._every = min((settings.worker_timeout or 3 * _LONGEST) / _BEATS, _LONGEST)
-        self._left = 0
-        self._asked = False
+        self._every = min((settings.worker_timeout or 3 * _LONGEST) / 3, _LONGEST)
+        self._left, self._asked = 0, False
         if settings.max_requests:
-            # Up to a tenth more, by chance, lest all are renewed at once.
+            # (By chance up to a tenth more, lest all are renewed at once.)
             self._left = settings.max_requests + random.randint(0, settings.max_requests // 10)
             self._handle = server.handle
             server.handle = self._count
