@@ -45,7 +45,7 @@ CORE = (
 )
 CORE_APART = ASYNCIO
 CORE_LINES = 3999
-PACKAGE_LINES = 10000
+PACKAGE_LINES = 9999
 
 Import = tuple[int, str, tuple[str, ...]]
 

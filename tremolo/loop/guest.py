@@ -76,8 +76,7 @@ class GuestReactor(Reactor):
     def __init__(
         self, loop: asyncio.AbstractEventLoop, own: bool = True, debug: bool = False
     ) -> None:
-        self._loop = loop
-        self._own = own
+        self._loop, self._own = loop, own
         # The loop's timer, and when it comes.
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
@@ -96,8 +95,7 @@ class GuestReactor(Reactor):
 
     def look(self) -> None:
         """Let the loop know when the next turn is due, unless it comes before that."""
-        deadline = self.next_deadline()
-        if deadline is not None and deadline < self._due and not self.closed:
+        if (deadline := self.next_deadline()) and deadline < self._due and not self.closed:
             if self._timer is not None:
                 self._timer.cancel()
             self._due = deadline

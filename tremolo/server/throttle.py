@@ -4,10 +4,9 @@ There are up to two limits for each direction of a connection, and the slower of
 own (`download_rate`, `upload_rate`, or an answer's own rate in place of the former), and one that
 all connections of the worker share (`worker_download_rate`, `worker_upload_rate`).
 
-A limit is a `Bucket`. It does not fill up; it has a timetable, which comes to the same. Bytes pass
-in pieces, and a piece is due when the one before has had its time: `piece / rate` seconds. Who
-wants to pass takes the next free place of the timetable, and rests until then. So whoever shares a
-bucket gets a piece in turn, and nobody starves.
+A limit is a `Bucket`: a timetable of pieces, each due when the one before has had its time, that is
+`piece / rate`. Who wants to pass takes the next free place, and rests until then. So whoever shares
+a bucket gets a piece in turn, and nobody starves.
 
     piece     |256 B|256 B|256 B|         (at 10 KiB/s: 25 ms each)
     belongs to   A     B     A
