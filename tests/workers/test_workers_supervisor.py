@@ -383,6 +383,8 @@ def test_a_report_on_demand(group):
         os.kill(pid, signal.SIGUSR2)
         wait_until(lambda: "GET '/slow': 0." in workers.log)
         assert 'waiting: ' in workers.log
+        workers.signal('SIGUSR2')
+        wait_until(lambda: workers.log.count('most recent call first') > 1)
         assert 'example.py' in workers.log
     assert workers.wait_for(1) == {pid}
 

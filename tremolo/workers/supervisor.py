@@ -8,7 +8,7 @@
     a second SIGINT, SIGQUIT        they end at once
     SIGHUP                          each slot gets a new worker, and the old one drains when that
                                     one is ready
-    SIGTTIN, SIGTTOU                one worker more, one less
+    SIGTTIN, SIGTTOU, SIGUSR2       one worker more, one less, a report of each
     no sign of life                 for `worker_timeout`: it reports where it hangs (SIGUSR2), is
                                     killed and replaced
 
@@ -48,7 +48,8 @@ _GRACE = 5.0
 _LAST_WORDS = 0.5
 # Statuses of a worker that will not do better next time.
 _HOPELESS = (2, 3, 4)
-_SIGNALS = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGCHLD')
+_SIGNALS = (
+    'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2', 'SIGCHLD')
 
 
 class _Worker:
@@ -112,8 +113,7 @@ class Supervisor:
         self._announced = False
         # Whether it ends; the signal that forced that; the status that all ends with.
         self._ending = False
-        self._forced = 0
-        self._status = 0
+        self._forced = self._status = 0
 
     def run(self) -> int:
         """Run until all is over; return the exit status."""
@@ -216,11 +216,10 @@ class Supervisor:
         worker.beat = self._reactor.time()
         if kind == READY:
             worker.ready = True
-            if not self._announced:
-                self._announced = True
-                for each in worker.slot.sockets:
-                    url = url_of(each.getsockname())
-                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
+            for each in () if self._announced else worker.slot.sockets:
+                url = url_of(each.getsockname())
+                print(f'running on {url} (press CTRL+C to quit)', flush=True)
+            self._announced = True
             before, worker.before = worker.before, None
             if before is not None and before.pid in self._workers:
                 before.hand_over()
@@ -312,6 +311,9 @@ class Supervisor:
     def _signalled(self, signum: int) -> None:
         if signum == signal.SIGCHLD:
             self._reap()
+        elif signum == signal.SIGUSR2:
+            for worker in filter(lambda each: each.ready, self._workers.values()):
+                os.kill(worker.pid, signum)
         elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
             self._force(signum)
         elif signum in (signal.SIGTERM, signal.SIGINT):
