@@ -246,7 +246,7 @@ def rate_answer(response: Response, rate: Any) -> None:
     connection = response.connection
     try:
         number = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
-    except (SettingError, TypeError, ValueError):
+    except (SettingError, TypeError, ValueError, BytesWarning):
         number = -1
     if number < 0:
         raise HandlerError(f'rate: {rate!r:.64} is not {KINDS["rate"].accepts}, or None')
