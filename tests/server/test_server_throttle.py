@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
+import sys
 import threading
 import time
 
@@ -624,6 +625,7 @@ def test_a_client_that_leaves_while_we_rest_is_noticed_at_once(app, options):
         assert host.reactor.turns - before < 20
 
 
+@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='counts references')
 def test_nothing_is_left_of_throttled_connections(app):
     with virtual(app, download_rate=1000, upload_rate=1000, worker_download_rate=1000,
                  worker_upload_rate=1000) as host:

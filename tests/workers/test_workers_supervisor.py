@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -367,9 +368,11 @@ def test_one_that_hangs_says_where_and_is_replaced(group, path):
     workers.wait_for(2)
     lines = APPLICATION.splitlines()
     number = next(n for n, line in enumerate(lines, 1) if f"'{path}'" in line) + 2
-    # (`while` or `pass`, wherever it was.)
-    assert any(f'example.py", line {each} in {path[1:]}' in workers.log
-               for each in (number, number + 1))
+    said = re.search(rf'example\.py", line (\d+) in {path[1:]}', workers.log)
+    assert said is not None
+    if sys.implementation.name == 'cpython':
+        # `while` or `pass`, wherever it was. (PyPy gives approximate lines.)
+        assert int(said[1]) in (number, number + 1)
     assert f"GET '{path}': " in workers.log
     assert 'does not answer (worker_timeout)' in workers.log
 
@@ -392,8 +395,9 @@ def test_a_report_on_demand(group):
 @pytest.mark.parametrize('arguments', [
     ['--max-requests', '20'], ['--limit-memory', '1MiB']])
 def test_workers_are_renewed_in_time(group, arguments):
-    workers = group(*TWO, '--worker-timeout', '0.3', *arguments)
-    first = wait_until(lambda: len(workers.pids) == 2 and workers.pids)
+    # (A beat is a third of the timeout, and memory is looked at with it.)
+    workers = group('--workers', '1', '--port', '0', '--worker-timeout', '3', *arguments)
+    first = set(workers.pids)
     answers = []
     wait_until(lambda: answers.append(workers.get()) or not first & workers.pids)
     assert '' not in answers

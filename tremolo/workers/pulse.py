@@ -34,7 +34,7 @@ class Pulse:
             self._left = settings.max_requests + random.randint(0, settings.max_requests // 10)
             self._handle = server.handle
             server.handle = self._count
-        self._beat()
+        server.reactor.call_later(self._every, self._beat)
 
     def _beat(self) -> None:
         self._line.send(BEAT)
