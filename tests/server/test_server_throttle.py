@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import sys
@@ -67,6 +68,18 @@ def app() -> Tremolo:
         yield b'waited'
 
     return app
+
+
+# Seconds by which a busy machine may be late. How exact a rate is, the simulated world tells.
+LATE = 2.0
+
+
+@contextlib.contextmanager
+def in_good_time(seconds, early):
+    """Check that something takes so long, or `early` less, or more as the machine is busy."""
+    began = time.monotonic()
+    yield
+    assert seconds - early < time.monotonic() - began < seconds + LATE
 
 
 def took(host, client, method='GET'):
@@ -325,13 +338,12 @@ def test_an_asgi_application_is_throttled(app):
 
     asgi = AsgiApplication(application)
     with asgi.start(port=0, download_rate=400_000, lifespan='off') as running:
-        with socket.create_connection(running.address) as sock:
+        with in_good_time(0.5, 0.08), socket.create_connection(running.address) as sock:
             began = time.monotonic()
             sock.sendall(request('/', 'GET', 'Connection: close'))
             received = b''
             while data := sock.recv(65536):
                 received += data
-            assert time.monotonic() - began == pytest.approx(0.5, abs=0.08)
         assert len(bodies(received)[0]) == 200_000
         # The application had to wait until the client's buffer had room again.
         assert done[0] - began > 0.2
@@ -346,9 +358,9 @@ def test_an_async_handler_is_throttled(app):
         yield 'y' * 100_000
 
     with serving(app) as host:
-        began = time.monotonic()
-        assert host.ask(request('/async', 'GET', 'Connection: close'))[0].body.endswith(b'y' * 9)
-        assert time.monotonic() - began == pytest.approx(0.5, abs=0.1)
+        with in_good_time(0.5, 0.1):
+            answer, = host.ask(request('/async', 'GET', 'Connection: close'))
+        assert answer.body.endswith(b'y' * 9)
 
 
 def test_a_handler_waits_while_its_client_is_throttled(app):
@@ -683,6 +695,6 @@ def test_both_directions_at_once_on_real_sockets(app):
         assert up.take().body == b'%d' % (2 * MIB)
         lasted['up'] = time.monotonic() - began
         thread.join()
-        # (Others may have the processor now and then.)
-        assert lasted['down'] == pytest.approx(1, abs=0.15)
-        assert lasted['up'] == pytest.approx(1, abs=0.15)
+        # Never sooner; later when others have the processor now and then.
+        assert 0.85 < lasted['down'] < 1 + LATE
+        assert 0.85 < lasted['up'] < 1 + LATE
