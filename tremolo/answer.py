@@ -166,8 +166,7 @@ class Answer:
     def _encode_pair(self, pair: tuple[Any, ...]) -> bytes:
         """Encode `(body, encoding)`; the Content-Type names the encoding."""
         if len(pair) != 2 or not isinstance(pair[0], (str, bytes)) or not isinstance(pair[1], str):
-            raise HandlerError(f'{self._handler.name} returned a tuple that is not '
-                               '(body, encoding)')
+            raise HandlerError(f'{self._handler.name} returned a tuple, not (body, encoding)')
         body, encoding = pair
         if self.response.content_type is HTML:
             self.response.content_type = f'text/html; charset={encoding}'
@@ -189,12 +188,6 @@ class Answer:
             self._log_error(error)
         if gone:
             return
-        if response.begun:
-            if isinstance(error, HTTPError):
-                _log.error('%s raised %s after the head was sent', self._handler.name, error)
-            # A body that ends with the connection would look whole after an orderly close.
-            connection.cut('failed', reset=response.framing == 'close')
-            return
         self._chunks.clear()
         try:
             self._answer_error(error)
@@ -205,19 +198,16 @@ class Answer:
 
     def _answer_error(self, error: BaseException) -> None:
         response = self.response
-        response.reset()
-        if isinstance(error, ProtocolError):
-            error = HTTPError(error.status)
-        if isinstance(error, HTTPError):
+        if isinstance(error, HTTPError) and response.begun:
+            _log.error('%s raised %s after the head was sent', self._handler.name, error)
+        elif isinstance(error, HTTPError):
+            response.reset()
             try:
                 return send_error(response, error)
             except Exception as problem:
                 # The error's own headers were bad.
                 self._log_error(problem)
                 error = problem
-            if response.begun:
-                return None
-            response.reset()
         return send_failure(response, error)
 
     def _log_error(self, error: BaseException) -> None:

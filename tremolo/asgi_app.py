@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .app import Application
 from .asgi import Answers, Lifespan
 from .asgi import Application as AsgiCallable
-from .http import ProtocolError
 from .loop import Reactor
 from .loop.bridge import bridge_to
-from .pages import send_error, send_failure
-from .server import HTTPError, Response, Server
+from .pages import send_failure
+from .server import Server
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -44,8 +43,8 @@ class AsgiApplication(Application):
         self._lifespan = Lifespan(self._app, settings.lifespan)
         self._startup_timeout = settings.startup_timeout
         self._handle = Answers(    # type: ignore[method-assign]
-            self._app, bridge_to(reactor).start, _fail, settings.root_path, self._lifespan.state,
-            settings.debug).handle
+            self._app, bridge_to(reactor).start, send_failure, settings.root_path,
+            self._lifespan.state, settings.debug).handle
         return super().serve_on(reactor, settings, slot)
 
     async def begin(self, settings: Settings) -> None:
@@ -64,15 +63,3 @@ class AsgiApplication(Application):
         hooks = super().end()
         if hooks is not None:
             await hooks
-
-
-def _fail(response: Response, error: BaseException) -> None:
-    """Answer an error of the application, or of a request's body."""
-    if response.begun:
-        response.connection.cut('failed', reset=response.framing == 'close')
-        return
-    response.reset()
-    if isinstance(error, ProtocolError):
-        send_error(response, HTTPError(error.status))
-    else:
-        send_failure(response, error)

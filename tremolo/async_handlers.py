@@ -32,9 +32,7 @@ def begin(awaitable: Any, answer: Answer) -> Future:
     return future
 
 
-async def _send(
-    generator: AsyncGenerator[Any, None], answer: Answer, waited: list[bool]
-) -> None:
+async def _send(generator: AsyncGenerator[Any, None], answer: Answer, waited: list[bool]) -> None:
     """Send what an asynchronous generator yields, as the client takes it.
 
     Nobody tells us when it waits. So once it has `waited`, each chunk goes out in its own turn.

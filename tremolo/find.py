@@ -12,7 +12,6 @@ frames.
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import inspect
 import itertools
@@ -31,19 +30,12 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .workers import Slot
 
-__all__ = ['INTERFACES', 'ImportFailed', 'find_application', 'serve', 'suggest']
-
 INTERFACES = ('auto', 'native', 'asgi')
-
 _DEFAULT_NAMES = ('app', 'application')
 
 
 class ImportFailed(Exception):
-    """The application's own code raised `error`, in its import or in its factory."""
-
-    def __init__(self, what: str, error: Exception) -> None:
-        super().__init__(f'{what} failed, see above')
-        self.error = error
+    """The application's own code raised: what failed, and the error, are its arguments."""
 
 
 def serve(
@@ -83,8 +75,9 @@ def _found(*what: Any) -> Application | int:
         print(f'tremolo: error: {error}', file=sys.stderr)
         return 2
     except ImportFailed as failure:
-        _print_traceback(failure.error)
-        print(f'tremolo: error: {failure}', file=sys.stderr)
+        what_failed, cause = failure.args
+        _print_traceback(cause)
+        print(f'tremolo: error: {what_failed} failed, see above', file=sys.stderr)
         return 4
 
 
@@ -200,7 +193,13 @@ def _made(factory: Any, name: str) -> Any:
     if not callable(factory):
         raise SettingError(f'{name}: is of type {type(factory).__name__}, not a factory: a function'
                            ' that returns the application')
-    needs = _needs(factory)
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        # Some functions in C do not tell.
+        parameters = []
+    needs = [each.name for each in parameters if each.default is each.empty
+             and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     if needs:
         raise SettingError(f'{name}: a factory is called without arguments, and this one needs '
                            f'{", ".join(needs)}')
@@ -213,17 +212,6 @@ def _made(factory: Any, name: str) -> Any:
         made.close()
         raise SettingError(f'{name}: is an async def, and a factory is a plain function')
     return made
-
-
-def _needs(function: Any) -> list[str]:
-    """The arguments that a function cannot do without."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        # Some functions in C do not tell.
-        return []
-    return [each.name for each in parameters if each.default is each.empty
-            and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
 
 
 def _checked(found: Any, name: str, interface: str) -> Application:

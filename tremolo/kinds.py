@@ -12,13 +12,10 @@ each smaller unit), a time `500ms`, `30s`, `5m`, `1h`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
 from .errors import SettingError
-
-__all__ = ['KINDS', 'LIFESPANS', 'LOG_LEVELS', 'LOOPS', 'Address', 'Kind', 'parse_bind']
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
@@ -102,11 +99,8 @@ def _port(value: Any) -> int:
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
-        if match is not None:
-            return int(match[1]) * _SIZE_UNITS[match[2][:1].lower()]
-    return _count(value)
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) * _SIZE_UNITS[match[2][:1].lower()] if match else _count(value)
 
 
 def _time(value: Any) -> float:
@@ -132,8 +126,6 @@ def _binds(value: Any) -> tuple[Address, ...]:
         return (value,)
     if isinstance(value, str):
         value = [part.strip() for part in value.split(',')]
-    if not isinstance(value, Iterable):
-        raise ValueError
     return tuple(item if isinstance(item, Address) else _bind(item) for item in value)
 
 
@@ -162,14 +154,6 @@ def _show_size(value: int) -> str:
     return str(value)
 
 
-def _show_time(value: float) -> str:
-    return f'{value:g}s'
-
-
-def _show_binds(value: tuple[Address, ...]) -> str:
-    return ','.join(map(str, value))
-
-
 KINDS = {
     'text': Kind(_text, '', 'TEXT', 'printable ASCII text'),
     'flag': Kind(_flag, '', '', 'true or false'),
@@ -180,10 +164,10 @@ KINDS = {
     'rate': Kind(_size, 'bytes/second', 'RATE', 'a number of bytes/second, or such as 64k, 2MiB',
                  _show_size),
     'time': Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h',
-                 _show_time),
+                 lambda value: f'{value:g}s'),
     'lifespan': Kind(partial(_word, LIFESPANS), '', 'MODE', ', '.join(LIFESPANS)),
     'level': Kind(partial(_word, LOG_LEVELS), '', 'LEVEL', ', '.join(LOG_LEVELS)),
     'loop': Kind(partial(_word, LOOPS), '', 'LOOP', ', '.join(LOOPS)),
     'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path',
-                  _show_binds),
+                  lambda value: ','.join(map(str, value))),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 
+from .http import ProtocolError
 from .server import HTTPError, Response, phrase
 from .server.response import HTML, TEXT
 
@@ -24,13 +25,23 @@ def send_error(response: Response, error: HTTPError) -> None:
 
 
 def send_failure(response: Response, error: BaseException) -> None:
-    """Answer 500 for a mistake of the application; in debug mode with the traceback."""
-    text = ''
-    if response.connection.server.settings.debug:
+    """Answer what was raised, or cut the connection when it is too late for an answer.
+
+    The peer's mistake is its status, any other 500, in debug mode with the traceback.
+    """
+    if response.begun:
+        # A body that ends with the connection would look whole after an orderly close.
+        response.connection.cut('failed', reset=response.framing == 'close')
+        return
+    response.reset()
+    status, text = 500, ''
+    if isinstance(error, ProtocolError):
+        status = error.status
+    elif response.connection.server.settings.debug:
         import html
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         text = f'<pre>{html.escape("".join(lines))}</pre>'
-    send_page(response, 500, text)
+    send_page(response, status, text)
 
 
 def send_page(response: Response, status: int, more: str = '') -> None:

@@ -35,11 +35,14 @@ class Route(Generic[T]):
         self.methods: dict[str, T] = {}
         self.pattern: re.Pattern[str] | None = None
         self.converters: dict[str, Callable[[str], Any]] = {}
-        if path.startswith('^'):
-            self.pattern = _compiled(path, path)
-        elif '<' in path:
-            self.pattern = self._compile(path)
-        elif not path.startswith('/'):
+        try:
+            if path.startswith('^'):
+                self.pattern = re.compile(path)
+            elif '<' in path:
+                self.pattern = re.compile(self._expression(path), re.DOTALL)
+        except re.error as error:
+            raise ValueError(f'the path {path!r} is malformed: {error}') from error
+        if not path.startswith(('/', '^')):
             raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^')
 
     @property
@@ -57,7 +60,7 @@ class Route(Generic[T]):
             for name, value in found.groupdict().items()
         }
 
-    def _compile(self, path: str) -> re.Pattern[str]:
+    def _expression(self, path: str) -> str:
         text, end = '', 0
         for group in _GROUP.finditer(path):
             kind, name = group['kind'] or 'str', group['name']
@@ -69,14 +72,7 @@ class Route(Generic[T]):
         rest = path[end:]
         if not end or '<' in rest or not path.startswith('/'):
             raise ValueError(f'the path {path!r} is malformed: write /page/<int:id>')
-        return _compiled(text + re.escape(rest), path, re.DOTALL)
-
-
-def _compiled(pattern: str, path: str, flags: int = 0) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, flags)
-    except re.error as error:
-        raise ValueError(f'the path {path!r} is malformed: {error}') from error
+        return text + re.escape(rest)
 
 
 class Router(Generic[T]):

@@ -19,8 +19,6 @@ _MOST = 200
 # Bytes of name and value together that browsers accept (RFC 6265bis section 5.6).
 _SIZE = 4096
 
-_SAMESITE = {'strict': 'Strict', 'lax': 'Lax', 'none': 'None'}
-
 
 def parse_cookies(value: str) -> dict[str, str]:
     """Read the value of a Cookie field (RFC 6265 section 4.2.1); the first of a name wins.
@@ -67,7 +65,10 @@ def format_cookie(
     if expires is not None:
         parts.append(f'Expires={_date(name, expires)}')
     if domain is not None:
-        parts.append(f'Domain={_domain(name, domain)}')
+        match = DOMAIN.fullmatch(domain)
+        if match is None or len(domain) > 254:
+            raise HeaderError(f'malformed domain of cookie {name}: {shown(domain)}')
+        parts.append(f'Domain={match[1]}')
     if path is not None:
         if not path.startswith('/') or COOKIE_ATTRIBUTE.fullmatch(path) is None:
             raise HeaderError(f'malformed path of cookie {name}: {shown(path)}')
@@ -77,7 +78,13 @@ def format_cookie(
     if httponly:
         parts.append('HttpOnly')
     if samesite is not None:
-        parts.append(f'SameSite={_samesite(name, samesite, secure)}')
+        mode = samesite.capitalize()
+        if mode not in ('Strict', 'Lax', 'None'):
+            raise HeaderError(
+                f'samesite of cookie {name} is Strict, Lax or None: {shown(samesite)}')
+        if mode == 'None' and not secure:
+            raise HeaderError(f'cookie {name} has samesite None, so it has to be secure')
+        parts.append(f'SameSite={mode}')
     if partitioned:
         if not secure:
             raise HeaderError(f'cookie {name} is partitioned, so it has to be secure')
@@ -87,39 +94,20 @@ def format_cookie(
 
 
 def _date(name: str, expires: datetime | float | str) -> str:
-    if isinstance(expires, str):
-        try:
+    try:
+        if isinstance(expires, str):
             from email.utils import parsedate_to_datetime
             parsedate_to_datetime(expires)
-        except (TypeError, ValueError) as error:
-            raise HeaderError(f'malformed expires of cookie {name}: {shown(expires)}') from error
-        if COOKIE_ATTRIBUTE.fullmatch(expires) is None:
-            raise HeaderError(f'malformed expires of cookie {name}: {shown(expires)}')
-        return expires
-    if isinstance(expires, datetime):
-        if expires.tzinfo is None:
-            expires = expires.replace(tzinfo=timezone.utc)
-        expires = expires.timestamp()
-    try:
+            if COOKIE_ATTRIBUTE.fullmatch(expires) is None:
+                raise ValueError
+            return expires
+        if isinstance(expires, datetime):
+            if expires.tzinfo is None:
+                expires = expires.replace(tzinfo=timezone.utc)
+            expires = expires.timestamp()
         return http_date(expires)
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise HeaderError(f'malformed expires of cookie {name}: {repr(expires)[:64]}') from error
-
-
-def _domain(name: str, domain: str) -> str:
-    match = DOMAIN.fullmatch(domain)
-    if match is None or len(domain) > 254:
-        raise HeaderError(f'malformed domain of cookie {name}: {shown(domain)}')
-    return match[1]
-
-
-def _samesite(name: str, samesite: str, secure: bool) -> str:
-    mode = _SAMESITE.get(samesite.lower())
-    if mode is None:
-        raise HeaderError(f'samesite of cookie {name} is Strict, Lax or None: {shown(samesite)}')
-    if mode == 'None' and not secure:
-        raise HeaderError(f'cookie {name} has samesite None, so it has to be secure')
-    return mode
 
 
 def _check_prefix(name: str, secure: bool, path: str | None, domain: str | None) -> None:
