@@ -20,72 +20,47 @@ import contextvars
 import selectors
 import signal
 import sys
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import Coroutine, Generator
 from functools import partial
 from typing import Any, Callable
 
 from . import future as _future
 from .future import Future, current_reactor, set_current_reactor
 from .reactor import Reactor
+from .task import CLEANUP_TIMEOUT
 
 
-class _Keys(Mapping[Any, selectors.SelectorKey]):
-    """What a selector watches, found by descriptor or by file."""
-
-    def __init__(self) -> None:
-        self.by_fd: dict[int, selectors.SelectorKey] = {}
-
-    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
-        return self.by_fd[self.fd(fileobj)]
-
-    def __len__(self) -> int:
-        return len(self.by_fd)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.by_fd)
-
-    def fd(self, fileobj: Any) -> int:
-        """Return the descriptor of a file. Raises `KeyError` for one that is closed and unknown."""
-        fd: int = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        if fd < 0:
-            # Closed before it was unregistered.
-            fd = next((key.fd for key in self.by_fd.values() if key.fileobj is fileobj), fd)
-        if fd < 0:
-            raise KeyError(f'{fileobj!r} has no file descriptor')
-        return fd
-
-
-class ReactorSelector(selectors.BaseSelector):
-    """The selector that asyncio is given."""
+class ReactorSelector(selectors.SelectSelector):
+    """The selector that asyncio is given: it keeps its keys as any does, and the reactor polls."""
 
     def __init__(self, reactor: Reactor) -> None:
+        super().__init__()
         self._reactor = reactor
-        self._keys = _Keys()
-        # What this turn found ready, by fd.
-        self._ready: dict[int, int] = {}
+        self._ready: dict[int, int] = {}    # What this turn found ready, by fd.
         # The longest wait that a host allows, and what is called after each turn.
         self.longest: float | None = None
         self.after: Callable[[], Any] | None = None
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Watch a file. Raises `KeyError` if it is watched or closed."""
-        fd = self._keys.fd(fileobj)
-        if fd in self._keys.by_fd:
-            raise KeyError(f'{fileobj!r} is registered already')
-        self._watch(fd, 0, events)
-        key = self._keys.by_fd[fd] = selectors.SelectorKey(fileobj, fd, events, data)
+        """Watch a file. Raises `KeyError` if it is watched, `ValueError` if it is closed."""
+        key = super().register(fileobj, events, data)
+        try:
+            self._watch(key.fd, 0, events)
+        except OSError:
+            super().unregister(fileobj)
+            raise
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch it for other events, or keep other data. Raises `KeyError`."""
-        key = self._keys[fileobj]
-        self._watch(key.fd, key.events, events)
-        key = self._keys.by_fd[key.fd] = selectors.SelectorKey(key.fileobj, key.fd, events, data)
+        before = super().unregister(fileobj).events
+        key = super().register(fileobj, events, data)
+        self._watch(key.fd, before, events)
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         """Watch it no longer. Raises `KeyError`."""
-        key = self._keys.by_fd.pop(self._keys.fd(fileobj))
+        key = super().unregister(fileobj)
         self._ready.pop(key.fd, None)
         self._reactor.remove_fd(key.fd)
         return key
@@ -119,12 +94,8 @@ class ReactorSelector(selectors.BaseSelector):
             return []
         ready, self._ready = self._ready, {}
         # A callback of this turn may have lost interest.
-        keys = ((self._keys.by_fd.get(fd), bits) for fd, bits in ready.items())
+        keys = ((self.get_map().get(fd), bits) for fd, bits in ready.items())
         return [(key, bits & key.events) for key, bits in keys if key and bits & key.events]
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return the keys of all files."""
-        return self._keys
 
 
 class ReactorEventLoop(asyncio.SelectorEventLoop):
@@ -192,13 +163,11 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         """Let the reactor know of all that asyncio has to do: its host asks only the reactor."""
         call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
 
-        def noted_soon(callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        def noted_soon(callback: Any, *args: Any, context: Any = None) -> Any:
             reactor.call_soon(_nothing)
             return call_soon(callback, *args, context=context)
 
-        def noted_at(
-            when: float, callback: Any, *args: Any, context: Any = None
-        ) -> asyncio.TimerHandle:
+        def noted_at(when: float, callback: Any, *args: Any, context: Any = None) -> Any:
             reactor.call_at(when, _nothing)
             return call_at(when, callback, *args, context=context)
 
@@ -221,13 +190,10 @@ class Starter:
         self._own = vars(loop)
         self._step: Any = None
         self._before: Any = None
-        # (Kept: making a bound method for each task costs.)
-        self._catch = self._caught
+        self._catch = self._caught    # (Kept: making a bound method for each task costs.)
 
-    def start(
-        self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context,
-        name: str | None = None,
-    ) -> Any:
+    def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context,
+              name: str | None = None) -> Any:
         """Start a task in `context` and return it. Hot: once per request.
 
         (With a name none must be made: 0.2 us.)
@@ -290,8 +256,7 @@ class Bridge:
         loop = self.loop
         if 'call_at' not in vars(loop):
             loop.be_hosted()
-            # What there was before nobody has noted.
-            timeout = 0.0
+            timeout = 0.0    # What there was before nobody has noted.
         loop.selector.longest, loop.selector.after = timeout, loop.stop
         try:
             self.run()
@@ -316,15 +281,11 @@ class Bridge:
             for task in tasks:
                 task.cancel()
             if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=_CLEANUP_TIMEOUT))
+                loop.run_until_complete(asyncio.wait(tasks, timeout=CLEANUP_TIMEOUT))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
-
-
-# Seconds that cancelled tasks have to end.
-_CLEANUP_TIMEOUT = 10.0
 
 
 def bridge_to(reactor: Reactor) -> Bridge:
@@ -344,7 +305,7 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
     loop = bridge.loop
     future = Future(reactor)
     context = context if context is not None else contextvars.copy_context()
-    coroutine = awaitable if asyncio.iscoroutine(awaitable) else _awaiting(awaitable)
+    coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaiting(awaitable)
     if loop.is_running():
         task = bridge.start(coroutine, context)
     else:
@@ -357,7 +318,8 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
     return future
 
 
-async def _awaiting(awaitable: Any) -> Any:
+async def awaiting(awaitable: Any) -> Any:
+    """Make a coroutine of what can be awaited."""
     return await awaitable
 
 
@@ -399,5 +361,4 @@ def _wait(future: Future) -> Generator[Any, Any, None]:
         raise asyncio.CancelledError
 
 
-# From now on a Future may be awaited by asyncio too.
-_future.wait = _wait
+_future.wait = _wait    # From now on a Future may be awaited by asyncio too.

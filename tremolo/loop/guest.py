@@ -17,11 +17,9 @@ import asyncio
 import importlib
 import math
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable
-from weakref import WeakKeyDictionary
 
 from .bridge import Bridge
 from .future import set_current_reactor
@@ -34,8 +32,7 @@ class _GuestBridge(Bridge):
 
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
         super().__init__(reactor, loop)
-        self._guest = reactor
-        self._own = own
+        self._guest, self._own = reactor, own
 
     def run(self) -> None:
         with _driven(self._guest):
@@ -73,10 +70,12 @@ def _driven(reactor: GuestReactor) -> Iterator[None]:
 class GuestReactor(Reactor):
     """A reactor that an asyncio loop drives; with `own` the loop lives and ends with it."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, own: bool = True, debug: bool = False
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, own: bool = True,
+                 debug: bool = False) -> None:
         self._loop, self._own = loop, own
+        # How many use it, and which reactor was the current one before it (`hosted`).
+        self.users = 0
+        self.before: Reactor | None = None
         # The loop's timer, and when it comes.
         self._timer: asyncio.TimerHandle | None = None
         self._due = NEVER
@@ -144,47 +143,29 @@ class _GuestTimers(Timers):
             self._reactor.look()
 
 
-class _Guests:
-    """The guest of each loop that runs, and how many use it."""
-
-    def __init__(self) -> None:
-        self._of: WeakKeyDictionary[asyncio.AbstractEventLoop, GuestReactor] = WeakKeyDictionary()
-        self._users: Counter[GuestReactor] = Counter()
-        self._before: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
-
-    def enter(self, debug: bool) -> GuestReactor:
-        loop = asyncio.get_running_loop()
-        if loop not in self._of:
-            self._of[loop] = GuestReactor(loop, own=False, debug=debug)
-            self._of[loop].belong_to(threading.get_ident())
-            # For all that the loop runs in this thread from now on.
-            self._before[loop] = set_current_reactor(self._of[loop])
-        reactor = self._of[loop]
-        self._users[reactor] += 1
-        return reactor
-
-    def leave(self, reactor: GuestReactor) -> None:
-        self._users[reactor] -= 1
-        if not self._users[reactor]:
-            loop = asyncio.get_running_loop()
-            del self._users[reactor], self._of[loop]
-            # Who waits yet is told.
-            reactor.step(0.0)
-            set_current_reactor(self._before.pop(loop))
-            reactor.close()
-
-
-_guests = _Guests()
+# The guest of each loop that runs and has one.
+_guests: dict[asyncio.AbstractEventLoop, GuestReactor] = {}
 
 
 @contextmanager
 def hosted(debug: bool = False) -> Iterator[GuestReactor]:
     """Give the guest of the loop that runs; the last who leaves closes it."""
-    reactor = _guests.enter(debug)
+    loop = asyncio.get_running_loop()
+    if (reactor := _guests.get(loop)) is None:
+        reactor = _guests[loop] = GuestReactor(loop, own=False, debug=debug)
+        reactor.belong_to(threading.get_ident())
+        # For all that the loop runs in this thread from now on.
+        reactor.before = set_current_reactor(reactor)
+    reactor.users += 1
     try:
         yield reactor
     finally:
-        _guests.leave(reactor)
+        reactor.users -= 1
+        if not reactor.users:
+            del _guests[loop]
+            reactor.step(0.0)    # Who waits yet is told.
+            set_current_reactor(reactor.before)
+            reactor.close()
 
 
 def make_loop(name: str) -> asyncio.AbstractEventLoop:
