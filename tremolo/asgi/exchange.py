@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 from ..http import ProtocolError
 from ..loop import Future, Reactor, Stream, StreamClosed
+from ..loop.bridge import awaiting
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from .fields import encode, encode_links, encode_trailers
@@ -56,12 +57,10 @@ class Exchange:
         self._response = response
         # The application's task, if it did not end at once.
         self._task: asyncio.Task[Any] | None = None
-        # The message that comes next; '' when there is none.
-        self._expected = _START
+        self._expected = _START    # The message that comes next; '' when there is none.
         # The trailers so far; None if none were announced.
         self._trailers: bytes | None = None
-        # When others get a turn.
-        self._until = 0.0
+        self._until = 0.0    # When others get a turn.
         # Bytes of the body that were taken; None when its end was told. Who reads it now. Who waits
         # for the client to leave.
         self._taken: int | None = 0
@@ -72,9 +71,8 @@ class Exchange:
         """Wait for an application that did not end at once."""
         self._task = task
         # (Asyncio itself holds tasks only weakly.)
-        running = self._answers.running
-        running.add(task)
-        task.add_done_callback(running.discard)
+        self._answers.running.add(task)
+        task.add_done_callback(self._answers.running.discard)
         task.add_done_callback(self.finished)
         response = self._response
         if response.connection.response is response:
@@ -83,8 +81,7 @@ class Exchange:
     def finished(self, task: asyncio.Task[Any]) -> None:
         """Know that the application has ended; its error becomes the answer, or cuts it."""
         self._task = None
-        # Others of it may wait for the end yet.
-        self._wake()
+        self._wake()    # Others of it may wait for the end yet.
         response = self._response
         lost = response.connection.response is not response
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -199,8 +196,7 @@ class Exchange:
         """Write the last of a body; nobody waits for the client any more."""
         wait = self._response.write(body)
         if wait is not None:
-            # So that an error of it counts as seen.
-            wait.add_done_callback(id)
+            wait.add_done_callback(id)    # So that an error of it counts as seen.
 
     async def _room(self, wait: Future | None, reactor: Reactor) -> None:
         """Wait until the client has room; and let others run, however fast this one is."""
@@ -255,21 +251,15 @@ class Exchange:
             self._wake()
 
 
-async def _awaiting(awaitable: Any) -> Any:
-    return await awaitable
-
-
 def _was_told(error: BaseException) -> bool:
     """Whether an error comes from our having told that the client is gone."""
     link: BaseException | None = error
-    seen: set[int] = set()
+    chain: dict[int, BaseException] = {}
     # (`raise error from error` makes a chain without an end.)
-    while link is not None and id(link) not in seen:
-        if isinstance(link, (ClientGone, StreamClosed)):
-            return True
-        seen.add(id(link))
+    while link is not None and id(link) not in chain:
+        chain[id(link)] = link
         link = link.__cause__ or link.__context__
-    return False
+    return any(isinstance(each, (ClientGone, StreamClosed)) for each in chain.values())
 
 
 class Answers:
@@ -291,8 +281,7 @@ class Answers:
         self._extensions: dict[str, Any] = {
             'http.response.early_hint': {}, 'http.response.trailers': {},
             'http.response.pathsend': {}, **({'http.response.debug': {}} if debug else {})}
-        # The tasks that wait.
-        self.running: set[asyncio.Task[Any]] = set()
+        self.running: set[asyncio.Task[Any]] = set()    # The tasks that wait.
 
     def handle(self, request: Request, response: Response) -> None:
         """Call the application. Hot: once per request."""
@@ -305,7 +294,7 @@ class Answers:
             self.fail(response, error)
             return
         if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
-            coroutine = _awaiting(coroutine)
+            coroutine = awaiting(coroutine)
         # A context of its own: nothing leaks from one request into the next.
         task = self._start(coroutine, contextvars.Context(), scope['path'])
         if task.done():

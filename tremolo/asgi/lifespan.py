@@ -29,22 +29,22 @@ class Lifespan:
     def __init__(self, app: Application, mode: str) -> None:
         self._app = app
         self._mode = mode
-        # What the application keeps for its requests.
-        self.state: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}    # What the application keeps for its requests.
         self._task: asyncio.Task[None] | None = None
-        self._messages: asyncio.Queue[Message] | None = None
-        self._heard: asyncio.Future[str] | None = None
         self._started = False
+        # (Both are made by `startup`: before Python 3.10 a queue needs the loop that runs.)
+        self._messages: asyncio.Queue[Message]
+        self._heard: asyncio.Future[str]
 
     async def startup(self, seconds: float) -> None:
         """Start the application. Raises `LifespanFailed`, also after `seconds` (0: no limit)."""
         if self._mode == 'off':
             return
         self._messages = asyncio.Queue()
+        self._heard = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(self._run())
         try:
-            why = await self._ask('startup', seconds)
-            if why:
+            if why := await self._ask('startup', seconds):
                 raise LifespanFailed(why)
         except BaseException:
             self._task.cancel()
@@ -54,17 +54,15 @@ class Lifespan:
     async def shutdown(self, seconds: float) -> None:
         """Let the application clean up; what goes wrong is logged."""
         if self._started:
-            why = await self._ask('shutdown', seconds)
-            if why:
+            self._heard = asyncio.get_running_loop().create_future()
+            if why := await self._ask('shutdown', seconds):
                 _log.error('the shutdown of the application failed: %s', why)
         if self._task is not None:
             self._task.cancel()
 
     async def _ask(self, what: str, seconds: float) -> str:
         """Send a message and wait for its answer; return what went wrong, or ''."""
-        self._heard = asyncio.get_running_loop().create_future()
-        if self._messages is not None:
-            self._messages.put_nowait({'type': f'lifespan.{what}'})
+        self._messages.put_nowait({'type': f'lifespan.{what}'})
         try:
             return await asyncio.wait_for(self._heard, seconds or None)
         except asyncio.TimeoutError:
@@ -75,7 +73,7 @@ class Lifespan:
                  'state': self.state}
         why = ''
         try:
-            await self._app(scope, self._receive, self._send)
+            await self._app(scope, self._messages.get, self._send)
         except Exception as error:
             if self._mode == 'auto' and not self._started:
                 _log.debug('the application has no lifespan: %r', error)
@@ -83,11 +81,6 @@ class Lifespan:
                 _log.error('the lifespan of the application failed', exc_info=error)
                 why = repr(error)
         self._hear(why)
-
-    async def _receive(self) -> Message:
-        if self._messages is None:
-            raise RuntimeError('the lifespan has not begun')
-        return await self._messages.get()
 
     async def _send(self, message: Message) -> None:
         kind = message['type']
@@ -99,5 +92,5 @@ class Lifespan:
             raise RuntimeError(f'unexpected message {kind}')
 
     def _hear(self, why: str) -> None:
-        if self._heard is not None and not self._heard.done():
+        if not self._heard.done():
             self._heard.set_result(why)
