@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from .handlers import Handler
 
 _log = logging.getLogger('tremolo.error')
-
-# What a piece of a body may be.
-_BODY = (str, bytes, bytearray, memoryview)
+_BODY = (str, bytes, bytearray, memoryview)    # what a piece of a body may be
 
 
 class Answer:
@@ -46,9 +44,8 @@ class Answer:
         self._handler = handler
         self._request = request
         self.response = response
-        # What was yielded and is not sent yet, and its size in bytes.
-        self._chunks = chunks
-        self._size = sum(map(len, chunks))
+        self._chunks = chunks                 # what was yielded and is not sent yet
+        self._size = sum(map(len, chunks))    # its size in bytes
         self._yielded = bool(chunks)
 
     # -- called by the task ---------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .server import Server
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .workers import Slot
+    from .workers.slot import Slot
 
 
 class AsgiApplication(Application):
@@ -28,8 +28,6 @@ class AsgiApplication(Application):
     def __init__(self, app: AsgiCallable) -> None:
         super().__init__()
         self._app = app
-        self._lifespan = Lifespan(app, 'off')
-        self._startup_timeout = 0.0
 
     def route(self, path: str, methods: Any = ('GET',)) -> Any:
         """Refuse: the application has routes of its own."""

@@ -3,8 +3,6 @@
 A further one is refused before its handler is called: 503, and the connection ends.
 """
 
-from __future__ import annotations
-
 from typing import Callable
 
 from .pages import send_error

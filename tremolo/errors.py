@@ -3,8 +3,6 @@
 Each floor defines its own errors below these; `tremolo.exceptions` gathers them and draws the tree.
 """
 
-from __future__ import annotations
-
 
 class TremoloError(Exception):
     """Whatever tremolo raises on purpose."""

@@ -15,8 +15,6 @@
     Cancelled (a BaseException)     a task must stop; `except Exception` does not catch it
 """
 
-from __future__ import annotations
-
 from .errors import SettingError, TremoloError
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed

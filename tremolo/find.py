@@ -28,7 +28,7 @@ from .errors import SettingError
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .workers import Slot
+    from .workers.slot import Slot
 
 INTERFACES = ('auto', 'native', 'asgi')
 _DEFAULT_NAMES = ('app', 'application')

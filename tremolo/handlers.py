@@ -19,9 +19,8 @@ from .server import HandlerError, Request, Response
 from .server.request import Context
 
 # What a handler may ask for by name, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response')
-# Chunks that are collected before a generator becomes a task.
-_FIRST = 8
+NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
+_FIRST = 8    # chunks that are collected before a generator becomes a task
 
 
 class Handler:
@@ -115,8 +114,7 @@ class Handler:
                 else:
                     Answer(self, request, response, chunks).complete(None)
             elif self.is_generator:
-                generator = self._call(request, response)
-                self._go_on(generator, request, response, context, chunks)
+                self._go_on(self._call(request, response), request, response, context, chunks)
             elif self.thread:
                 future = context.run(run_in_thread, self._call, request, response)
                 self._follow(future, Answer(self, request, response, chunks))

@@ -19,7 +19,6 @@ from .errors import TremoloError
 from .loop import Reactor, Task
 
 _log = logging.getLogger('tremolo.error')
-
 Hook = Callable[..., Any]
 
 
@@ -40,9 +39,8 @@ def call_all(
 
     Raises `HookFailed`, as the coroutine does; with `go_on` the others are called all the same.
     """
-    left = list(hooks)
-    while left:
-        hook = left.pop(0)
+    left = iter(hooks)
+    for hook in left:
         try:
             value = _call(hook, names)
         except Exception as error:
@@ -54,7 +52,7 @@ def call_all(
 
 
 async def _wait_for(
-    hook: Hook, value: Any, left: list[Hook], names: Mapping[str, Any], go_on: bool
+    hook: Hook, value: Any, left: Iterable[Hook], names: Mapping[str, Any], go_on: bool
 ) -> None:
     try:
         await (Task(value, reactor=names['reactor']) if inspect.isgenerator(value) else value)

@@ -140,10 +140,8 @@ class Kind(NamedTuple):
 
     convert: Callable[[Any], Any]
     unit: str
-    # What stands for the value on the command line; empty for a flag.
-    metavar: str
-    # What is said to be accepted, when something else came.
-    accepts: str
+    metavar: str    # what stands for the value on the command line; empty for a flag
+    accepts: str    # what is said to be accepted, when something else came
     show: Callable[[Any], str] = str
 
 

@@ -26,13 +26,9 @@ from typing import NamedTuple
 from .loop import Reactor
 from .settings import Settings
 
-# The log of what applications do wrong.
 _log = logging.getLogger('tremolo.error')
-
-# Seconds that a turn may take, and between two looks.
-LIMIT = 0.1
-INTERVAL = 0.05
-
+LIMIT = 0.1        # seconds that a turn may take
+INTERVAL = 0.05    # seconds between two looks
 _HOUSE = __name__.rpartition('.')[0] + '.'
 # Where a turn is driven from: ours, and what asyncio's callbacks do between two of our polls.
 _DRIVERS = {(f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}loop.bridge', 'run_forever')}
@@ -65,9 +61,8 @@ class Monitor:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        # The last look, and the number of the last turn that was told.
-        self._looked = reactor.time()
-        self._told = -1
+        self._looked = reactor.time()    # when the last look was
+        self._told = -1                  # the number of the last turn that was told
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name='tremolo-monitor', daemon=True)
 

@@ -3,8 +3,6 @@
 Short, in plain HTML, and of our own state nothing: a traceback is shown in debug mode alone.
 """
 
-from __future__ import annotations
-
 import traceback
 
 from .http import ProtocolError

@@ -8,8 +8,6 @@ First the stack of each thread, written by the interpreter itself, whatever hang
 if Python code can run, each request in hand with its age and where its handler waits.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import signal
 import sys

@@ -1,7 +1,5 @@
 """What `python3 -m tremolo` serves when no application is named: a page that shows it works."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +11,6 @@ app = Application()
 _HEAD = """\
 <!doctype html>
 <html lang="en">
-<head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>tremolo works</title>
@@ -23,13 +20,11 @@ _HEAD = """\
   h1 span { color: #d0582b; }
   pre { border-left: 3px solid #d0582b; padding: .5rem 1.2rem; overflow-x: auto; }
 </style>
-</head>
-<body>
 <main>
 <h1>tremolo <span>works</span></h1>
 """
 
-_HELLO = """\
+_REST = """\
 <h2>Your first application</h2>
 <p>Save this as <code>hello.py</code>:</p>
 <pre>
@@ -42,18 +37,12 @@ def hello(**server):
     yield b'Hello '
     yield b'world!'
 </pre>
-"""
-
-_NEXT = """\
 <h2>Then</h2>
 <pre>
 python3 -m tremolo hello:app          # serve it
 curl -v http://127.0.0.1:8000/hello   # see what goes over the wire
 python3 -m tremolo --help             # every option
 </pre>
-</main>
-</body>
-</html>
 """
 
 
@@ -64,8 +53,7 @@ def welcome(request: Any, **server: Any) -> Iterator[str]:
     yield _HEAD
     yield f'<p>This page was served to you from <code>{host}{html.escape(request.path)}</code>, '
     yield 'piece by piece, by a Python generator.</p>\n'
-    yield _HELLO
-    yield _NEXT
+    yield _REST
 
 
 @app.route('/favicon.ico')

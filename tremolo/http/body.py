@@ -5,9 +5,6 @@ bytes begin, and returns an event and the place where it stopped. The event is a
 `EndOfBody` when it is whole, or None when more bytes are needed. After a `ProtocolError` it must
 not be used again.
 
-    SizedBody      Content-Length bytes, then EndOfBody
-    ChunkedBody    _size_line -> _chunk -> _size_line ... -> _trailers, then EndOfBody
-
 Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
 hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF.
 Extensions are checked and dropped. Framing is bounded: by `_SIZE_LINE` for one line, and for a
@@ -25,7 +22,6 @@ from .grammar import CHUNK_LINE, FRAMING
 
 # The longest line of a chunk's size, in bytes with its extensions and CRLF.
 _SIZE_LINE = 4098
-
 # Fields that rule how a message is framed, routed, answered or understood are too late after it
 # (RFC 9110 section 6.5.1): those that FRAMING finds, Content-* but for the digest (RFC 9530
 # section 3), and these.
@@ -40,16 +36,11 @@ _NOT_IN_TRAILERS = frozenset((
 class Limits(NamedTuple):
     """What one message may cost; sizes in bytes."""
 
-    # A head from the first byte of its request line up to and including its empty line.
-    head_size: int = 16384
-    # Fields of a head, and of a trailer section.
-    field_count: int = 100
-    # A body's own bytes, without framing; None is no limit.
-    body_size: int | None = None
-    # A chunked body's size lines and line ends, beyond as many bytes as its body has.
-    chunk_overhead: int = 65536
-    # The fields after a chunked body, without their empty line.
-    trailer_size: int = 8192
+    head_size: int = 16384          # a head, from its request line up to and with its empty line
+    field_count: int = 100          # fields of a head, and of a trailer section
+    body_size: int | None = None    # a body's own bytes, without framing; None is no limit
+    chunk_overhead: int = 65536     # size lines and line ends, beyond as many bytes as the body has
+    trailer_size: int = 8192        # the fields after a chunked body, without their empty line
 
 
 class EndOfBody(NamedTuple):
@@ -87,12 +78,10 @@ class ChunkedBody:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # Bytes of body announced so far, and of framing that came.
-        self._size = self._overhead = 0
-        # Bytes of the chunk in hand that are to come, or of trailers that may.
-        self._left = 0
-        # How many bytes of an unfinished line were looked at.
-        self._seen = 0
+        self._size = 0        # bytes of body announced so far
+        self._overhead = 0    # bytes of framing that came
+        self._left = 0        # bytes of the chunk in hand that are to come, or of trailers that may
+        self._seen = 0        # how many bytes of an unfinished line were looked at
         self._fields: list[tuple[bytes, bytes]] = []
         self._state: Callable[[ChunkedBody, bytes, int], _Step] = ChunkedBody._size_line
 

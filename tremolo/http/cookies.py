@@ -14,10 +14,8 @@ from .errors import HeaderError, shown
 from .grammar import COOKIE_ATTRIBUTE, COOKIE_VALUE, DOMAIN, TOKEN_STR
 from .response import http_date
 
-# The most cookies that are read; browsers keep 180 for a domain at most.
-_MOST = 200
-# Bytes of name and value together that browsers accept (RFC 6265bis section 5.6).
-_SIZE = 4096
+_MOST = 200     # cookies that are read; browsers keep 180 for a domain at most
+_SIZE = 4096    # bytes of name and value that browsers accept (RFC 6265bis section 5.6)
 
 
 def parse_cookies(value: str) -> dict[str, str]:

@@ -8,8 +8,6 @@ Everything else waits until the head or line is whole, or longer than its limit 
 Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds of space than HTTP.
 """
 
-from __future__ import annotations
-
 from .errors import ProtocolError, shown
 from .grammar import FIELD, LINES
 

@@ -12,8 +12,6 @@ Patterns for the wire match `bytes`, so that nothing but ASCII is a digit, a let
 Those for what an application sets match `str`, with explicit sets for the same reason.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 import sys

@@ -21,8 +21,7 @@ from .errors import ProtocolError, shown
 from .fields import split_fields
 from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST, LISTS
 
-# The longest name of a host that DNS and RFC 3986 section 3.2.2 know, and a port.
-_HOST_SIZE = 255 + 6
+_HOST_SIZE = 255 + 6    # the longest name that DNS and RFC 3986 section 3.2.2 know, and a port
 # Good hosts as they were sent, trimmed: a server hears the same few again and again.
 _hosts: dict[bytes, bytes] = {}
 _find = FRAMING.findall
@@ -35,24 +34,18 @@ class RequestHead:
     __slots__ = ('authority', 'block', 'chunked', 'content_length', 'expect_continue', 'has_body',
                  'keep_alive', 'method', 'minor', 'target', 'upgrade')
 
-    # As sent: methods are case-sensitive, and the target is not decoded.
-    method: str
-    target: bytes
-    # The minor version: HTTP/1.0 or HTTP/1.1.
-    minor: int
-    # Whether the client wants to go on after this request (RFC 9112 section 9.3).
-    keep_alive: bool
+    method: str                   # as sent: methods are case-sensitive
+    target: bytes                 # as sent, not decoded
+    minor: int                    # the minor version: HTTP/1.0 or HTTP/1.1
+    keep_alive: bool              # whether the client wants to go on (RFC 9112 section 9.3)
     # Host and port in lower case, of the target if it names them, else of the Host field
     # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
     authority: bytes | None
-    # The body's framing; it has one if it is chunked or not of size 0.
     content_length: int | None
     chunked: bool
-    has_body: bool
-    # Whether the client waits for 100 Continue before it sends the body.
-    expect_continue: bool
-    # The protocols that the client would like to speak instead, in lower case.
-    upgrade: bytes | None
+    has_body: bool                # it is chunked, or not of size 0
+    expect_continue: bool         # the client waits for 100 Continue before it sends the body
+    upgrade: bytes | None         # what the client would like to speak instead, in lower case
     # The fields, from the line feed before the first to the last one's; a list once asked for.
     block: bytes | list[tuple[bytes, bytes]]
 
@@ -112,8 +105,24 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
 
 
 def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
-    """Take note of the body's framing, of Expect and of Upgrade."""
-    _frame(head, fields)
+    """Take note of the body's framing (RFC 9112 section 6.3), of Expect and of Upgrade.
+
+    A framing that is not beyond doubt is refused.
+    """
+    length, coding = fields.get(b'content-length'), fields.get(b'transfer-encoding')
+    if length is not None:
+        if coding is not None:
+            raise ProtocolError(400, 'both Content-Length and Transfer-Encoding')
+        if CONTENT_LENGTH.fullmatch(length) is None:
+            raise ProtocolError(400, f'malformed Content-Length: {shown(length)}')
+        head.content_length = int(length)
+        head.has_body = head.content_length > 0
+    elif coding is not None:
+        if not head.minor:
+            raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
+        if coding != b'chunked':
+            _refuse_coding(coding)
+        head.chunked = head.has_body = True
     if head.minor:
         expect = fields.get(b'expect')
         if expect is not None:
@@ -173,24 +182,6 @@ def _keeps_alive(connection: bytes, minor: int) -> bool:
     """Whether Connection asks to go on (RFC 9112 section 9.3); close wins."""
     options = _options(connection)
     return b'close' not in options and (minor == 1 or b'keep-alive' in options)
-
-
-def _frame(head: RequestHead, fields: dict[bytes, bytes]) -> None:
-    """Decide how a body is framed (RFC 9112 section 6.3), or refuse what is not beyond doubt."""
-    length, coding = fields.get(b'content-length'), fields.get(b'transfer-encoding')
-    if length is not None:
-        if coding is not None:
-            raise ProtocolError(400, 'both Content-Length and Transfer-Encoding')
-        if CONTENT_LENGTH.fullmatch(length) is None:
-            raise ProtocolError(400, f'malformed Content-Length: {shown(length)}')
-        head.content_length = int(length)
-        head.has_body = head.content_length > 0
-    elif coding is not None:
-        if not head.minor:
-            raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
-        if coding != b'chunked':
-            _refuse_coding(coding)
-        head.chunked = head.has_body = True
 
 
 def _refuse_coding(value: bytes) -> NoReturn:

@@ -6,13 +6,7 @@
 
 Nothing is parsed before it is asked for, so a client that sends many requests at once makes no work
 until its turn comes. A head with `has_body` False is a whole message. After another come its body's
-bytes, in pieces that are never empty, and one `EndOfBody`.
-
-    None ----------> RequestHead without a body, and again from the start
-      | ^ `--------> _body -> bytes ... EndOfBody, and again from the start   (body.py)
-      v |
-    _head_in_pieces, while a head is not whole
-                     and from everywhere, for good, to _dead by ProtocolError
+bytes, in pieces that are never empty, and one `EndOfBody`. README.md draws the states.
 
 What arrives is kept as bytes, with an offset: mostly `feed` stores what it is given, grammar.py
 matches on that very object, and a buffer that has been read is dropped, so that an idle parser
@@ -26,8 +20,6 @@ where a fault is and not on when it came. For a head, in this order:
        the request line does not end within them either                          once seen
     3. a malformed request line 400; a version other than 1.0 and 1.1 505; a malformed field 400;
        too many fields 431; then what the head says (head.py); body_size 413     when it is whole
-
-Nothing is read after an error. The parser makes no answers, no log and knows no sockets.
 """
 
 from __future__ import annotations
@@ -42,7 +34,6 @@ from .grammar import REQUEST_LINE, head
 from .head import RequestHead, read_head
 
 Event = Union[RequestHead, bytes, EndOfBody]
-
 _NO_BODY = SizedBody(0)
 
 
@@ -57,13 +48,10 @@ class RequestParser:
         self._make = make
         self._head_size = limits.head_size
         self._match_head = head(limits.field_count).match
-        # What arrived, b'' when all of it is parsed; where the rest begins; how far a head in
-        # pieces was searched.
-        self.buffer = b''
-        self._pos = 0
-        self._scanned = 0
-        # Whether the empty line that may precede a request was there.
-        self._skipped = False
+        self.buffer = b''       # what arrived; b'' when all of it is parsed
+        self._pos = 0           # where the rest begins
+        self._scanned = 0       # how far a head in pieces was searched
+        self._skipped = False   # whether the empty line that may precede a request was there
         # Where a body's pieces come from, in the state `_body`.
         self._framing: SizedBody | ChunkedBody = _NO_BODY
         # None before a head; else a function of the class, because a bound method would make the
@@ -159,12 +147,18 @@ class RequestParser:
             self._consume(pos + 2)
             return self.next_event()
         end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
-        if end >= 0:
-            check_lines(data, self._scanned, end + 2)
-            _refuse_head(data, pos, end + 2)
-            raise ProtocolError(
-                431, f'more than {self._limits.field_count} header fields (field_count)')
-        return self._await_head()
+        if end < 0:
+            return self._await_head()
+        check_lines(data, self._scanned, end + 2)
+        line = REQUEST_LINE.match(data, pos, end + 2)
+        if line is None:
+            text = data[pos:data.index(b'\r\n', pos)]
+            raise ProtocolError(400, f'malformed request line: {shown(text)}')
+        if line[3] not in (b'1.0', b'1.1'):
+            raise ProtocolError(505, f'HTTP version {shown(line[3])}')
+        refuse_fields(data, line.end(), end + 2)
+        most = self._limits.field_count
+        raise ProtocolError(431, f'more than {most} header fields (field_count)')
 
     def _await_head(self) -> Event | None:
         """Wait for more of a head that has no end yet, if it still may become one."""
@@ -216,14 +210,3 @@ class RequestParser:
             self.buffer = b''
             pos = 0
         self._pos = self._scanned = pos
-
-
-def _refuse_head(data: bytes, pos: int, stop: int) -> None:
-    """Say what is malformed in a whole head, if anything is."""
-    line = REQUEST_LINE.match(data, pos, stop)
-    if line is None:
-        text = data[pos:data.index(b'\r\n', pos)]
-        raise ProtocolError(400, f'malformed request line: {shown(text)}')
-    if line[3] not in (b'1.0', b'1.1'):
-        raise ProtocolError(505, f'HTTP version {shown(line[3])}')
-    refuse_fields(data, line.end(), stop)
