@@ -125,8 +125,8 @@ def test_a_read_cancelled_after_it_got_its_bytes_gives_them_back(virtual: Reacto
 def test_bytes_a_receiver_read_too_far_are_given_back(any_reactor: Reactor) -> None:
     def main() -> Any:
         client, server = yield from pair(any_reactor)
-        server.unread(b'')
-        server.unread(b'given back')
+        server.fill(b'')
+        server.fill(b'given back')
         assert (yield server.read()) == b'given back'
         client.close()
         server.close()

@@ -1,16 +1,19 @@
-"""The table of a connection's states, in the docstring of connection.py: a test for each cell.
+"""The table of what meets what, in the README.md of server/: a test for each cell.
 
 A test is named `test_<row>_meets_<column>`, and the first one sees that none is missing.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from server_support import answers, bodies, read_answer, request, virtual
 
 from tremolo import Tremolo, sleep
 from tremolo.loop.stream import READ_SIZE
-from tremolo.server import connection
+
+README = Path(__file__).parents[2] / 'tremolo' / 'server' / 'README.md'
 
 EXPECT = ('Expect: 100-continue', 'Content-Length: 4')
 UPGRADE = ('Connection: upgrade', 'Upgrade: echo')
@@ -64,8 +67,8 @@ def host(app):
 
 
 def table() -> dict[str, dict[str, str]]:
-    """Read the table out of the docstring: its cells by row and column."""
-    lines = (connection.__doc__ or '').splitlines()
+    """Read the table: its cells by row and column."""
+    lines = README.read_text(encoding='utf-8').splitlines()
     start = next(at for at, line in enumerate(lines) if '| Expect ' in line)
     columns = [part.strip() for part in lines[start].split('|')[1:]]
     rows: list[list[str]] = []

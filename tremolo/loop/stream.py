@@ -206,13 +206,10 @@ class Stream:
             self._inbox.feed_eof()
 
     def fill(self, data: bytes) -> None:
-        """Put bytes into the inbox, and read no more while it holds enough."""
+        """Put bytes into the inbox, also what was read too far; read no more while it is full."""
         self.inbox.feed(data)
         if self.inbox.size >= self.high and not self.inbox.waiting:
             self.pause_reading()
-
-    # What a receiver read too far is for the inbox's next reader.
-    unread = fill
 
     def _hung_up(self) -> None:
         """Let go of an fd that hung up or failed while nothing is read."""

@@ -18,31 +18,10 @@ answered at a time. The phases:
     UPGRADED the handler has the stream         none of ours
     CLOSED   with one of the `REASONS`
 
-How five conditions meet in BUSY (row: what holds already; column: what comes or is asked then):
-
-          | Expect          | pipelining      | half-close      | upgrade         | draining
-Expect    | sent once, when | bytes behind    | the body is     | refused while a | answer says
-(unsent)  | the handler     | the head are    | cut: 400 for    | body is         | close; a read
-          | begins to read  | the body        | its reader, the | announced       | still sends 100
-          |                 |                 | answer may go   |                 |
-          |                 |                 | out             |                 |
-pipelined | each has its    | kept up to      | what is whole   | the rest is the | the one in hand
-          | own 100, when   | pipeline_size,  | is answered in  | upgraded        | says close, no
-          | its turn comes  | then reading    | order, then     | stream's        | other is begun
-          |                 | pauses          | close           |                 |
-half-     | no 100: nobody  | answered in     | nothing: the    | allowed; its    | answer, then
-closed    | will send the   | order from what | read interest   | reads give the  | close
-          | body            | is there        | is off          | end             |
-upgraded  | cannot be: 101  | cannot be: all  | the handler     | refused: once   | may go on until
-          | needs no body   | bytes are its   | reads b''       | only            | the deadline
-          |                 | own             |                 |                 |
-draining  | 100 still sent: | not begun after | answer, then    | allowed         | nothing; the
-          | an answer is    | close was said  | close           |                 | deadline stays
-          | owed            |                 |                 |                 |
-
-A handler is cancelled at once when the client is gone (reset, hang-up, failed write), and after
-`half_close_timeout` without a byte sent when the client has ended its side: a closed and a
-half-closed peer look alike.
+README.md has the table of what happens in BUSY when two of Expect, pipelining, half-close, upgrade
+and draining meet. A handler is cancelled at once when the client is gone (reset, hang-up, failed
+write), and after `half_close_timeout` without a byte sent when the client has ended its side: a
+closed and a half-closed peer look alike.
 """
 
 from __future__ import annotations
@@ -66,8 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.server')
 
-# Pipelined requests answered in one go, before other connections get a turn.
-_AT_ONCE = 32
+_AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
 
 
 class Connection:
@@ -123,8 +101,7 @@ class Connection:
             if parser.buffer:
                 parser.feed(data)
             else:
-                # As `feed` does, without the call.
-                parser.buffer = data
+                parser.buffer = data    # As `feed` does, without the call.
             self._next_request()
         elif phase is BUSY or phase is DRAIN:
             self.parser.feed(data)
@@ -215,8 +192,7 @@ class Connection:
             if self.parser.buffered >= self.server.settings.pipeline_size:
                 stream.pause_reading()
             else:
-                # Who is not read from cannot be seen to leave.
-                stream.resume_reading()
+                stream.resume_reading()    # Who is not read from cannot be seen to leave.
         deadlines.arm(self)
 
     def _postpone(self) -> None:
@@ -241,7 +217,6 @@ class Connection:
     def _await_head(self) -> None:
         """Wait for the bytes of a next head, or for their rest."""
         stream = self.stream
-        now = stream.reactor.now
         if stream.eof:
             return self.close('client' if self.parser.idle else 'truncated')
         if stream.paused:
@@ -249,9 +224,8 @@ class Connection:
         phase = HEAD if not self.parser.idle else NEW if self.phase is NEW else IDLE
         if phase is IDLE or phase is not self.phase:
             self.phase = phase
-            self.since = now
-        deadlines.arm(self)
-        return None
+            self.since = stream.reactor.now
+        return deadlines.arm(self)
 
     def send_whole(self, answer: bytes) -> None:
         """Send all of an answer that lets the connection go on; there is no body to read. Hot."""
@@ -279,8 +253,7 @@ class Connection:
         elif self.intake is not None and not self.intake.done:
             self.linger('unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
-            # It may be sending more, not knowing that we end.
-            self.linger('done')
+            self.linger('done')    # It may be sending more, not knowing that we end.
         else:
             self.close('done')
 

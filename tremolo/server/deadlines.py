@@ -38,14 +38,15 @@ def _deadline(connection: Connection) -> float:
     settings, phase = connection.server.settings, connection.phase
     if phase is UPGRADED:
         return NEVER
+    idle_time = DRAIN_IDLE if connection.server.draining else settings.idle_timeout
     # An answer that is given at once leaves the timer alone, and the idle time begins.
-    deadline = connection.stream.reactor.now + max(_idle_time(connection), _OFTEN)
+    deadline = connection.stream.reactor.now + max(idle_time, _OFTEN)
     if connection.stream.buffered and connection.answer_pace is not None:
         deadline = min(deadline, connection.answer_pace.deadline)
     elif phase is NEW:
         deadline = min(deadline, connection.since + settings.first_byte_timeout)
     elif phase is IDLE:
-        deadline = min(deadline, connection.since + _idle_time(connection))
+        deadline = min(deadline, connection.since + idle_time)
     elif phase is LINGER:
         deadline = min(deadline, connection.since + settings.linger_timeout)
     if phase is HEAD:
@@ -110,8 +111,7 @@ def look_at_sent(connection: Connection) -> None:
         if not stream.buffered:
             pace.stop(now)
         if connection.phase is IDLE or connection.phase is LINGER:
-            # It was busy with our answer up to now.
-            connection.since = now
+            connection.since = now    # It was busy with our answer up to now.
 
 
 def watch_answer(connection: Connection, size: int) -> None:
@@ -136,17 +136,6 @@ def watch_kept(connection: Connection) -> None:
         watch_answer(connection, stream.buffered)
 
 
-def rest(connection: Connection, now: float, until: float) -> None:
-    """Know that what is kept waits for a limit of ours, and not for the client before `until`."""
-    look_at_sent(connection)
-    if connection.answer_pace is not None:
-        connection.answer_pace.rest(now, until)
-
-
 def begin_of_wait(rest: Timer | None, now: float) -> float:
     """Return from when on we wait for the client: from the end of a limit's rest, if it rests."""
     return now if rest is None or rest.deadline == NEVER else rest.deadline
-
-
-def _idle_time(connection: Connection) -> float:
-    return DRAIN_IDLE if connection.server.draining else connection.server.settings.idle_timeout

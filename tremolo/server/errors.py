@@ -19,12 +19,8 @@ class HTTPError(TremoloError):
     Raises `ValueError` for a status outside 200..599.
     """
 
-    def __init__(
-        self,
-        status: int,
-        body: str = '',
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-    ) -> None:
+    def __init__(self, status: int, body: str = '',
+                 headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f'{status!r} is no status of a final answer (200..599)')
         super().__init__(f'{status} {body or phrase(status)}')

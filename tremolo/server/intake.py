@@ -11,9 +11,9 @@ bytes lie here and the handler is busy, and not while a rate limit lets them lie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..http import CONTINUE, EndOfBody, ProtocolError, RequestHead
+from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from . import deadlines
 from .pace import Pace
@@ -22,8 +22,7 @@ from .request import Request
 if TYPE_CHECKING:
     from .connection import Connection
 
-# Bytes of a body that wait for the handler before the client has to.
-_AHEAD = 65536
+_AHEAD = 65536    # Bytes of a body that wait for the handler before the client has to.
 
 
 class Intake:
@@ -37,14 +36,10 @@ class Intake:
         self._connection = connection
         self._request = request
         self.pace = Pace(settings.body_rate, settings.rate_grace, settings.idle_timeout)
-        # Whether the whole body has come.
-        self.done = False
-        # Why no more of it comes, if so.
-        self._error: ProtocolError | None = None
-        # Bytes that came so far; that were thrown away.
-        self._size = self._drained = 0
-        # Whether 100 Continue was sent.
-        self._continued = False
+        self.done = False    # Whether the whole body has come.
+        self._continued = False    # Whether 100 Continue was sent.
+        self._size = self._drained = 0    # Bytes that came so far; that were thrown away.
+        self._error: ProtocolError | None = None    # Why no more of it comes, if so.
 
     @property
     def reading(self) -> bool:
@@ -102,16 +97,13 @@ class Intake:
                 stream.resume_reading()
                 return deadlines.arm(connection)
         self.pace.stop(now)
-        stream.pause_reading()
-        return None
+        return stream.pause_reading()
 
     def drain(self) -> bool:
         """Throw away what has come; return whether it may go on. `done` tells of the end."""
         connection = self._connection
-        now = connection.stream.reactor.now
-        while True:
-            if self._error is not None:
-                return False
+        now, most = connection.stream.reactor.now, connection.server.settings.drain_size
+        while self._error is None and self._drained <= most:
             try:
                 event = self._next_event()
             except ProtocolError:
@@ -125,8 +117,7 @@ class Intake:
                 return True
             self._drained += len(event)
             self.pace.moved(now, len(event))
-            if self._drained > connection.server.settings.drain_size:
-                return False
+        return False
 
     def may_drain(self) -> bool:
         """Tell whether what is left is worth reading to keep the connection."""
@@ -134,9 +125,8 @@ class Intake:
         # A client that waits for our 100 may or may not send its body now: no telling what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
-        left = (head.content_length or 0) - self._size
-        return not waits and self._error is None and (
-            left <= self._connection.server.settings.drain_size)
+        most = self._size + self._connection.server.settings.drain_size
+        return not waits and self._error is None and (head.content_length or 0) <= most
 
     def fail(self, error: ProtocolError) -> None:
         """Tell the reader that no more comes; nothing more of this connection is read."""
@@ -150,12 +140,10 @@ class Intake:
         if self._request.inbox is not None and not self.done:
             self._request.inbox.feed_error(StreamClosed(cause))
 
-    def _next_event(self) -> bytes | EndOfBody | None:
-        """Give the body's next event. Raises `ProtocolError`, also when the client has ended it."""
+    def _next_event(self) -> Any:
+        """Give bytes, `EndOfBody` or None. Raises `ProtocolError`, also if the client ended it."""
         parser = self._connection.parser
         event = parser.next_event()
         if event is None and self._connection.stream.eof:
             parser.feed_eof()
-        if isinstance(event, RequestHead):
-            raise ProtocolError(400, 'a head within a body')
         return event

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from ..http import Headers, RequestHead, parse_cookies
@@ -19,8 +19,7 @@ from .errors import BadRequest, PayloadTooLarge
 if TYPE_CHECKING:
     from .connection import Connection
 
-# Fields of a query string; more are refused with 400.
-_MOST_QUERY_FIELDS = 1000
+_MOST_QUERY_FIELDS = 1000    # More in a query string are refused with 400.
 
 # Shared by all requests: most have no groups, and making a dictionary for each costs.
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -49,8 +48,7 @@ class Request(RequestHead):
     connection: Connection
     # Where the body's bytes wait; None as long as nobody reads, and when there is no body.
     inbox: Inbox | None
-    # The named groups of the route's path.
-    groups: Mapping[str, Any]
+    groups: Mapping[str, Any]    # The named groups of the route's path.
     # A place for values that live as long as this request; made when its handler is known.
     context: Context
     # Fields that came after a chunked body; there when it has been read to its end.
@@ -143,30 +141,33 @@ class Request(RequestHead):
         The Future raises `ProtocolError` when the body is malformed, too large or too slow, and
         `StreamClosed` when the client is gone.
         """
-        return self._on_loop(lambda: self._inbox().read(size))
+        if self.connection.stream.reactor.in_thread():
+            return self._inbox().read(size)
+        return self._task(self._read(size))
 
     def body(self) -> Future:
         """Read the whole body. Raises `PayloadTooLarge` beyond the option `buffered_size`."""
-        return self._on_loop(lambda: Task(self._body()))
+        return self._task(self._body())
 
     def json(self) -> Future:
         """Read the whole body as JSON. Raises `BadRequest` if it is none."""
-        return self._on_loop(lambda: Task(self._json()))
+        return self._task(self._json())
 
     def _inbox(self) -> Inbox:
-        if self.inbox is None:
-            self.inbox = self.connection.open_inbox(self)
+        self.inbox = self.inbox or self.connection.open_inbox(self)
         return self.inbox
 
-    def _body(self) -> Generator[Future, Any, bytes]:
+    def _read(self, size: int) -> Generator[Future, Any, Any]:
+        return (yield self._inbox().read(size))
+
+    def _body(self) -> Generator[Future, Any, Any]:
         limit = self.connection.server.settings.buffered_size
         if (self.content_length or 0) > limit:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)')
         try:
-            data: bytes = yield self._inbox().read_all(limit)
+            return (yield self._inbox().read_all(limit))
         except LimitExceeded as error:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)') from error
-        return data
 
     def _json(self) -> Generator[Future, Any, Any]:
         data = yield from self._body()
@@ -175,19 +176,7 @@ class Request(RequestHead):
         except (ValueError, RecursionError) as error:
             raise BadRequest('the body is not JSON') from error
 
-    def _on_loop(self, read: Callable[[], Future]) -> Future:
-        """Begin a read on the reactor's thread, for a handler that runs on another."""
+    def _task(self, reading: Generator[Future, Any, Any]) -> Future:
+        """Read on the reactor's thread, for a handler that may run on another."""
         reactor = self.connection.stream.reactor
-        if reactor.in_thread():
-            return read()
-        future = Future(reactor)
-
-        def forward(done: Future) -> None:
-            value, error = done.outcome()
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-
-        reactor.call_soon_threadsafe(lambda: read().add_done_callback(forward))
-        return future
+        return Task(reading, reactor=reactor, later=not reactor.in_thread())

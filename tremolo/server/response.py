@@ -16,14 +16,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..http import (
-    HeaderError,
-    Headers,
-    chunk,
-    encode_fields,
-    format_cookie,
-    status_line,
-)
+from ..http import HeaderError, Headers, chunk, encode_fields, format_cookie, status_line
 from ..loop import Future, Stream, StreamClosed
 from .errors import HandlerError, phrase
 from .throttle import begin_answer, rate_answer, rate_of
@@ -61,18 +54,13 @@ class Response:
 
     connection: Connection
     request: Request
-    # The status and its phrase; None for the standard one.
-    _line: tuple[int, str | None]
-    # '' for no Content-Type at all.
-    content_type: str
-    # False: never chunked, the close ends a body of unknown length.
-    chunked: bool
+    _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
+    content_type: str                # '' for no Content-Type at all.
+    chunked: bool                    # False: the close ends a body of unknown length.
     _headers: Headers | Encoded | None
-    # How the body is framed; '' before the head is sent. Whether all is sent.
-    framing: str
-    ended: bool
-    # Bytes of a sized body that are still to come.
-    _left: int
+    framing: str                     # How the body is framed; '' before the head is sent.
+    ended: bool                      # Whether all is sent.
+    _left: int                       # Bytes of a sized body that are still to come.
 
     @staticmethod
     def to(request: Request, connection: Connection) -> Response:
@@ -250,7 +238,7 @@ class Response:
         self.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
             status_line(101), encode_fields(self.headers.items()),
             self.connection.server.common_fields()))
-        stream.unread(self.connection.parser.rest())
+        stream.fill(self.connection.parser.rest())
         return stream
 
     def _too_late(self) -> Exception:

@@ -39,12 +39,9 @@ if TYPE_CHECKING:
 # has its turn once a second.
 _PIECES = 50
 _SHARED_PIECES = 200
-# Seconds of which a bucket makes up for what was not used.
-_LATE = 0.03
-# What is due within so many seconds is due: sums of times are not exact.
-_NOW = 1e-6
-# Bytes that may pass at once where there is no limit.
-_MUCH = 1 << 30
+_LATE = 0.03       # Seconds of which a bucket makes up for what was not used.
+_NOW = 1e-6        # What is due within so many seconds is due: sums of times are not exact.
+_MUCH = 1 << 30    # Bytes that may pass at once where there is no limit.
 
 
 class Bucket:
@@ -56,8 +53,7 @@ class Bucket:
         self.rate = rate
         # Bytes: so many pieces a second, fewer if those were not worth a call.
         self.piece = max(1, min(256, rate // 4), rate // pieces)
-        # When the next piece is due.
-        self._next = now
+        self._next = now    # When the next piece is due.
 
     def reserve(self, now: float) -> float:
         """Take the next place for a piece, and return when it is due."""
@@ -77,9 +73,8 @@ class Share:
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        # Bytes of the piece that have not passed, and when they may.
-        self.left = 0
-        self.due = 0.0
+        self.left = 0     # Bytes of the piece that have not passed yet.
+        self.due = 0.0    # When they may.
 
     def allowance(self, now: float) -> int:
         """Return how many bytes may pass now; reserve a piece if there is none."""
@@ -178,7 +173,10 @@ class Download(_Throttle):
             deadlines.look_at_sent(self._connection)
 
     def _rest(self, now: float, until: float) -> None:
-        deadlines.rest(self._connection, now, until)
+        """Know that what is kept waits for us, and not for the client before `until`."""
+        deadlines.look_at_sent(self._connection)
+        if self._connection.answer_pace is not None:
+            self._connection.answer_pace.rest(now, until)
 
     def rate(self, response: Response, rate: int) -> None:
         """Give an answer that has not begun a rate of its own; 0: no limit."""
@@ -197,8 +195,7 @@ class Download(_Throttle):
         stream = self._connection.stream
         shares = (self._rate if self._rated is response else self._own) + self._total
         if not (shares or stream.buffered or self._rated is response):
-            # Here ends what an earlier answer wanted for itself.
-            stream.write_limit = None
+            stream.write_limit = None    # Here ends what an earlier answer wanted for itself.
         elif shares != (self._changes[-1][1] if self._changes else self._shares):
             self._changes.append((stream.sent + stream.buffered, shares))
 
