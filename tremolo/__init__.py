@@ -21,33 +21,10 @@ from typing import Any, Callable
 from . import exceptions
 from .app import Application
 from .errors import SettingError, TremoloError
-from .loop import (
-    Cancelled,
-    Event,
-    Future,
-    Lock,
-    Queue,
-    Reactor,
-    Semaphore,
-    StreamClosed,
-    connect,
-    gather,
-    run_in_thread,
-    sleep,
-    spawn,
-    timeout,
-)
-from .server import (
-    BadRequest,
-    Forbidden,
-    HandlerError,
-    HTTPError,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    Request,
-    Response,
-)
+from .loop import Cancelled, Future, Reactor, StreamClosed, connect, run_in_thread, spawn
+from .loop.sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
+from .server import HandlerError, HTTPError, Request, Response
+from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 
 __version__ = '0.6.0'
 

@@ -18,15 +18,8 @@
 from .errors import SettingError, TremoloError
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
-from .server import (
-    BadRequest,
-    Forbidden,
-    HandlerError,
-    HTTPError,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-)
+from .server import HandlerError, HTTPError
+from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 
 __all__ = [
     'BadRequest', 'Cancelled', 'Forbidden', 'HTTPError', 'HandlerError', 'HeaderError',

@@ -126,13 +126,10 @@ def _binds(value: Any) -> tuple[Address, ...]:
         return (value,)
     if isinstance(value, str):
         value = [part.strip() for part in value.split(',')]
-    return tuple(item if isinstance(item, Address) else _bind(item) for item in value)
-
-
-def _bind(value: Any) -> Address:
-    if isinstance(value, str):
-        return parse_bind(value)
-    raise ValueError
+    addresses = [parse_bind(item) if isinstance(item, str) else item for item in value]
+    if not all(isinstance(each, Address) for each in addresses):
+        raise ValueError
+    return tuple(addresses)
 
 
 class Kind(NamedTuple):

@@ -89,11 +89,8 @@ class Monitor:
         # Read last: a turn that ended meanwhile has another number now, or is not going on. (While
         # it closes, a reactor calls what it does a turn, too.)
         going = reactor.turning and reactor.turns == turn and not reactor.closed
-        if going and turn != self._told and now - since > LIMIT and not late:
-            self._tell(turn, since, now)
-
-    def _tell(self, turn: int, since: float, now: float) -> None:
-        reactor = self._reactor
+        if not going or turn == self._told or now - since <= LIMIT or late:
+            return
         places = _places(reactor)
         if not places or reactor.turns != turn or not reactor.turning:
             # It ended while we looked.
