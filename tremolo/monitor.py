@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 from functools import partial
-from traceback import FrameSummary, format_list
+from traceback import FrameSummary, format_list, walk_stack
 from types import FrameType
 from typing import NamedTuple
 
@@ -54,10 +54,7 @@ class _Place(NamedTuple):
 
 
 class Monitor:
-    """Watches one reactor until that is closed.
-
-        Monitor(reactor).start()
-    """
+    """Watches one reactor until that is closed."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -113,22 +110,20 @@ def _places(reactor: Reactor) -> list[_Place]:
     return next(filter(None, stacks), [])
 
 
-def _places_of(reactor: Reactor, frame: FrameType | None) -> list[_Place]:
+def _places_of(reactor: Reactor, innermost: FrameType) -> list[_Place]:
     """Look for the turn on one thread.
 
     No frame is kept: what it refers to would be freed late, and on this thread.
     """
     places: list[_Place] = []
-    while frame is not None:
-        code = frame.f_code
-        place = _Place(str(frame.f_globals.get('__name__')), code.co_filename,
-                       frame.f_lineno or 0, code.co_name)
+    for frame, line in walk_stack(innermost):
+        code, module = frame.f_code, str(frame.f_globals.get('__name__'))
+        place = _Place(module, code.co_filename, line or 0, code.co_name)
         if (place.module, place.function) in _DRIVERS:
             driver = frame.f_locals.get('self')
             if driver is reactor or getattr(driver, 'reactor', None) is reactor:
                 return places[::-1]
         places.append(place)
-        frame = frame.f_back
     return []
 
 

@@ -87,15 +87,15 @@ class Router(Generic[T]):
     def add(self, path: str, methods: Collection[str], target: T) -> Route[T]:
         """Serve the methods of a path. Raises `ValueError` if one of them is served already."""
         route = self._routes.get(path)
-        for method in methods:
-            if route is not None and method in route.methods:
-                raise ValueError(f'{method} {path} is served already')
         if route is None:
             route = self._routes[path] = Route(path)
             if route.pattern is None:
                 self.exact[quote(path, safe="/!$&'()*+,;=:@-._~").encode('ascii')] = route.methods
             else:
                 self._patterns.append(route)
+        for method in methods:
+            if method in route.methods:
+                raise ValueError(f'{method} {path} is served already')
         route.methods.update((method, target) for method in methods)
         return route
 
