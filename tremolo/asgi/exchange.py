@@ -29,9 +29,8 @@ Application = Callable[
 
 _log = logging.getLogger('tremolo.error')
 
-# Bytes of a body that one message holds at most, and of a file that are read at once.
-_PIECE = 65536
-_FILE_PIECE = 262144
+_PIECE = 65536    # Bytes of a body that one message holds at most.
+_FILE_PIECE = 262144    # Bytes of a file that are read at once.
 
 _START = 'http.response.start'
 _BODY = 'http.response.body'

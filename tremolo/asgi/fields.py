@@ -18,13 +18,11 @@ from ..server import Encoded
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What no value may have (RFC 9110 section 5.5): all controls but HTAB.
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-# Names that are remembered.
-_MOST_NAMES = 1024
+_MOST_NAMES = 1024    # Names that are remembered.
 
 # Names that mean something to us; Transfer-Encoding is the server's affair.
 _OURS = frozenset((b'content-length', b'connection', b'transfer-encoding', b'date', b'server'))
-# Well-formed names of other fields that were seen.
-_known: set[bytes] = set()
+_known: set[bytes] = set()    # Well-formed names of other fields that were seen.
 
 
 def encode(headers: Iterable[Any]) -> Encoded:
@@ -32,12 +30,9 @@ def encode(headers: Iterable[Any]) -> Encoded:
 
     Raises `TypeError` for what is no pair of bytes, `HeaderError` for what may not be sent.
     """
-    block = b''
-    ends = 0
+    block = ours = b''
+    ends, close, known = 0, False, _known
     length: int | None = None
-    close = False
-    ours = b''
-    known = _known
     try:
         for name, value in headers:
             if name in known:

@@ -37,9 +37,8 @@ class ReactorSelector(selectors.SelectSelector):
         super().__init__()
         self._reactor = reactor
         self._ready: dict[int, int] = {}    # What this turn found ready, by fd.
-        # The longest wait that a host allows, and what is called after each turn.
-        self.longest: float | None = None
-        self.after: Callable[[], Any] | None = None
+        self.longest: float | None = None    # The longest wait that a host allows.
+        self.after: Callable[[], Any] | None = None    # What is called after each turn.
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file. Raises `KeyError` if it is watched, `ValueError` if it is closed."""

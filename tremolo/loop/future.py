@@ -70,8 +70,7 @@ class Future:
         self._seen = False
         # Called when it is cancelled, to stop the work behind it (a timer, a thread's job).
         self.on_cancel: Callable[[], Any] | None = None
-        # None once the value was taken, so it is given back by nobody else.
-        self.give_back = give_back
+        self.give_back = give_back    # None once the value was taken: nobody else gives it back.
         self._origin = _caller() if self.reactor.debug else None
 
     def done(self) -> bool:
@@ -150,8 +149,7 @@ class Future:
         self._value, self._error = value, error
         if error is not None:
             self.give_back = None
-        # Whatever it holds of the work behind it would outlive that work.
-        self.on_cancel = None
+        self.on_cancel = None    # Whatever it holds of the work behind it would outlive that work.
         for callback in self._callbacks:
             self.reactor.call_soon(callback, self)
         self._callbacks.clear()
@@ -180,8 +178,7 @@ class Future:
     __iter__ = __await__
 
     def __del__(self) -> None:
-        # A constructor that raised left no attributes.
-        if getattr(self, '_seen', True):
+        if getattr(self, '_seen', True):    # A constructor that raised left no attributes.
             return
         if self._error is not None and not isinstance(self._error, Cancelled):
             _log.error('an error was never looked at', exc_info=self._error)

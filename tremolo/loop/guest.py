@@ -73,12 +73,10 @@ class GuestReactor(Reactor):
     def __init__(self, loop: asyncio.AbstractEventLoop, own: bool = True,
                  debug: bool = False) -> None:
         self._loop, self._own = loop, own
-        # How many use it, and which reactor was the current one before it (`hosted`).
-        self.users = 0
-        self.before: Reactor | None = None
-        # The loop's timer, and when it comes.
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = NEVER
+        self.users = 0    # How many use it (`hosted`).
+        self.before: Reactor | None = None    # The current one before it.
+        self._timer: asyncio.TimerHandle | None = None    # The loop's timer.
+        self._due = NEVER    # When that comes.
         super().__init__(debug=debug)
         self.timers = _GuestTimers(self)
         self.bridge = _GuestBridge(self, loop, own)

@@ -30,9 +30,8 @@ class Inbox:
         self._reactor = reactor
         self._source = source
         self._chunks: list[bytes] = []
-        # Bytes held, and whether no more will come.
-        self.size = 0
-        self.eof = False
+        self.size = 0    # Bytes held.
+        self.eof = False    # Whether no more will come.
         self._error: BaseException | None = None
         # Who waits, if anybody, and what gives his bytes, or None while there are too few.
         self.waiting: tuple[Future, Callable[[], bytes | None]] | None = None
@@ -45,8 +44,7 @@ class Inbox:
 
     def feed_eof(self) -> None:
         """Say that no more comes; reads give what is left, then b''."""
-        # Nothing is wanted of the source any more, and it holds this inbox.
-        self._source = None
+        self._source = None    # Nothing is wanted of it any more, and it holds this inbox.
         self.eof = True
         self._serve()
 

@@ -66,8 +66,7 @@ class KqueuePoller:
         self.close = self._queue.close
 
     def register(self, fd: int, mask: int) -> None:
-        # A closed fd of this number took its filters along.
-        self._masks[fd] = 0
+        self._masks[fd] = 0    # A closed fd of this number took its filters along.
         self.modify(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:

@@ -75,18 +75,15 @@ class Reactor:
         self.wall_clock = wall_clock
         self.network = network
         self.debug = debug
-        # When this turn began (good enough for deadlines, and free to read), and its number.
-        self.now = clock()
-        self.turns = 0
-        # Suspended tasks; none is collected while it waits.
-        self.tasks: set[Task] = set()
+        self.now = clock()    # When this turn began: good enough for deadlines, and free to read.
+        self.turns = 0    # The number of this turn.
+        self.tasks: set[Task] = set()    # Suspended tasks; none is collected while it waits.
         self.timers = Timers()
         self.watchers: dict[int, _Watcher] = {}
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
-        # Whether a turn is going on, and the streams that have something to send at its end.
-        self.turning = False
-        self.unsent: list[Stream] = []
+        self.turning = False    # Whether a turn is going on.
+        self.unsent: list[Stream] = []    # The streams that have something to send at its end.
         self._thread: int | None = None
         self._signals: dict[int, Any] = {}
         self._wakeup_before = -1

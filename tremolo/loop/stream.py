@@ -29,12 +29,9 @@ from .timers import NEVER, Timer
 
 _log = logging.getLogger('tremolo.loop')
 
-# Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
-_MOST_BUFFERS = 64
-# Bytes asked of one recv.
-READ_SIZE = 65536
-# A write of more bytes does not wait for the end of the turn.
-_AT_ONCE = 16384
+_MOST_BUFFERS = 64    # Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
+READ_SIZE = 65536     # Bytes asked of one recv.
+_AT_ONCE = 16384      # A write of more bytes does not wait for the end of the turn.
 
 
 class Receiver(Protocol):
@@ -81,17 +78,14 @@ class Stream:
         self._out: deque[bytes | memoryview] | None = None
         # Bytes written in this turn, to be sent at its end.
         self._unsent: bytes | bytearray | memoryview = b''
-        # Bytes the kernel did not take yet; bytes it took since the beginning.
-        self.buffered = 0
-        self.sent = 0
+        self.buffered = 0    # Bytes the kernel did not take yet.
+        self.sent = 0    # Bytes it took since the beginning.
         self.high = high
         self.low = low
         self.eof = self.closed = False
-        # Whether the owner wants nothing now; whether we do read: not while a limit rests.
-        self.paused = True
-        self._reading = False
-        # Why it ended, when it was not by our own close.
-        self.cause: BaseException | None = None
+        self.paused = True    # Whether the owner wants nothing now.
+        self._reading = False    # Whether we do read: not while a limit rests.
+        self.cause: BaseException | None = None    # Why it ended, when it was not by our own close.
         # What is to be done once all is sent, or was done: nothing, 'shutdown' or 'close'.
         self._shutting = ''
         self._drain: Future | None = None

@@ -29,14 +29,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.loop')
 
-# Seconds that one resume may go on yielding without waiting, before others get a turn.
-TIME_SLICE = 0.01
-# Seconds that a cancelled task may go on waiting in its `finally`, before it is closed.
-CLEANUP_TIMEOUT = 10.0
+TIME_SLICE = 0.01    # Seconds that one resume may go on without waiting, before others get a turn.
+CLEANUP_TIMEOUT = 10.0    # Seconds until a cancelled task that waits in its `finally` is closed.
 # The clock is looked at from this resume on: each time would cost a hello world 3 % (measured).
 _FREE_RESUMES = 4
-# In the place of a yielded value: the generator is to be resumed first.
-_NOTHING: Any = object()
+_NOTHING: Any = object()    # In the place of a yielded value: the generator is to be resumed first.
 
 
 class Owner(Protocol):
@@ -66,9 +63,8 @@ class Task(Future):
         self._context = context if context is not None else contextvars.copy_context()
         # What it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
-        # What is to be thrown once it is cancelled; what closes it if it does not end then.
-        self._doom: Cancelled | None = None
-        self._closer: Timer | None = None
+        self._doom: Cancelled | None = None    # What is to be thrown once it is cancelled.
+        self._closer: Timer | None = None    # What closes it if it does not end then.
         if later:
             self.reactor.tasks.add(self)
             self.reactor.call_soon_threadsafe(self._resume)
@@ -105,8 +101,7 @@ class Task(Future):
         self._waiting = None
         error, self._doom = self._doom, None
         self._context.run(self._run, _NOTHING if arrived is None else arrived, error)
-        # The generator's last frame may keep this one (see `Reactor._guard`).
-        del arrived, error
+        del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
 
     def _run(self, yielded: Any, error: BaseException | None = None) -> None:
         """Do what was yielded, and resume the generator, until it has to wait or ends."""

@@ -77,8 +77,7 @@ class ThreadPool:
                     return
                 job = self._jobs.popitem(last=False)
             _run(*job)
-            # An idle thread holds nothing of its last job.
-            del job
+            del job    # An idle thread holds nothing of its last job.
 
     def close(self) -> None:
         """Cancel what stands in line, end the idle threads; a busy one ends after its job."""
@@ -105,13 +104,11 @@ def _run(future: Future, job: Callable[[], Any]) -> None:
         # Without this frame, which refers to the error, there is no cycle.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
     future.reactor.call_soon_threadsafe(_bring, future, bring)
-    # The frames of an error's traceback lead back here (before Python 3.11).
-    del bring
+    del bring    # The frames of an error's traceback lead back here (before Python 3.11).
 
 
 def _bring(future: Future, bring: Callable[[], None]) -> None:
-    # It may have been cancelled meanwhile.
-    if not future.done():
+    if not future.done():    # It may have been cancelled meanwhile.
         bring()
 
 

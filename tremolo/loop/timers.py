@@ -48,8 +48,7 @@ class Timers:
         # (time, order of entry, timer): the order breaks ties, first in first out.
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = 0
-        # How long the heap may grow before it is swept.
-        self._most = 64
+        self._most = 64    # How long the heap may grow before it is swept.
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -67,17 +67,15 @@ class Connection:
         self.task: Future | None = None
         self._context: Context | None = None
         self.ends: tuple[Any, Any] | None = None    # Their addresses, kept here by who asks often.
-        # Whether the connection outlives the answer in hand (the response may say so).
-        self.keep = False
+        self.keep = False    # Whether it outlives the answer in hand (the response may say so).
         # Whether that answer was not given at once, so that nobody waits here for its end.
         self._left_alone = False
         reactor = stream.reactor
         # When the request in hand began; since when the phase lasts, if it may only last so long.
         self.begun = self.since = reactor.now
         self.answer_pace: Pace | None = None
-        # When a half-closed client was last seen to take something; what `sent` was at that look.
-        self.half_closed = NEVER
-        self.mark = 0
+        self.half_closed = NEVER    # When a half-closed client was last seen to take something.
+        self.mark = 0    # What `sent` was at that look.
         self.timer = reactor.timers.new(deadlines.tick, self)
         deadlines.arm(self)
         stream.receiver = self

@@ -21,8 +21,7 @@ class Pace:
         self.rate = rate
         self.credit = grace
         self.most = max(grace, most)
-        # Since when we wait for the peer, or from when on; NEVER while we do not.
-        self.since = NEVER
+        self.since = NEVER    # Since when, or from when on, we wait for the peer; NEVER: we do not.
 
     def wait(self, now: float) -> None:
         """Begin to wait for the peer; harmless when we do already."""

@@ -46,11 +46,9 @@ class Request(RequestHead):
                  'trailers')
 
     connection: Connection
-    # Where the body's bytes wait; None as long as nobody reads, and when there is no body.
-    inbox: Inbox | None
+    inbox: Inbox | None    # Where the body waits; None while nobody reads, and if there is none.
     groups: Mapping[str, Any]    # The named groups of the route's path.
-    # A place for values that live as long as this request; made when its handler is known.
-    context: Context
+    context: Context    # Lives as long as this request; made when its handler is known.
     # Fields that came after a chunked body; there when it has been read to its end.
     trailers: Sequence[tuple[bytes, bytes]]
     _headers: Headers | None

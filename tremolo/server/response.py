@@ -41,8 +41,7 @@ _BODILESS = frozenset((204, 304))
 # What an application may ask for, and `_begin` writes.
 _OURS = frozenset(('content-length', 'connection'))
 
-# Up to this size head and body are joined into one send; copying more costs more than a call.
-_JOIN = 65536
+_JOIN = 65536    # Up to this size head and body are one send: copying more costs more than a call.
 
 
 class Response:
