@@ -142,6 +142,19 @@ def test_one_that_fails_at_the_end_is_logged_and_the_others_are_called(logged):
     assert logged.count('failed') == 2
 
 
+def test_a_hook_that_registers_another_one_does_not_change_this_start():
+    app = Tremolo()
+    called = []
+
+    @app.on_worker_start
+    def first():
+        called.append('first')
+        app.on_worker_start(first)
+
+    with app.start():
+        assert called == ['first']
+
+
 def test_the_command_line_ends_with_3(tmp_path):
     (tmp_path / 'example.py').write_text(
         'import tremolo\n'

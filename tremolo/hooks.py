@@ -5,7 +5,7 @@
         app.context.pool = await make_pool()
 
 A hook is a plain function, a generator function or an `async def`, and is given by name what it
-asks for: app, context and globals (both `app.context`), logger, loop, reactor.
+asks for: app, context and globals (both `app.context`), lock, logger, loop, reactor.
 """
 
 from __future__ import annotations
@@ -26,12 +26,6 @@ class HookFailed(TremoloError):
     """A hook raised before the first connection; its traceback is in the log."""
 
 
-def names_for(app: Any, reactor: Reactor) -> dict[str, Any]:
-    """Return what hooks may ask for."""
-    return {'app': app, 'context': app.context, 'globals': app.context, 'logger': app.logger,
-            'loop': reactor, 'reactor': reactor}
-
-
 def call_all(
     hooks: Iterable[Hook], names: Mapping[str, Any], go_on: bool = False
 ) -> Coroutine[Any, Any, None] | None:
@@ -39,7 +33,7 @@ def call_all(
 
     Raises `HookFailed`, as the coroutine does; with `go_on` the others are called all the same.
     """
-    left = iter(hooks)
+    left = iter(list(hooks))
     for hook in left:
         try:
             value = _call(hook, names)
