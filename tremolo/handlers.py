@@ -19,7 +19,7 @@ from .server import HandlerError, Request, Response
 from .server.request import Context
 
 # What a handler may ask for by name, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
+NAMES = ('app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response')
 _FIRST = 8    # chunks that are collected before a generator becomes a task
 
 
