@@ -129,8 +129,7 @@ class Exchange:
 
     async def _read(self) -> Message:
         """Give the next piece of a body."""
-        request = self._request
-        read = request.read(_PIECE)
+        read = self._request.read(_PIECE)
         if not read.done():
             self._reading = asyncio.get_running_loop().create_future()
         try:
@@ -144,10 +143,9 @@ class Exchange:
             reading, self._reading = self._reading, None
             if reading is not None:
                 reading.set_result(None)
-        self._taken = taken = (self._taken or 0) + len(data)
-        more = bool(data) and taken != request.content_length
-        if not more:
-            self._taken = None
+        taken = (self._taken or 0) + len(data)
+        more = bool(data) and taken != self._request.content_length
+        self._taken = taken if more else None
         return {'type': 'http.request', 'body': data, 'more_body': more}
 
     async def send(self, message: Message) -> None:
@@ -264,11 +262,9 @@ def _was_told(error: BaseException) -> bool:
 class Answers:
     """Answers the requests of a server with an application."""
 
-    def __init__(
-        self, app: Application, start: Callable[[Any, contextvars.Context, str], asyncio.Task[Any]],
-        fail: Callable[[Response, BaseException], None],
-        root_path: str = '', state: dict[str, Any] | None = None, debug: bool = False,
-    ) -> None:
+    def __init__(self, app: Application, start: Callable[..., asyncio.Task[Any]],
+                 fail: Callable[[Response, BaseException], None], root_path: str = '',
+                 state: dict[str, Any] | None = None, debug: bool = False) -> None:
         """`start` makes a named task that has begun; `fail` answers when the application failed."""
         self._app = app
         self._start = start

@@ -55,7 +55,7 @@ def encode(headers: Iterable[Any]) -> Encoded:
     except HeaderError:
         raise
     except (AttributeError, TypeError, ValueError, BytesWarning) as error:
-        raise TypeError(f'a header is a pair of bytes: {repr(headers)[:200]}') from error
+        raise TypeError(f'a header is a pair of bytes: {headers!r:.200}') from error
     # The only control characters are the ends of the lines.
     if len(block) - len(block.translate(None, _CONTROLS)) != ends:
         _find_fault(headers)

@@ -30,8 +30,8 @@ from .timers import NEVER, Timer
 _log = logging.getLogger('tremolo.loop')
 
 _MOST_BUFFERS = 64    # Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
-READ_SIZE = 65536     # Bytes asked of one recv.
-_AT_ONCE = 16384      # A write of more bytes does not wait for the end of the turn.
+READ_SIZE = 65536    # Bytes asked of one recv.
+_AT_ONCE = 16384    # A write of more bytes does not wait for the end of the turn.
 
 
 class Receiver(Protocol):

@@ -71,13 +71,11 @@ class Request(RequestHead):
     @property
     def raw_path(self) -> bytes:
         """The path as it came, without query; of an absolute-form target only its path."""
-        target = self.target
-        if target[:1] != b'/':
-            _, mark, rest = target.partition(b'://')
-            if mark:
-                _, slash, path = rest.partition(b'?')[0].partition(b'/')
-                return slash + path or b'/'
-        return target.partition(b'?')[0]
+        path = self.target.partition(b'?')[0]
+        if path[:1] != b'/' and b'://' in path:
+            _, slash, path = path.partition(b'://')[2].partition(b'/')
+            return slash + path or b'/'
+        return path
 
     @property
     def path(self) -> str:

@@ -139,10 +139,7 @@ class Response:
     # -- sending --------------------------------------------------------------------------------
 
     def send(self, body: bytes) -> None:
-        """Send the whole answer. Hot: once per request.
-
-        Raises `HandlerError` when a Content-Length was set that is not the body's size.
-        """
+        """Send the whole answer. Raises `HandlerError` for another Content-Length than its. Hot."""
         connection = self.connection
         if connection.response is not self or self.framing:
             raise self._too_late()
@@ -182,14 +179,12 @@ class Response:
         head = b'' if self.begun else self._begin(None)
         framing = self.framing
         if framing == 'sized':
-            if len(data) > self._left:
-                too_many = len(data) - self._left
-                self._left = -1
-                if head:
-                    # Nothing of it is sent, so an error's answer can take its place.
-                    self.framing = ''
-                raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
             self._left -= len(data)
+            if self._left < 0:
+                if head:
+                    self.framing = ''    # Nothing is sent: an error's answer can take its place.
+                too_many = -self._left
+                raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
         elif framing == 'chunked' and data:
             data = chunk(data)
         elif framing == 'none':
@@ -203,10 +198,7 @@ class Response:
         return None if stream.closed else stream.drain()
 
     def end(self, trailers: bytes = b'') -> None:
-        """Send the end of the body, and field lines after it if it is chunked.
-
-        Raises `HandlerError` if it is shorter than announced.
-        """
+        """End the body; `trailers` follow a chunked one. Raises `HandlerError` if it is short."""
         if self.ended or self.connection.response is not self:
             return
         if self.framing == 'sized' and self._left:

@@ -35,12 +35,10 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .response import Response
 
-# Pieces per second of one connection's limit, and of one that many share: with 200 connections each
-# has its turn once a second.
-_PIECES = 50
-_SHARED_PIECES = 200
-_LATE = 0.03       # Seconds of which a bucket makes up for what was not used.
-_NOW = 1e-6        # What is due within so many seconds is due: sums of times are not exact.
+_PIECES = 50    # Pieces per second of one connection's limit.
+_SHARED_PIECES = 200    # Of one that many share: each of 200 has its turn once a second.
+_LATE = 0.03    # Seconds of which a bucket makes up for what was not used.
+_NOW = 1e-6    # What is due within so many seconds is due: sums of times are not exact.
 _MUCH = 1 << 30    # Bytes that may pass at once where there is no limit.
 
 
@@ -198,11 +196,6 @@ class Download(_Throttle):
             stream.write_limit = None    # Here ends what an earlier answer wanted for itself.
         elif shares != (self._changes[-1][1] if self._changes else self._shares):
             self._changes.append((stream.sent + stream.buffered, shares))
-
-    def close(self) -> None:
-        """Leave to others what was reserved."""
-        self._shares = self._total
-        super().close()
 
 
 class Throttles:
