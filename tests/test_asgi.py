@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from server_support import answers, chunked, request
 
-from tremolo.asgi import LifespanFailed
+from tremolo.asgi import Lifespan, LifespanFailed
 from tremolo.asgi_app import AsgiApplication
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -720,6 +720,20 @@ def test_startup_comes_before_the_first_request_and_shutdown_after_the_last():
         assert log == ['lifespan.startup']
         assert ask(server, get())[0].body == b"{'started': True}"
     assert log == ['lifespan.startup', 'lifespan.shutdown']
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason='tasks do not begin at once')
+def test_a_lifespan_that_ends_at_once_is_heard(logged):
+    async def app(scope, receive, send):
+        raise ValueError('no lifespan')
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        await Lifespan(app, 'auto').startup(5)
+        with pytest.raises(LifespanFailed, match='no lifespan'):
+            await Lifespan(app, 'on').startup(5)
+
+    asyncio.run(main())
 
 
 def test_off_runs_no_lifespan():

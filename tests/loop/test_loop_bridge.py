@@ -6,16 +6,19 @@ import asyncio
 import contextvars
 import gc
 import os
+import select
+import selectors
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tremolo.loop import Event, Future, Reactor, bridge, run_in_thread, sleep, spawn
-from tremolo.loop.bridge import ReactorEventLoop, bridge_to, future_of
+from tremolo.loop.bridge import ReactorEventLoop, ReactorSelector, bridge_to, future_of
 
 
 @pytest.fixture
@@ -38,6 +41,33 @@ def run(reactor: Reactor, work: Any) -> Any:
     reactor.run()
     limit.cancel()
     return done[0].result()
+
+
+@pytest.mark.skipif(not hasattr(select, 'epoll'), reason='epoll alone refuses ordinary files')
+def test_a_file_that_cannot_be_watched_leaves_nothing(reactor: Reactor, tmp_path: Path) -> None:
+    selector = ReactorSelector(reactor)
+    with (tmp_path / 'file').open('w') as file:
+        for _ in range(2):
+            with pytest.raises(PermissionError):
+                selector.register(file, selectors.EVENT_READ)
+    assert not selector.get_map()
+
+
+def test_a_socket_that_is_closed_too_early_is_found_again(reactor: Reactor) -> None:
+    selector = ReactorSelector(reactor)
+    sock, other = socket.socketpair()
+    with sock, other:
+        fd = selector.register(sock, selectors.EVENT_READ).fd
+        with pytest.raises(KeyError):
+            selector.register(fd, selectors.EVENT_READ)
+        assert selector.modify(sock, selectors.EVENT_WRITE, 'kept').data == 'kept'
+        assert selector.select(1) == [(selector.get_key(sock), selectors.EVENT_WRITE)]
+        reactor.end_turn()
+    assert selector.unregister(sock).fd == fd
+    assert fd not in reactor.watchers
+    assert not selector.get_map()
+    with pytest.raises(ValueError):
+        selector.register(sock, selectors.EVENT_READ)
 
 
 def test_what_is_written_for_asyncio_works(reactor: Reactor) -> None:
