@@ -374,7 +374,7 @@ def test_server_receives_everything(app):
         return ' '.join(sorted(server))
 
     answer = ask_and_next(app, handler)
-    assert answer.body == b'app context globals logger loop reactor request response'
+    assert answer.body == b'app context globals lock logger loop reactor request response'
 
 
 def test_server_receives_the_groups_of_the_path_too(app):

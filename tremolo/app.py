@@ -23,22 +23,32 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
 
 from .errors import SettingError, TremoloError
-from .loop import ListenError, Reactor
+from .loop import Listener, ListenError, Reactor
 from .monitor import watch
 from .pages import send_error
 from .routing import Route, Router
-from .running import HostedServer, RunningServer, complete, make_reactor
+from .running import (
+    HostedServer,
+    RunningServer,
+    command_line,
+    complete,
+    make_reactor,
+    reserve_descriptors,
+)
 from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server
 from .server.request import Context
-from .settings import Address, Settings
+from .settings import Address, Settings, parse_bind, part_options
+from .workers.lock import Lock
 
 if TYPE_CHECKING:
     from .handlers import Handler
-    from .workers import Slot
+    from .workers.slot import Slot
 
 F = TypeVar('F', bound=Callable[..., Any])
 
 _log = logging.getLogger('tremolo')
+
+_HUP = getattr(signal, 'SIGHUP', -1)
 
 
 class Application:
@@ -52,8 +62,11 @@ class Application:
         self._router: Router[Handler] = Router()
         self._exact = self._router.exact
         self._handlers: list[Handler] = []
-        self._listens: list[Address] = []
+        # Where else it listens, and the options for that.
+        self._listens: list[tuple[Address, dict[str, Any]]] = []
+        self._bound: list[tuple[Address, list[Listener]]] = []
         self._server: Server | None = None
+        self._lock: Lock
         # What is called in each process, before and after.
         self._starts: list[Callable[..., Any]] = []
         self._stops: list[Callable[..., Any]] = []
@@ -86,15 +99,17 @@ class Application:
         return register
 
     def _bind(self, handler: Handler, server: Server) -> None:
-        reactor = server.reactor
-        loop: Any = reactor
+        names = self._names(server.reactor)
         if handler.is_async:
             # Asyncio is imported when something needs it, and not before.
             from .loop.bridge import bridge_to
-            loop = bridge_to(reactor).loop
-        handler.bind(server.options, {
-            'app': self, 'globals': self.context, 'logger': self.logger, 'loop': loop,
-            'reactor': reactor})
+            names['loop'] = bridge_to(server.reactor).loop
+        handler.bind(server.options, names)
+
+    def _names(self, reactor: Reactor) -> dict[str, Any]:
+        """Return what handlers and hooks may ask for, in all that this process serves."""
+        return {'app': self, 'globals': self.context, 'lock': self._lock, 'logger': self.logger,
+                'loop': reactor, 'reactor': reactor}
 
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
@@ -129,18 +144,27 @@ class Application:
 
     # -- serving --------------------------------------------------------------------------------
 
-    def listen(self, port: int, host: str = '127.0.0.1') -> None:
-        """Listen on this port too when the application runs."""
-        self._listens.append(Address(host, port))
+    def listen(self, port: int | str, host: str = '127.0.0.1', **options: Any) -> None:
+        """Listen there too when the application runs, with options of its own for who comes there.
 
-    def addresses(self, settings: Settings) -> tuple[Address, ...]:
-        """Return where it listens: where the settings say, and where it was told to by `listen`."""
-        return (*settings.addresses, *self._listens)
+            app.listen(8001, download_rate='1MiB', idle_timeout=5)
+            app.listen('unix:/run/app.sock', body_size='64MiB')
+
+        It takes a port, or a text as `bind` does. The options are those of limits, timeouts and
+        throttling. Raises `SettingError`.
+        """
+        if not isinstance(port, str):
+            port = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+        self._listens.append((parse_bind(port), part_options(options)))
+
+    def addresses(self, settings: Settings) -> list[tuple[Address, dict[str, Any]]]:
+        """Return where it listens, by the settings and by `listen`, with options for each."""
+        return [*((address, {}) for address in settings.addresses), *self._listens]
 
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
         """Bind a server of this application to a reactor; it accepts after `Server.start`.
 
-        In a worker the sockets are those of its slot. Raises `ListenError`.
+        Sockets that a slot has are taken from there. Raises `ListenError`.
         """
         handle = self._handle
         if settings.limit_concurrency:
@@ -148,12 +172,22 @@ class Application:
             handle = Limit(handle, settings.limit_concurrency).handle
         server = Server(reactor, settings, handle)
         self._server = server
+        self._lock = Lock(reactor, slot.locks if slot else None)
         self.context.options = server.options
         for handler in self._handlers:
             self._bind(handler, server)
+        self._bound.clear()
         try:
-            for address in () if slot else self.addresses(settings):
-                server.listen(address)
+            for address, options in self.addresses(settings):
+                part = server
+                if options:
+                    part = Server(reactor, settings.replace(**options), handle, server)
+                listeners = slot.open(part, address) if slot else part.listen(address)
+                self._bound.append((address, listeners))
+            if slot:
+                # Of the program as it was when it was started, and is no longer.
+                self._bound += [(address, slot.open(server, address))
+                                for address, _ in list(slot.left)]
         except ListenError:
             server.close()
             raise
@@ -185,8 +219,9 @@ class Application:
     ) -> Coroutine[Any, Any, None] | None:
         if not functions or self._server is None:
             return None
-        from .hooks import call_all, names_for
-        return call_all(functions, names_for(self, self._server.reactor), go_on)
+        from .hooks import call_all
+        names = {**self._names(self._server.reactor), 'context': self.context}
+        return call_all(functions, names, go_on)
 
     def serve(self, host: str | None = None, port: int | None = None,
               **options: Any) -> HostedServer:
@@ -246,12 +281,18 @@ class Application:
             settings = Settings.load(options, os.environ)
         except SettingError as error:
             _leave(error, 2)
-        if settings.workers:
+        slot = None
+        if 'TREMOLO_INHERITED' in os.environ:
+            from .workers.slot import Slot
+            slot = Slot.inherited()
+        if settings.workers and slot is None:
             work = functools.partial(self.work, settings)
-            status = supervise(settings, self.addresses(settings), work)
+            program = None if settings.preload else command_line()
+            addresses = [address for address, _ in self.addresses(settings)]
+            status = supervise(settings, addresses, work, program)
         else:
             set_up_logging(settings)
-            status = self.work(settings)
+            status = self.work(settings, slot)
         if status:
             raise SystemExit(status)
 
@@ -260,18 +301,21 @@ class Application:
 
         Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
         """
+        alone = slot is None or slot.line is None
         try:
+            if alone:
+                reserve_descriptors(settings.connections)
             made = make_reactor(settings)
         except SettingError as error:
             _leave(error, 2)
+        except ListenError as error:
+            _leave(error, 1)
         from .report import answer_to_signal
         with made as reactor:
             try:
                 server = self.serve_on(reactor, settings, slot)
             except ListenError as error:
                 _leave(error, 1)
-            if slot:
-                slot.attach(server, self.addresses(settings))
             try:
                 complete(reactor, self.begin(settings))
             except TremoloError as error:
@@ -281,16 +325,29 @@ class Application:
             answer_to_signal(server)
 
             def ready() -> None:
-                if slot:
-                    slot.ready()
-                else:
-                    for url in server.urls:
-                        print(f'running on {url} (press CTRL+C to quit)', flush=True)
+                if slot is not None:
+                    slot.ready(server)
+                for url in server.urls if alone else ():
+                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
 
-            forced = run_until_signal(reactor, server, ready)
-            if not forced:
+            kept: list[Slot] = []
+
+            def keep() -> None:
+                from .workers.slot import Slot
+                kept.append(Slot([(address, [each.share() for each in listeners])
+                                  for address, listeners in self._bound]))
+
+            ended = run_until_signal(reactor, server, ready, keep if alone else None)
+            if ended in (0, _HUP):
                 complete(reactor, self.end())
-        return 128 + forced if forced else 0
+        if kept and ended == _HUP:
+            try:
+                kept[0].start_afresh(command_line())
+            except OSError as error:
+                _leave(error, 1)
+        for each in kept:
+            each.discard()
+        return 128 + ended if ended else 0
 
     def stop(self) -> None:
         """Stop gracefully what `run` or `start` serves; from any thread."""
@@ -305,39 +362,50 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings(**given if 'bind' in given else {'port': 0, **given})
 
 
-def supervise(
-    settings: Settings, addresses: tuple[Address, ...], work: Callable[[Slot], int]
-) -> int:
-    """Serve with workers; return the exit status, 1 for an address that the system refuses."""
-    from .workers import Supervisor
+def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[Slot], int],
+              program: list[str] | None = None) -> int:
+    """Serve with workers; return the exit status, 1 for what the system refuses.
+
+    `program` is what SIGHUP starts afresh in new workers; without it they are forked.
+    """
+    from .workers.supervisor import Supervisor
     set_up_logging(settings)
     try:
-        return Supervisor(settings, addresses, work).run()
+        reserve_descriptors(settings.connections)
+        return Supervisor(settings, addresses, work, program).run()
     except ListenError as error:
         _leave(error, 1)
 
 
-def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None]) -> int:
-    """Serve until a signal; return the number of the one that forced the end, or 0.
+def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None],
+                     renew: Callable[[], None] | None = None) -> int:
+    """Serve until a signal; return 0, or the number of the one that forced the end.
 
-    `ready` is called when it accepts. What is cleaned up afterwards a further signal ends.
+    `ready` is called when it accepts. With `renew` SIGHUP calls that, ends gracefully, and is
+    returned. What is cleaned up afterwards a further signal ends.
     """
-    forced = 0
+    ended = 0
     over = False
 
     def stop(signum: int) -> None:
-        nonlocal forced
+        nonlocal ended
         if over:
             os._exit(128 + signum)
-        if (server.draining and signum != signal.SIGTERM) or signum == signal.SIGQUIT:
-            forced = signum
+        again = server.draining and ended != _HUP
+        if signum == signal.SIGQUIT or (signum == signal.SIGINT and again):
+            ended = signum
             reactor.stop()
             return
+        if signum != _HUP:
+            ended = 0
+        elif renew is not None and not server.draining:
+            ended = signum
+            renew()
         if not server.draining:
             _log.info('stopping: finishing what is in flight')
         server.drain()
 
-    for name in ('SIGTERM', 'SIGINT', 'SIGQUIT'):
+    for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
         signum = getattr(signal, name, None)
         if signum is not None:
             reactor.add_signal(signum, functools.partial(stop, signum))
@@ -347,7 +415,7 @@ def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None]
     reactor.run()
     over = True
     server.close()
-    return forced
+    return ended
 
 
 def set_up_logging(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from .server import HandlerError, Request, Response
 from .server.request import Context
 
 # What a handler may ask for by name, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response')
+NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
 _FIRST = 8    # chunks that are collected before a generator becomes a task
 
 
@@ -163,8 +163,8 @@ class Handler:
 
 
 def _callers(
-    function: Callable[..., Any], largest: int, *, app: Any, globals: Any, logger: Any, loop: Any,
-    reactor: Any,
+    function: Callable[..., Any], largest: int, *, app: Any, globals: Any, lock: Any, logger: Any,
+    loop: Any, reactor: Any,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make what calls a handler, and what begins a generator as far as its chunks are small.
 
@@ -174,7 +174,7 @@ def _callers(
     def call(request: Request, response: Response) -> Any:
         return function(
             request=request, response=response, context=request.context, app=app, globals=globals,
-            logger=logger, loop=loop, reactor=reactor)
+            lock=lock, logger=logger, loop=loop, reactor=reactor)
 
     def collect(request: Request, response: Response, chunks: list[bytes]) -> Any:
         """Return the generator and what else it yielded; None if it has ended.
@@ -184,7 +184,7 @@ def _callers(
         """
         generator = function(
             request=request, response=response, context=request.context, app=app, globals=globals,
-            logger=logger, loop=loop, reactor=reactor)
+            lock=lock, logger=logger, loop=loop, reactor=reactor)
         for chunk in generator:
             if type(chunk) is not bytes or len(chunk) > largest:
                 return generator, chunk

@@ -5,7 +5,7 @@
         app.context.pool = await make_pool()
 
 A hook is a plain function, a generator function or an `async def`, and is given by name what it
-asks for: app, context and globals (both `app.context`), logger, loop, reactor.
+asks for: app, context and globals (both `app.context`), lock, logger, loop, reactor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Callable
 
 from .errors import TremoloError
-from .loop import Reactor, Task
+from .loop import Task
 
 _log = logging.getLogger('tremolo.error')
 Hook = Callable[..., Any]
@@ -24,12 +24,6 @@ Hook = Callable[..., Any]
 
 class HookFailed(TremoloError):
     """A hook raised before the first connection; its traceback is in the log."""
-
-
-def names_for(app: Any, reactor: Reactor) -> dict[str, Any]:
-    """Return what hooks may ask for."""
-    return {'app': app, 'context': app.context, 'globals': app.context, 'logger': app.logger,
-            'loop': reactor, 'reactor': reactor}
 
 
 def call_all(

@@ -7,13 +7,16 @@ an asyncio loop that runs.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import SettingError
-from .loop import Future, Reactor
+from .loop import Future, ListenError, Reactor
 from .monitor import watch
 from .server import Server
 from .settings import Settings
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from .app import Application
 
 _log = logging.getLogger('tremolo')
+
+# Descriptors that are not connections, and then some for the application.
+_OWN_DESCRIPTORS = 64
 
 
 def make_reactor(settings: Settings) -> Reactor:
@@ -38,6 +44,32 @@ def make_reactor(settings: Settings) -> Reactor:
     except ImportError as error:
         raise SettingError(f'loop: {settings.loop} is not installed') from error
     return GuestReactor(loop, debug=settings.debug)
+
+
+def reserve_descriptors(connections: int) -> None:
+    """Let this process have as many as so many connections need. Raises `ListenError`."""
+    try:
+        import resource
+    except ImportError:    # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OWN_DESCRIPTORS
+    if connections and needed > soft != resource.RLIM_INFINITY:
+        if needed > hard != resource.RLIM_INFINITY:
+            raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '
+                              f'system allows {hard} (ulimit -n)')
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def command_line() -> list[str]:
+    """Return what started this program, to start it again."""
+    arguments = getattr(sys, 'orig_argv', None)
+    if arguments is None:    # before Python 3.10
+        try:
+            arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
+        except OSError:
+            arguments = ['', *sys.argv]
+    return [sys.executable, *map(os.fsdecode, arguments[1:])]
 
 
 def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:

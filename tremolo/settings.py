@@ -26,7 +26,8 @@ from typing import Any
 from .errors import SettingError
 from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS, Address, parse_bind
 
-__all__ = ['OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind']
+__all__ = [
+    'OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind', 'part_options']
 
 LISTENING = 'listening'
 LIMITS = 'HTTP limits'
@@ -110,6 +111,8 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 64 else text[:61] + '...'
 
 
+# What no address has for itself, though others of its group are.
+_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout')
 # What hosts set for any server.
 _SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',)}
 
@@ -216,6 +219,9 @@ class Options:
         WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed', off=0)
     limit_memory: int = _option(
         WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0)
+    shared_socket: bool = _option(
+        WORKERS, 'flag', False,
+        'one socket for all: nobody waits for a busy worker, but connections spread unevenly')
     preload: bool = _option(
         WORKERS, 'flag', False,
         'import the application once and then fork the workers; SIGHUP brings no new code then')
@@ -244,6 +250,15 @@ def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
         given[option.name] = option.convert(value)
     if given.get('bind') and not given.keys().isdisjoint(('host', 'port')):
         raise SettingError('bind: names host and port already, give either it or them')
+    return given
+
+
+def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and convert the options of one address alone. Raises `SettingError`."""
+    given = _converted(options)
+    for name in given:
+        if _BY_NAME[name].group not in (LIMITS, TIMEOUTS, THROTTLING) or name in _OF_THE_WHOLE:
+            raise SettingError(f'{name}: is an option of the whole server, not of one address')
     return given
 
 

@@ -97,9 +97,13 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
 
 
 class Listener:
-    """Calls `accepted(sock, address)` for each connection: non-blocking, without Nagle's delay."""
+    """Calls `accepted(sock, address)` for each connection: non-blocking, without Nagle's delay.
 
-    def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None]) -> None:
+    What is `shared` with other processes stays open to them; so does the file of a UNIX socket.
+    """
+
+    def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None],
+                 shared: bool = False) -> None:
         self._reactor = reactor
         self._socket = sock
         self._accepted = accepted
@@ -107,6 +111,7 @@ class Listener:
         self._breath: Timer | None = None
         self.paused = True
         self.closed = False
+        self.shared = shared
         self.address: Any = sock.getsockname()
         self.is_unix: bool = sock.family == getattr(reactor.network, 'AF_UNIX', None)
 
@@ -125,6 +130,11 @@ class Listener:
             # Its owner wants a pause: the end of a breath must not end it.
             self._breath.cancel()
 
+    def share(self) -> Any:
+        """Return the socket once more, for a process that goes on with it."""
+        self.shared = True
+        return self._socket.dup()
+
     def close(self) -> None:
         """Stop listening; the file of a UNIX socket is removed."""
         if self.closed:
@@ -133,7 +143,7 @@ class Listener:
         self.closed = True
         self._socket.close()
         # A name in Linux's abstract namespace (bytes) has no file.
-        if self.is_unix and isinstance(self.address, str):
+        if self.is_unix and isinstance(self.address, str) and not self.shared:
             try:
                 os.unlink(self.address)
             except OSError as error:

@@ -44,8 +44,10 @@ class Server:
     """
 
     def __init__(
-        self, reactor: Reactor, settings: Settings, handle: Callable[[Request, Response], None]
+        self, reactor: Reactor, settings: Settings, handle: Callable[[Request, Response], None],
+        whole: Server | None = None,
     ) -> None:
+        """With `whole` it is a part of that: with settings of its own for its own listeners."""
         self.reactor = reactor
         self.settings = settings
         self.handle = handle
@@ -54,51 +56,69 @@ class Server:
             head_size=settings.head_size, field_count=settings.field_count,
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
-        self.listeners: list[Listener] = []
-        self.connections: set[Connection] = set()
-        # How many connections ended for each of `connection.REASONS`.
-        self.closed: Counter[str] = Counter()
         self._throttles = Throttles(settings, reactor.time)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none ever does.
         self.keep_alive = settings.idle_timeout > 0
-        # Whether a graceful stop is going on; its end, with the number of connections that had to
-        # be cut; when it gives up.
-        self.draining = False
-        self.stopped = Future(reactor)
-        self._give_up: Timer | None = None
         # The Date field, until when it is right, and what was made with it.
         self._date_until = -1.0
         self._date = self._name = self._common = b''
         self._starts: dict[str, bytes] = {}
         if settings.server_name:
             self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
+        # What the parts have in common: whose a listener is; what is open; how many connections
+        # ended for each of `connection.REASONS`.
+        self.whole = whole or self
+        self.parts: dict[Listener, Server] = whole.parts if whole else {}
+        self.connections: set[Connection] = whole.connections if whole else set()
+        self.closed: Counter[str] = whole.closed if whole else Counter()
+        # Whether a graceful stop is going on; its end, with the number of connections that had to
+        # be cut; when it gives up.
+        self.draining = False
+        self.stopped: Future = whole.stopped if whole else Future(reactor)
+        self._give_up: Timer | None = None
 
     # -- listening ------------------------------------------------------------------------------
 
-    def listen(self, address: Address) -> None:
+    def listen(self, address: Address) -> list[Listener]:
         """Bind an address. Raises `ListenError`; nothing is accepted before `start`."""
         backlog = self.settings.backlog
         if address.path is not None:
             sockets = [bind_unix(self.reactor, address.path, backlog)]
         else:
             sockets = bind(self.reactor, address.host or '', address.port, backlog)
-        self.listeners += [Listener(self.reactor, sock, self._accepted) for sock in sockets]
+        return [self.adopt(sock) for sock in sockets]
 
-    def adopt(self, sock: Any, make: type[Listener] = Listener) -> Listener:
-        """Listen on a socket that is open already; nothing is accepted before it is started."""
-        listener = make(self.reactor, sock, self._accepted)
-        self.listeners.append(listener)
+    def adopt(self, sock: Any, shared: bool = False) -> Listener:
+        """Listen on a socket that is open already; nothing is accepted before it is started.
+
+        If it is shared the file of a UNIX socket is not removed at the end.
+        """
+        sock.setblocking(False)
+        listener = Listener(self.reactor, sock, self._accepted, shared)
+        self.parts[listener] = self
         return listener
 
     def start(self) -> None:
         """Begin to accept."""
-        for listener in self.listeners:
+        for listener in self.parts:
             listener.start()
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """What it listens on."""
+        return list(self.parts)
 
     @property
     def urls(self) -> list[str]:
         """The addresses that were really bound, as URLs (`unix:/path` for a UNIX socket)."""
-        return [url_of(listener.address) for listener in self.listeners]
+        return [url_of(listener.address) for listener in self.parts]
+
+    def part_at(self, address: Any) -> Server:
+        """Return the part that listens at a socket's address, or else at its port, or all."""
+        exact = {listener.address: part for listener, part in self.parts.items()}
+        ports = {each[1]: part for each, part in exact.items() if isinstance(each, tuple)}
+        port = address[1] if isinstance(address, tuple) else None
+        return exact.get(address) or ports.get(port) or self
 
     def take(self, sock: Any) -> None:
         """Go on with a connection that is open already, between two requests."""
@@ -112,7 +132,7 @@ class Server:
             self._throttles.join(connection)
         most = self.settings.connections
         if most and len(self.connections) >= most:
-            for listener in self.listeners:
+            for listener in self.parts:
                 listener.pause()
 
     def connection_closed(self, connection: Connection) -> None:
@@ -122,7 +142,7 @@ class Server:
         self.closed[connection.reason] += 1
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
-            self._finish_if_drained()
+            self.whole.finish_if_drained()
         elif len(self.connections) == self.settings.connections - 1:
             self.start()
 
@@ -167,17 +187,22 @@ class Server:
         `shutdown_timeout` what is left is cut.
         """
         if not self.draining:
-            self.draining = True
-            self.keep_alive = False
-            for listener in self.listeners:
-                listener.close()
+            self._stop_listening()
             self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
             for connection in list(self.connections):
                 connection.drain()
-            self._finish_if_drained()
+            self.finish_if_drained()
         return self.stopped
 
-    def _finish_if_drained(self) -> None:
+    def _stop_listening(self) -> None:
+        for part in {self, *self.parts.values()}:
+            part.draining = True
+            part.keep_alive = False
+        for listener in self.parts:
+            listener.close()
+
+    def finish_if_drained(self) -> None:
+        """Stop if it drains, and nothing is left."""
         if not self.connections and not self.stopped.done():
             if self._give_up is not None:
                 self._give_up.cancel()
@@ -193,11 +218,8 @@ class Server:
 
     def close(self) -> None:
         """End at once: close the listeners and cut every connection."""
-        self.draining = True
-        self.keep_alive = False
-        for listener in self.listeners:
-            listener.close()
-        self._finish_if_drained()
+        self._stop_listening()
+        self.finish_if_drained()
         for connection in list(self.connections):
             connection.cut('shutdown')
         if self._give_up is not None:

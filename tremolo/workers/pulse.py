@@ -33,7 +33,8 @@ class Pulse:
             # (By chance up to a tenth more, lest all are renewed at once.)
             self._left = settings.max_requests + random.randint(0, settings.max_requests // 10)
             self._handle = server.handle
-            server.handle = self._count
+            for part in {server, *server.parts.values()}:
+                part.handle = self._count
         server.reactor.call_later(self._every, self._beat)
 
     def _beat(self) -> None:

@@ -2,20 +2,31 @@
 
 Each slot has a socket of its own for each TCP address (SO_REUSEPORT: the kernel spreads connections
 evenly), opened by the supervisor and inherited by the successive workers of the slot. So the queue
-of connections that wait is never closed while one worker follows another. A UNIX socket is shared.
+of connections that wait is never closed while one worker follows another. A UNIX socket is shared,
+and with `shared_socket` all are.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
+import os
+import signal
 import socket
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
 
 from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..server import Server
-from ..settings import Address
+from ..settings import Address, parse_bind
 from .handover import Handover
 from .line import CONNECTION, HAND_OVER, READY, Line
 from .pulse import Pulse
+
+# What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
+_VARIABLE = 'TREMOLO_INHERITED'
+_NOT_MINE = ('SIGHUP', 'SIGTTIN', 'SIGTTOU')
 
 
 class _SharedPorts:
@@ -30,113 +41,158 @@ class _SharedPorts:
         return made
 
 
-class InheritedListener(Listener):
-    """A listener whose socket belongs to the supervisor, as does the file of a UNIX one."""
-
-    def close(self) -> None:
-        """Stop listening here; the supervisor's own copy goes on."""
-        if not self.closed:
-            self.pause()
-            self.closed = True
-            self._socket.close()
+# Addresses as they were asked for, and what is open for each.
+Sockets = list[tuple[Address, list[socket.socket]]]
 
 
 class Slot:
-    """The place of a worker; it outlives those who fill it."""
+    """The place of a worker; it outlives those who fill it.
 
-    def __init__(self, sockets: list[socket.socket], addresses: tuple[Address, ...]) -> None:
+    `locks` is the file of `server['lock']`.
+    """
+
+    def __init__(self, sockets: Sockets, locks: int | None = None,
+                 line: socket.socket | None = None) -> None:
         self.sockets = sockets
-        self._addresses = addresses
-        # In the worker alone: its end of the line to the supervisor, and its server.
-        self._given: socket.socket | None = None
-        self._line: Line | None = None
+        # What is not in use by this process.
+        self.left = list(sockets)
+        self.locks = locks
+        # In the worker alone: its end of the line to the supervisor, and its server. A process
+        # without a supervisor has a slot, but no line, when it was started afresh.
+        self.line = line
+        self._talk: Line | None = None
         self._server: Server
 
-    # -- the supervisor's side ------------------------------------------------------------------
+    def __iter__(self) -> Iterator[socket.socket]:
+        return itertools.chain(*(sockets for _, sockets in self.sockets))
 
     def close(self) -> None:
         """Close the sockets: nobody listens here any more."""
-        for sock in self.sockets:
+        for sock in self:
             sock.close()
+
+    def discard(self) -> None:
+        """Close the sockets for good: with the files of UNIX sockets."""
+        self.close()
+        for address, _ in self.sockets:
+            if address.path is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(address.path)
+
+    # -- from program to program ----------------------------------------------------------------
+
+    def start_afresh(self, program: list[str]) -> NoReturn:
+        """Become this program, and let `inherited` find all of this in it. Raises `OSError`."""
+        line = None if self.line is None else self.line.fileno()
+        sockets = [(str(address), [sock.fileno() for sock in each])
+                   for address, each in self.sockets]
+        for fd in (line, self.locks, *(sock.fileno() for sock in self)):
+            if fd is not None:
+                os.set_inheritable(fd, True)
+        # What would kill it before it is there.
+        for name in _NOT_MINE:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        os.environ[_VARIABLE] = json.dumps([os.getpid(), line, self.locks, sockets])
+        os.execv(program[0], program)
+
+    @classmethod
+    def inherited(cls) -> Slot | None:
+        """Return what `start_afresh` left to this very process, once."""
+        pid, line, locks, sockets = json.loads(os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
+        if pid != os.getpid():
+            return None
+        slot = cls([(parse_bind(address), [socket.socket(fileno=fd) for fd in fds])
+                    for address, fds in sockets], locks,
+                   None if line is None else socket.socket(fileno=line))
+        for fd in (line, locks, *(sock.fileno() for sock in slot)):
+            if fd is not None:
+                os.set_inheritable(fd, False)
+        if line is not None:
+            leave_to_supervisor()
+        return slot
 
     # -- the worker's side ----------------------------------------------------------------------
 
-    def take(self, line: socket.socket) -> None:
-        """Be the worker: it has its line now."""
-        self._given = line
+    def open(self, part: Server, address: Address) -> list[Listener]:
+        """Listen on the sockets of an address; on new ones if the supervisor did not know it.
 
-    def attach(self, server: Server, addresses: tuple[Address, ...]) -> None:
-        """Serve on the slot's sockets, and drain when the supervisor is gone.
-
-        Of `addresses` those that it did not open, because it did not know the application, are
-        opened here. Raises `ListenError`.
+        Raises `ListenError`.
         """
-        for sock in self.sockets:
-            _adopt(server, sock)
+        for each in self.left:
+            if each[0] == address:
+                self.left.remove(each)
+                return [part.adopt(sock, shared=self.line is not None) for sock in each[1]]
+        if self.line is None:
+            return part.listen(address)
+        if address.path is not None:
+            raise ListenError(f'cannot listen on {address}: with workers, name it with --bind, or '
+                              'say --preload')
         with Reactor(network=_SharedPorts()) as sharing:
-            for address in addresses:
-                if address not in self._addresses:
-                    backlog = server.settings.backlog
-                    for sock in bind(sharing, address.host or '', address.port, backlog):
-                        server.adopt(sock)
-        if self._given is not None:
-            self._server = server
-            self._line = Line(server.reactor, self._given, self._heard, server.drain)
+            sockets = bind(sharing, address.host or '', address.port, part.settings.backlog)
+        return [part.adopt(sock) for sock in sockets]
 
-    def ready(self) -> None:
-        """Tell the supervisor that connections are accepted."""
-        if self._line is not None:
-            self._line.send(READY)
-            Pulse(self._server, self._line)
+    def ready(self, server: Server) -> None:
+        """Tell the supervisor that connections are accepted; drain when it is gone."""
+        if self.line is not None:
+            self._server = server
+            self._talk = Line(server.reactor, self.line, self._heard, server.drain)
+            self._talk.send(READY)
+            Pulse(server, self._talk)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
         """Take what another worker left, or leave all to another."""
         server = self._server
-        if kind == HAND_OVER and self._line is not None:
-            Handover(server, self._line).start()
+        if kind == HAND_OVER and self._talk is not None:
+            Handover(server, self._talk).start()
         elif sock is not None:
             if kind == CONNECTION:
-                server.take(sock)
+                server.part_at(sock.getsockname()).take(sock)
             elif server.draining:
                 sock.close()
             else:
-                _adopt(server, sock).start()
+                server.part_at(sock.getsockname()).adopt(sock, shared=True).start()
 
 
-def _adopt(server: Server, sock: socket.socket) -> Listener:
-    sock.setblocking(False)
-    return server.adopt(sock, InheritedListener)
+def leave_to_supervisor() -> None:
+    """Let signals that are the supervisor's affair do nothing here.
+
+    (With a handler, for what is ignored stays so in the programs that this one starts.)
+    """
+    for name in _NOT_MINE:
+        signal.signal(getattr(signal, name), lambda *_: None)
 
 
-def open_first(addresses: tuple[Address, ...], backlog: int) -> list[socket.socket]:
+def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sockets:
     """Open the sockets of a first slot. Raises `ListenError`: for a port that is taken, too."""
-    opened: list[socket.socket] = []
+    opened: Sockets = []
     with Reactor() as plain, Reactor(network=_SharedPorts()) as sharing:
         try:
             for address in addresses:
                 if address.path is not None:
-                    opened.append(bind_unix(plain, address.path, backlog))
+                    opened.append((address, [bind_unix(plain, address.path, backlog)]))
                     continue
                 # To share a port succeeds beside anybody who shares it: this does not, and tells.
-                for sock in bind(plain, address.host or '', address.port, backlog):
-                    sock.close()
-                opened += bind(sharing, address.host or '', address.port, backlog)
+                sockets = bind(plain, address.host or '', address.port, backlog)
+                if not shared:
+                    Slot([(address, sockets)]).close()
+                    sockets = bind(sharing, address.host or '', address.port, backlog)
+                opened.append((address, sockets))
         except ListenError:
-            for sock in opened:
-                sock.close()
+            Slot(opened).discard()
             raise
     return opened
 
 
-def open_next(sockets: list[socket.socket], backlog: int) -> list[socket.socket]:
+def open_next(first: Sockets, backlog: int, shared: bool) -> Sockets:
     """Open the sockets of one more slot: the same addresses as those. Raises `OSError`."""
-    opened: list[socket.socket] = []
-    for like in sockets:
-        if like.family == socket.AF_UNIX:
-            opened.append(like.dup())
-            continue
-        sock = _SharedPorts().socket(like.family, socket.SOCK_STREAM)
-        opened.append(sock)
+    return [(address, [like.dup() if shared or like.family == socket.AF_UNIX else
+                       _open_beside(like, backlog) for like in sockets])
+            for address, sockets in first]
+
+
+def _open_beside(like: socket.socket, backlog: int) -> socket.socket:
+    sock = _SharedPorts().socket(like.family, socket.SOCK_STREAM)
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if like.family == socket.AF_INET6:
             both = like.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
@@ -144,4 +200,7 @@ def open_next(sockets: list[socket.socket], backlog: int) -> list[socket.socket]
         sock.bind(like.getsockname())
         sock.listen(backlog)
         sock.setblocking(False)
-    return opened
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -29,12 +29,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
-from ..loop import Reactor
+from ..loop import ListenError, Reactor
 from ..loop.timers import Timer
 from ..server import url_of
 from ..settings import Address, Settings
 from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line
-from .slot import Slot, open_first, open_next
+from .lock import open_locks
+from .slot import Slot, leave_to_supervisor, open_first, open_next
 
 _log = logging.getLogger('tremolo')
 
@@ -97,16 +98,18 @@ class Supervisor:
 
         status = Supervisor(settings, addresses, work).run()
 
-    `work(slot)` is called in each worker, and gives its exit status. Raises `ListenError` before
-    anything is forked.
+    `work(slot)` is called in each worker, and gives its exit status; after SIGHUP they start the
+    program afresh instead, if there is one. Raises `ListenError` for what the system refuses at
+    the start: an address, or the first fork.
     """
 
-    def __init__(
-        self, settings: Settings, addresses: tuple[Address, ...], work: Callable[[Slot], int]
-    ) -> None:
+    def __init__(self, settings: Settings, addresses: Iterable[Address],
+                 work: Callable[[Slot], int], program: list[str] | None = None) -> None:
         self._settings = settings
         self._addresses = addresses
         self._work = work
+        self._program = program
+        self._afresh = False
         self._reactor = Reactor(debug=settings.debug)
         self._places: list[_Place] = []
         self._workers: dict[int, _Worker] = {}
@@ -119,24 +122,23 @@ class Supervisor:
         """Run until all is over; return the exit status."""
         reactor = self._reactor
         with reactor:
-            first = open_first(self._addresses, self._settings.backlog)
-            self._places = [_Place(Slot(first, self._addresses))]
-            for _ in range(1, self._settings.workers or 1):
+            settings = self._settings
+            first = open_first(self._addresses, settings.backlog, settings.shared_socket)
+            self._places = [_Place(Slot(first, open_locks()))]
+            for _ in range(1, settings.workers or 1):
                 self._add()
             for name in _SIGNALS:
                 signum = getattr(signal, name)
                 reactor.add_signal(signum, partial(self._signalled, signum))
-            if self._settings.worker_timeout:
+            if settings.worker_timeout:
                 self._look_after()
-            while not (self._ending and not self._workers):
-                self._fork_wanted()
-                reactor.step()
-            for place in self._places:
-                place.slot.close()
-            for address in self._addresses:
-                if address.path is not None:
-                    with contextlib.suppress(OSError):
-                        os.unlink(address.path)
+            try:
+                while not (self._ending and not self._workers):
+                    self._fork_wanted()
+                    reactor.step()
+            finally:
+                for place in self._places:
+                    place.slot.discard()
         return 128 + self._forced if self._forced else self._status
 
     # -- forking --------------------------------------------------------------------------------
@@ -157,9 +159,12 @@ class Supervisor:
             try:
                 pid = os.fork()
             except OSError as error:
-                _log.error('a worker could not be forked: %s', error.strerror)
                 ours.close()
                 theirs.close()
+                problem = f'cannot fork a worker: {error.strerror}'
+                if not self._announced:
+                    raise ListenError(problem) from error
+                _log.error(problem)
                 self._wait_and_fork(place)
                 return
             if not pid:
@@ -180,12 +185,12 @@ class Supervisor:
             for name in _SIGNALS:
                 signal.signal(getattr(signal, name), signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            for name in ('SIGHUP', 'SIGTTIN', 'SIGTTOU'):
-                # The supervisor's affair. (A handler, for what is ignored stays so in children.)
-                signal.signal(getattr(signal, name), _nothing)
+            leave_to_supervisor()
             signal.set_wakeup_fd(-1)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            slot.take(line)
+            slot.line = line
+            if self._afresh and self._program is not None:
+                slot.start_afresh(self._program)
             status = self._work(slot)
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
@@ -216,7 +221,7 @@ class Supervisor:
         worker.beat = self._reactor.time()
         if kind == READY:
             worker.ready = True
-            for each in () if self._announced else worker.slot.sockets:
+            for each in () if self._announced else worker.slot:
                 url = url_of(each.getsockname())
                 print(f'running on {url} (press CTRL+C to quit)', flush=True)
             self._announced = True
@@ -291,7 +296,7 @@ class Supervisor:
         """Let another worker accept on the sockets of a slot too."""
         heir = self._heir(slot)
         if heir is not None:
-            for sock in slot.sockets:
+            for sock in slot:
                 heir.line.send(LISTENER, sock.dup())
 
     def _look_after(self) -> None:
@@ -355,17 +360,20 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Give each slot a new worker; the old ones end when those are ready."""
+        self._afresh = True
         for place in self._places:
             if place.worker is not None and place.worker.ready:
                 place.wanted = True
 
     def _add(self) -> None:
         try:
-            sockets = open_next(self._places[0].slot.sockets, self._settings.backlog)
+            first = self._places[0].slot
+            sockets = open_next(
+                first.sockets, self._settings.backlog, self._settings.shared_socket)
         except OSError as error:
             _log.error('no socket for another worker: %s', error.strerror)
         else:
-            self._places.append(_Place(Slot(sockets, self._addresses)))
+            self._places.append(_Place(Slot(sockets, first.locks)))
 
     def _remove(self) -> None:
         """Let one worker go; who waits in its queue is taken by another."""
