@@ -49,7 +49,7 @@ def test_a_coroutine_returns_what_a_plain_function_may(app):
 
     with app.start(port=0) as server:
         answer, = ask(server, get('/'))
-        assert answer.body == b'{"names": ["app", "context", "globals", "logger"]}'
+        assert answer.body == b'{"names": ["app", "context", "globals", "lock", "logger"]}'
         assert answer.headers['x-path'] == '/'
         assert ask(server, get('/nothing'))[0].status == 204
 

@@ -16,7 +16,8 @@ def ask(app, target, method='GET'):
 
 
 def show(**server):
-    names = {'app', 'context', 'globals', 'logger', 'loop', 'reactor', 'request', 'response'}
+    names = {'app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request',
+             'response'}
     return repr({name: server[name] for name in sorted(server) if name not in names})
 
 

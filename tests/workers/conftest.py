@@ -1,0 +1,21 @@
+"""The fixture of groups of workers."""
+
+from __future__ import annotations
+
+import pytest
+from worker_group import APPLICATION, Group
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Start groups of workers that serve APPLICATION; all end after the test."""
+    (tmp_path / 'example.py').write_text(APPLICATION)
+    groups = []
+
+    def start(*arguments, **more):
+        groups.append(Group(tmp_path, *arguments, **more))
+        return groups[-1]
+
+    yield start
+    for each in groups:
+        each.end()

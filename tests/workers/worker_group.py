@@ -1,0 +1,154 @@
+"""A group of workers to test: started as a user starts it, and ended with nothing left."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Seconds after which a test gives up.
+PATIENCE = 20.0
+
+APPLICATION = '''
+import os, time
+import tremolo
+
+app = tremolo.Tremolo()
+version = 'first'
+
+@app.route('/')
+def index():
+    return f'{os.getpid()} {version}'
+
+@app.route('/exit')
+def leave():
+    os._exit(7)
+
+@app.route('/spin')
+def spin():
+    while True:
+        pass
+
+@app.route('/sleep')
+def sleep():
+    time.sleep(1000)
+
+@app.route('/slow')
+def slow():
+    yield b'begun '
+    yield tremolo.sleep(0.3)
+    yield b'ended'
+'''
+
+
+def wait_until(condition):
+    """Look again and again until it is true; give its value."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f'never: {condition}')
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has waited for."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+class Group:
+    """A supervisor with its workers."""
+
+    def __init__(self, folder: Path, *arguments: str, command=('-m', 'tremolo', 'example:app')):
+        # Changed code is read anew, and never from a cache of a second ago.
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
+        environment.pop('PORT', None)
+        with (folder / 'log').open('w') as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, *arguments], cwd=folder, env=environment,
+                stdout=subprocess.PIPE, stderr=log, text=True)
+        self.folder = folder
+        self.seen: set[int] = set()
+        line = self.process.stdout.readline()
+        self.address = line.split()[2] if line.startswith('running on ') else ''
+
+    @property
+    def log(self) -> str:
+        return (self.folder / 'log').read_text()
+
+    @property
+    def pids(self) -> set[int]:
+        """The workers there are."""
+        pid = self.process.pid
+        with contextlib.suppress(OSError):
+            now = {int(each) for each in
+                   Path(f'/proc/{pid}/task/{pid}/children').read_text().split()}
+            self.seen |= now
+            return now
+        return set()
+
+    def connect(self) -> socket.socket:
+        if self.address.startswith('unix:'):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(PATIENCE)
+            sock.connect(self.address[5:])
+            return sock
+        host, port = self.address[7:].split(':')
+        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def get(self, path: str = '/') -> str:
+        """Ask on a new connection; '' if there is no answer."""
+        with self.connect() as sock:
+            sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
+            answer = http.client.HTTPResponse(sock)
+            try:
+                answer.begin()
+                return answer.read().decode()
+            except (OSError, http.client.HTTPException):
+                return ''
+
+    def answering(self, times: int = 60) -> Counter:
+        """Who answers how often."""
+        return Counter(int(self.get().split()[0]) for _ in range(times))
+
+    def wait_for(self, count: int) -> set[int]:
+        """Wait until exactly so many workers are there, and all of them answer."""
+        return wait_until(lambda: len(self.pids) == count and self.answering().keys() == self.pids
+                          and self.pids)
+
+    def signal(self, name: str) -> None:
+        self.process.send_signal(getattr(signal, name))
+
+    def end(self, name: str = 'SIGTERM') -> int:
+        """End it; nothing of it may be left. Return its status."""
+        if self.process.poll() is None:
+            self.seen |= self.pids
+            self.signal(name)
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            left = [pid for pid in self.seen if runs(pid)]
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            assert not left
+
+
+TWO = ('--workers', '2', '--port', '0')
