@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
-from collections import Counter
-from pathlib import Path
 
 import pytest
-from worker_group import APPLICATION, PATIENCE, TWO, Group, runs, wait_until
+from worker_group import APPLICATION, PATIENCE, TWO, runs, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 

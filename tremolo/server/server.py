@@ -61,10 +61,12 @@ class Server:
         self.keep_alive = settings.idle_timeout > 0
         # The Date field, until when it is right, and what was made with it.
         self._date_until = -1.0
-        self._date = self._name = self._common = b''
+        self._date = self._common = b''
         self._starts: dict[str, bytes] = {}
-        if settings.server_name:
-            self._name = b'Server: %s\r\n' % settings.server_name.encode('ascii')
+        name = settings.server_name.encode('ascii')
+        self._name = b'Server: %s\r\n' % name if name else b''
+        # (Now, for what it imports must not be missing when descriptors have run out.)
+        self._make_date()
         # What the parts have in common: whose a listener is; what is open; how many connections
         # ended for each of `connection.REASONS`.
         self.whole = whole or self

@@ -2,7 +2,7 @@
 
     a worker ends by itself         another takes its slot; after a crash soon after its start with
                                     a pause that doubles, 0.1 to 30 s
-    it cannot start (exit 2, 3, 4)  the reason is on stderr; at the first start everything ends
+    it cannot start (exit 1 to 4)   the reason is on stderr; at the first start everything ends
                                     with that status, later the slot's pause goes on
     SIGTERM, the first SIGINT       the workers finish what is in flight
     a second SIGINT, SIGQUIT        they end at once
@@ -48,7 +48,7 @@ _GRACE = 5.0
 # Seconds for the report of one that hangs.
 _LAST_WORDS = 0.5
 # Statuses of a worker that will not do better next time.
-_HOPELESS = (2, 3, 4)
+_HOPELESS = (1, 2, 3, 4)
 _SIGNALS = (
     'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2', 'SIGCHLD')
 
