@@ -38,6 +38,10 @@ class Context:
 
     options: Mapping[str, Any]
 
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
 
 class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""

@@ -1,0 +1,126 @@
+"""Each example runs as its tour says, and does what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import tremolo.examples
+
+PATIENCE = 30
+ROOT = Path(__file__).resolve().parent.parent
+TOUR = (Path(tremolo.examples.__file__).parent / 'README.md').read_text(encoding='utf-8')
+
+
+@contextmanager
+def example(name, *arguments, folder=ROOT):
+    """Run an example; give its URL."""
+    environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
+    with subprocess.Popen(
+            [sys.executable, '-m', f'tremolo.examples.{name}', *arguments], cwd=folder,
+            env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert select.select([process.stdout], [], [], PATIENCE)[0]
+            yield process.stdout.readline().split()[2]
+            process.terminate()
+            assert process.wait(PATIENCE) in (0, -15)
+        finally:
+            process.kill()
+
+
+def get(url, data=None):
+    with urllib.request.urlopen(url, data, timeout=PATIENCE) as answer:
+        return answer.read()
+
+
+def test_the_tour_names_them_all():
+    files = {each.stem for each in Path(tremolo.examples.__file__).parent.glob('[a-z]*.py')}
+    assert set(re.findall(r'`python -m tremolo\.examples\.(\w+)', TOUR)) == files
+
+
+def test_hello():
+    with example('hello') as url:
+        assert get(url) == get(f'{url}/yield') == get(f'{url}/async') == b'Hello world!'
+        assert json.loads(get(f'{url}/return/you')) == {'hello': 'you'}
+
+
+def test_big_file(tmp_path):
+    content = os.urandom(3 << 20)
+    (tmp_path / 'film.mkv').write_bytes(content)
+    with example('big_file', 'film.mkv', folder=tmp_path) as url:
+        with urllib.request.urlopen(f'{url}/film.mkv', timeout=PATIENCE) as answer:
+            assert answer.headers['Content-Length'] == str(len(content))
+            assert answer.headers['Content-Type'] == 'application/octet-stream'
+            assert hashlib.md5(answer.read()).digest() == hashlib.md5(content).digest()
+        with pytest.raises(urllib.error.HTTPError, match='404'):
+            get(f'{url}/secret')
+
+
+@pytest.mark.parametrize(('name', 'arguments'), [
+    ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',))])
+def test_what_is_missing_is_said(name, arguments):
+    ended = subprocess.run([sys.executable, '-m', f'tremolo.examples.{name}', *arguments],
+                           capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (1, '')
+    assert ended.stderr.startswith('usage: ')
+
+
+def test_throttled():
+    with example('throttled') as url:
+        began = time.monotonic()
+        assert len(get(f'{url}/sample?key=1')) == 1 << 20
+        assert get(f'{url}/upload', bytes(200_000)) == b'200000 bytes\n'
+        assert time.monotonic() - began > 0.5
+        with urllib.request.urlopen(f'{url}/film', timeout=PATIENCE) as answer:
+            began = time.monotonic()
+            answer.read(600_000)
+            assert time.monotonic() - began > 0.4
+
+
+def test_outbound():
+    app = tremolo.Tremolo()
+
+    @app.route('/slow')
+    def slow(stream=True):
+        yield b'one '
+        yield tremolo.sleep(0.3)
+        yield b'two'
+
+    @app.route('/quick')
+    def quick():
+        return 'quick'
+
+    with app.start() as upstream, example('outbound', '127.0.0.1', str(upstream.port)) as url:
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(get(f'{url}/slow')))
+        thread.start()
+        assert get(f'{url}/quick') == b'quick'
+        thread.join()
+        assert answers == [b'one two']
+        with pytest.raises(urllib.error.HTTPError, match='404'):
+            get(f'{url}/nothing')
+        upstream.stop()
+        with pytest.raises(urllib.error.HTTPError, match='502'):
+            get(f'{url}/quick')
+
+
+def test_embedded():
+    with example('embedded') as url:
+        first = json.loads(get(url))
+        assert first['count'] >= 1
+        while json.loads(get(url))['count'] == first['count']:
+            pass
+        assert get(f'{url}/quit', b'') == b'bye\n'
