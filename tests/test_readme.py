@@ -1,23 +1,34 @@
-"""The first page says what is true."""
+"""The first page says what is true: each of its programs is run."""
 
 from __future__ import annotations
 
 import re
+import socket
+import threading
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import tremolo
+from tremolo.asgi_app import AsgiApplication
 from tremolo.settings import option_table
 
 README = (Path(__file__).resolve().parent.parent / 'README.md').read_text(encoding='utf-8')
 PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
-def run(number: int) -> dict[str, Any]:
-    names: dict[str, Any] = {'__name__': 'example'}
-    exec(compile(PROGRAMS[number], f'README, program {number}', 'exec'), names)
+def run(words: str, name: str = 'example') -> dict[str, Any]:
+    """Run the program that has these words; give its names."""
+    program, = [each for each in PROGRAMS if words in each]
+    names: dict[str, Any] = {'__name__': name}
+    exec(compile(program, f'README, {words}', 'exec'), names)
     return names
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()
 
 
 def test_the_table_of_options_is_the_one_that_the_settings_give():
@@ -25,12 +36,45 @@ def test_the_table_of_options_is_the_one_that_the_settings_give():
 
 
 def test_the_first_page_says_hello():
-    with run(0)['app'].start() as server, urllib.request.urlopen(f'{server.url}/hello') as answer:
-        assert answer.read() == b'Hello world!'
+    with run('hello_world')['app'].start() as server:
+        assert get(f'{server.url}/hello') == b'Hello world!'
+
+
+def test_the_first_page_runs_as_it_is_written(monkeypatch):
+    # All interfaces and port 8000, which may be taken here: only what it asks for is looked at.
+    asked = []
+    monkeypatch.setattr(tremolo.Tremolo, 'run', lambda self, *given, **more: asked.append(
+        (given, more)))
+    for words in 'hello_world', 'big.data':
+        run(words, '__main__')
+    assert asked == [(('0.0.0.0', 8000), {'debug': True})] * 2
+    run('app.listen(8001', '__main__')
+    assert asked[2:] == [(('0.0.0.0', 8000), {'worker_num': 2})]
+
+
+def test_the_three_styles():
+    with run('by_await')['app'].start() as server:
+        assert get(f'{server.url}/generator') == b'Hello world!'
+        assert get(f'{server.url}/coroutine') == b'Hello world!'
+        with urllib.request.urlopen(f'{server.url}/function', timeout=30) as answer:
+            assert answer.read() == b'Hello world!'
+            assert answer.headers['Content-Type'] == 'text/html; charset=latin-1'
+
+
+def test_the_big_file(tmp_path, monkeypatch):
+    content = bytes(range(256)) * 1000
+    (tmp_path / 'big.data').write_bytes(content)
+    names = run('big.data')
+    monkeypatch.setitem(names, 'open', lambda _, mode: (tmp_path / 'big.data').open(mode))
+    with names['app'].start() as server:
+        url = f'{server.url}/my/url/big.data'
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert answer.headers['Content-Type'] == 'application/octet-stream'
+            assert answer.read() == content
 
 
 def test_the_digest_and_the_numbered_page_work():
-    with run(1)['app'].start() as server:
+    with run('hashlib')['app'].start() as server:
         upload = urllib.request.Request(f'{server.url}/digest', data=b'x' * 100_000, method='PUT')
         with urllib.request.urlopen(upload) as answer:
             assert answer.read().startswith(b'100000 bytes\n')
@@ -40,33 +84,82 @@ def test_the_digest_and_the_numbered_page_work():
 
 
 def test_it_serves_asgi(capsys):
-    run(2)
+    run('AsgiApplication(app)')
     assert capsys.readouterr().out.startswith('http://127.0.0.1:')
+    names = run("assert scope['type'] == 'http'")
+    # Its lifespan is refused by the assertion, and it is served all the same.
+    with AsgiApplication(names['app']).start() as server:
+        assert get(server.url) == b'Hello world!'
+
+
+def test_a_program_names_its_application_and_uvloop(monkeypatch):
+    asked = []
+    monkeypatch.setattr(tremolo, 'run', lambda *given, **more: asked.append((given, more)))
+    run("loop='uvloop'", '__main__')
+    assert asked == [(('example:app',), {
+        'host': '127.0.0.1', 'port': 8000, 'debug': True, 'loop': 'uvloop', 'worker_num': 2})]
+    tremolo.settings.Settings(**asked[0][1])
 
 
 def test_it_serves_inside_another_program(capsys):
-    run(3)
+    run('served from a thread')
     assert capsys.readouterr().out == 'served from a thread\n'
 
 
 def test_it_serves_inside_an_asyncio_program(capsys):
-    run(4)
+    run('served beside you')
     assert capsys.readouterr().out.startswith('http://127.0.0.1:')
 
 
 def test_the_hooks_of_a_worker_are_called():
-    app = run(5)['app']
-    with app.start() as server, urllib.request.urlopen(server.url) as answer:
-        assert answer.read() == b'1 connections'
+    app = run('on_worker_start')['app']
+    with app.start() as server:
+        assert get(server.url) == b'1 connections'
     assert app.context.pool == []
 
 
+def test_the_lock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with run('lock.acquire')['app'].start() as server:
+        threads = [threading.Thread(target=get, args=(f'{server.url}/{path}',))
+                   for path in ('count', 'slow', 'impatient') * 5]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert get(f'{server.url}/count') == b'6'
+
+
+def test_it_listens_at_several_addresses(tmp_path, monkeypatch):
+    # With a free port and a folder that is there.
+    listen = tremolo.Tremolo.listen
+
+    def elsewhere(self, port, **options):
+        listen(self, f'unix:{tmp_path}/hello.sock' if isinstance(port, str) else 0, **options)
+
+    monkeypatch.setattr(tremolo.Tremolo, 'listen', elsewhere)
+    with run('app.listen(8001')['app'].start() as server:
+        first, second, third = server.server.urls
+        assert get(first) == get(second) == b'Hello world!'
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(third[5:])
+            sock.sendall(b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+            with sock.makefile('rb') as answer:
+                assert answer.read().endswith(b'\r\n\r\nHello world!')
+
+
 def test_it_throttles():
-    with run(6)['app'].start() as server:
+    with run('def film(')['app'].start() as server:
         began = time.monotonic()
-        with urllib.request.urlopen(f'{server.url}/film') as answer:
-            assert len(answer.read()) == 1 << 20
+        assert len(get(f'{server.url}/film')) == 1 << 20
         assert time.monotonic() - began > 0.9
         for query in ('', '?key=1'):
-            with urllib.request.urlopen(f'{server.url}/sample{query}') as answer:
-                assert len(answer.read()) == 16384
+            assert len(get(f'{server.url}/sample{query}')) == 16384
+
+
+def test_every_program_is_tried_here():
+    source = Path(__file__).read_text(encoding='utf-8')
+    words = re.findall(r'\brun\((["\'])(.*?)\1', source)
+    words += [('', each) for each in ('hello_world', 'big.data')]
+    for program in PROGRAMS:
+        assert any(each in program for _, each in words), program

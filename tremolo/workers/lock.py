@@ -71,7 +71,7 @@ class Lock:
         held = self._held.get(self._number)
         if held is None:
             raise InvalidState('it is not held')
-        on_loop(self._reactor, held.close)
+        held.close()
 
     def _acquire(self) -> Generator[Any, Any, ExitStack]:
         number = self._number
@@ -87,8 +87,10 @@ class Lock:
                     pause = min(2 * pause, _LONGEST_LOOK)
                 stack.callback(self._unlock, byte)
             self._unlock(2 * number + 1)
-            held = self._held[number] = stack.pop_all()
-            held.callback(self._held.pop, number)
+            stack.callback(self._held.pop, number)
+            held = self._held[number] = ExitStack()
+            # (It may be closed in a thread.)
+            held.callback(on_loop, self._reactor, stack.pop_all().close)
             return held
 
     def _try(self, byte: int) -> bool:
