@@ -235,6 +235,8 @@ def refused(tmp_path, *command, **more):
     (tmp_path / 'example.py').write_text(APPLICATION)
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
     environment.pop('PORT', None)
+    # (What measures coverage complains when it may not write.)
+    environment.pop('COVERAGE_PROCESS_CONFIG', None)
     ended = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, env=environment, timeout=PATIENCE, text=True,
         capture_output=True, check=False, **more)
