@@ -18,4 +18,6 @@ def group(tmp_path):
 
     yield start
     for each in groups:
+        # What they said is shown beside a failure.
+        print(each.log)
         each.end()

@@ -119,7 +119,7 @@ class Listener:
         """Begin, or go on, to accept."""
         if self.paused and not self.closed:
             self.paused = False
-            self._reactor.add_reader(self._socket.fileno(), self._readable)
+            self._reactor.add_reader(self._socket.fileno(), self.accept_waiting)
 
     def pause(self) -> None:
         """Let new connections wait in the kernel's queue."""
@@ -149,7 +149,8 @@ class Listener:
             except OSError as error:
                 _log.debug('the socket file %s could not be removed: %s', self.address, error)
 
-    def _readable(self) -> None:
+    def accept_waiting(self) -> None:
+        """Accept, unless it pauses, who waits by now: at most 64, so that others get their turn."""
         net = self._reactor.network
         for _ in range(_MOST_ACCEPTS):
             # What was accepted last may have paused us.

@@ -189,6 +189,9 @@ class Server:
         `shutdown_timeout` what is left is cut.
         """
         if not self.draining:
+            # Their requests are on the way, or here already: a close would cut them off.
+            for listener in self.parts:
+                listener.accept_waiting()
             self._stop_listening()
             self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
             for connection in list(self.connections):

@@ -341,6 +341,9 @@ class Supervisor:
             _log.info('stopping: the workers finish what is in flight')
         for worker in self._workers.values():
             worker.tell(signal.SIGTERM)
+        # Who comes now is refused, and does not wait in a queue that nobody sees to any more.
+        for place in self._places:
+            place.slot.close()
         self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
 
     def _force(self, signum: int) -> None:
