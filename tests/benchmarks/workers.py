@@ -2,9 +2,9 @@
 
     python tests/benchmarks/workers.py
 
-One server has one worker, another has two; both are up the whole time, and wrk visits them by turns.
-Printed are the requests for each second of CPU time that the server with all its processes used, and
-the ratio of both within a round. See README.md.
+One server has one worker, another has two; both are up the whole time, and wrk visits them by
+turns. Printed are the requests for each second of CPU time that the server with all its processes
+used, and the ratio of both within a round. See README.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 
 import cpu

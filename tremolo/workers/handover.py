@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 
 from ..loop.timers import NEVER
 from ..server import Connection, Server
 from ..server.phases import IDLE, NEW
-from .line import CONNECTION, Line
+from .line import CONNECTION, Line, socket_of
 
 _log = logging.getLogger('tremolo')
 
@@ -59,7 +58,7 @@ class Handover:
             self._finish()
 
     def _give(self, connection: Connection) -> None:
-        self._line.send(CONNECTION, socket.socket(fileno=os.dup(connection.stream.fd)))
+        self._line.send(CONNECTION, socket_of(os.dup(connection.stream.fd)))
         self._given += 1
         connection.timer.move(NEVER)
         connection.cut('handed over')

@@ -14,6 +14,7 @@ The line ends with the process at the other end.
 from __future__ import annotations
 
 import array
+import os
 import socket
 from collections import deque
 from typing import Callable
@@ -23,6 +24,25 @@ from ..loop import Reactor
 READY, BEAT, RENEW, CONNECTION, LISTENER, HAND_OVER = b'r', b'b', b'n', b'c', b'l', b'h'
 
 _FD = array.array('i').itemsize
+
+
+def socket_of(fd: int) -> socket.socket:
+    """Return the socket of a descriptor that other processes have too, and that does not block.
+
+    (So by the default of its making: otherwise PyPy lets it block for a moment, and whoever accepts
+    on it just then sleeps.)
+    """
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0)
+    try:
+        return socket.socket(fileno=fd)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def copy_of(sock: socket.socket) -> socket.socket:
+    """Return another descriptor of the same socket."""
+    return socket_of(os.dup(sock.fileno()))
 
 
 class Line:
@@ -102,7 +122,7 @@ class Line:
         received = None
         for level, kind, fds in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(fds) >= _FD:
-                received = socket.socket(fileno=array.array('i', fds[:_FD])[0])
+                received = socket_of(array.array('i', fds[:_FD])[0])
         if data:
             self._heard(data, received)
         else:

@@ -21,7 +21,7 @@ from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..server import Server
 from ..settings import Address, parse_bind
 from .handover import Handover
-from .line import CONNECTION, HAND_OVER, READY, Line
+from .line import CONNECTION, HAND_OVER, READY, Line, copy_of, socket_of
 from .pulse import Pulse
 
 # What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
@@ -101,9 +101,9 @@ class Slot:
         pid, line, locks, sockets = json.loads(os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
         if pid != os.getpid():
             return None
-        slot = cls([(parse_bind(address), [socket.socket(fileno=fd) for fd in fds])
+        slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
-                   None if line is None else socket.socket(fileno=line))
+                   None if line is None else socket_of(line))
         for fd in (line, locks, *(sock.fileno() for sock in slot)):
             if fd is not None:
                 os.set_inheritable(fd, False)
@@ -185,7 +185,7 @@ def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sock
 
 def open_next(first: Sockets, backlog: int, shared: bool) -> Sockets:
     """Open the sockets of one more slot: the same addresses as those. Raises `OSError`."""
-    return [(address, [like.dup() if shared or like.family == socket.AF_UNIX else
+    return [(address, [copy_of(like) if shared or like.family == socket.AF_UNIX else
                        _open_beside(like, backlog) for like in sockets])
             for address, sockets in first]
 

@@ -33,7 +33,7 @@ from ..loop import ListenError, Reactor
 from ..loop.timers import Timer
 from ..server import url_of
 from ..settings import Address, Settings
-from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line
+from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line, copy_of
 from .lock import open_locks
 from .slot import Slot, leave_to_supervisor, open_first, open_next
 
@@ -297,7 +297,7 @@ class Supervisor:
         heir = self._heir(slot)
         if heir is not None:
             for sock in slot:
-                heir.line.send(LISTENER, sock.dup())
+                heir.line.send(LISTENER, copy_of(sock))
 
     def _look_after(self) -> None:
         """Replace workers whose loop does not turn; first they say where they hang."""
