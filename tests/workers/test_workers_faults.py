@@ -37,7 +37,7 @@ def test_fault_33_idle_connections_hold_up_no_end_and_workers_end_together(group
     began = time.monotonic()
     workers.signal('SIGTERM')
     # Nobody new is accepted, while those that are open have a moment for a request on its way.
-    wait_until(lambda: refuses(workers))
+    wait_until(lambda: workers.refuses())
     for connection, _ in connections:
         connection.request('GET', '/')
         assert connection.getresponse().read().endswith(b'first')
@@ -45,14 +45,6 @@ def test_fault_33_idle_connections_hold_up_no_end_and_workers_end_together(group
     assert workers.end() == 0
     # One after the other, waiting for what is idle, it would be longer than a minute.
     assert time.monotonic() - began < 15
-
-
-def refuses(workers):
-    try:
-        workers.connect().close()
-    except OSError:
-        return True
-    return False
 
 
 def test_fault_34_a_crash_loop_slows_down_and_a_worker_told_to_end_is_replaced(group, tmp_path):

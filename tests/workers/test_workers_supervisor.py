@@ -334,3 +334,47 @@ def test_a_senseless_number_of_workers(group, arguments, words):
     workers = group(*arguments)
     assert workers.process.wait(PATIENCE) == 2
     assert words in workers.log
+
+
+def test_a_second_hang_up_while_new_workers_start_is_not_lost(group, tmp_path):
+    workers = group(*TWO)
+    first = workers.wait_for(2)
+    go = tmp_path / 'go'
+    slow = APPLICATION.replace("'first'", "'second'") + f'''
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
+'''
+    (tmp_path / 'example.py').write_text(slow)
+    workers.signal('SIGHUP')
+    wait_until(lambda: len(workers.pids) == 4)
+    (tmp_path / 'example.py').write_text(APPLICATION.replace("'first'", "'third'"))
+    workers.signal('SIGHUP')
+    # (Whether it has been heard cannot be seen: who reports next has heard it.)
+    workers.signal('SIGUSR2')
+    wait_until(lambda: 'most recent call first' in workers.log)
+    go.touch()
+    wait_until(lambda: workers.get().endswith('third') and workers.get().endswith('third'))
+    pids = wait_until(lambda: len(workers.pids) == 2 and workers.wait_for(2))
+    assert not first & pids
+    for _ in range(20):
+        assert workers.get().endswith('third')
+
+
+def test_the_file_of_a_unix_socket_is_free_as_soon_as_all_are_told_to_end(group, tmp_path):
+    path = tmp_path / 'socket'
+    workers = group('--workers', '2', '--bind', f'unix:{path}')
+    workers.wait_for(2)
+    with workers.connect() as busy:
+        busy.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        assert busy.recv(4096)
+        workers.signal('SIGTERM')
+        wait_until(lambda: workers.refuses())
+        # The next one has it, and the end of the one before does not take it away.
+        again = group('--workers', '2', '--bind', f'unix:{path}')
+        while busy.recv(4096):
+            pass
+    assert workers.end() == 0
+    assert path.exists()
+    again.wait_for(2)
+    assert again.end() == 0
+    assert not path.exists()

@@ -106,10 +106,22 @@ class Group:
         if self.address.startswith('unix:'):
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(PATIENCE)
-            sock.connect(self.address[5:])
+            try:
+                sock.connect(self.address[5:])
+            except OSError:
+                sock.close()
+                raise
             return sock
         host, port = self.address[7:].split(':')
         return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def refuses(self) -> bool:
+        """Whether nobody listens."""
+        try:
+            self.connect().close()
+        except OSError:
+            return True
+        return False
 
     def get(self, path: str = '/') -> str:
         """Ask on a new connection; '' if there is no answer."""

@@ -72,12 +72,14 @@ class Slot:
             sock.close()
 
     def discard(self) -> None:
-        """Close the sockets for good: with the files of UNIX sockets."""
-        self.close()
+        """Close the sockets for good, with the files of UNIX sockets: once."""
         for address, _ in self.sockets:
             if address.path is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(address.path)
+        self.close()
+        # Whoever listens there by the end of this process is somebody else.
+        self.sockets = []
 
     # -- from program to program ----------------------------------------------------------------
 

@@ -89,6 +89,8 @@ class _Place:
         self.worker: _Worker | None = None
         # Whether another is to be forked now; the pause after a crash; what ends that.
         self.wanted = True
+        # Whether its worker is to be renewed as soon as it is ready, or fails to be.
+        self.outdated = False
         self.pause = _PAUSE
         self.timer: Timer | None = None
 
@@ -147,7 +149,7 @@ class Supervisor:
         for place in self._places:
             # The first goes ahead alone: what is wrong with all is said once.
             if place.wanted and not self._ending and (self._announced or not self._workers):
-                place.wanted = False
+                place.wanted = place.outdated = False
                 self._fork(place)
 
     def _fork(self, place: _Place) -> None:
@@ -219,6 +221,7 @@ class Supervisor:
     def _heard(self, worker: _Worker, kind: bytes, sock: socket.socket | None) -> None:
         """A worker is ready, or leaves a connection to the next one."""
         worker.beat = self._reactor.time()
+        place = next((each for each in self._places if each.worker is worker), None)
         if kind == READY:
             worker.ready = True
             for each in () if self._announced else worker.slot:
@@ -228,8 +231,7 @@ class Supervisor:
             before, worker.before = worker.before, None
             if before is not None and before.pid in self._workers:
                 before.hand_over()
-        elif kind == RENEW:
-            place = next((each for each in self._places if each.worker is worker), None)
+        if kind == RENEW or (kind == READY and place is not None and place.outdated):
             if place is not None and not worker.ending:
                 place.wanted = True
         elif kind == CONNECTION and sock is not None:
@@ -273,6 +275,7 @@ class Supervisor:
         if worker.before is not None and worker.before.pid in self._workers:
             # The new one did not come up: the old one stays.
             place.worker = worker.before
+            place.wanted = place.outdated
             _log.error('worker %d goes on in its place', place.worker.pid)
         elif not self._announced and code in _HOPELESS:
             self._end(code)
@@ -343,7 +346,7 @@ class Supervisor:
             worker.tell(signal.SIGTERM)
         # Who comes now is refused, and does not wait in a queue that nobody sees to any more.
         for place in self._places:
-            place.slot.close()
+            place.slot.discard()
         self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
 
     def _force(self, signum: int) -> None:
@@ -365,8 +368,10 @@ class Supervisor:
         """Give each slot a new worker; the old ones end when those are ready."""
         self._afresh = True
         for place in self._places:
-            if place.worker is not None and place.worker.ready:
-                place.wanted = True
+            if place.worker is not None:
+                place.wanted = place.worker.ready
+                # One that is not ready may have read the code of before: it is next.
+                place.outdated = not place.worker.ready
 
     def _add(self) -> None:
         try:
