@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import functools
+import pickle
 import threading
 import urllib.request
 
@@ -16,6 +18,7 @@ from tremolo import (
     Future,
     HandlerError,
     HTTPError,
+    MethodNotAllowed,
     NotFound,
     StreamClosed,
     Tremolo,
@@ -718,6 +721,18 @@ def test_own_date_and_server_replace_ours(app):
 
 
 # -- errors that are answers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('error', [
+    HTTPError(409, 'taken', {'X-Why': 'because'}), HTTPError(409, body='taken'), HTTPError(409),
+    NotFound('nothing here'), NotFound(), MethodNotAllowed(['GET', 'PUT'])], ids=str)
+def test_an_http_error_stays_the_same_when_it_is_copied_or_comes_from_another_process(error):
+    for other in copy.copy(error), pickle.loads(pickle.dumps(error)):
+        assert type(other) is type(error)
+        assert (other.status, other.body, other.headers) == (
+            error.status, error.body, error.headers)
+        assert str(other) == str(error)
+    assert str(error).startswith(str(error.status))
 
 
 @pytest.mark.parametrize('kind', ['raised', 'returned', 'yielded later'])

@@ -23,10 +23,13 @@ class HTTPError(TremoloError):
                  headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f'{status!r} is no status of a final answer (200..599)')
-        super().__init__(f'{status} {body or phrase(status)}')
+        # (`args` stay what was given, so that it can be copied, and pickled by another process.)
         self.status = status
         self.body = body
         self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+
+    def __str__(self) -> str:
+        return f'{self.status} {self.body or phrase(self.status)}'
 
 
 class BadRequest(HTTPError):
