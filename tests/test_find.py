@@ -264,8 +264,10 @@ def test_run_serves_what_the_command_line_would(site, monkeypatch):
     tremolo.run(functools.partial(sys.modules['my_site'].wrapper), interface='asgi')
     assert [app for app, _ in seen[:3]] == [sys.modules['my_site'].app, mine, mine]
     assert isinstance(seen[3][0], AsgiApplication)
+    nothing = {'host': None, 'port': None}
     assert [options for _, options in seen] == [
-        {'host': '127.0.0.1', 'port': 0, 'idle_timeout': '5m'}, {}, {'port': 0}, {}]
+        {'host': '127.0.0.1', 'port': 0, 'idle_timeout': '5m'}, nothing,
+        {'host': None, 'port': 0}, nothing]
 
 
 def test_run_checks_its_options_before_it_looks(site, capsys):

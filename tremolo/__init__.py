@@ -45,11 +45,7 @@ def run(
     """
     # Late: it needs `inspect`, which most programs do not.
     from .find import serve
-    if host is not None:
-        options['host'] = host
-    if port is not None:
-        options['port'] = port
-    status = serve(app, factory, app_dir, interface, **options)
+    status = serve(app, factory, app_dir, interface, host=host, port=port, **options)
     if status:
         raise SystemExit(status)
 

@@ -22,20 +22,15 @@ import sys
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
 
+from . import running
 from .errors import SettingError, TremoloError
 from .loop import Listener, ListenError, Reactor
 from .monitor import watch
 from .pages import send_error
 from .routing import Route, Router
-from .running import (
-    HostedServer,
-    RunningServer,
-    command_line,
-    complete,
-    make_reactor,
-    reserve_descriptors,
-)
-from .server import HTTPError, MethodNotAllowed, NotFound, Request, Response, Server
+from .running import HostedServer, RunningServer
+from .server import HTTPError, Request, Response, Server, announce
+from .server.errors import MethodNotAllowed, NotFound
 from .server.request import Context
 from .settings import Address, Settings, parse_bind, part_options
 from .workers.lock import Lock
@@ -250,11 +245,11 @@ class Application:
         if settings.loop != 'reactor' and (reactor is not None or not thread):
             raise SettingError(f'loop: {settings.loop} needs a thread and a reactor of its own')
         own = reactor is None
-        reactor = reactor or make_reactor(settings)
+        reactor = reactor or running.make_reactor(settings)
         try:
             server = self.serve_on(reactor, settings)
             try:
-                complete(reactor, self.begin(settings))
+                running.complete(reactor, self.begin(settings))
             except BaseException:
                 server.close()
                 raise
@@ -273,12 +268,8 @@ class Application:
         ASGI application or a hook that fails at the start; a second SIGINT, or SIGQUIT, ends at
         once with 128 + signal.
         """
-        if host is not None:
-            options['host'] = host
-        if port is not None:
-            options['port'] = port
         try:
-            settings = Settings.load(options, os.environ)
+            settings = Settings.load({'host': host, 'port': port, **options}, os.environ)
         except SettingError as error:
             _leave(error, 2)
         slot = None
@@ -287,13 +278,14 @@ class Application:
             slot = Slot.inherited()
         if settings.workers and slot is None:
             work = functools.partial(self.work, settings)
-            program = None if settings.preload else command_line()
+            program = None if settings.preload else running.command_line()
             addresses = [address for address, _ in self.addresses(settings)]
             status = supervise(settings, addresses, work, program)
         else:
             set_up_logging(settings)
             status = self.work(settings, slot)
-        if status:
+        if status or (slot is not None and slot.line is not None):
+            # (What the program does afterwards is for the process that its user started.)
             raise SystemExit(status)
 
     def work(self, settings: Settings, slot: Slot | None = None) -> int:
@@ -304,8 +296,8 @@ class Application:
         alone = slot is None or slot.line is None
         try:
             if alone:
-                reserve_descriptors(settings.connections)
-            made = make_reactor(settings)
+                running.reserve_descriptors(settings.connections)
+            made = running.make_reactor(settings)
         except SettingError as error:
             _leave(error, 2)
         except ListenError as error:
@@ -317,7 +309,7 @@ class Application:
             except ListenError as error:
                 _leave(error, 1)
             try:
-                complete(reactor, self.begin(settings))
+                running.complete(reactor, self.begin(settings))
             except TremoloError as error:
                 server.close()
                 _leave(error, 3)
@@ -327,8 +319,8 @@ class Application:
             def ready() -> None:
                 if slot is not None:
                     slot.ready(server)
-                for url in server.urls if alone else ():
-                    print(f'running on {url} (press CTRL+C to quit)', flush=True)
+                if alone:
+                    announce(each.address for each in server.listeners)
 
             kept: list[Slot] = []
 
@@ -339,10 +331,10 @@ class Application:
 
             ended = run_until_signal(reactor, server, ready, keep if alone else None)
             if ended in (0, _HUP):
-                complete(reactor, self.end())
+                running.complete(reactor, self.end())
         if kept and ended == _HUP:
             try:
-                kept[0].start_afresh(command_line())
+                kept[0].start_afresh(running.command_line())
             except OSError as error:
                 _leave(error, 1)
         for each in kept:
@@ -371,7 +363,7 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
     from .workers.supervisor import Supervisor
     set_up_logging(settings)
     try:
-        reserve_descriptors(settings.connections)
+        running.reserve_descriptors(settings.connections)
         return Supervisor(settings, addresses, work, program).run()
     except ListenError as error:
         _leave(error, 1)
@@ -409,6 +401,7 @@ def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None]
         signum = getattr(signal, name, None)
         if signum is not None:
             reactor.add_signal(signum, functools.partial(stop, signum))
+    running.keep_from_children(reactor)
     server.start()
     server.stopped.add_done_callback(lambda _: None if over else reactor.stop())
     ready()

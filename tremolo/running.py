@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
+import weakref
 from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo')
 
+try:
+    _FOLDER = os.getcwd()
+except OSError:    # It is not there any more.
+    _FOLDER = os.sep
 # Descriptors that are not connections, and then some for the application.
 _OWN_DESCRIPTORS = 64
 
@@ -62,14 +68,36 @@ def reserve_descriptors(connections: int) -> None:
 
 
 def command_line() -> list[str]:
-    """Return what started this program, to start it again."""
+    """Return in which folder and by which command this program was started."""
     arguments = getattr(sys, 'orig_argv', None)
     if arguments is None:    # before Python 3.10
         try:
             arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
         except OSError:
             arguments = ['', *sys.argv]
-    return [sys.executable, *map(os.fsdecode, arguments[1:])]
+    return [_FOLDER, sys.executable, *map(os.fsdecode, arguments[1:])]
+
+
+def keep_from_children(reactor: Reactor) -> None:
+    """Let processes that the application forks have none of our signals and open sockets."""
+    this = weakref.ref(reactor)    # (What is to be done at a fork cannot be taken back.)
+
+    def leave() -> None:
+        reactor = this()
+        if reactor is None or reactor.closed:
+            return
+        signal.set_wakeup_fd(-1)
+        for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # The numbers stay taken: objects of that process still have them.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in list(reactor.watchers):
+            os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=leave)
 
 
 def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:

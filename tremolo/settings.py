@@ -285,7 +285,8 @@ class Settings(Options):
     @classmethod
     def load(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         """Join what was given with the environment's variables; what was given wins."""
-        given = _converted(options)
+        given = _converted({name: value for name, value in options.items()
+                            if value is not None or name not in ('host', 'port')})
         found: dict[str, Any] = {}
         for option in OPTIONS:
             # An address on the command line must not lose to TREMOLO_BIND.

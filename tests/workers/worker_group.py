@@ -84,6 +84,7 @@ class Group:
                 stdout=subprocess.PIPE, stderr=log, text=True)
         self.folder = folder
         self.seen: set[int] = set()
+        self.told = False
         line = self.process.stdout.readline()
         self.address = line.split()[2] if line.startswith('running on ') else ''
 
@@ -144,13 +145,15 @@ class Group:
                           and self.pids)
 
     def signal(self, name: str) -> None:
+        self.told = self.told or name in ('SIGTERM', 'SIGQUIT')
         self.process.send_signal(getattr(signal, name))
 
-    def end(self, name: str = 'SIGTERM') -> int:
-        """End it; nothing of it may be left. Return its status."""
+    def end(self, name: str = '') -> int:
+        """End it, unless it was told to; nothing of it may be left. Return its status."""
         if self.process.poll() is None:
             self.seen |= self.pids
-            self.signal(name)
+            if name or not self.told:
+                self.signal(name or 'SIGTERM')
         try:
             return self.process.wait(PATIENCE)
         finally:

@@ -29,11 +29,13 @@ _PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETD
                       errno.ENOPROTOOPT))
 
 
-def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[Any]:
+def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024,
+         shared: bool = False) -> list[Any]:
     """Open listening TCP sockets: one for each address of `host` ('' is every IPv4 address).
 
     '::' listens on IPv6 and IPv4 alike (dual stack). An address of a name that this machine does
-    not have is left out ('localhost' without IPv6) as long as another works. Raises `ListenError`.
+    not have is left out ('localhost' without IPv6) as long as another works. A `shared` port others
+    that share it may have as well (SO_REUSEPORT). Raises `ListenError`.
     """
     net = reactor.network
     where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
@@ -50,7 +52,7 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
                 # The other addresses of a name get the port that the first was given.
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
-                sockets.append(_open(reactor, family, proto, address, backlog))
+                sockets.append(open_socket(reactor, family, proto, address, backlog, shared))
             except OSError as error:
                 missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
                 if not missing or not (found or sockets):
@@ -63,11 +65,15 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024) -> list[An
     return sockets
 
 
-def _open(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int) -> Any:
+def open_socket(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int,
+                shared: bool = False) -> Any:
+    """Open one listening socket. Raises `OSError`."""
     net = reactor.network
     sock = net.socket(family, net.SOCK_STREAM, proto)
     try:
         sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(net.SOL_SOCKET, net.SO_REUSEPORT, 1)
         if family == net.AF_INET6:
             sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
         sock.bind(address)
@@ -91,7 +97,7 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
                 if probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT):
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             os.unlink(path)
-        return _open(reactor, net.AF_UNIX, 0, path, backlog)
+        return open_socket(reactor, net.AF_UNIX, 0, path, backlog)
     except OSError as error:
         raise ListenError(f'cannot listen on unix:{path}: {error.strerror or error}') from error
 
@@ -149,10 +155,10 @@ class Listener:
             except OSError as error:
                 _log.debug('the socket file %s could not be removed: %s', self.address, error)
 
-    def accept_waiting(self) -> None:
-        """Accept, unless it pauses, who waits by now: at most 64, so that others get their turn."""
+    def accept_waiting(self, most: int = _MOST_ACCEPTS) -> None:
+        """Accept who waits by now, unless it pauses: at most so many, then others have a turn."""
         net = self._reactor.network
-        for _ in range(_MOST_ACCEPTS):
+        for _ in range(most):
             # What was accepted last may have paused us.
             if self.paused:
                 return

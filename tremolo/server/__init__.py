@@ -6,23 +6,13 @@ The tour is in README.md.
 from __future__ import annotations
 
 from .connection import Connection
-from .errors import (
-    BadRequest,
-    Forbidden,
-    HandlerError,
-    HTTPError,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    phrase,
-)
+from .errors import HandlerError, HTTPError, phrase
 from .phases import REASONS
 from .request import Context, Request
 from .response import Encoded, Response
-from .server import Server, url_of
+from .server import Server, announce
 
 __all__ = [
-    'REASONS', 'BadRequest', 'Connection', 'Context', 'Encoded', 'Forbidden', 'HTTPError',
-    'HandlerError', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Request', 'Response',
-    'Server', 'phrase', 'url_of',
+    'REASONS', 'Connection', 'Context', 'Encoded', 'HTTPError', 'HandlerError', 'Request',
+    'Response', 'Server', 'announce', 'phrase',
 ]

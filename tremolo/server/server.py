@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Callable
 
@@ -32,6 +34,13 @@ def url_of(address: Any) -> str:
         return f'unix:{address}'
     host, port = address[:2]
     return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+
+
+def announce(addresses: Iterable[Any]) -> None:
+    """Print that a server is there, and where; perhaps nobody reads it."""
+    for address in addresses:
+        with suppress(OSError, ValueError):
+            print(f'running on {url_of(address)} (press CTRL+C to quit)', flush=True)
 
 
 class Server:
@@ -78,6 +87,8 @@ class Server:
         self.draining = False
         self.stopped: Future = whole.stopped if whole else Future(reactor)
         self._give_up: Timer | None = None
+        # Called when it begins to drain.
+        self.at_drain: Callable[[], object] = lambda: None
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -191,7 +202,8 @@ class Server:
         if not self.draining:
             # Their requests are on the way, or here already: a close would cut them off.
             for listener in self.parts:
-                listener.accept_waiting()
+                listener.accept_waiting(self.settings.backlog)
+            self.at_drain()
             self._stop_listening()
             self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
             for connection in list(self.connections):

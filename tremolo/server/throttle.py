@@ -8,9 +8,6 @@ A limit is a `Bucket`: a timetable of pieces, each due when the one before has h
 `piece / rate`. Who wants to pass takes the next free place, and rests until then. So whoever shares
 a bucket gets a piece in turn, and nobody starves.
 
-    piece     |256 B|256 B|256 B|         (at 10 KiB/s: 25 ms each)
-    belongs to   A     B     A
-
 Who comes late, because the loop was busy, catches up; but places that are gone for longer than
 `_LATE` seconds are lost, so that who was idle for an hour has no hour's worth to send.
 

@@ -35,6 +35,9 @@ class Handover:
         """Accept no more, and give away what is idle."""
         server = self._server
         for listener in server.listeners:
+            if not listener.shared:
+                # Its queue ends here.
+                listener.accept_waiting(server.settings.backlog)
             listener.close()
         self._had = len(server.connections)
         self._look()

@@ -14,8 +14,10 @@ The line ends with the process at the other end.
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
+import sys
 from collections import deque
 from typing import Callable
 
@@ -24,14 +26,18 @@ from ..loop import Reactor
 READY, BEAT, RENEW, CONNECTION, LISTENER, HAND_OVER = b'r', b'b', b'n', b'c', b'l', b'h'
 
 _FD = array.array('i').itemsize
+_BREATH = 0.02    # Seconds until what there was no room for is sent again.
 
 
 def socket_of(fd: int) -> socket.socket:
     """Return the socket of a descriptor that other processes have too, and that does not block.
 
-    (So by the default of its making: otherwise PyPy lets it block for a moment, and whoever accepts
-    on it just then sleeps.)
+    (On PyPy by the default of its making: otherwise it blocks there for a moment, and whoever
+    accepts on it just then sleeps. Elsewhere that default, which is all threads', is left alone.)
     """
+    os.set_inheritable(fd, False)
+    if sys.implementation.name != 'pypy':
+        return socket.socket(fileno=fd)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(0)
     try:
@@ -88,7 +94,7 @@ class Line:
                     sock.close()
 
     def _flush(self) -> None:
-        while self._left:
+        while self._left and not self.closed:
             kind, sock = self._left[0]
             fds = array.array('i', [] if sock is None else [sock.fileno()])
             try:
@@ -97,13 +103,18 @@ class Line:
             except (BlockingIOError, InterruptedError):
                 self._reactor.add_writer(self._socket.fileno(), self._flush)
                 return
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    # As many are on their way as a user may have.
+                    self._reactor.remove_writer(self._socket.fileno())
+                    self._reactor.call_later(_BREATH, self._flush)
+                    return
                 # Nobody is there any more; the reader will know.
-                pass
             self._left.popleft()
             if sock is not None:
                 sock.close()
-        self._reactor.remove_writer(self._socket.fileno())
+        if not self.closed:
+            self._reactor.remove_writer(self._socket.fileno())
 
     def finish(self) -> None:
         """Hear what a process that is gone has said last, and close."""

@@ -53,8 +53,8 @@ class Lock:
 
     def __call__(self, number: int) -> Lock:
         """Give the lock of this number, 0 or more. Raises `ValueError`."""
-        if number < 0:
-            raise ValueError(f'a lock has a number from 0 on, not {number}')
+        if not isinstance(number, int) or not 0 <= number < 1 << 62:
+            raise ValueError(f'a lock has a whole number from 0 on, below 2**62, not {number!r}')
         return Lock(self._reactor, self._file, number, self._lines, self._held)
 
     def acquire(self, timeout: float | None = None) -> Future:
@@ -63,7 +63,8 @@ class Lock:
         The Future raises `TimeoutError`.
         """
         task = Task(self._acquire(), reactor=self._reactor, later=not self._reactor.in_thread())
-        task.give_back = ExitStack.close
+        if not task.done() or task.exception() is None:
+            task.give_back = ExitStack.close
         return task if timeout is None else within(timeout, task)
 
     def release(self) -> None:

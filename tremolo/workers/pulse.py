@@ -38,7 +38,8 @@ class Pulse:
         server.reactor.call_later(self._every, self._beat)
 
     def _beat(self) -> None:
-        self._line.send(BEAT)
+        # (To be asked for again, for the one that came may have failed to start.)
+        self._line.send(RENEW if self._asked else BEAT)
         limit = self._server.settings.limit_memory
         if limit and resident_memory() > limit:
             self._renew(f'resident memory is above {limit} bytes (limit_memory)')

@@ -15,30 +15,20 @@ import os
 import signal
 import socket
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from functools import partial
+from typing import NoReturn
 
 from ..loop import Listener, ListenError, Reactor, bind, bind_unix
+from ..loop.listener import open_socket
 from ..server import Server
 from ..settings import Address, parse_bind
 from .handover import Handover
-from .line import CONNECTION, HAND_OVER, READY, Line, copy_of, socket_of
+from .line import CONNECTION, HAND_OVER, READY, RENEW, Line, copy_of, socket_of
 from .pulse import Pulse
 
 # What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
 _VARIABLE = 'TREMOLO_INHERITED'
-_NOT_MINE = ('SIGHUP', 'SIGTTIN', 'SIGTTOU')
-
-
-class _SharedPorts:
-    """The real network, but what listens shares its port with its likes."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-    def socket(self, *how: Any) -> socket.socket:
-        made = socket.socket(*how)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return made
+_NOT_MINE = ('SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2')
 
 
 # Addresses as they were asked for, and what is open for each.
@@ -54,8 +44,7 @@ class Slot:
     def __init__(self, sockets: Sockets, locks: int | None = None,
                  line: socket.socket | None = None) -> None:
         self.sockets = sockets
-        # What is not in use by this process.
-        self.left = list(sockets)
+        self.left = list(sockets)    # What is not in use by this process.
         self.locks = locks
         # In the worker alone: its end of the line to the supervisor, and its server. A process
         # without a supervisor has a slot, but no line, when it was started afresh.
@@ -84,7 +73,10 @@ class Slot:
     # -- from program to program ----------------------------------------------------------------
 
     def start_afresh(self, program: list[str]) -> NoReturn:
-        """Become this program, and let `inherited` find all of this in it. Raises `OSError`."""
+        """Become this program, and let `inherited` find all of this in it. Raises `OSError`.
+
+        `program` is the folder it begins in, and its command line.
+        """
         line = None if self.line is None else self.line.fileno()
         sockets = [(str(address), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
@@ -94,8 +86,11 @@ class Slot:
         # What would kill it before it is there.
         for name in _NOT_MINE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+        folder, *command = program
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         os.environ[_VARIABLE] = json.dumps([os.getpid(), line, self.locks, sockets])
-        os.execv(program[0], program)
+        os.execv(command[0], command)
 
     @classmethod
     def inherited(cls) -> Slot | None:
@@ -106,9 +101,8 @@ class Slot:
         slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
                    None if line is None else socket_of(line))
-        for fd in (line, locks, *(sock.fileno() for sock in slot)):
-            if fd is not None:
-                os.set_inheritable(fd, False)
+        if locks is not None:
+            os.set_inheritable(locks, False)
         if line is not None:
             leave_to_supervisor()
         return slot
@@ -129,8 +123,8 @@ class Slot:
         if address.path is not None:
             raise ListenError(f'cannot listen on {address}: with workers, name it with --bind, or '
                               'say --preload')
-        with Reactor(network=_SharedPorts()) as sharing:
-            sockets = bind(sharing, address.host or '', address.port, part.settings.backlog)
+        sockets = bind(
+            part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -139,6 +133,8 @@ class Slot:
             self._server = server
             self._talk = Line(server.reactor, self.line, self._heard, server.drain)
             self._talk.send(READY)
+            # Whoever told it to end: its queue needs somebody else now.
+            server.at_drain = partial(self._talk.send, RENEW)
             Pulse(server, self._talk)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
@@ -167,17 +163,17 @@ def leave_to_supervisor() -> None:
 def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sockets:
     """Open the sockets of a first slot. Raises `ListenError`: for a port that is taken, too."""
     opened: Sockets = []
-    with Reactor() as plain, Reactor(network=_SharedPorts()) as sharing:
+    with Reactor() as reactor:
         try:
             for address in addresses:
                 if address.path is not None:
-                    opened.append((address, [bind_unix(plain, address.path, backlog)]))
+                    opened.append((address, [bind_unix(reactor, address.path, backlog)]))
                     continue
                 # To share a port succeeds beside anybody who shares it: this does not, and tells.
-                sockets = bind(plain, address.host or '', address.port, backlog)
+                sockets = bind(reactor, address.host or '', address.port, backlog)
                 if not shared:
                     Slot([(address, sockets)]).close()
-                    sockets = bind(sharing, address.host or '', address.port, backlog)
+                    sockets = bind(reactor, address.host or '', address.port, backlog, True)
                 opened.append((address, sockets))
         except ListenError:
             Slot(opened).discard()
@@ -187,22 +183,8 @@ def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sock
 
 def open_next(first: Sockets, backlog: int, shared: bool) -> Sockets:
     """Open the sockets of one more slot: the same addresses as those. Raises `OSError`."""
-    return [(address, [copy_of(like) if shared or like.family == socket.AF_UNIX else
-                       _open_beside(like, backlog) for like in sockets])
-            for address, sockets in first]
-
-
-def _open_beside(like: socket.socket, backlog: int) -> socket.socket:
-    sock = _SharedPorts().socket(like.family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if like.family == socket.AF_INET6:
-            both = like.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, both)
-        sock.bind(like.getsockname())
-        sock.listen(backlog)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    with Reactor() as reactor:
+        return [(address, [
+            copy_of(like) if shared or like.family == socket.AF_UNIX
+            else open_socket(reactor, like.family, 0, like.getsockname(), backlog, shared=True)
+            for like in sockets]) for address, sockets in first]

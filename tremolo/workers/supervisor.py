@@ -1,19 +1,8 @@
 """Supervisor: forks the workers, keeps their number, and ends them.
 
-    a worker ends by itself         another takes its slot; after a crash soon after its start with
-                                    a pause that doubles, 0.1 to 30 s
-    it cannot start (exit 1 to 4)   the reason is on stderr; at the first start everything ends
-                                    with that status, later the slot's pause goes on
-    SIGTERM, the first SIGINT       the workers finish what is in flight
-    a second SIGINT, SIGQUIT        they end at once
-    SIGHUP                          each slot gets a new worker, and the old one drains when that
-                                    one is ready
-    SIGTTIN, SIGTTOU, SIGUSR2       one worker more, one less, a report of each
-    no sign of life                 for `worker_timeout`: it reports where it hangs (SIGUSR2), is
-                                    killed and replaced
-
 It is one thread, with a reactor for its clock, its signals and the lines to the workers; it forks
-between two turns, and never in a callback. A worker that loses it drains and leaves.
+between two turns, and never in a callback. A worker that loses it drains and leaves. README.md
+tells what it does about crashes and signals.
 """
 
 from __future__ import annotations
@@ -30,8 +19,8 @@ from functools import partial
 from typing import Any, Callable
 
 from ..loop import ListenError, Reactor
-from ..loop.timers import Timer
-from ..server import url_of
+from ..loop.timers import NEVER, Timer
+from ..server import announce
 from ..settings import Address, Settings
 from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line, copy_of
 from .lock import open_locks
@@ -41,14 +30,11 @@ _log = logging.getLogger('tremolo')
 
 # Seconds until a crashed worker's slot is filled again: the first, and the most.
 _PAUSE, _LONGEST_PAUSE = 0.1, 30.0
-# One that has lived so long did not crash at its start.
-_SETTLED = 10.0
+_SETTLED = 10.0    # One that has lived so long did not crash at its start.
 # What is left when it should have ended by itself is killed after so many seconds more.
 _GRACE = 5.0
-# Seconds for the report of one that hangs.
-_LAST_WORDS = 0.5
-# Statuses of a worker that will not do better next time.
-_HOPELESS = (1, 2, 3, 4)
+_LAST_WORDS = 0.5    # Seconds for the report of one that hangs.
+_HOPELESS = (1, 2, 3, 4)    # Statuses of a worker that will not do better next time.
 _SIGNALS = (
     'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2', 'SIGCHLD')
 
@@ -63,10 +49,8 @@ class _Worker:
         self.slot = slot
         self.began = began
         self.ready = False
-        # When its last sign of life came, once it is ready.
-        self.beat = began
-        # Whether it was told to end.
-        self.ending = False
+        self.beat = began    # When its last sign of life came, once it is ready.
+        self.ending = False    # Whether it was told to end.
         # The one that it takes the place of, when it is ready.
         self.before: _Worker | None = None
 
@@ -87,12 +71,13 @@ class _Place:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.worker: _Worker | None = None
-        # Whether another is to be forked now; the pause after a crash; what ends that.
-        self.wanted = True
+        self.wanted = True    # Whether another is to be forked now.
+        self.pause = _PAUSE    # The pause after a crash, and what ends it.
+        self.timer: Timer | None = None
+        self.lent = False    # Whether others have its sockets while it has no worker; who has.
+        self.heir: _Worker | None = None
         # Whether its worker is to be renewed as soon as it is ready, or fails to be.
         self.outdated = False
-        self.pause = _PAUSE
-        self.timer: Timer | None = None
 
 
 class Supervisor:
@@ -115,6 +100,8 @@ class Supervisor:
         self._reactor = Reactor(debug=settings.debug)
         self._places: list[_Place] = []
         self._workers: dict[int, _Worker] = {}
+        self._spare: list[_Place] = []    # Not wanted now: who is in their queues is not lost.
+        self._looked = NEVER    # When all were looked at.
         self._announced = False
         # Whether it ends; the signal that forced that; the status that all ends with.
         self._ending = False
@@ -139,8 +126,7 @@ class Supervisor:
                     self._fork_wanted()
                     reactor.step()
             finally:
-                for place in self._places:
-                    place.slot.discard()
+                self._stop_listening()
         return 128 + self._forced if self._forced else self._status
 
     # -- forking --------------------------------------------------------------------------------
@@ -153,16 +139,16 @@ class Supervisor:
                 self._fork(place)
 
     def _fork(self, place: _Place) -> None:
-        ours, theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pair: tuple[socket.socket, ...] = ()
         try:
             try:
+                ours, theirs = pair = socket.socketpair()
                 pid = os.fork()
             except OSError as error:
-                ours.close()
-                theirs.close()
+                for each in pair:
+                    each.close()
                 problem = f'cannot fork a worker: {error.strerror}'
                 if not self._announced:
                     raise ListenError(problem) from error
@@ -175,13 +161,14 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         worker = _Worker(pid, place.slot, self._reactor.time())
-        worker.line = Line(self._reactor, ours, partial(self._heard, worker), _nothing)
+        worker.line = Line(self._reactor, ours, partial(self._heard, worker), lambda: None)
         worker.before, place.worker = place.worker, worker
         self._workers[pid] = worker
 
     def _be_worker(self, slot: Slot, line: socket.socket, other: socket.socket, mask: Any) -> None:
         """Be a worker, and never return. Nothing of the supervisor's goes on here."""
         status = 1
+        inherited = _processes()
         try:
             self._forget(slot, other)
             for name in _SIGNALS:
@@ -195,15 +182,20 @@ class Supervisor:
                 slot.start_afresh(self._program)
             status = self._work(slot)
         except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else 1
+            status = error.code if isinstance(error.code, int) else int(error.code is not None)
+            if status and status is not error.code:
+                print(error.code, file=sys.stderr)
         except KeyboardInterrupt:
             status = 128 + signal.SIGINT
         except BaseException:
             traceback.print_exc()
         finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
+            # Nothing else would end these.
+            for process in _processes() - inherited:
+                with contextlib.suppress(Exception):
+                    process.terminate()
+                    process.join(_LAST_WORDS)
+            _flush()
             os._exit(status)
 
     def _forget(self, slot: Slot, other: socket.socket) -> None:
@@ -212,7 +204,7 @@ class Supervisor:
         self._reactor.close()
         for worker in self._workers.values():
             worker.line.close()
-        for place in self._places:
+        for place in (*self._places, *self._spare):
             if place.slot is not slot:
                 place.slot.close()
 
@@ -224,13 +216,15 @@ class Supervisor:
         place = next((each for each in self._places if each.worker is worker), None)
         if kind == READY:
             worker.ready = True
-            for each in () if self._announced else worker.slot:
-                url = url_of(each.getsockname())
-                print(f'running on {url} (press CTRL+C to quit)', flush=True)
-            self._announced = True
+            if place is not None:
+                place.lent = False
+            if not self._announced:
+                self._announced = True
+                announce(sock.getsockname() for sock in worker.slot)
             before, worker.before = worker.before, None
             if before is not None and before.pid in self._workers:
                 before.hand_over()
+            self._lend()
         if kind == RENEW or (kind == READY and place is not None and place.outdated):
             if place is not None and not worker.ending:
                 place.wanted = True
@@ -240,6 +234,8 @@ class Supervisor:
                 heir.line.send(CONNECTION, sock)
             else:
                 sock.close()
+        elif kind == CONNECTION:
+            _log.error('a connection is lost: no descriptor is left for it')
 
     def _heir(self, slot: Slot) -> _Worker | None:
         """Return the worker that takes over what another of this slot leaves, if there is one."""
@@ -265,11 +261,10 @@ class Supervisor:
         if not worker.ending:
             how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
             _log.error('worker %d %s', worker.pid, how)
-        if place is None:
-            if not any(each.slot is worker.slot for each in self._workers.values()):
-                worker.slot.close()
+        if self._ending:
             return
-        if place.worker is not worker or self._ending:
+        self._lend()
+        if place is None or place.worker is not worker:
             return
         place.worker = None
         if worker.before is not None and worker.before.pid in self._workers:
@@ -286,25 +281,36 @@ class Supervisor:
             self._wait_and_fork(place)
 
     def _wait_and_fork(self, place: _Place) -> None:
-        """Fill a slot again after a pause; meanwhile another worker has its sockets too."""
+        """Fill a slot again after a pause; if it is long, another worker has its sockets too."""
         def now() -> None:
             place.wanted = True
 
-        if place.pause > _PAUSE:
-            self._lend(place.slot)
+        place.wanted = False
         place.timer = self._reactor.call_later(place.pause, now)
+        place.lent = place.pause > _PAUSE
         place.pause = min(2 * place.pause, _LONGEST_PAUSE)
+        self._lend()
 
-    def _lend(self, slot: Slot) -> None:
-        """Let another worker accept on the sockets of a slot too."""
-        heir = self._heir(slot)
-        if heir is not None:
-            for sock in slot:
-                heir.line.send(LISTENER, copy_of(sock))
+    def _lend(self) -> None:
+        """Let other workers accept on the sockets of the slots that have none."""
+        for place in (*self._places, *self._spare):
+            heir = place.heir
+            if place.lent and (heir is None or heir.ending or heir.pid not in self._workers):
+                place.heir = heir = self._heir(place.slot)
+                for sock in place.slot if heir is not None else ():
+                    # (What all share each has already.)
+                    if heir and sock.family != socket.AF_UNIX and not self._settings.shared_socket:
+                        with contextlib.suppress(OSError):
+                            heir.line.send(LISTENER, copy_of(sock))
 
     def _look_after(self) -> None:
         """Replace workers whose loop does not turn; first they say where they hang."""
-        late = self._reactor.time() - self._settings.worker_timeout
+        now, timeout = self._reactor.time(), self._settings.worker_timeout
+        if now - self._looked > timeout / 2:
+            # All of us stood still: what they said meanwhile is heard next.
+            for worker in self._workers.values():
+                worker.beat = now
+        self._looked, late = now, now - timeout
         for worker in list(self._workers.values()):
             if worker.ready and worker.beat < late:
                 _log.error('worker %d does not answer (worker_timeout), and is killed when it has '
@@ -345,9 +351,12 @@ class Supervisor:
         for worker in self._workers.values():
             worker.tell(signal.SIGTERM)
         # Who comes now is refused, and does not wait in a queue that nobody sees to any more.
-        for place in self._places:
-            place.slot.discard()
+        self._stop_listening()
         self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
+
+    def _stop_listening(self) -> None:
+        for place in (*self._places, *self._spare):
+            place.slot.discard()
 
     def _force(self, signum: int) -> None:
         """End all at once."""
@@ -374,6 +383,10 @@ class Supervisor:
                 place.outdated = not place.worker.ready
 
     def _add(self) -> None:
+        if self._spare:
+            self._places.append(self._spare.pop())
+            self._places[-1].wanted = True
+            return
         try:
             first = self._places[0].slot
             sockets = open_next(
@@ -388,18 +401,28 @@ class Supervisor:
         if len(self._places) < 2:
             return
         place = self._places.pop()
+        self._spare.append(place)
         if place.timer is not None:
             place.timer.cancel()
-        if place.worker is None:
-            self._lend(place.slot)
-            place.slot.close()
-        else:
-            place.worker.ending = True
-            self._lend(place.slot)
-            place.worker.hand_over()
-            if place.worker.before is not None:
-                place.worker.before.hand_over()
+        worker, place.worker = place.worker, None
+        both = [each for each in (worker, worker and worker.before) if each is not None]
+        for each in both:
+            each.ending = True
+        place.lent = True
+        self._lend()
+        for each in both:
+            each.hand_over()
 
 
-def _nothing(*_: Any) -> None:
-    """Do nothing."""
+def _flush() -> None:
+    """Write what is buffered: it would be written by both sides of a fork."""
+    for stream in (sys.stdout, sys.stderr):
+        # (There may be none, nobody who reads, or no room.)
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _processes() -> set[Any]:
+    """Return what runs of multiprocessing's."""
+    module = sys.modules.get('multiprocessing')
+    return set(module.active_children()) if module is not None else set()
