@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from worker_group import APPLICATION, PATIENCE, wait_until
@@ -93,15 +92,15 @@ def test_one_process_starts_afresh_in_place(one, tmp_path, command):
     assert server.get() == f'{pid} first'
     write(tmp_path, 'second')
     # What is in flight is finished by the old code.
-    slow = []
-    thread = threading.Thread(target=lambda: slow.append(server.get('/slow')))
-    thread.start()
-    time.sleep(0.1)
-    server.signal('SIGHUP')
-    lines = [server.process.stdout.readline() for _ in range(2)]
-    assert lines == ['stopped\n', f'running on {server.address} (press CTRL+C to quit)\n']
-    thread.join()
-    assert slow == ['begun ended']
+    with server.connect() as sock:
+        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        received = sock.recv(1000)
+        server.signal('SIGHUP')
+        lines = [server.process.stdout.readline() for _ in range(2)]
+        assert lines == ['stopped\n', f'running on {server.address} (press CTRL+C to quit)\n']
+        while data := sock.recv(1000):
+            received += data
+    assert received.endswith(b'5\r\nended\r\n0\r\n\r\n')
     assert server.get() == f'{pid} second'
     # Nothing is left open by the program before.
     assert len(os.listdir(f'/proc/{pid}/fd')) < 12
@@ -152,13 +151,14 @@ def test_who_is_told_to_end_while_it_would_start_afresh_ends(one, tmp_path):
     path = tmp_path / 'socket'
     server = one('-m', 'tremolo', 'program:app', '--bind', f'unix:{path}')
     with server.connect() as sock:
-        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        sock.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
         sock.recv(1)
         server.signal('SIGHUP')
         server.signal('SIGTERM')
+        (tmp_path / 'go').touch()
         while sock.recv(65536):
             pass
-    assert server.end() == 0
+    assert server.process.wait(PATIENCE) == 0
     assert not path.exists()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Seconds after which a test gives up.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 APPLICATION = '''
 import os, time
@@ -47,6 +47,13 @@ def sleep():
 def slow():
     yield b'begun '
     yield tremolo.sleep(0.3)
+    yield b'ended'
+
+@app.route('/held')
+def held():
+    yield b'begun '
+    while not os.path.exists('go'):
+        yield tremolo.sleep(0.01)
     yield b'ended'
 '''
 
@@ -127,9 +134,10 @@ class Group:
     def get(self, path: str = '/') -> str:
         """Ask on a new connection; '' if there is no answer."""
         with self.connect() as sock:
-            sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
             answer = http.client.HTTPResponse(sock)
             try:
+                sock.sendall(
+                    f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
                 answer.begin()
                 return answer.read().decode()
             except (OSError, http.client.HTTPException):
