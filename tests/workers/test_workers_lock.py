@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,8 @@ from server_support import request, serving, virtual
 from worker_group import TWO, wait_until
 
 from tremolo import Tremolo, sleep
-from tremolo.loop import InvalidState
+from tremolo.loop import InvalidState, spawn
+from tremolo.workers.lock import Lock, open_locks
 
 linux = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -127,8 +129,8 @@ def test_it_is_released_when_its_holder_is_killed(workers):
         times = [when - killed for pid, when in got if pid and int(pid) != holder]
         late += [min(times)] if times else []
         wait_until(lambda holder=holder: holder not in workers.pids and workers.wait_for(2))
-    # (On a machine that has other things to do one may be later.)
-    assert min(late) < 0.1
+    # Without waiting for any timeout; that it is within 0.1 s is seen where nobody else is at work.
+    assert min(late) < 5
 
 
 @linux
@@ -159,6 +161,39 @@ def test_no_worker_keeps_the_others_out(workers):
     stop.set()
     for each in threads:
         each.join()
+
+
+HOLDER = '''
+import fcntl, sys
+fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX, 1, 0)
+print('held', flush=True)
+sys.stdin.read()
+'''
+
+
+@linux
+def test_who_waits_has_it_within_a_tenth_of_a_second(world):
+    file = open_locks()
+    got = []
+
+    def wait():
+        with (yield Lock(reactor, file).acquire()):
+            got.append(world.now)
+
+    with world.reactor() as reactor, subprocess.Popen(
+            [sys.executable, '-c', HOLDER, str(file)], pass_fds=[file],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b'held\n'
+        reactor.call_soon(lambda: spawn(wait()))
+        killed = world.now + 100
+        world.later(killed, lambda: None)
+        world.run(lambda: world.now >= killed)
+        assert got == []
+        holder.kill()
+        holder.wait()
+        world.run(lambda: got)
+        assert got[0] - killed < 0.1
+    os.close(file)
 
 
 # -- in one process -------------------------------------------------------------------------------
