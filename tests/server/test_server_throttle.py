@@ -71,7 +71,7 @@ def app() -> Tremolo:
 
 
 # Seconds by which a busy machine may be late. How exact a rate is, the simulated world tells.
-LATE = 2.0
+LATE = 20.0
 
 
 @contextlib.contextmanager
