@@ -278,7 +278,7 @@ def test_a_client_that_sends_10_mb_gets_the_whole_answer_of_a_handler_that_does_
     def big():
         return answer
 
-    with serving(app) as host:
+    with serving(app, linger_timeout=60) as host:
         client = host.connect(
             request('/big', 'POST', f'Content-Length: {10 << 20}'))
 

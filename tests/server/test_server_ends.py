@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from server_support import Client, answers, bodies, request, serving, virtual
+from server_support import answers, bodies, request, serving, virtual
 
 from tremolo import Tremolo, sleep
 from tremolo.server import REASONS
@@ -116,18 +116,14 @@ def test_a_reset_cancels_the_handler_at_once(app, path, method, lines, real):
 
 
 def test_a_unix_client_that_closes_hangs_up_and_cancels_the_handler_at_once(app, tmp_path):
-    with app.start(bind=f'unix:{tmp_path}/socket', half_close_timeout=100) as running:
-        client = Client(running.address)
-        client.send(request('/wait'))
-        while not running.server.connections:
-            client.sock.settimeout(10)
+    with serving(app, bind=f'unix:{tmp_path}/socket', half_close_timeout=100) as host:
+        client = host.connect(request('/wait'))
+        host.wait_for(lambda: [each for each in host.server.connections if each.task])
         client.close()
-        while not app.context.ended:
-            pass
-        assert running.url == f'unix:{tmp_path}/socket'
-        while not running.server.closed:
-            pass
-        closed = dict(running.server.closed)
+        host.wait_for(lambda: app.context.ended)
+        assert host.running.url == f'unix:{tmp_path}/socket'
+        host.wait_for(lambda: host.server.closed)
+        closed = dict(host.server.closed)
         assert closed == {'hang-up': 1}
 
 
@@ -244,7 +240,7 @@ def test_a_refused_request_is_answered_and_no_other_is_read(app, data, status, b
 
 
 def test_a_refusal_reaches_a_client_that_is_still_sending(app):
-    with serving(app) as host:
+    with serving(app, linger_timeout=60) as host:
         client = host.connect(b'GET / HTTP/1.1\r\nHost: a\r\nA: ')
         try:
             client.send(b'x' * 3_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -198,21 +199,30 @@ def _check(client, sent: list[tuple[str, bytes]]) -> None:
     assert not data
 
 
+def flood(host):
+    client = host.connect(receive_buffer=4096)
+    client.sock.setblocking(False)
+    data = request('/big/' + 'x' * 100) * 5000
+    # (Until it takes no more, or has cut us already.)
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        while data:
+            data = data[client.sock.send(data):]
+
+
 def test_a_flood_of_pipelined_requests_that_is_never_read_is_bounded(app):
-    with serving(app, rate_grace=0.2, idle_timeout=0.2) as host:
-        clients = [host.connect(receive_buffer=4096) for _ in range(5)]
-        for client in clients:
-            client.sock.setblocking(False)
-            data = request('/big/' + 'x' * 100) * 5000
-            try:
-                while data:
-                    data = data[client.sock.send(data):]
-            except BlockingIOError:
-                continue
+    with serving(app, rate_grace=100, idle_timeout=100) as host:
+        for _ in range(5):
+            flood(host)
         assert host.connect(request('/now/alive')).take().body == b'alive'
         held = host.on_loop(lambda: [
             each.stream.buffered + each.parser.buffered for each in host.server.connections])
         assert max(held) < 1_000_000
+
+
+def test_a_flood_of_pipelined_requests_that_is_never_read_is_cut(app):
+    with serving(app, rate_grace=0.2, idle_timeout=0.2) as host:
+        for _ in range(5):
+            flood(host)
         host.wait_for(lambda: host.server.closed['answer_rate'] == 5)
 
 
