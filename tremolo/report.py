@@ -33,5 +33,5 @@ def answer_to_signal(server: Server) -> None:
             print(report(server), file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGUSR2, write)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, RuntimeError, ValueError):
         faulthandler.register(signal.SIGUSR2, all_threads=True, chain=True)

@@ -14,6 +14,7 @@ from http_runner import is_whole, requests, run
 
 import tremolo.http
 from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser
+from tremolo.http import fields as lines_of_fields
 
 # Above this a case is not split at each of its bytes, but at random.
 SHORT = 400
@@ -316,3 +317,40 @@ def test_the_session_in_the_readme_is_true():
     failed, tried = doctest.testfile(str(readme), module_relative=False)
     assert tried > 5
     assert failed == 0
+
+
+# -- fields that are remembered -------------------------------------------------------------------
+
+
+def fields_of(*lines):
+    block = b''.join(b'%b\r\n' % line for line in lines)
+    head = parse(get(block), Limits(head_size=100_000, field_count=10_000))
+    return head.fields[1:]
+
+
+@pytest.mark.parametrize('line', [b'X-A: b', b'x-a:b', b'X-A: \t b \t', b'X-A:', b'X-A: b: c'])
+def test_a_field_that_was_seen_before_is_the_same(line):
+    lines_of_fields._lines.clear()
+    name, _, value = line.partition(b':')
+    for _ in range(3):
+        assert fields_of(line, line) == [(name.lower(), value.strip(b' \t'))] * 2
+
+
+def test_few_fields_are_remembered_and_no_long_ones():
+    lines_of_fields._lines.clear()
+    lines = [b'X-%d: %d' % (number, number) for number in range(3000)]
+    for _ in range(2):
+        assert fields_of(*lines) == [
+            (b'x-%d' % number, b'%d' % number) for number in range(3000)]
+        assert len(lines_of_fields._lines) <= 1024
+    fields_of(b'X-Long: ' + b'a' * 300)
+    assert all(len(line) <= 256 for line in lines_of_fields._lines)
+
+
+def test_secrets_are_not_remembered():
+    lines_of_fields._lines.clear()
+    secrets = [
+        b'Cookie: a=b', b'COOKIE: b=c', b'Authorization: Bearer 1', b'Proxy-Authorization: 1']
+    assert [name for name, _ in fields_of(*secrets, b'X-A: b')][:2] == [b'cookie', b'cookie']
+    assert b'X-A: b' in lines_of_fields._lines
+    assert not lines_of_fields._lines.keys() & set(secrets)

@@ -6,20 +6,12 @@
 
 Nothing is parsed before it is asked for, so a client that sends many requests at once makes no work
 until its turn comes. A head with `has_body` False is a whole message. After another come its body's
-bytes, in pieces that are never empty, and one `EndOfBody`. README.md draws the states.
+bytes, in pieces that are never empty, and one `EndOfBody`. README.md draws the states, and tells
+which of several errors it is.
 
 What arrives is kept as bytes, with an offset: mostly `feed` stores what it is given, grammar.py
 matches on that very object, and a buffer that has been read is dropped, so that an idle parser
 holds nothing. No byte of a head in pieces is searched again.
-
-The same bytes in other pieces give the same events and the same error, because errors depend on
-where a fault is and not on when it came. For a head, in this order:
-
-    1. within head_size bytes, what no line may hold (fields.py)                 400, once seen
-    2. no empty line within head_size bytes                                      431, or 414 when
-       the request line does not end within them either                          once seen
-    3. a malformed request line 400; a version other than 1.0 and 1.1 505; a malformed field 400;
-       too many fields 431; then what the head says (head.py); body_size 413     when it is whole
 """
 
 from __future__ import annotations

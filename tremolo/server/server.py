@@ -87,8 +87,7 @@ class Server:
         self.draining = False
         self.stopped: Future = whole.stopped if whole else Future(reactor)
         self._give_up: Timer | None = None
-        # Called when it begins to drain.
-        self.at_drain: Callable[[], object] = lambda: None
+        self.at_drain: Callable[[], object] = lambda: None    # Called when it begins to drain.
 
     # -- listening ------------------------------------------------------------------------------
 

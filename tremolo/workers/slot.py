@@ -73,10 +73,7 @@ class Slot:
     # -- from program to program ----------------------------------------------------------------
 
     def start_afresh(self, program: list[str]) -> NoReturn:
-        """Become this program, and let `inherited` find all of this in it. Raises `OSError`.
-
-        `program` is the folder it begins in, and its command line.
-        """
+        """Become a program (folder, command) that `inherited` finds this in. Raises `OSError`."""
         line = None if self.line is None else self.line.fileno()
         sockets = [(str(address), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
