@@ -316,7 +316,8 @@ class Answers:
             'http_version': '1.1' if request.minor else '1.0',
             'method': request.method,
             'scheme': 'http',
-            'path': self._root + (request.path if b'%' in path else path.decode('ascii')),
+            # (`in` would first try whether the bytes are a number: 0.2 us.)
+            'path': self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path),
             'raw_path': self._raw_root + path,
             'query_string': query,
             'root_path': self._root,

@@ -30,8 +30,7 @@ def encode(headers: Iterable[Any]) -> Encoded:
 
     Raises `TypeError` for what is no pair of bytes, `HeaderError` for what may not be sent.
     """
-    block = ours = b''
-    ends, close, known = 0, False, _known
+    block, ends, close, date, server, known = b'', 0, False, True, True, _known
     length: int | None = None
     try:
         for name, value in headers:
@@ -51,7 +50,7 @@ def encode(headers: Iterable[Any]) -> Encoded:
                 elif lower != b'transfer-encoding':
                     block += b'%b: %b\r\n' % (name, value)
                     ends += 2
-                    ours += lower if lower in _OURS else b''
+                    date, server = date and lower != b'date', server and lower != b'server'
     except HeaderError:
         raise
     except (AttributeError, TypeError, ValueError, BytesWarning) as error:
@@ -59,7 +58,7 @@ def encode(headers: Iterable[Any]) -> Encoded:
     # The only control characters are the ends of the lines.
     if len(block) - len(block.translate(None, _CONTROLS)) != ends:
         _find_fault(headers)
-    return block, length, close, b'date' not in ours, b'server' not in ours
+    return block, length, close, date, server
 
 
 def _checked(name: bytes) -> bytes:
