@@ -91,13 +91,15 @@ def test_it_serves_though_nobody_can_read_what_it_says(tmp_path, where, workers)
             except OSError:
                 return b''
 
+    children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text
     try:
         wait_until(lambda: process.poll() is not None or get().endswith(b'first'))
         if workers:
             # Each crash is told, in vain.
             for _ in range(3):
                 get('/exit')
-                wait_until(lambda: process.poll() is not None or get().endswith(b'first'))
+                wait_until(lambda: process.poll() is not None or len(children().split()) == 2)
+                assert get().endswith(b'first')
         assert process.poll() is None
     finally:
         process.terminate()
@@ -243,7 +245,7 @@ def test_who_waits_for_a_worker_that_was_dismissed_is_answered_through_a_renewal
     [last] = workers.wait_for(1)
     os.kill(last, signal.SIGSTOP)
     # Half of them are in the queue that it has been lent.
-    waiting = [workers.connect() for _ in range(100)]
+    waiting = [workers.connect() for _ in range(400)]
     for sock in waiting:
         sock.sendall(ASK)
     workers.signal('SIGHUP')

@@ -135,7 +135,7 @@ class Supervisor:
         for place in self._places:
             # The first goes ahead alone: what is wrong with all is said once.
             if place.wanted and not self._ending and (self._announced or not self._workers):
-                place.wanted = place.outdated = False
+                place.wanted = place.outdated = place.lent = False
                 self._fork(place)
 
     def _fork(self, place: _Place) -> None:
@@ -194,7 +194,8 @@ class Supervisor:
             for process in _processes() - inherited:
                 with contextlib.suppress(Exception):
                     process.terminate()
-                    process.join(_LAST_WORDS)
+                    process.join(_GRACE)
+                    process.kill()
             _flush()
             os._exit(status)
 
@@ -216,8 +217,6 @@ class Supervisor:
         place = next((each for each in self._places if each.worker is worker), None)
         if kind == READY:
             worker.ready = True
-            if place is not None:
-                place.lent = False
             if not self._announced:
                 self._announced = True
                 announce(sock.getsockname() for sock in worker.slot)
