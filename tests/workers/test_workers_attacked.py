@@ -6,7 +6,6 @@ import errno
 import http.client
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -25,6 +24,8 @@ from tremolo.workers.line import CONNECTION, READY, Line
 from tremolo.workers.lock import Lock
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+
+resource = pytest.importorskip('resource', reason='not on Windows')
 
 ASK = b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 
@@ -266,14 +267,14 @@ def test_more_and_fewer_again_and_again_opens_nothing_more(group):
                    for pid in (workers.process.pid, *workers.pids))
 
     seen = []
-    for _ in range(4):
+    for _ in range(3):
         workers.signal('SIGTTIN')
         workers.wait_for(3)
         workers.signal('SIGTTOU')
         workers.wait_for(2)
-        seen.append(wait_until(descriptors))
+        seen.append(descriptors())
     # (A connection may not have ended yet.)
-    assert min(seen[2:]) <= seen[0] + 1
+    wait_until(lambda: descriptors() <= seen[0])
 
 
 def test_a_worker_that_somebody_tells_to_end_is_replaced_while_it_finishes(group, tmp_path):
@@ -290,16 +291,16 @@ def test_a_worker_that_somebody_tells_to_end_is_replaced_while_it_finishes(group
 
 
 def test_who_stood_still_with_all_the_others_is_not_late(group):
-    workers = group(*TWO, '--worker-timeout', '2')
+    workers = group(*TWO, '--worker-timeout', '4')
     pids = workers.wait_for(2)
     everybody = (workers.process.pid, *pids)
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(4.5)
     for pid in everybody:
         os.kill(pid, signal.SIGCONT)
     # (Longer than it takes to be looked at again.)
-    time.sleep(1)
+    time.sleep(1.5)
     assert workers.wait_for(2) == pids
     assert workers.log == ''
 
