@@ -263,7 +263,7 @@ class Application:
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; what is in flight is finished first.
 
-        Options are those of settings.py. Prints the address when it is ready. A mistake ends in
+        Options are those of settings/. Prints the address when it is ready. A mistake ends in
         one line and `SystemExit`: 2 for an option, 1 for an address the system refuses, 3 for an
         ASGI application or a hook that fails at the start; a second SIGINT, or SIGQUIT, ends at
         once with 128 + signal.

@@ -21,8 +21,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..errors import SettingError
-from ..kinds import KINDS
 from ..loop import Stream
+from ..settings.kinds import KINDS
 from . import deadlines
 from .errors import HandlerError
 from .phases import BUSY, DRAIN, LINGER

@@ -271,5 +271,5 @@ def test_the_markdown_table_has_a_line_for_every_option():
 
 
 def test_the_readme_holds_the_table_as_it_is():
-    readme = Path(__file__).resolve().parent.parent / 'README.md'
+    readme = Path(__file__).resolve().parents[2] / 'README.md'
     assert option_table() in readme.read_text(encoding='utf-8')

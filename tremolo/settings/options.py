@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .errors import SettingError
+from ..errors import SettingError
 from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS, Address, parse_bind
 
 __all__ = [

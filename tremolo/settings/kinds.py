@@ -4,7 +4,7 @@
     KINDS['size'].show(16384)           # '16KiB'
 
 A kind knows one value; that it may be `off`, or must not be too small, is the option's own affair
-(settings.py). Units: a size is in bytes, a time in seconds, a rate in bytes/second, and a bare
+(options.py). Units: a size is in bytes, a time in seconds, a rate in bytes/second, and a bare
 number is just that. A size or a rate may also be written `64k`, `16KiB`, `2MiB`, `1GiB` (1,024 of
 each smaller unit), a time `500ms`, `30s`, `5m`, `1h`.
 """
@@ -15,7 +15,7 @@ import re
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
-from .errors import SettingError
+from ..errors import SettingError
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
