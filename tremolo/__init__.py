@@ -23,12 +23,22 @@ from .app import Application
 from .errors import SettingError, TremoloError
 from .loop import Cancelled, Future, Reactor, StreamClosed, connect, run_in_thread, spawn
 from .loop.sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
+from .loop.task import adopt_awaitables_by
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 
 __version__ = '0.6.0'
 
 Tremolo = Application
+
+
+def _adopt(awaitable: Any) -> Future:
+    """Let asyncio run what it can await. It is imported here, when the first such thing comes."""
+    from .loop.bridge import future_of
+    return future_of(awaitable)
+
+
+adopt_awaitables_by(_adopt)
 
 
 def run(

@@ -22,10 +22,9 @@ import signal
 import sys
 from collections.abc import Coroutine, Generator
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Optional, cast
 
-from . import future as _future
-from .future import Future, current_reactor, set_current_reactor
+from .future import Future, await_by, current_reactor, set_current_reactor
 from .reactor import Reactor
 from .task import CLEANUP_TIMEOUT
 
@@ -288,7 +287,7 @@ def bridge_to(reactor: Reactor) -> Bridge:
     """Return the bridge of a reactor; the first call makes it."""
     if reactor.bridge is None:
         reactor.bridge = Bridge(reactor)
-    return reactor.bridge
+    return cast(Bridge, reactor.bridge)
 
 
 def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
@@ -334,7 +333,7 @@ def _wait(future: Future) -> Generator[Any, Any, None]:
     """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
     if future.done() and not future.cancelled():
         return
-    bridge = future.reactor.bridge
+    bridge = cast(Optional[Bridge], future.reactor.bridge)
     # (With the loop given, asyncio need not look for it: that is a system call before 3.12.)
     if bridge is None or asyncio.current_task(bridge.loop) is None:
         if not future.done():
@@ -357,4 +356,4 @@ def _wait(future: Future) -> Generator[Any, Any, None]:
         raise asyncio.CancelledError
 
 
-_future.wait = _wait    # From now on a Future may be awaited by asyncio too.
+await_by(_wait)    # From now on a Future may be awaited by asyncio too.

@@ -169,8 +169,8 @@ class Future:
             raise Cancelled('the reactor was closed')
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if wait is not None:
-            yield from wait(self)
+        if _wait is not None:
+            yield from _wait(self)
         elif not self._done:
             yield self
         return self.result()
@@ -187,8 +187,14 @@ class Future:
                          self._origin)
 
 
-# How a coroutine waits, who may be asyncio's; the bridge sets it.
-wait: Callable[[Future], Generator[Any, Any, None]] | None = None
+# How a coroutine waits for a Future if another loop than ours may run the coroutine.
+_wait: Callable[[Future], Generator[Any, Any, None]] | None = None
+
+
+def await_by(wait: Callable[[Future], Generator[Any, Any, None]]) -> None:
+    """Let `wait` do the waiting of each `await future`; the bridge to asyncio sets this."""
+    global _wait
+    _wait = wait
 
 
 def _caller() -> str:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
@@ -30,7 +30,6 @@ from .task import Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
-    from .bridge import Bridge
     from .stream import Stream
     from .threads import ThreadPool
 
@@ -49,6 +48,22 @@ class _Watcher:
         self.mask = mask
         self.reader: Callable[[], Any] | None = None
         self.writer: Callable[[], Any] | None = None
+
+
+class PartnerLoop(Protocol):
+    """A loop of another kind that turns together with the reactor: asyncio's, when it is needed."""
+
+    def run(self) -> None:
+        """Turn both until `stop`."""
+
+    def step(self, timeout: float | None = None) -> None:
+        """Turn both once."""
+
+    def stop(self) -> None:
+        """End `run` after this turn."""
+
+    def close(self) -> None:
+        """End what runs there."""
 
 
 class Reactor:
@@ -89,7 +104,7 @@ class Reactor:
         self._wakeup_before = -1
         # The threads of `run_in_thread` and the bridge to asyncio, once somebody used them.
         self.pool: ThreadPool | None = None
-        self.bridge: Bridge | None = None
+        self.bridge: PartnerLoop | None = None
         # Called once each at the end: threads wait for what will not come any more.
         self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()

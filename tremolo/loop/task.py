@@ -4,7 +4,7 @@ What a generator may yield, and what happens then:
 
     a Future    it waits; the `yield` gives the Future's value or raises its error
     None        others get a turn
-    awaitable   asyncio runs it (bridge.py), and the task waits for its value
+    awaitable   asyncio runs it (`adopt_awaitables_by`), and the task waits for its value
     the rest    is handed to the task's owner, if it has one: `owner.emit(value)` takes it (None) or
                 returns a Future to wait for (backpressure); without an owner it is a mistake
 
@@ -18,7 +18,7 @@ import contextvars
 import logging
 from collections.abc import Coroutine, Generator
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from .errors import Cancelled
 from .future import Future, current_reactor
@@ -188,11 +188,24 @@ def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Tas
     return Task(awaitable, reactor=reactor, later=not reactor.in_thread())
 
 
+# Makes a Future of an awaitable that is not ours.
+_adopt: Callable[[Any], Future] | None = None
+
+
+def adopt_awaitables_by(adopt: Callable[[Any], Future]) -> None:
+    """Let `adopt` make a Future of what is awaitable and not ours: asyncio's coroutines, say.
+
+    The loop knows nothing of asyncio. The package `tremolo` sets this when it is imported; asyncio
+    is imported when the first such awaitable comes.
+    """
+    global _adopt
+    _adopt = adopt
+
+
 def awaited(value: Any, mistake: type[Exception] = TypeError, other: str = '') -> Future:
     """Let asyncio run what it can await, a coroutine above all. Raises `mistake` for the rest."""
-    if hasattr(value, '__await__'):
-        from .bridge import future_of
-        return future_of(value)
+    if hasattr(value, '__await__') and _adopt is not None:
+        return _adopt(value)
     if isinstance(value, GeneratorType):
         name = value.__name__
         raise mistake(f'yielded the generator {name}(): write `yield from {name}()`')
