@@ -14,7 +14,7 @@ import threading
 from typing import Any
 
 from tremolo import Tremolo
-from tremolo.loop.guest import make_loop
+from tremolo.bridge.guest import make_loop
 from tremolo.running import BoundServer
 
 # What a program's server is started with, when a test says nothing else.

@@ -34,7 +34,7 @@ Tremolo = Application
 
 def _adopt(awaitable: Any) -> Future:
     """Let asyncio run what it can await. It is imported here, when the first such thing comes."""
-    from .loop.bridge import future_of
+    from .bridge import future_of
     return future_of(awaitable)
 
 

@@ -97,7 +97,7 @@ class Application:
         names = self._names(server.reactor)
         if handler.is_async:
             # Asyncio is imported when something needs it, and not before.
-            from .loop.bridge import bridge_to
+            from .bridge import bridge_to
             names['loop'] = bridge_to(server.reactor).loop
         handler.bind(server.options, names)
 

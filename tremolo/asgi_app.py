@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .app import Application
 from .asgi import Answers, Lifespan
 from .asgi import Application as AsgiCallable
+from .bridge import bridge_to
 from .loop import Reactor
-from .loop.bridge import bridge_to
 from .pages import send_failure
 from .server import Server
 from .settings import Settings

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from .bridge import future_of
 from .loop import Future, current_reactor, sleep
-from .loop.bridge import future_of
 from .loop.task import TIME_SLICE
 
 if TYPE_CHECKING:

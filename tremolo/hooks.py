@@ -60,7 +60,7 @@ async def _wait_for(
 def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(hook):
         # What its reader expects; asyncio is imported when something needs it, and not before.
-        from .loop.bridge import bridge_to
+        from .bridge import bridge_to
         names = {**names, 'loop': bridge_to(names['reactor']).loop}
     parameters = inspect.signature(hook).parameters.values()
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):

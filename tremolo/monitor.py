@@ -31,7 +31,7 @@ LIMIT = 0.1        # seconds that a turn may take
 INTERVAL = 0.05    # seconds between two looks
 _HOUSE = __name__.rpartition('.')[0] + '.'
 # Where a turn is driven from: ours, and what asyncio's callbacks do between two of our polls.
-_DRIVERS = {(f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}loop.bridge', 'run_forever')}
+_DRIVERS = {(f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}bridge.event_loop', 'run_forever')}
 _DEBUGGERS = ('bdb', 'pydevd', '_pydevd')
 # (Some modules of the library are frozen and have no file; this one has.)
 _LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')

@@ -44,7 +44,7 @@ def make_reactor(settings: Settings) -> Reactor:
     if settings.loop == 'reactor':
         return Reactor(debug=settings.debug)
     # Asyncio is imported when something needs it, and not before.
-    from .loop.guest import GuestReactor, make_loop
+    from .bridge.guest import GuestReactor, make_loop
     try:
         loop = make_loop(settings.loop)
     except ImportError as error:
@@ -103,7 +103,7 @@ def keep_from_children(reactor: Reactor) -> None:
 def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:
     """Run a coroutine, if there is one, to its end, while the reactor does not run."""
     if coroutine is not None:
-        from .loop.bridge import bridge_to
+        from .bridge import bridge_to
         bridge_to(reactor).complete(coroutine)
 
 
@@ -222,7 +222,7 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
             await ended
 
     async def __aenter__(self) -> HostedServer:
-        from .loop.guest import hosted
+        from .bridge.guest import hosted
         app, settings = self._app, self._settings
         async with AsyncExitStack() as stack:
             reactor = stack.enter_context(hosted(settings.debug))

@@ -10,8 +10,8 @@ from test.test_asyncio import test_events, test_sock_lowlevel, utils
 
 path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tremolo.bridge import ReactorEventLoop
 from tremolo.loop import Reactor
-from tremolo.loop.bridge import ReactorEventLoop
 
 
 class ClosingLoop(ReactorEventLoop):

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, MutableMapping
 from types import CoroutineType
 from typing import Any, Callable
 
+from ..bridge import awaiting
 from ..http import ProtocolError
 from ..loop import Future, Reactor, Stream, StreamClosed
-from ..loop.bridge import awaiting
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from .fields import encode, encode_links, encode_trailers

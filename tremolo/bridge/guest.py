@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable
 
+from ..loop.future import set_current_reactor
+from ..loop.reactor import Reactor
+from ..loop.timers import NEVER, Timer, Timers
 from .bridge import Bridge
-from .future import set_current_reactor
-from .reactor import Reactor
-from .timers import NEVER, Timer, Timers
 
 
 class _GuestBridge(Bridge):

@@ -25,7 +25,7 @@ from tremolo.asgi_app import AsgiApplication
 from tremolo.exceptions import ListenError
 from tremolo.loop.future import current_reactor
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tremolo.loop import Event, Future, Reactor, bridge, run_in_thread, sleep, spawn
-from tremolo.loop.bridge import ReactorEventLoop, ReactorSelector, bridge_to, future_of
+from tremolo.bridge import ReactorEventLoop, ReactorSelector, bridge_to, eager, future_of
+from tremolo.loop import Event, Future, Reactor, run_in_thread, sleep, spawn
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ def test_nothing_is_left_after_many_tasks(reactor: Reactor) -> None:
 def test_what_is_called_soon_while_a_task_is_made_is_not_lost(monkeypatch: Any) -> None:
     """The collector may run then, and call finalizers that call the loop."""
     called: list[str] = []
-    make = bridge._Task
+    make = eager._Task
 
     def make_and_collect(*how: Any, **more: Any) -> Any:
         loop = asyncio.get_running_loop()
@@ -319,7 +319,7 @@ def test_what_is_called_soon_while_a_task_is_made_is_not_lost(monkeypatch: Any) 
     async def work() -> str:
         return 'done'
 
-    monkeypatch.setattr(bridge, '_Task', make_and_collect)
+    monkeypatch.setattr(eager, '_Task', make_and_collect)
     with Reactor() as reactor:
         bridge_to(reactor)
         assert run(reactor, work()) == 'done'

@@ -1,0 +1,165 @@
+"""Event loop: an asyncio loop whose selector, clock and signals are the reactor's.
+
+asyncio asks a selector which fds are ready. Here the reactor is that selector: `select` does one
+turn of it, in which the reactor calls its own callbacks, and gives asyncio what is ready of
+asyncio's own. Only the public parts of asyncio are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import signal
+from functools import partial
+from typing import Any, Callable
+
+from ..loop import Reactor
+from ..loop.future import set_current_reactor
+
+
+class ReactorSelector(selectors.SelectSelector):
+    """The selector that asyncio is given: it keeps its keys as any does, and the reactor polls."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._ready: dict[int, int] = {}    # What this turn found ready, by fd.
+        self.longest: float | None = None    # The longest wait that a host allows.
+        self.after: Callable[[], Any] | None = None    # What is called after each turn.
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a file. Raises `KeyError` if it is watched, `ValueError` if it is closed."""
+        key = super().register(fileobj, events, data)
+        try:
+            self._watch(key.fd, 0, events)
+        except OSError:
+            super().unregister(fileobj)
+            raise
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch it for other events, or keep other data. Raises `KeyError`."""
+        before = super().unregister(fileobj).events
+        key = super().register(fileobj, events, data)
+        self._watch(key.fd, before, events)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        """Watch it no longer. Raises `KeyError`."""
+        key = super().unregister(fileobj)
+        self._ready.pop(key.fd, None)
+        self._reactor.remove_fd(key.fd)
+        return key
+
+    def _watch(self, fd: int, before: int, events: int) -> None:
+        reactor = self._reactor
+        for bit, add, remove in (
+            (selectors.EVENT_READ, reactor.add_reader, reactor.remove_reader),
+            (selectors.EVENT_WRITE, reactor.add_writer, reactor.remove_writer),
+        ):
+            if events & bit & ~before:
+                add(fd, partial(self._note, fd, bit))
+            elif before & bit & ~events:
+                remove(fd)
+
+    def _note(self, fd: int, bit: int) -> None:
+        self._ready[fd] = self._ready.get(fd, 0) | bit
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Do one turn of the reactor; return what is ready of asyncio's own files."""
+        if self.longest is not None and (timeout is None or timeout > self.longest):
+            timeout = self.longest
+        reactor = self._reactor
+        reactor.end_turn()
+        reactor.step(timeout)
+        # What asyncio's callbacks do next is of this turn: they wake nobody, and write together.
+        reactor.turning = True
+        if self.after is not None:
+            self.after()
+        if not self._ready:
+            return []
+        ready, self._ready = self._ready, {}
+        # A callback of this turn may have lost interest.
+        keys = ((self.get_map().get(fd), bits) for fd, bits in ready.items())
+        return [(key, bits & key.events) for key, bits in keys if key and bits & key.events]
+
+
+class ReactorEventLoop(asyncio.SelectorEventLoop):
+    """An asyncio event loop whose poll, clock and signals are a reactor's."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor = reactor
+        self._handled: set[int] = set()
+        self.selector = ReactorSelector(reactor)
+        super().__init__(self.selector)
+
+    def run_forever(self) -> None:
+        """Run until `stop`; asyncio's callbacks have the current reactor too."""
+        before = set_current_reactor(self.reactor)
+        try:
+            super().run_forever()
+        finally:
+            self.reactor.end_turn()
+            set_current_reactor(before)
+
+    def time(self) -> float:
+        """Return the reactor's time."""
+        return self.reactor.time()
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Callable[..., Any], *args: Any
+    ) -> None:
+        """Call it on each signal, by the reactor's own way: asyncio never takes the wake-up fd.
+
+        Raises `ValueError` for what is no signal, `RuntimeError` for one that cannot be caught and
+        off the main thread.
+        """
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError('a coroutine cannot be the handler of a signal')
+        if not isinstance(sig, int):
+            raise TypeError(f'{sig!r} is no signal')
+        if self.is_closed():
+            raise RuntimeError('the event loop is closed')
+        context = contextvars.copy_context()
+        number = signal.Signals(sig)
+        try:
+            self.reactor.add_signal(
+                number, lambda: self.call_soon(callback, *args, context=context))
+        except (ValueError, OSError) as error:
+            raise RuntimeError(f'signal {number} cannot be caught: {error}') from error
+        self._handled.add(number)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Put back what was there before; False if nothing was added."""
+        if not isinstance(sig, int):
+            raise TypeError(f'{sig!r} is no signal')
+        if signal.Signals(sig) not in self._handled:
+            return False
+        self._handled.discard(sig)
+        self.reactor.remove_signal(sig)
+        return True
+
+    def close(self) -> None:
+        """Close it; the reactor can go on without it."""
+        for sig in list(self._handled):
+            self.remove_signal_handler(sig)
+        super().close()
+
+    def be_hosted(self) -> None:
+        """Let the reactor know of all that asyncio has to do: its host asks only the reactor."""
+        call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
+
+        def noted_soon(callback: Any, *args: Any, context: Any = None) -> Any:
+            reactor.call_soon(_nothing)
+            return call_soon(callback, *args, context=context)
+
+        def noted_at(when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+            reactor.call_at(when, _nothing)
+            return call_at(when, callback, *args, context=context)
+
+        self.__dict__.update(call_soon=noted_soon, call_at=noted_at)
+
+
+def _nothing() -> None:
+    """Do nothing, but do it in time."""

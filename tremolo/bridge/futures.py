@@ -1,0 +1,86 @@
+"""Futures: asyncio's waiting and ours, for each other.
+
+    reply = yield future_of(awaitable)  # our Future of anything that asyncio can await
+    await sleep(1)                      # and asyncio's coroutines wait for Futures of ours
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Generator
+from functools import partial
+from typing import Any, Optional, cast
+
+from ..loop import Future, current_reactor
+from ..loop.future import await_by
+from .bridge import Bridge, bridge_to
+
+
+def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
+    """Run a coroutine, or whatever can be awaited, as a task of asyncio; give our Future of it.
+
+    It runs in `context`, or else in a copy of the caller's. Cancelling the Future cancels the task.
+    """
+    reactor = current_reactor()
+    bridge = bridge_to(reactor)
+    loop = bridge.loop
+    future = Future(reactor)
+    context = context if context is not None else contextvars.copy_context()
+    coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaiting(awaitable)
+    if loop.is_running():
+        task = bridge.start(coroutine, context)
+    else:
+        task = context.run(loop.create_task, coroutine)
+    if task.done():
+        _settle(future, task)
+    else:
+        future.on_cancel = task.cancel
+        task.add_done_callback(partial(_settle, future))
+    return future
+
+
+async def awaiting(awaitable: Any) -> Any:
+    """Make a coroutine of what can be awaited."""
+    return await awaitable
+
+
+def _settle(future: Future, task: asyncio.Task[Any]) -> None:
+    """Bring a task's outcome to our Future."""
+    if task.cancelled():
+        future.cancel()
+    elif (error := task.exception()) is not None:
+        if not future.done():
+            future.set_exception(error)
+    elif not future.done():
+        future.set_result(task.result())
+
+
+def _wait(future: Future) -> Generator[Any, Any, None]:
+    """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
+    if future.done() and not future.cancelled():
+        return
+    bridge = cast(Optional[Bridge], future.reactor.bridge)
+    # (With the loop given, asyncio need not look for it: that is a system call before 3.12.)
+    if bridge is None or asyncio.current_task(bridge.loop) is None:
+        if not future.done():
+            yield future
+        return
+    if not future.done():
+        waiter = bridge.loop.create_future()
+
+        def wake(_: Any) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        future.add_done_callback(wake)
+        try:
+            yield from waiter
+        except asyncio.CancelledError:
+            future.withdraw(wake)
+            raise
+    if future.cancelled():
+        raise asyncio.CancelledError
+
+
+await_by(_wait)    # From now on a Future may be awaited by asyncio too.
