@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, Future, StreamClosed
 from .loop.task import awaited
-from .pages import send_error, send_failure
 from .server import HandlerError, HTTPError, Request, Response
+from .server.pages import send_error, send_failure
 from .server.response import HTML
 
 if TYPE_CHECKING:

@@ -26,11 +26,11 @@ from . import running
 from .errors import SettingError, TremoloError
 from .loop import Listener, ListenError, Reactor
 from .monitor import watch
-from .pages import send_error
 from .routing import Route, Router
 from .running import HostedServer, RunningServer
 from .server import HTTPError, Request, Response, Server, announce
 from .server.errors import MethodNotAllowed, NotFound
+from .server.pages import send_error
 from .server.request import Context
 from .settings import Address, Settings, parse_bind, part_options
 from .workers.lock import Lock
@@ -163,7 +163,7 @@ class Application:
         """
         handle = self._handle
         if settings.limit_concurrency:
-            from .concurrency import Limit
+            from .server.concurrency import Limit
             handle = Limit(handle, settings.limit_concurrency).handle
         server = Server(reactor, settings, handle)
         self._server = server

@@ -14,8 +14,8 @@ from .asgi import Answers, Lifespan
 from .asgi import Application as AsgiCallable
 from .bridge import bridge_to
 from .loop import Reactor
-from .pages import send_failure
 from .server import Server
+from .server.pages import send_failure
 from .settings import Settings
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ Short, in plain HTML, and of our own state nothing: a traceback is shown in debu
 
 import traceback
 
-from .http import ProtocolError
-from .server import HTTPError, Response, phrase
-from .server.response import HTML, TEXT
+from ..http import ProtocolError
+from . import HTTPError, Response, phrase
+from .response import HTML, TEXT
 
 
 def send_error(response: Response, error: HTTPError) -> None:

@@ -5,9 +5,9 @@ A further one is refused before its handler is called: 503, and the connection e
 
 from typing import Callable
 
+from . import HTTPError, Request, Response
+from .connection import Connection
 from .pages import send_error
-from .server import HTTPError, Request, Response
-from .server.connection import Connection
 
 Handle = Callable[[Request, Response], None]
 
