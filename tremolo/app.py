@@ -284,7 +284,7 @@ class Application:
         else:
             set_up_logging(settings)
             status = self.work(settings, slot)
-        if status or (slot is not None and slot.line is not None):
+        if status or (slot is not None and slot.channel_end is not None):
             # (What the program does afterwards is for the process that its user started.)
             raise SystemExit(status)
 
@@ -293,7 +293,7 @@ class Application:
 
         Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
         """
-        alone = slot is None or slot.line is None
+        alone = slot is None or slot.channel_end is None
         try:
             if alone:
                 running.reserve_descriptors(settings.connections)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TESTS = ('tests/server', 'tests/test_asgi.py', 'tests/test_async_handlers.py',
-         'tests/test_concurrency.py', 'tests/test_handlers.py')
+         'tests/server/test_server_concurrency.py', 'tests/test_handlers.py')
 
 
 @pytest.mark.parametrize('host', ['asyncio', 'program', 'uvloop'])

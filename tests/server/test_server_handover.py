@@ -8,8 +8,8 @@ import pytest
 from server_support import Client, request
 
 from tremolo import Tremolo, sleep
+from tremolo.workers.channel import CONNECTION, Channel
 from tremolo.workers.handover import Handover
-from tremolo.workers.line import CONNECTION, Line
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_idle_and_busy_connections_go_on_at_the_other_server(app):
         kinds.append(kind)
         new.server.take(sock)
 
-    receiving = Line(new.reactor, theirs, heard, lambda: None)
-    sending = Line(old.reactor, ours, heard, lambda: None)
+    receiving = Channel(new.reactor, theirs, heard, lambda: None)
+    sending = Channel(old.reactor, ours, heard, lambda: None)
 
     def step(condition):
         while not condition():

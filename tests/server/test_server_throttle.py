@@ -17,7 +17,7 @@ from tremolo import HandlerError, Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Stream
 from tremolo.server.connection import Connection
-from tremolo.server.pace import Pace
+from tremolo.server.minimum_rate import MinimumRate
 from tremolo.server.throttle import Bucket, Share
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -518,16 +518,16 @@ def test_who_lingers_has_no_longer_time_for_it(app):
 
 
 def test_a_pace_does_not_run_while_we_rest():
-    pace = Pace(10, 5, 20)
-    pace.rest(0, 100)
-    pace.wait(1)
-    assert pace.deadline == 6
-    pace.rest(3, 10)
-    assert pace.deadline == 13
-    pace.moved(5, 10)
-    assert pace.deadline == 14
-    pace.stop(11)
-    assert pace.credit == 3
+    minimum = MinimumRate(10, 5, 20)
+    minimum.rest(0, 100)
+    minimum.wait(1)
+    assert minimum.deadline == 6
+    minimum.rest(3, 10)
+    assert minimum.deadline == 13
+    minimum.moved(5, 10)
+    assert minimum.deadline == 14
+    minimum.stop(11)
+    assert minimum.credit == 3
 
 
 # -- together -------------------------------------------------------------------------------------

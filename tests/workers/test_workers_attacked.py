@@ -19,8 +19,8 @@ from worker_group import APPLICATION, PATIENCE, ROOT, TWO, runs, wait_until
 
 from tremolo import Tremolo
 from tremolo.loop import Reactor
-from tremolo.workers import line as line_module
-from tremolo.workers.line import CONNECTION, READY, Line
+from tremolo.workers import channel
+from tremolo.workers.channel import CONNECTION, READY, Channel
 from tremolo.workers.lock import Lock
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
@@ -112,7 +112,7 @@ def test_the_default_timeout_of_sockets_is_left_alone_when_connections_come(monk
     if sys.implementation.name != 'pypy':
         monkeypatch.setattr(socket, 'setdefaulttimeout', None)
     ours, theirs = socket.socketpair()
-    with ours, theirs, line_module.copy_of(ours) as other:
+    with ours, theirs, channel.copy_of(ours) as other:
         assert other.fileno() not in (ours.fileno(), theirs.fileno())
 
 
@@ -360,8 +360,8 @@ def test_a_descriptor_that_is_refused_for_now_is_sent_later():
 
     with Reactor() as reactor, other:
         full = Full(ours)
-        sender = Line(reactor, full, lambda *_: None, lambda: None)
-        receiver = Line(reactor, theirs, heard, lambda: None)
+        sender = Channel(reactor, full, lambda *_: None, lambda: None)
+        receiver = Channel(reactor, theirs, heard, lambda: None)
         sender.send(CONNECTION, one)
         sender.send(READY)
         assert not sender.idle

@@ -5,9 +5,11 @@ A further one is refused before its handler is called: 503, and the connection e
 
 from typing import Callable
 
-from . import HTTPError, Request, Response
 from .connection import Connection
+from .errors import HTTPError
 from .pages import send_error
+from .request import Request
+from .response import Response
 
 Handle = Callable[[Request, Response], None]
 

@@ -34,13 +34,13 @@ from ..loop import Future, Inbox, Stream, StreamClosed
 from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
-from .intake import Intake
 from .phases import BUSY, CLOSED, CLOSING, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
 from .request import Context, Request
+from .request_body import RequestBody
 from .response import Response, answer_to, refusal
 
 if TYPE_CHECKING:
-    from .pace import Pace
+    from .minimum_rate import MinimumRate
     from .server import Server
 
 _log = logging.getLogger('tremolo.server')
@@ -51,9 +51,26 @@ _AT_ONCE = 32    # Pipelined requests answered in one go, before other connectio
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = ('_context', '_left_alone', 'answer_pace', 'begun', 'ends', 'half_closed', 'intake',
-                 'keep', 'mark', 'parser', 'phase', 'reason', 'response', 'server', 'since',
-                 'stream', 'task', 'timer')
+    __slots__ = (
+        '_context',
+        '_left_alone',
+        'answer_minimum',
+        'begun',
+        'ends',
+        'half_closed',
+        'keep',
+        'mark',
+        'parser',
+        'phase',
+        'reason',
+        'request_body',
+        'response',
+        'server',
+        'since',
+        'stream',
+        'task',
+        'timer',
+    )
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
@@ -63,7 +80,7 @@ class Connection:
         self.reason = ''
         # The answer in hand, the body of its request, and the task, if it had to wait.
         self.response: Response | None = None
-        self.intake: Intake | None = None
+        self.request_body: RequestBody | None = None
         self.task: Future | None = None
         self._context: Context | None = None
         self.ends: tuple[Any, Any] | None = None    # Their addresses, kept here by who asks often.
@@ -73,7 +90,7 @@ class Connection:
         reactor = stream.reactor
         # When the request in hand began; since when the phase lasts, if it may only last so long.
         self.begun = self.since = reactor.now
-        self.answer_pace: Pace | None = None
+        self.answer_minimum: MinimumRate | None = None
         self.half_closed = NEVER    # When a half-closed client was last seen to take something.
         self.mark = 0    # What `sent` was at that look.
         self.timer = reactor.timers.new(deadlines.tick, self)
@@ -105,8 +122,8 @@ class Connection:
             self.parser.feed(data)
             if phase is DRAIN:
                 self._drain_body()
-            elif self.intake is not None and self.intake.reading:
-                self.intake.pump()
+            elif self.request_body is not None and self.request_body.reading:
+                self.request_body.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
                 self.stream.pause_reading()
         elif phase is UPGRADED:
@@ -116,8 +133,8 @@ class Connection:
         """The client sends no more: answer what is whole, then close."""
         phase = self.phase
         if phase is BUSY:
-            if self.intake is not None and self.intake.reading:
-                self.intake.pump()
+            if self.request_body is not None and self.request_body.reading:
+                self.request_body.pump()
             self.half_closed = self.stream.reactor.now
             deadlines.look_at_sent(self)
             deadlines.arm(self)
@@ -138,10 +155,10 @@ class Connection:
         self.timer.cancel()
         if not self.reason:
             self.reason = 'reset' if cause is not None else 'hang-up'
-        intake, task = self.intake, self.task
-        self.response = self.intake = self.task = None
-        if intake is not None:
-            intake.close(cause)
+        request_body, task = self.request_body, self.task
+        self.response = self.request_body = self.task = None
+        if request_body is not None:
+            request_body.close(cause)
         if task is not None:
             task.cancel()
         self.server.connection_closed(self)
@@ -163,7 +180,7 @@ class Connection:
             request.begin(self)
             response = self.response = answer_to(request, self)
             if request.has_body:
-                self.intake = Intake(self, request)
+                self.request_body = RequestBody(self, request)
             handle(request, response)
             if self.phase is not IDLE:
                 self._left_alone = True
@@ -186,7 +203,7 @@ class Connection:
         if stream.eof:
             self.half_closed = self.begun
             deadlines.look_at_sent(self)
-        elif self.intake is None or not self.intake.reading:
+        elif self.request_body is None or not self.request_body.reading:
             if self.parser.buffered >= self.server.settings.pipeline_size:
                 stream.pause_reading()
             else:
@@ -245,10 +262,10 @@ class Connection:
                 self.close('upgraded')
         elif self.keep:
             self.phase = DRAIN
-            if self.intake is not None:
-                self.intake.close()
+            if self.request_body is not None:
+                self.request_body.close()
             self._drain_body()
-        elif self.intake is not None and not self.intake.done:
+        elif self.request_body is not None and not self.request_body.done:
             self.linger('unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
             self.linger('done')    # It may be sending more, not knowing that we end.
@@ -267,11 +284,11 @@ class Connection:
 
     def _drain_body(self) -> None:
         """Throw away what is left of a body that nobody wants."""
-        intake = self.intake
-        if intake is not None and not intake.done and not intake.drain():
+        request_body = self.request_body
+        if request_body is not None and not request_body.done and not request_body.drain():
             self.linger('unread')
-        elif intake is None or intake.done:
-            self.intake = None
+        elif request_body is None or request_body.done:
+            self.request_body = None
             self.phase = IDLE
             if self._left_alone:
                 self._come_back()
@@ -281,14 +298,14 @@ class Connection:
     def keep_alive(self, wanted: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after it."""
         self.keep = wanted and self.server.keep_alive and (
-            self.intake is None or self.intake.done or self.intake.may_drain())
+            self.request_body is None or self.request_body.done or self.request_body.may_drain())
         return self.keep
 
     def open_inbox(self, request: Request) -> Inbox:
         """Make the inbox that a request's body goes to, when somebody begins to read it."""
-        intake, response = self.intake, self.response
-        if intake is not None and response is not None and response.request is request:
-            return intake.open()
+        request_body, response = self.request_body, self.response
+        if request_body is not None and response is not None and response.request is request:
+            return request_body.open()
         inbox = Inbox(self.stream.reactor)
         if request.has_body:
             inbox.feed_error(StreamClosed(self.stream.cause))
@@ -309,7 +326,7 @@ class Connection:
     def upgrade(self) -> Stream:
         """Hand over the stream, with what was read too far; for an answer of 101."""
         stream = self.stream
-        if self.intake is not None or self.phase is not BUSY:
+        if self.request_body is not None or self.phase is not BUSY:
             raise HandlerError('this request cannot be upgraded')
         self.phase = UPGRADED
         self.reason = 'upgraded'
@@ -368,8 +385,8 @@ class Connection:
             return self.cut('handler_timeout', reset=True)
         # Its task is ours no longer, so that what it does yet cannot reach the client.
         self.response = self.task = None
-        if self.intake is not None:
-            self.intake.close()
+        if self.request_body is not None:
+            self.request_body.close()
         self.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
                      'handler_timeout')
         task.cancel()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..http import ProtocolError
 from ..loop.timers import NEVER, Timer
-from .pace import Pace
+from .minimum_rate import MinimumRate
 from .phases import BUSY, CLOSED, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def _deadline(connection: Connection) -> float:
     idle_time = DRAIN_IDLE if connection.server.draining else settings.idle_timeout
     # An answer that is given at once leaves the timer alone, and the idle time begins.
     deadline = connection.stream.reactor.now + max(idle_time, _OFTEN)
-    if connection.stream.buffered and connection.answer_pace is not None:
-        deadline = min(deadline, connection.answer_pace.deadline)
+    if connection.stream.buffered and connection.answer_minimum is not None:
+        deadline = min(deadline, connection.answer_minimum.deadline)
     elif phase is NEW:
         deadline = min(deadline, connection.since + settings.first_byte_timeout)
     elif phase is IDLE:
@@ -55,8 +55,8 @@ def _deadline(connection: Connection) -> float:
         deadline = min(deadline, connection.half_closed + settings.half_close_timeout)
         if settings.handler_timeout:
             deadline = min(deadline, connection.begun + settings.handler_timeout)
-    if connection.intake is not None and (phase is BUSY or phase is DRAIN):
-        deadline = min(deadline, connection.intake.pace.deadline)
+    if connection.request_body is not None and (phase is BUSY or phase is DRAIN):
+        deadline = min(deadline, connection.request_body.minimum.deadline)
     return deadline
 
 
@@ -74,7 +74,7 @@ def tick(connection: Connection) -> None:
 def _time_out(connection: Connection, now: float) -> None:
     """Do what is due in this phase."""
     phase = connection.phase
-    if connection.answer_pace is not None and connection.answer_pace.deadline <= now:
+    if connection.answer_minimum is not None and connection.answer_minimum.deadline <= now:
         connection.reason = 'answer_rate'
         connection.cut('answer_rate')
     elif phase is NEW:
@@ -90,9 +90,9 @@ def _time_out(connection: Connection, now: float) -> None:
         connection.stream.abort()
     elif connection.half_closed + connection.server.settings.half_close_timeout <= now:
         connection.cut('half_closed')
-    elif connection.intake is not None and connection.intake.pace.deadline <= now:
+    elif connection.request_body is not None and connection.request_body.minimum.deadline <= now:
         connection.reason = 'body_rate'
-        connection.intake.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
+        connection.request_body.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
     else:
         connection.time_out_handler()
 
@@ -105,34 +105,34 @@ def look_at_sent(connection: Connection) -> None:
     begin = begin_of_wait(stream.write_rest, now)
     if connection.half_closed != NEVER and (moved or begin > now):
         connection.half_closed = begin
-    pace = connection.answer_pace
-    if pace is not None and pace.since != NEVER:
-        pace.moved(now, moved)
+    minimum = connection.answer_minimum
+    if minimum is not None and minimum.since != NEVER:
+        minimum.moved(now, moved)
         if not stream.buffered:
-            pace.stop(now)
+            minimum.stop(now)
         if connection.phase is IDLE or connection.phase is LINGER:
             connection.since = now    # It was busy with our answer up to now.
 
 
 def watch_answer(connection: Connection, size: int) -> None:
     """Wait for the client to take what is kept, of which `size` bytes are new."""
-    pace, stream = connection.answer_pace, connection.stream
-    if pace is None:
+    minimum, stream = connection.answer_minimum, connection.stream
+    if minimum is None:
         settings = connection.server.settings
-        pace = connection.answer_pace = Pace(
+        minimum = connection.answer_minimum = MinimumRate(
             settings.answer_rate, settings.rate_grace, settings.idle_timeout)
-    if pace.since == NEVER or stream.buffered <= size:
+    if minimum.since == NEVER or stream.buffered <= size:
         # All is new, so until now it was not the client whom we waited for.
-        pace.since = NEVER
+        minimum.since = NEVER
         look_at_sent(connection)
-        pace.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
+        minimum.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
         arm(connection)
 
 
 def watch_kept(connection: Connection) -> None:
     """Watch what was written in an earlier turn, and was not taken at that turn's end."""
-    stream, pace = connection.stream, connection.answer_pace
-    if stream.buffered and (pace is None or pace.since == NEVER):
+    stream, minimum = connection.stream, connection.answer_minimum
+    if stream.buffered and (minimum is None or minimum.since == NEVER):
         watch_answer(connection, stream.buffered)
 
 

@@ -6,8 +6,8 @@ Short, in plain HTML, and of our own state nothing: a traceback is shown in debu
 import traceback
 
 from ..http import ProtocolError
-from . import HTTPError, Response, phrase
-from .response import HTML, TEXT
+from .errors import HTTPError, phrase
+from .response import HTML, TEXT, Response
 
 
 def send_error(response: Response, error: HTTPError) -> None:

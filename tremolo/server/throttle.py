@@ -129,8 +129,8 @@ class Upload(_Throttle):
         """Know that something has come and is not read before `until`."""
         connection = self._connection
         if connection.phase is BUSY or connection.phase is DRAIN:
-            if connection.intake is not None:
-                connection.intake.pace.rest(now, until)
+            if connection.request_body is not None:
+                connection.request_body.minimum.rest(now, until)
         elif connection.phase is not LINGER:
             # (Who lingers has had his answer: the time for what he still sends is not prolonged.)
             connection.since += until - now
@@ -170,8 +170,8 @@ class Download(_Throttle):
     def _rest(self, now: float, until: float) -> None:
         """Know that what is kept waits for us, and not for the client before `until`."""
         deadlines.look_at_sent(self._connection)
-        if self._connection.answer_pace is not None:
-            self._connection.answer_pace.rest(now, until)
+        if self._connection.answer_minimum is not None:
+            self._connection.answer_minimum.rest(now, until)
 
     def rate(self, response: Response, rate: int) -> None:
         """Give an answer that has not begun a rate of its own; 0: no limit."""

@@ -13,7 +13,7 @@ import os
 from ..loop.timers import NEVER
 from ..server import Connection, Server
 from ..server.phases import IDLE, NEW
-from .line import CONNECTION, Line, socket_of
+from .channel import CONNECTION, Channel, socket_of
 
 _log = logging.getLogger('tremolo')
 
@@ -24,9 +24,9 @@ _LOOK = 0.005
 class Handover:
     """The end of a worker that another follows."""
 
-    def __init__(self, server: Server, line: Line) -> None:
+    def __init__(self, server: Server, channel: Channel) -> None:
         self._server = server
-        self._line = line
+        self._channel = channel
         self._given = 0
         self._begun = server.reactor.time()
         self._had = 0
@@ -61,7 +61,7 @@ class Handover:
             self._finish()
 
     def _give(self, connection: Connection) -> None:
-        self._line.send(CONNECTION, socket_of(os.dup(connection.stream.fd)))
+        self._channel.send(CONNECTION, socket_of(os.dup(connection.stream.fd)))
         self._given += 1
         connection.timer.move(NEVER)
         connection.cut('handed over')
@@ -69,7 +69,7 @@ class Handover:
     def _finish(self) -> None:
         """End, when all has left on the line."""
         server = self._server
-        if not self._line.idle:
+        if not self._channel.idle:
             server.reactor.call_later(_LOOK, self._finish)
             return
         closed = server.closed

@@ -22,9 +22,9 @@ from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..loop.listener import open_socket
 from ..server import Server
 from ..settings import Address, parse_bind
+from .channel import CONNECTION, HAND_OVER, READY, RENEW, Channel, copy_of, socket_of
 from .handover import Handover
-from .line import CONNECTION, HAND_OVER, READY, RENEW, Line, copy_of, socket_of
-from .pulse import Pulse
+from .heartbeat import Heartbeat
 
 # What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
 _VARIABLE = 'TREMOLO_INHERITED'
@@ -48,8 +48,8 @@ class Slot:
         self.locks = locks
         # In the worker alone: its end of the line to the supervisor, and its server. A process
         # without a supervisor has a slot, but no line, when it was started afresh.
-        self.line = line
-        self._talk: Line | None = None
+        self.channel_end = line
+        self._channel: Channel | None = None
         self._server: Server
 
     def __iter__(self) -> Iterator[socket.socket]:
@@ -74,7 +74,7 @@ class Slot:
 
     def start_afresh(self, program: list[str]) -> NoReturn:
         """Become a program (folder, command) that `inherited` finds this in. Raises `OSError`."""
-        line = None if self.line is None else self.line.fileno()
+        line = None if self.channel_end is None else self.channel_end.fileno()
         sockets = [(str(address), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
         for fd in (line, self.locks, *(sock.fileno() for sock in self)):
@@ -114,8 +114,8 @@ class Slot:
         for each in self.left:
             if each[0] == address:
                 self.left.remove(each)
-                return [part.adopt(sock, shared=self.line is not None) for sock in each[1]]
-        if self.line is None:
+                return [part.adopt(sock, shared=self.channel_end is not None) for sock in each[1]]
+        if self.channel_end is None:
             return part.listen(address)
         if address.path is not None:
             raise ListenError(f'cannot listen on {address}: with workers, name it with --bind, or '
@@ -126,19 +126,19 @@ class Slot:
 
     def ready(self, server: Server) -> None:
         """Tell the supervisor that connections are accepted; drain when it is gone."""
-        if self.line is not None:
+        if self.channel_end is not None:
             self._server = server
-            self._talk = Line(server.reactor, self.line, self._heard, server.drain)
-            self._talk.send(READY)
+            self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
+            self._channel.send(READY)
             # Whoever told it to end: its queue needs somebody else now.
-            server.at_drain = partial(self._talk.send, RENEW)
-            Pulse(server, self._talk)
+            server.at_drain = partial(self._channel.send, RENEW)
+            Heartbeat(server, self._channel)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
         """Take what another worker left, or leave all to another."""
         server = self._server
-        if kind == HAND_OVER and self._talk is not None:
-            Handover(server, self._talk).start()
+        if kind == HAND_OVER and self._channel is not None:
+            Handover(server, self._channel).start()
         elif sock is not None:
             if kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)

@@ -22,7 +22,7 @@ from ..loop import ListenError, Reactor
 from ..loop.timers import NEVER, Timer
 from ..server import announce
 from ..settings import Address, Settings
-from .line import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Line, copy_of
+from .channel import CONNECTION, HAND_OVER, LISTENER, READY, RENEW, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, leave_to_supervisor, open_first, open_next
 
@@ -42,7 +42,7 @@ _SIGNALS = (
 class _Worker:
     """A process, as the supervisor sees it."""
 
-    line: Line
+    channel: Channel
 
     def __init__(self, pid: int, slot: Slot, began: float) -> None:
         self.pid = pid
@@ -62,7 +62,7 @@ class _Worker:
     def hand_over(self) -> None:
         """Let it give its connections to others, and end."""
         self.ending = True
-        self.line.send(HAND_OVER)
+        self.channel.send(HAND_OVER)
 
 
 class _Place:
@@ -161,7 +161,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         worker = _Worker(pid, place.slot, self._reactor.time())
-        worker.line = Line(self._reactor, ours, partial(self._heard, worker), lambda: None)
+        worker.channel = Channel(self._reactor, ours, partial(self._heard, worker), lambda: None)
         worker.before, place.worker = place.worker, worker
         self._workers[pid] = worker
 
@@ -177,7 +177,7 @@ class Supervisor:
             leave_to_supervisor()
             signal.set_wakeup_fd(-1)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            slot.line = line
+            slot.channel_end = line
             if self._afresh and self._program is not None:
                 slot.start_afresh(self._program)
             status = self._work(slot)
@@ -204,7 +204,7 @@ class Supervisor:
         other.close()
         self._reactor.close()
         for worker in self._workers.values():
-            worker.line.close()
+            worker.channel.close()
         for place in (*self._places, *self._spare):
             if place.slot is not slot:
                 place.slot.close()
@@ -230,7 +230,7 @@ class Supervisor:
         elif kind == CONNECTION and sock is not None:
             heir = self._heir(worker.slot)
             if heir is not None:
-                heir.line.send(CONNECTION, sock)
+                heir.channel.send(CONNECTION, sock)
             else:
                 sock.close()
         elif kind == CONNECTION:
@@ -255,7 +255,7 @@ class Supervisor:
                 self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: _Worker, code: int) -> None:
-        worker.line.finish()
+        worker.channel.finish()
         place = next((each for each in self._places if each.slot is worker.slot), None)
         if not worker.ending:
             how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
@@ -300,7 +300,7 @@ class Supervisor:
                     # (What all share each has already.)
                     if heir and sock.family != socket.AF_UNIX and not self._settings.shared_socket:
                         with contextlib.suppress(OSError):
-                            heir.line.send(LISTENER, copy_of(sock))
+                            heir.channel.send(LISTENER, copy_of(sock))
 
     def _look_after(self) -> None:
         """Replace workers whose loop does not turn; first they say where they hang."""

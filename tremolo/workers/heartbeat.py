@@ -1,4 +1,4 @@
-"""Pulse: a worker's signs of life, and when it had better be followed by a new one.
+"""Heartbeat: a worker's signs of life, and when it had better be followed by a new one.
 
 A beat is sent from inside the loop, so it stays away when the loop hangs, whatever else the process
 does. With it the worker looks at itself: after `max_requests` requests, or beyond `limit_memory`
@@ -12,7 +12,7 @@ import os
 import random
 
 from ..server import Request, Response, Server
-from .line import BEAT, RENEW, Line
+from .channel import BEAT, RENEW, Channel
 
 _log = logging.getLogger('tremolo')
 
@@ -20,13 +20,13 @@ _log = logging.getLogger('tremolo')
 _LONGEST = 5.0
 
 
-class Pulse:
+class Heartbeat:
     """Beats on a line as long as the server's loop turns."""
 
-    def __init__(self, server: Server, line: Line) -> None:
+    def __init__(self, server: Server, channel: Channel) -> None:
         settings = server.settings
         self._server = server
-        self._line = line
+        self._channel = channel
         self._every = min((settings.worker_timeout or 3 * _LONGEST) / 3, _LONGEST)
         self._left, self._asked = 0, False
         if settings.max_requests:
@@ -39,11 +39,11 @@ class Pulse:
 
     def _beat(self) -> None:
         # (To be asked for again, for the one that came may have failed to start.)
-        self._line.send(RENEW if self._asked else BEAT)
+        self._channel.send(RENEW if self._asked else BEAT)
         limit = self._server.settings.limit_memory
         if limit and resident_memory() > limit:
             self._renew(f'resident memory is above {limit} bytes (limit_memory)')
-        if not self._line.closed:
+        if not self._channel.closed:
             self._server.reactor.call_later(self._every, self._beat)
 
     def _count(self, request: Request, response: Response) -> None:
@@ -56,7 +56,7 @@ class Pulse:
         if not self._asked:
             self._asked = True
             _log.info('this worker ends: %s', why)
-            self._line.send(RENEW)
+            self._channel.send(RENEW)
 
 
 def resident_memory() -> int:

@@ -1,4 +1,4 @@
-"""Intake: the body of one request, from the parser to whoever reads it.
+"""RequestBody: the body of one request, from the parser to whoever reads it.
 
 A request without a body has none. As long as nobody reads, nothing is parsed and the bytes stay
 where they are; from the first read on they go to the request's inbox, as far as that has room. When
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from . import deadlines
-from .pace import Pace
+from .minimum_rate import MinimumRate
 from .request import Request
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 _AHEAD = 65536    # Bytes of a body that wait for the handler before the client has to.
 
 
-class Intake:
+class RequestBody:
     """The way of one body. It is the `Source` of the request's inbox."""
 
     __slots__ = ('_connection', '_continued', '_drained', '_error', '_request', '_size', 'done',
-                 'pace')
+                 'minimum')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
         self._connection = connection
         self._request = request
-        self.pace = Pace(settings.body_rate, settings.rate_grace, settings.idle_timeout)
+        self.minimum = MinimumRate(settings.body_rate, settings.rate_grace, settings.idle_timeout)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
         self._size = self._drained = 0    # Bytes that came so far; that were thrown away.
@@ -58,7 +58,7 @@ class Intake:
     def wanted(self) -> None:
         """Read on: the handler waits for its body, or has taken some (the inbox calls this)."""
         connection = self._connection
-        if connection.intake is not self or self.done:
+        if connection.request_body is not self or self.done:
             return
         response = connection.response
         if (self._request.expect_continue and not self._continued
@@ -80,23 +80,23 @@ class Intake:
                 return self.fail(error)
             if event is None:
                 if inbox.waiting:
-                    self.pace.wait(deadlines.begin_of_wait(stream.read_rest, now))
+                    self.minimum.wait(deadlines.begin_of_wait(stream.read_rest, now))
                 else:
-                    self.pace.stop(now)
+                    self.minimum.stop(now)
                 stream.resume_reading()
                 return deadlines.arm(connection)
             if isinstance(event, bytes):
                 self._size += len(event)
-                self.pace.moved(now, len(event))
+                self.minimum.moved(now, len(event))
                 inbox.feed(event)
             else:
                 self._request.trailers = event.trailers
                 self.done = True
-                self.pace.stop(now)
+                self.minimum.stop(now)
                 inbox.feed_eof()
                 stream.resume_reading()
                 return deadlines.arm(connection)
-        self.pace.stop(now)
+        self.minimum.stop(now)
         return stream.pause_reading()
 
     def drain(self) -> bool:
@@ -109,14 +109,14 @@ class Intake:
             except ProtocolError:
                 return False
             if event is None:
-                self.pace.wait(deadlines.begin_of_wait(connection.stream.read_rest, now))
+                self.minimum.wait(deadlines.begin_of_wait(connection.stream.read_rest, now))
                 connection.stream.resume_reading()
                 return True
             if not isinstance(event, bytes):
                 self.done = True
                 return True
             self._drained += len(event)
-            self.pace.moved(now, len(event))
+            self.minimum.moved(now, len(event))
         return False
 
     def may_drain(self) -> bool:
@@ -131,7 +131,7 @@ class Intake:
     def fail(self, error: ProtocolError) -> None:
         """Tell the reader that no more comes; nothing more of this connection is read."""
         self._error = error
-        self.pace.stop(self._connection.stream.reactor.now)
+        self.minimum.stop(self._connection.stream.reactor.now)
         if self._request.inbox is not None:
             self._request.inbox.feed_error(error)
 

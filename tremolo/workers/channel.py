@@ -1,4 +1,4 @@
-"""Line: what supervisor and worker tell each other: one byte each, some with sockets.
+"""Channel: what supervisor and worker tell each other: one byte each, some with sockets.
 
     worker to supervisor    READY         connections are accepted
                             BEAT          the loop turns
@@ -51,7 +51,7 @@ def copy_of(sock: socket.socket) -> socket.socket:
     return socket_of(os.dup(sock.fileno()))
 
 
-class Line:
+class Channel:
     """One end, on a reactor: `heard(kind, sock)` is called for each message, at last `ended()`."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pace: the slowest a peer may be, as a credit of seconds.
+"""MinimumRate: the slowest a peer may be, as a credit of seconds.
 
 A rate over the whole transfer would let a client that was fast for a minute stall for a day; a
 limit on each pause would let it send a byte now and then for ever. So waiting for the peer uses up
@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..loop.timers import NEVER
 
 
-class Pace:
+class MinimumRate:
     """One direction of one message. Times are of the reactor's clock, in seconds."""
 
     __slots__ = ('credit', 'most', 'rate', 'since')

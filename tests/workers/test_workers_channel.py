@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tremolo.loop import Reactor
-from tremolo.workers.line import LISTENER, Line, copy_of, socket_of
+from tremolo.workers.channel import LISTENER, Channel, copy_of, socket_of
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_a_socket_that_comes_over_the_line_does_not_block_the_others(listening):
         reactor.stop()
 
     with Reactor() as reactor:
-        one = Line(reactor, ours, lambda *_: None, lambda: None)
-        other = Line(reactor, theirs, heard, lambda: None)
+        one = Channel(reactor, ours, lambda *_: None, lambda: None)
+        other = Channel(reactor, theirs, heard, lambda: None)
         one.send(LISTENER, copy_of(listening))
         assert not blocks(listening)
         reactor.run()
