@@ -13,8 +13,8 @@ import pytest
 from server_support import Client, request, serving, virtual
 
 from tremolo import Tremolo
-from tremolo.app import Application
 from tremolo.exceptions import HeaderError
+from tremolo.service.service import Application
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ import os
 from typing import Any, Callable
 
 from . import exceptions
-from .app import Application
 from .errors import SettingError, TremoloError
 from .loop import Cancelled, Future, Reactor, StreamClosed, connect, run_in_thread, spawn
 from .loop.sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
 from .loop.task import adopt_awaitables_by
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+from .service.service import Application
 
 __version__ = '0.6.0'
 

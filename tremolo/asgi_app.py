@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .app import Application
 from .asgi import Answers, Lifespan
 from .asgi import Application as AsgiCallable
 from .bridge import bridge_to
 from .loop import Reactor
 from .server import Server
 from .server.pages import send_failure
+from .service.service import Application
 from .settings import Settings
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .app import Application, supervise
 from .errors import SettingError
+from .service.service import Application, supervise
 from .settings import Settings
 
 if TYPE_CHECKING:

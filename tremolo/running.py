@@ -24,7 +24,7 @@ from .server import Server
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .app import Application
+    from .service.service import Application
 
 _log = logging.getLogger('tremolo')
 

@@ -22,22 +22,22 @@ import sys
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, NoReturn, TypeVar
 
-from . import running
-from .errors import SettingError, TremoloError
-from .loop import Listener, ListenError, Reactor
-from .monitor import watch
-from .routing import Route, Router
-from .running import HostedServer, RunningServer
-from .server import HTTPError, Request, Response, Server, announce
-from .server.errors import MethodNotAllowed, NotFound
-from .server.pages import send_error
-from .server.request import Context
-from .settings import Address, Settings, parse_bind, part_options
-from .workers.lock import Lock
+from .. import running
+from ..errors import SettingError, TremoloError
+from ..loop import Listener, ListenError, Reactor
+from ..monitor import watch
+from ..routing import Route, Router
+from ..running import HostedServer, RunningServer
+from ..server import HTTPError, Request, Response, Server, announce
+from ..server.errors import MethodNotAllowed, NotFound
+from ..server.pages import send_error
+from ..server.request import Context
+from ..settings import Address, Settings, parse_bind, part_options
+from ..workers.lock import Lock
 
 if TYPE_CHECKING:
-    from .handlers import Handler
-    from .workers.slot import Slot
+    from ..handlers import Handler
+    from ..workers.slot import Slot
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -80,7 +80,7 @@ class Application:
         if not names or not all(name.isascii() and name.isalpha() for name in names):
             raise ValueError(f'methods is a list of names such as GET, not {names!r}')
         # Late: `inspect` is an eighth of what `import tremolo` would take.
-        from .handlers import Handler
+        from ..handlers import Handler
         groups = Route[Handler](path).groups
 
         def register(function: F) -> F:
@@ -97,7 +97,7 @@ class Application:
         names = self._names(server.reactor)
         if handler.is_async:
             # Asyncio is imported when something needs it, and not before.
-            from .bridge import bridge_to
+            from ..bridge import bridge_to
             names['loop'] = bridge_to(server.reactor).loop
         handler.bind(server.options, names)
 
@@ -163,7 +163,7 @@ class Application:
         """
         handle = self._handle
         if settings.limit_concurrency:
-            from .server.concurrency import Limit
+            from ..server.concurrency import Limit
             handle = Limit(handle, settings.limit_concurrency).handle
         server = Server(reactor, settings, handle)
         self._server = server
@@ -214,7 +214,7 @@ class Application:
     ) -> Coroutine[Any, Any, None] | None:
         if not functions or self._server is None:
             return None
-        from .hooks import call_all
+        from ..hooks import call_all
         names = {**self._names(self._server.reactor), 'context': self.context}
         return call_all(functions, names, go_on)
 
@@ -274,7 +274,7 @@ class Application:
             _leave(error, 2)
         slot = None
         if 'TREMOLO_INHERITED' in os.environ:
-            from .workers.slot import Slot
+            from ..workers.slot import Slot
             slot = Slot.inherited()
         if settings.workers and slot is None:
             work = functools.partial(self.work, settings)
@@ -302,7 +302,7 @@ class Application:
             _leave(error, 2)
         except ListenError as error:
             _leave(error, 1)
-        from .report import answer_to_signal
+        from ..report import answer_to_signal
         with made as reactor:
             try:
                 server = self.serve_on(reactor, settings, slot)
@@ -325,7 +325,7 @@ class Application:
             kept: list[Slot] = []
 
             def keep() -> None:
-                from .workers.slot import Slot
+                from ..workers.slot import Slot
                 kept.append(Slot([(address, [each.share() for each in listeners])
                                   for address, listeners in self._bound]))
 
@@ -360,7 +360,7 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
 
     `program` is what SIGHUP starts afresh in new workers; without it they are forked.
     """
-    from .workers.supervisor import Supervisor
+    from ..workers.supervisor import Supervisor
     set_up_logging(settings)
     try:
         running.reserve_descriptors(settings.connections)

@@ -1,0 +1,1 @@
+"""service: what stands below every kind of application."""
