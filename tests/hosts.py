@@ -15,7 +15,7 @@ from typing import Any
 
 from tremolo import Tremolo
 from tremolo.bridge.guest import make_loop
-from tremolo.running import BoundServer
+from tremolo.service.embedded import BoundServer
 
 # What a program's server is started with, when a test says nothing else.
 _plain_start = Tremolo.start

@@ -32,12 +32,10 @@ FLOORS = {
     'asgi': 7, 'wsgi': 7,
     'web': 8,
     'importer.py': 9,
-    '__init__.py': 10, 'exceptions.py': 10, 'loop/bridge.py': 10,
+    '__init__.py': 10, 'exceptions.py': 10, 'asgi_app.py': 10, 'loop/bridge.py': 10,
     'cli': 11, 'welcome.py': 11, 'examples': 11,
     '__main__.py': 12,
 }
-# Not moved yet.
-FLOORS.update({'find.py': 9, 'cli.py': 11, 'service': 8})
 TOP = 8
 
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
@@ -54,7 +52,7 @@ DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}
 ASYNCIO = {'asgi', 'bridge', 'examples'}
 # Old addresses: they hold nothing but an import, for programs that were written for them. Nothing
 # of the house imports them, so each stands as high as what it leads to.
-OLD = {'loop/bridge.py'}
+OLD = {'asgi_app.py', 'loop/bridge.py'}
 
 # Lines of code (see `code_lines`) that one file, and one room, may have.
 FILE_LINES = 340
@@ -115,8 +113,6 @@ def exists(root: Path, parts: list[str]) -> bool:
 
 
 def room(name: str) -> str:
-    if name.startswith('service'):
-        return ''    # It is moving: it still holds the routes, too.
     return name.split('/')[0] if '/' in name or not name.endswith('.py') else ''
 
 

@@ -25,7 +25,7 @@ from .loop.sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
 from .loop.task import adopt_awaitables_by
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
-from .service.service import Application
+from .web import Application
 
 __version__ = '0.6.0'
 
@@ -54,7 +54,7 @@ def run(
     Leaves by `SystemExit` as `Application.run` does, with 4 when code of the application raised.
     """
     # Late: it needs `inspect`, which most programs do not.
-    from .find import serve
+    from .importer import serve
     status = serve(app, factory, app_dir, interface, host=host, port=port, **options)
     if status:
         raise SystemExit(status)

@@ -314,7 +314,7 @@ def test_descriptors_are_asked_for_as_far_as_one_may(group):
 # Without root's rights the number of processes has a limit.
 UNPRIVILEGED = APPLICATION + '''
 import os, resource, sys
-import email.utils, tremolo.report, tremolo.workers.supervisor
+import email.utils, tremolo.service.report, tremolo.workers.supervisor
 'its folders may be closed to others'.encode('idna')
 if not os.getuid():
     os.setgid(65534)

@@ -5,7 +5,8 @@ The tour is in README.md.
 
 from __future__ import annotations
 
-from .exchange import Answers, Application, Exchange
+from .application import AsgiApplication
+from .exchange import Application, Exchange, Runner
 from .lifespan import Lifespan, LifespanFailed
 
-__all__ = ['Answers', 'Application', 'Exchange', 'Lifespan', 'LifespanFailed']
+__all__ = ['Application', 'AsgiApplication', 'Exchange', 'Lifespan', 'LifespanFailed', 'Runner']

@@ -47,11 +47,21 @@ class ClientGone(OSError):
 class Exchange:
     """What an application is given to answer one request."""
 
-    __slots__ = ('_answers', '_expected', '_gone', '_reading', '_request', '_response',
-                 '_taken', '_task', '_trailers', '_until')
+    __slots__ = (
+        '_expected',
+        '_gone',
+        '_reading',
+        '_request',
+        '_response',
+        '_runner',
+        '_taken',
+        '_task',
+        '_trailers',
+        '_until',
+    )
 
-    def __init__(self, answers: Answers, request: Request, response: Response) -> None:
-        self._answers = answers
+    def __init__(self, runner: Runner, request: Request, response: Response) -> None:
+        self._runner = runner
         self._request = request
         self._response = response
         # The application's task, if it did not end at once.
@@ -70,8 +80,8 @@ class Exchange:
         """Wait for an application that did not end at once."""
         self._task = task
         # (Asyncio itself holds tasks only weakly.)
-        self._answers.running.add(task)
-        task.add_done_callback(self._answers.running.discard)
+        self._runner.running.add(task)
+        task.add_done_callback(self._runner.running.discard)
         task.add_done_callback(self.finished)
         response = self._response
         if response.connection.response is response:
@@ -93,7 +103,7 @@ class Exchange:
         _log.error('the ASGI application failed on %s', response.connection.describe()
                    if not lost else self._request, exc_info=error)
         if not lost:
-            self._answers.fail(response, error)
+            self._runner.fail(response, error)
 
     def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it if its time is over."""
@@ -135,7 +145,7 @@ class Exchange:
         try:
             data = await read
         except ProtocolError as error:
-            self._answers.fail(self._response, error)
+            self._runner.fail(self._response, error)
             return {'type': 'http.disconnect'}
         except StreamClosed:
             return {'type': 'http.disconnect'}
@@ -215,7 +225,7 @@ class Exchange:
             self._response.hint(encode_links(message.get('links', ())))
         elif kind == 'http.response.pathsend' and expected == _BODY and not self._response.framing:
             await self._send_file(message['path'])
-        elif kind == 'http.response.debug' and expected == _START and self._answers.debug:
+        elif kind == 'http.response.debug' and expected == _START and self._runner.debug:
             _log.debug('%s: %.1000r', self._request, message['info'])
         elif expected:
             raise RuntimeError(f'expected {expected}, got {kind}')
@@ -259,8 +269,8 @@ def _was_told(error: BaseException) -> bool:
     return any(isinstance(each, (ClientGone, StreamClosed)) for each in chain.values())
 
 
-class Answers:
-    """Answers the requests of a server with an application."""
+class Runner:
+    """Runner the requests of a server with an application."""
 
     def __init__(self, app: Application, start: Callable[..., asyncio.Task[Any]],
                  fail: Callable[[Response, BaseException], None], root_path: str = '',

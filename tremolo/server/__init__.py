@@ -10,9 +10,9 @@ from .errors import HandlerError, HTTPError, phrase
 from .phases import REASONS
 from .request import Context, Request
 from .response import Encoded, Response
-from .server import Server, announce
+from .server import Handle, Server, announce
 
 __all__ = [
-    'REASONS', 'Connection', 'Context', 'Encoded', 'HTTPError', 'HandlerError', 'Request',
+    'REASONS', 'Connection', 'Context', 'Encoded', 'HTTPError', 'Handle', 'HandlerError', 'Request',
     'Response', 'Server', 'announce', 'phrase',
 ]

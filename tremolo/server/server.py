@@ -24,6 +24,9 @@ from .throttle import Throttles, leave
 
 _log = logging.getLogger('tremolo.server')
 
+# Answers a request, now or later, and raises nothing.
+Handle = Callable[[Request, Response], None]
+
 # Content types whose heads are kept for a second.
 _MOST_STARTS = 256
 
@@ -53,7 +56,7 @@ class Server:
     """
 
     def __init__(
-        self, reactor: Reactor, settings: Settings, handle: Callable[[Request, Response], None],
+        self, reactor: Reactor, settings: Settings, handle: Handle,
         whole: Server | None = None,
     ) -> None:
         """With `whole` it is a part of that: with settings of its own for its own listeners."""

@@ -13,10 +13,10 @@ from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Callable
 
-from .answer import Answer
-from .loop import Future, Task, run_in_thread
-from .server import HandlerError, Request, Response
-from .server.request import Context
+from ..loop import Future, Task, run_in_thread
+from ..server import HandlerError, Request, Response
+from ..server.request import Context
+from .handler_run import HandlerRun
 
 # What a handler may ask for by name, beside the named groups of its path.
 NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
@@ -112,12 +112,12 @@ class Handler:
                 elif chunks and not response.framing:
                     response.send(b''.join(chunks))
                 else:
-                    Answer(self, request, response, chunks).complete(None)
+                    HandlerRun(self, request, response, chunks).complete(None)
             elif self.is_generator:
                 self._go_on(self._call(request, response), request, response, context, chunks)
             elif self.thread:
                 future = context.run(run_in_thread, self._call, request, response)
-                self._follow(future, Answer(self, request, response, chunks))
+                self._follow(future, HandlerRun(self, request, response, chunks))
             else:
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.framing:
@@ -126,35 +126,35 @@ class Handler:
                     # A decorator that gives what its generator function gave.
                     self._go_on(value, request, response, context, chunks)
                 elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
-                    from .async_handlers import begin
-                    answer = Answer(self, request, response, chunks)
-                    self._follow(context.run(begin, value, answer), answer)
+                    from .coroutines import begin
+                    run = HandlerRun(self, request, response, chunks)
+                    self._follow(context.run(begin, value, run), run)
                 else:
-                    Answer(self, request, response, chunks).complete(value)
+                    HandlerRun(self, request, response, chunks).complete(value)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # Whatever a handler raises, SystemExit too, is its own affair and not the loop's.
-            Answer(self, request, response, chunks).fail(error)
+            HandlerRun(self, request, response, chunks).fail(error)
 
     def _go_on(
         self, generator: Generator[Any, Any, Any], request: Request, response: Response,
         context: contextvars.Context, chunks: list[bytes], **begun: Any,
     ) -> None:
         """Run a generator, or the rest of it, as a task."""
-        answer = Answer(self, request, response, chunks)
+        run = HandlerRun(self, request, response, chunks)
         reactor = request.connection.stream.reactor
-        self._follow(Task(generator, owner=answer, context=context, reactor=reactor, **begun),
-                     answer)
+        self._follow(Task(generator, owner=run, context=context, reactor=reactor, **begun),
+                     run)
 
-    def _follow(self, task: Future, answer: Answer) -> None:
+    def _follow(self, task: Future, run: HandlerRun) -> None:
         """Complete the answer when its task has ended, now or later."""
-        response = answer.response
+        response = run.response
         connection = response.connection
         if task.done():
-            answer.finished(task)
+            run.finished(task)
             return
-        task.add_done_callback(answer.finished)
+        task.add_done_callback(run.finished)
         if connection.response is response:
             connection.task = task
         if connection.response is not response or response.framing == 'none':

@@ -242,7 +242,7 @@ def test_sync_handlers_leave_asyncio_alone_and_async_ones_import_it():
         'app.start(port=0).stop()\n'
         'assert "asyncio" in sys.modules\n')
     subprocess.run([sys.executable, '-c', program], check=True, timeout=60,
-                   cwd=Path(__file__).resolve().parent.parent)
+                   cwd=Path(__file__).resolve().parents[2])
 
 
 @pytest.mark.parametrize('way', ['steps', 'fileno'])

@@ -13,7 +13,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from .server import Server
+from ..server import Server
 
 
 def report(server: Server) -> str:

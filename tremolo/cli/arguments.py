@@ -1,4 +1,4 @@
-"""The command line: arguments to options; find.py makes an application of its name, and runs it."""
+"""The command line: arguments to options; importer.py finds the application, and runs it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import platform
 import sys
 from typing import Any, NoReturn
 
-from . import SettingError, __version__
-from .find import INTERFACES, serve, suggest
-from .settings import OPTIONS, Option
+from .. import SettingError, __version__
+from ..importer import INTERFACES, serve, suggest
+from ..settings import OPTIONS, Option
 
 __all__ = ['main']
 

@@ -4,7 +4,7 @@
 
 is the command line and `tremolo.run` alike. Exit statuses: 2 when what was asked cannot be met (an
 option, a module or a name that is not there), 4 when the application's own code raised while it was
-imported or made; `Application.run` adds its own. A mistake is one line on stderr; only status 4
+imported or made; `Service.run` adds its own. A mistake is one line on stderr; only status 4
 comes with a traceback, which is the application's, from its first line to its last, without our
 frames.
 """
@@ -24,7 +24,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
-from .service.service import Application, supervise
+from .service import Service
+from .service.process import supervise
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def serve(
 ) -> int:
     """Find an application and run it; return the exit status: 0, 2 or 4.
 
-    `options` are those of `Application.run`, which leaves with a status of its own.
+    `options` are those of `Service.run`, which leaves with a status of its own.
     """
     try:
         # All that can be wrong with the options is said before any code of the application runs.
@@ -67,7 +68,7 @@ def serve(
     return 0
 
 
-def _found(*what: Any) -> Application | int:
+def _found(*what: Any) -> Service | int:
     """Find an application; if there is none, say why, and return the exit status."""
     try:
         return find_application(*what)
@@ -84,7 +85,7 @@ def _found(*what: Any) -> Application | int:
 def find_application(
     app: Any, factory: bool = False, app_dir: str | os.PathLike[str] | None = None,
     interface: str = 'auto',
-) -> Application:
+) -> Service:
     """Import `module:attr` or `path/to/file.py[:attr]`, or take the object that is given.
 
     With `factory` it is a function that is called, without arguments, and returns the application.
@@ -133,7 +134,7 @@ def _imported(name: str, folder: Path) -> tuple[Any, str]:
             raise ImportFailed(f'{place}: reading {path}', error) from error
         if found is not None:
             return found, f'{place}:{path}'
-    ours = [key for key, value in vars(module).items() if isinstance(value, Application)]
+    ours = [key for key, value in vars(module).items() if isinstance(value, Service)]
     near = difflib.get_close_matches(attr, [key for key in vars(module) if key[0] != '_'], 1)
     hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
     raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')
@@ -214,14 +215,14 @@ def _made(factory: Any, name: str) -> Any:
     return made
 
 
-def _checked(found: Any, name: str, interface: str) -> Application:
+def _checked(found: Any, name: str, interface: str) -> Service:
     """Return the application that something is, as far as `interface` lets it be one."""
-    if isinstance(found, Application) and interface != 'asgi':
+    if isinstance(found, Service) and interface != 'asgi':
         return found
     if interface == 'asgi' or (interface == 'auto' and callable(found) and any(
             map(inspect.iscoroutinefunction, (found, type(found).__call__)))):
         # Asyncio is imported when something needs it, and not before.
-        from .asgi_app import AsgiApplication
+        from .asgi.application import AsgiApplication
         if isinstance(found, AsgiApplication):
             return found
         if callable(found):

@@ -17,7 +17,7 @@ from server_support import answers, chunked, request
 from tremolo.asgi import Lifespan, LifespanFailed
 from tremolo.asgi_app import AsgiApplication
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(app, **options):

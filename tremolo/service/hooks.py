@@ -15,8 +15,8 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Callable
 
-from .errors import TremoloError
-from .loop import Task
+from ..errors import TremoloError
+from ..loop import Task
 
 _log = logging.getLogger('tremolo.error')
 Hook = Callable[..., Any]
@@ -60,7 +60,7 @@ async def _wait_for(
 def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(hook):
         # What its reader expects; asyncio is imported when something needs it, and not before.
-        from .bridge import bridge_to
+        from ..bridge import bridge_to
         names = {**names, 'loop': bridge_to(names['reactor']).loop}
     parameters = inspect.signature(hook).parameters.values()
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):

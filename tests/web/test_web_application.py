@@ -12,9 +12,8 @@ import threading
 import pytest
 from server_support import Client, request, serving, virtual
 
-from tremolo import Tremolo
+from tremolo import Application, Tremolo
 from tremolo.exceptions import HeaderError
-from tremolo.service.service import Application
 
 
 @pytest.fixture

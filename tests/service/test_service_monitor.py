@@ -15,10 +15,11 @@ from typing import Any, Callable
 import pytest
 from server_support import PATIENCE, Client, request
 
-from tremolo import Tremolo, monitor, sleep
+from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Reactor, Task
-from tremolo.monitor import Monitor
+from tremolo.service import monitor
+from tremolo.service.monitor import Monitor
 
 # Seconds between two looks that are made by hand: one is no long turn, two are.
 STEP = 1 / 16

@@ -16,7 +16,8 @@ import pytest
 import tremolo
 from tremolo import Application, SettingError, cli
 from tremolo.asgi_app import AsgiApplication
-from tremolo.find import find_application, serve
+from tremolo.importer import find_application, serve
+from tremolo.service import Service
 
 ROOT = Path(tremolo.__file__).resolve().parent.parent
 PATIENCE = 30
@@ -219,7 +220,7 @@ def test_an_interface_takes(site, name, interface, kind):
     assert type(found(name, interface=interface)) is kind
 
 
-@pytest.mark.parametrize('interface', tremolo.find.INTERFACES)
+@pytest.mark.parametrize('interface', tremolo.importer.INTERFACES)
 def test_an_asgi_application_that_is_wrapped_already_is_taken_as_it_is(interface):
     app = AsgiApplication(lambda scope, receive, send: None)
     assert find_application(app, interface=interface) is app
@@ -243,7 +244,7 @@ def test_an_interface_does_not_take(complaint, name, interface, words):
 def test_an_interface_that_is_none(complaint):
     line = complaint('my_site:app', interface='wsgi')
     assert line.lstrip('-').startswith('interface: ') or line.startswith('argument --interface: ')
-    assert all(name in line for name in tremolo.find.INTERFACES)
+    assert all(name in line for name in tremolo.importer.INTERFACES)
 
 
 def test_a_misspelt_option_may_be_one_of_these(site, capsys):
@@ -256,7 +257,7 @@ def test_a_misspelt_option_may_be_one_of_these(site, capsys):
 
 def test_run_serves_what_the_command_line_would(site, monkeypatch):
     seen = []
-    monkeypatch.setattr(Application, 'run', lambda app, **options: seen.append((app, options)))
+    monkeypatch.setattr(Service, 'run', lambda app, **options: seen.append((app, options)))
     tremolo.run('my_site', '127.0.0.1', 0, app_dir='web', idle_timeout='5m')
     mine = Application()
     tremolo.run(mine)
@@ -297,8 +298,8 @@ def test_run_serves_until_a_signal_and_ends_with_status_0(site, how):
 
 
 def test_importing_the_package_does_not_import_what_finds_applications():
-    code = ("import sys, tremolo; print(sorted({'argparse', 'inspect', 'difflib', 'tremolo.find'}"
-            " & set(sys.modules)))")
+    code = ("import sys, tremolo; print(sorted({'argparse', 'inspect', 'difflib',"
+            " 'tremolo.importer'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, '-S', '-c', code], cwd=ROOT, capture_output=True,
                           text=True, timeout=PATIENCE)
     assert done.stdout == '[]\n', done.stderr

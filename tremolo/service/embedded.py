@@ -1,4 +1,4 @@
-"""Running: servers inside other programs.
+"""Embedded: a service inside another program.
 
 A `RunningServer` is in a thread of its own or stepped by its host; a `HostedServer` is the guest of
 an asyncio loop that runs.
@@ -7,104 +7,44 @@ an asyncio loop that runs.
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 import threading
-import weakref
 from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from .errors import SettingError
-from .loop import Future, ListenError, Reactor
+from ..errors import SettingError
+from ..loop import Future, Reactor
+from ..server import Server
+from ..settings import Settings
 from .monitor import watch
-from .server import Server
-from .settings import Settings
+from .reactors import complete, make_reactor
 
 if TYPE_CHECKING:
-    from .service.service import Application
+    from .service import Service
 
 _log = logging.getLogger('tremolo')
 
-try:
-    _FOLDER = os.getcwd()
-except OSError:    # It is not there any more.
-    _FOLDER = os.sep
-# Descriptors that are not connections, and then some for the application.
-_OWN_DESCRIPTORS = 64
 
-
-def make_reactor(settings: Settings) -> Reactor:
-    """Make a reactor: its own master, or the guest of the loop that is asked for.
-
-    Raises `SettingError` for a loop that is not installed.
-    """
-    if settings.loop == 'reactor':
-        return Reactor(debug=settings.debug)
-    # Asyncio is imported when something needs it, and not before.
-    from .bridge.guest import GuestReactor, make_loop
+def start(service: Service, settings: Settings, reactor: Reactor | None,
+          thread: bool) -> RunningServer:
+    """Serve inside another program (see `Service.start`)."""
+    if settings.loop != 'reactor' and (reactor is not None or not thread):
+        raise SettingError(f'loop: {settings.loop} needs a thread and a reactor of its own')
+    own = reactor is None
+    reactor = reactor or make_reactor(settings)
     try:
-        loop = make_loop(settings.loop)
-    except ImportError as error:
-        raise SettingError(f'loop: {settings.loop} is not installed') from error
-    return GuestReactor(loop, debug=settings.debug)
-
-
-def reserve_descriptors(connections: int) -> None:
-    """Let this process have as many as so many connections need. Raises `ListenError`."""
-    try:
-        import resource
-    except ImportError:    # not on Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _OWN_DESCRIPTORS
-    if connections and needed > soft != resource.RLIM_INFINITY:
-        if needed > hard != resource.RLIM_INFINITY:
-            raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '
-                              f'system allows {hard} (ulimit -n)')
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def command_line() -> list[str]:
-    """Return in which folder and by which command this program was started."""
-    arguments = getattr(sys, 'orig_argv', None)
-    if arguments is None:    # before Python 3.10
+        server = service.serve_on(reactor, settings)
         try:
-            arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
-        except OSError:
-            arguments = ['', *sys.argv]
-    return [_FOLDER, sys.executable, *map(os.fsdecode, arguments[1:])]
-
-
-def keep_from_children(reactor: Reactor) -> None:
-    """Let processes that the application forks have none of our signals and open sockets."""
-    this = weakref.ref(reactor)    # (What is to be done at a fork cannot be taken back.)
-
-    def leave() -> None:
-        reactor = this()
-        if reactor is None or reactor.closed:
-            return
-        signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # The numbers stay taken: objects of that process still have them.
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for fd in list(reactor.watchers):
-            os.dup2(nothing, fd, inheritable=False)
-        os.close(nothing)
-
-    if hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=leave)
-
-
-def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:
-    """Run a coroutine, if there is one, to its end, while the reactor does not run."""
-    if coroutine is not None:
-        from .bridge import bridge_to
-        bridge_to(reactor).complete(coroutine)
+            complete(reactor, service.startup(settings))
+        except BaseException:
+            server.close()
+            raise
+    except BaseException:
+        if own:
+            reactor.close()
+        raise
+    watch(reactor, settings)
+    return RunningServer(reactor, server, thread, own, service.shutdown)
 
 
 class BoundServer:
@@ -185,8 +125,8 @@ class RunningServer(BoundServer):
 class HostedServer(BoundServer, Coroutine[Any, Any, None]):
     """What `app.serve` gives: a coroutine to be awaited or made a task, or for `async with`."""
 
-    def __init__(self, app: Application, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self._service = service
         self._settings = settings
         self._stack = AsyncExitStack()
         self._coroutine: Coroutine[Any, Any, None] | None = None
@@ -222,13 +162,13 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
             await ended
 
     async def __aenter__(self) -> HostedServer:
-        from .bridge.guest import hosted
-        app, settings = self._app, self._settings
+        from ..bridge.guest import hosted
+        service, settings = self._service, self._settings
         async with AsyncExitStack() as stack:
             reactor = stack.enter_context(hosted(settings.debug))
-            self.server = app.serve_on(reactor, settings)
+            self.server = service.serve_on(reactor, settings)
             stack.callback(self.server.close)
-            begun = app.begin(settings)
+            begun = service.startup(settings)
             if begun is not None:
                 await begun
             stack.push_async_callback(self._end)
@@ -246,6 +186,6 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
 
     async def _end(self) -> None:
         self.server.close()
-        ended = self._app.end()
+        ended = self._service.shutdown()
         if ended is not None:
             await ended

@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
-from .bridge import future_of
-from .loop import Future, current_reactor, sleep
-from .loop.task import TIME_SLICE
+from ..bridge import future_of
+from ..loop import Future, current_reactor, sleep
+from ..loop.task import TIME_SLICE
 
 if TYPE_CHECKING:
-    from .answer import Answer
+    from .handler_run import HandlerRun
 
 
-def begin(awaitable: Any, answer: Answer) -> Future:
+def begin(awaitable: Any, run: HandlerRun) -> Future:
     """Start the task of what an `async def` gave; return the Future of what it returns.
 
     It runs in a copy of the caller's context.
     """
     waited: list[bool] = []
     if isinstance(awaitable, AsyncGenerator):
-        awaitable = _send(awaitable, answer, waited)
+        awaitable = _send(awaitable, run, waited)
     future = future_of(awaitable)
     if not future.done():
         waited.append(True)
-        answer.pausing()
+        run.pausing()
     return future
 
 
-async def _send(generator: AsyncGenerator[Any, None], answer: Answer, waited: list[bool]) -> None:
+async def _send(generator: AsyncGenerator[Any, None], run: HandlerRun, waited: list[bool]) -> None:
     """Send what an asynchronous generator yields, as the client takes it.
 
     Nobody tells us when it waits. So once it has `waited`, each chunk goes out in its own turn.
@@ -41,15 +41,15 @@ async def _send(generator: AsyncGenerator[Any, None], answer: Answer, waited: li
     slice_end = reactor.time() + TIME_SLICE
     try:
         async for chunk in generator:
-            wait = answer.emit(chunk)
+            wait = run.emit(chunk)
             if wait is None and reactor.time() >= slice_end:
                 # Others get a turn.
                 wait = sleep(0)
             if wait is not None:
-                answer.pausing()
+                run.pausing()
                 await wait
                 slice_end = reactor.time() + TIME_SLICE
             elif waited:
-                reactor.call_soon(answer.pausing)
+                reactor.call_soon(run.pausing)
     finally:
         await generator.aclose()

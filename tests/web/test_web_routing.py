@@ -6,7 +6,7 @@ import pytest
 from server_support import answers, request, virtual
 
 from tremolo import Tremolo
-from tremolo.routing import Route, Router
+from tremolo.web.routing import Route, Router
 
 
 def ask(app, target, method='GET'):

@@ -12,9 +12,9 @@ import pytest
 
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
-from tremolo.hooks import HookFailed
+from tremolo.service.hooks import HookFailed
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ from traceback import FrameSummary, format_list, walk_stack
 from types import FrameType
 from typing import NamedTuple
 
-from .loop import Reactor
-from .settings import Settings
+from ..loop import Reactor
+from ..settings import Settings
 
 _log = logging.getLogger('tremolo.error')
 LIMIT = 0.1        # seconds that a turn may take
 INTERVAL = 0.05    # seconds between two looks
-_HOUSE = __name__.rpartition('.')[0] + '.'
+_HOUSE = __name__.partition('.')[0] + '.'
 # Where a turn is driven from: ours, and what asyncio's callbacks do between two of our polls.
 _DRIVERS = {(f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}bridge.event_loop', 'run_forever')}
 _DEBUGGERS = ('bdb', 'pydevd', '_pydevd')

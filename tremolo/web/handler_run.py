@@ -1,4 +1,4 @@
-"""Answer: what a handler has yielded or returned becomes a response, and so does its failure.
+"""Handler run: what a handler has yielded or returned becomes a response, and so does its failure.
 
 What a generator yields is collected until it is worth sending:
 
@@ -19,12 +19,12 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .http import HeaderError, ProtocolError
-from .loop import Cancelled, Future, StreamClosed
-from .loop.task import awaited
-from .server import HandlerError, HTTPError, Request, Response
-from .server.pages import send_error, send_failure
-from .server.response import HTML
+from ..http import HeaderError, ProtocolError
+from ..loop import Cancelled, Future, StreamClosed
+from ..loop.task import awaited
+from ..server import HandlerError, HTTPError, Request, Response
+from ..server.pages import send_error, send_failure
+from ..server.response import HTML
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -33,7 +33,7 @@ _log = logging.getLogger('tremolo.error')
 _BODY = (str, bytes, bytearray, memoryview)    # what a piece of a body may be
 
 
-class Answer:
+class HandlerRun:
     """One handler's answer on its way: the owner of its task."""
 
     __slots__ = ('_chunks', '_handler', '_request', '_size', '_yielded', 'response')
