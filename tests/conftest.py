@@ -1,7 +1,8 @@
 """Fixtures of all tests, and what every test must leave behind: nothing.
 
-A test fails when it leaves an ERROR record of a `tremolo` logger that it did not announce (by the
-fixture `logged`), an open file descriptor, or a suspended task on the `reactor` fixture.
+A test fails when a `tremolo` logger says something at WARNING or above that it did not expect (by
+the fixture `logged`), or when it leaves an open file descriptor or a suspended task on the
+`reactor` fixture.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def _open_fds() -> set[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[_Records]:
-    """Fail the test that leaves an ERROR record or an open descriptor."""
+    """Fail the test that logs a warning or worse, or leaves an open descriptor."""
     before = _open_fds()
     handler = _Records()
     logger = logging.getLogger('tremolo')
@@ -79,9 +80,8 @@ def nothing_left_behind() -> Iterator[_Records]:
         left = _open_fds() - before
     if left:
         pytest.fail(f'left open: {sorted(left)}')
-    errors = [record for record in handler.records if record.levelno >= logging.ERROR]
-    if errors and not handler.expected:
-        pytest.fail('logged an error:\n' + Logged(errors).text)
+    if handler.records and not handler.expected:
+        pytest.fail('logged what no test expected:\n' + Logged(handler.records).text)
 
 
 @pytest.fixture

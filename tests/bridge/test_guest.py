@@ -245,7 +245,7 @@ def test_a_loop_of_its_own_may_be_stopped_before_its_first_turn():
         AsgiApplication(patient).start(loop='asyncio').stop()
 
 
-def test_what_is_cleaned_up_may_wait_with_our_futures(app):
+def test_what_is_cleaned_up_may_wait_with_our_futures(app, logged):
     begun = threading.Event()
     cleaned = []
 
@@ -266,6 +266,7 @@ def test_what_is_cleaned_up_may_wait_with_our_futures(app):
         server.stop()
     assert time.monotonic() - stopped < 20
     assert cleaned
+    assert logged.messages == ["shutdown_timeout is over: cut GET '/clean'"]
 
 
 def test_a_server_inside_an_async_handler_leaves_the_outer_one_its_reactor(app):

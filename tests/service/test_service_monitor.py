@@ -66,7 +66,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Watched]:
+def watched(caplog: pytest.LogCaptureFixture, logged: Any) -> Iterator[Watched]:
+    # (Each of these tests says all that is to be told.)
     watched = Watched(caplog)
     yield watched
     watched.reactor.close()
@@ -191,7 +192,7 @@ class Blocking(logging.Handler):
 
 
 @pytest.fixture
-def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
+def blocking(monkeypatch: pytest.MonkeyPatch, logged: Any) -> Iterator[Blocking]:
     # A turn of a busy machine may well take 0.1 s; how long it may, is told above.
     monkeypatch.setattr(monitor, 'LIMIT', LIMIT)
     handler = Blocking()
@@ -202,6 +203,9 @@ def blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocking]:
     logger.removeHandler(handler)
     logger.setLevel(level)
     assert not monitors()
+    # What was told, a test took by `end`; and nothing else was said.
+    assert handler.messages == []
+    assert all(each.startswith('the loop did not poll for ') for each in logged.messages)
 
 
 def make_app(blocking: Blocking) -> Tremolo:
