@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TESTS = ('tests/server', 'tests/test_asgi.py', 'tests/test_async_handlers.py',
-         'tests/server/test_server_concurrency.py', 'tests/test_handlers.py')
+TESTS = ('tests/server', 'tests/asgi', 'tests/web',
+         'tests/bridge')
 
 
 @pytest.mark.parametrize('host', ['asyncio', 'program', 'uvloop'])

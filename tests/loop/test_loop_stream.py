@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import platform
 from typing import Any
 
@@ -22,7 +23,7 @@ from tremolo.loop import (
     sleep,
     spawn,
 )
-from tremolo.loop.stream import READ_SIZE
+from tremolo.loop.stream import APART, READ_SIZE
 
 BIG = bytes(range(256)) * 4000
 
@@ -824,6 +825,115 @@ def test_a_rate_that_is_set_after_a_write_does_not_overtake_it(even: Reactor) ->
         stream.close()
         assert (yield peer.inbox.read_all(100)) == b'first second'
         peer.close()
+
+    run(even, main())
+
+
+class Rations:
+    """A limit of so many bytes at a time, which checks that no more pass."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.sizes = itertools.cycle(sizes)
+        self.allowed = 0
+
+    def allowance(self) -> int:
+        self.allowed = next(self.sizes)
+        return self.allowed
+
+    def spend(self, size: int) -> None:
+        assert size <= self.allowed
+
+    def delay(self) -> float:
+        return 0.001
+
+
+def test_kept_pieces_of_all_sizes_pass_a_rate_limit_in_order(any_reactor: Reactor) -> None:
+    def main() -> Any:
+        client, server = yield from pair(any_reactor)
+        client.write_limit = Rations(0, 1, 7, 5000, 100, 30000)
+        expected = b''
+        for size in (1, 3, 4, 9000, 2, 300, 100, 40000, *[1] * 100, APART + 1, 7):
+            data = bytes([size % 251]) * size
+            expected += data
+            client.write(data)
+        assert client.sent + client.buffered == len(expected)
+        client.close()
+        assert (yield server.inbox.read_all(10 ** 6)) == expected
+        assert client.sent == len(expected)
+        server.close()
+
+    run(any_reactor, main())
+
+
+LONG = bytes(range(256)) * 32768
+
+
+@pytest.mark.skipif(platform.python_implementation() == 'PyPy', reason='no reference counts')
+@pytest.mark.parametrize('rations', [(), (100_000,), (3, 100_000)])
+@pytest.mark.parametrize('first', [b'', b'small'])
+def test_a_long_piece_is_not_copied_for_a_peer_that_does_not_read(
+        reactor: Reactor, first: bytes, rations: tuple[int, ...]) -> None:
+    import tracemalloc
+
+    def main() -> Any:
+        _, stream, peer = counted(reactor)
+        if rations:
+            stream.write_limit = Rations(*rations)
+        tracemalloc.start()
+        try:
+            stream.write(first)
+            stream.write(LONG)
+            stream.write(b'last')
+            for _ in range(5):
+                yield
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
+        # (Of a view it is the object that is seen through it.)
+        assert any(memoryview(piece).obj is LONG for piece in stream._out)
+        assert stream.sent > 0
+        assert stream.sent + stream.buffered == len(first) + len(LONG) + 4
+        # Nothing is lost, and the order is kept.
+        stream.write_limit = None
+        stream.close()
+        peer.start()
+        assert (yield peer.inbox.read_all(1 << 30)) == first + LONG + b'last'
+        assert stream.closed
+        assert stream.sent == len(first) + len(LONG) + 4
+        peer.close()
+
+    run(reactor, main())
+
+
+def test_a_long_piece_after_a_small_one_goes_out_with_it_and_at_once(any_reactor: Reactor) -> None:
+    def main() -> Any:
+        client, server = yield from pair(any_reactor)
+        client.write(b'small')
+        assert client.sent == 0
+        client.write(bytes(APART + 1))
+        assert client.sent > 5
+        assert client.sent + client.buffered == 5 + APART + 1
+        client.write(b'more')
+        client.close()
+        assert (yield server.inbox.read_all(10 ** 6)) == b'small' + bytes(APART + 1) + b'more'
+        server.close()
+
+    run(any_reactor, main())
+
+
+def test_a_peer_found_gone_by_a_long_piece_is_told_to_the_receiver(even: Reactor) -> None:
+    def main() -> Any:
+        _, stream, peer = counted(even)
+        stream.receiver = recorder = Recorder()
+        stream.write(b'small')
+        peer.abort()
+        stream.write(bytes(APART + 1))
+        assert isinstance(stream.cause, BrokenPipeError)
+        assert recorder.told == [('closed', stream.cause)]
+        assert stream.buffered == stream.sent == 0
+        with pytest.raises(StreamClosed):
+            stream.write(b'more')
+        yield
 
     run(even, main())
 

@@ -345,6 +345,39 @@ def test_an_answer_taken_too_slowly_is_cut(app):
         assert host.now < 15
 
 
+@pytest.mark.parametrize('path', ['/long', '/chunked'])
+def test_answer_rate_does_not_count_the_time_before_an_answer_in_pieces(app, path):
+    """The kernel has no room at all when it comes, and before it the client took everything."""
+    @app.route('/first')
+    def first():
+        return b'x' * 20_000
+
+    @app.route('/long')
+    def long():
+        return b'y' * 200_000
+
+    @app.route('/chunked')
+    def chunked():
+        yield b'y' * 200_000
+
+    world = World(seed=1, buffer_size=20_000)
+    with virtual(app, world, rate_grace=10, answer_rate=100_000, idle_timeout=60) as host:
+        client = host.connect(request('/first'))
+        client.reading = False
+        host.advance(1)
+        stream, = (each.stream for each in host.server.connections)
+        assert stream.buffered > 0
+        client.received += client.sock.recv(stream.buffered)
+        host.advance(8)
+        assert stream.buffered == 0
+        client.send(request(path))
+        host.advance(9)
+        assert stream.buffered > 200_000
+        assert host.closed == {}
+        client.reading = True
+        client.until(b'y' * 200_000)
+
+
 def test_answer_rate_does_not_count_while_the_handler_works(app):
     @app.route('/now-and-then')
     def now_and_then():

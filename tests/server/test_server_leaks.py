@@ -7,9 +7,10 @@ import os
 import sys
 
 import pytest
-from server_support import request, serving
+from server_support import answers, request, serving
 
 from tremolo import HTTPError, Tremolo, sleep
+from tremolo.asgi_app import AsgiApplication
 
 linux = pytest.mark.skipif(not os.path.isdir('/proc/self/fd'), reason='counts in /proc')
 counted = pytest.mark.skipif(sys.implementation.name != 'cpython', reason='counts references')
@@ -195,3 +196,108 @@ def test_100_mb_to_a_client_that_reads_cost_little(app):
             size += len(data)
         assert size > 100_000 * 1024 - 70_000
         assert _resident() - before < 8 << 20
+
+
+LONG = bytes(range(256)) * 131072
+
+
+def _long_answers() -> Tremolo:
+    app = Tremolo()
+
+    @app.route('/plain')
+    def plain():
+        return LONG
+
+    @app.route('/generator')
+    def generator():
+        yield LONG
+
+    @app.route('/begun')
+    def begun():
+        yield b'begun '
+        yield LONG
+        yield b' ended'
+
+    @app.route('/sized')
+    def sized(response):
+        response.headers['Content-Length'] = str(6 + len(LONG))
+        yield b'begun '
+        yield LONG
+
+    @app.route('/coroutine')
+    async def coroutine():
+        return LONG
+
+    @app.route('/asynchronous')
+    async def asynchronous():
+        yield b'begun '
+        yield LONG
+
+    return app
+
+
+async def _long_application(scope, receive, send):
+    headers = []
+    if scope['path'] == '/sized':
+        headers = [(b'content-length', b'%d' % len(LONG))]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+    if scope['path'] == '/pieces':
+        for piece in (b'begun ', LONG, LONG):
+            await send({'type': 'http.response.body', 'body': piece, 'more_body': True})
+    await send({'type': 'http.response.body', 'body': b'' if scope['path'] == '/pieces' else LONG})
+
+
+@counted
+@pytest.mark.parametrize('kind, path, pieces', [
+    ('native', 'plain', [LONG]),
+    ('native', 'generator', [LONG]),
+    ('native', 'begun', [b'begun ', LONG, b' ended']),
+    ('native', 'sized', [b'begun ', LONG]),
+    ('native', 'coroutine', [LONG]),
+    ('native', 'asynchronous', [b'begun ', LONG]),
+    ('asgi', 'whole', [LONG]),
+    ('asgi', 'sized', [LONG]),
+    ('asgi', 'pieces', [b'begun ', LONG, LONG]),
+])
+def test_32_mib_to_ten_clients_that_do_not_read_are_not_copied(kind, path, pieces):
+    import tracemalloc
+    app = _long_answers() if kind == 'native' else AsgiApplication(_long_application)
+    with serving(app) as host:
+        # The first one fills caches, and imports what is needed.
+        host.connect(request(f'/{path}', 'HEAD', 'Connection: close')).read_all()
+        tracemalloc.start()
+        try:
+            for _ in range(10):
+                host.connect(request(f'/{path}', 'GET', 'Connection: close'))
+            host.wait_for(lambda: sum(
+                each.stream.buffered > 1 << 20 for each in host.server.connections) == 10)
+            # (At its peak, a copy that was soon freed counts as well.)
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
+        answer, = answers(host.clients[-1].read_all())
+        assert answer.body == b''.join(pieces)
+
+
+def test_a_long_piece_is_one_chunk_and_is_not_more_than_was_announced(logged):
+    app = Tremolo()
+
+    @app.route('/chunked')
+    def chunked():
+        yield b'begun '
+        yield LONG[:200_000]
+
+    @app.route('/short')
+    def short(response):
+        response.headers['Content-Length'] = '200000'
+        yield b'begun '
+        yield LONG[:200_000]
+
+    with serving(app) as host:
+        client = host.connect(request('/chunked', 'GET', 'Connection: close'))
+        body = client.read_all().partition(b'\r\n\r\n')[2]
+        assert body == b'%x\r\nbegun %s\r\n0\r\n\r\n' % (200_006, LONG[:200_000])
+        # Nothing of it was sent, so it is an answer.
+        assert host.ask(request('/short', 'GET', 'Connection: close'))[0].status == 500
+    assert logged.count('/short') == 1
+    assert 'the body is 6 bytes longer than its Content-Length' in logged.text

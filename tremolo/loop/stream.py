@@ -32,6 +32,7 @@ _log = logging.getLogger('tremolo.loop')
 _MOST_BUFFERS = 64    # Buffers handed to one sendmsg: IOV_MAX is at least 16 and 1,024 on Linux.
 READ_SIZE = 65536    # Bytes asked of one recv.
 _AT_ONCE = 16384    # A write of more bytes does not wait for the end of the turn.
+APART = 131072    # A longer piece is never joined with another: it may be the same for many peers.
 
 
 class Receiver(Protocol):
@@ -229,6 +230,13 @@ class Stream:
                 self._flush()
             return
         if unsent := self._unsent:
+            if len(data) > APART:
+                # (Up to there a copy costs less than this way, measured: 3 us at 70 KiB.)
+                self._unsent = b''
+                self._keep(unsent)
+                self._keep(data)
+                self._flush()
+                return
             data = b''.join((unsent, data))
         self._unsent = data
         if len(data) > _AT_ONCE or not self.reactor.turning:
@@ -300,8 +308,11 @@ class Stream:
                 self.reactor.remove_writer(self.fd)
                 self.write_rest = self.reactor.call_later(limit.delay(), self._flush)
                 return
-            data = buffers[0] if len(buffers[0]) >= allowed else b''.join(buffers)
-            buffers = [memoryview(data)[:allowed]]
+            for number, data in enumerate(buffers):
+                if len(data) >= allowed:
+                    buffers[number:] = [memoryview(data)[:allowed]]
+                    break
+                allowed -= len(data)
         try:
             sent = self._socket.sendmsg(buffers)
         except (BlockingIOError, InterruptedError):

@@ -319,9 +319,11 @@ class Connection:
         """Send bytes of the answer; a client that is gone gets none and its handler is stopped."""
         stream = self.stream
         if not stream.closed:
+            kept = stream.buffered
             stream.write(data)
             if stream.buffered:
-                deadlines.watch_answer(self, len(data))
+                # (What waited for the end of the turn is as new as `data`.)
+                deadlines.watch_answer(self, stream.buffered - kept)
 
     def upgrade(self) -> Stream:
         """Hand over the stream, with what was read too far; for an answer of 101."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..http import HeaderError, Headers, chunk, encode_fields, format_cookie, status_line
 from ..loop import Future, Stream, StreamClosed
+from ..loop.stream import APART
 from .errors import HandlerError, phrase
 from .throttle import begin_answer, rate_answer, rate_of
 
@@ -167,10 +168,11 @@ class Response:
                 connection.send(body)
             connection.answered()
 
-    def write(self, data: bytes) -> Future | None:
+    def write(self, data: bytes, before: bytes = b'') -> Future | None:
         """Send a piece of the body, and the head before the first; return a Future to wait for.
 
-        Raises `HandlerError` when that is more than the Content-Length.
+        `before` is the beginning of the piece, if there is one to a long `data`, which is never
+        copied. Raises `HandlerError` when both are more than the Content-Length.
         """
         if self.ended or self.connection.response is not self:
             raise self._too_late()
@@ -179,23 +181,37 @@ class Response:
         head = b'' if self.begun else self._begin(None)
         framing = self.framing
         if framing == 'sized':
-            self._left -= len(data)
+            self._left -= len(before) + len(data)
             if self._left < 0:
                 if head:
                     self.framing = ''    # Nothing is sent: an error's answer can take its place.
                 too_many = -self._left
                 raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
-        elif framing == 'chunked' and data:
-            data = chunk(data)
         elif framing == 'none':
-            data = b''
+            before = data = b''
         elif framing == 'upgraded':
             raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
-        if head or data:
-            self.connection.send(head + data)
+        if len(data) > APART:
+            self._send_apart(head, before, data)
+        else:
+            data = before + data
+            if framing == 'chunked':
+                data = chunk(data)
+            if head or data:
+                self.connection.send(head + data)
         stream = self.connection.stream
         # A stream that has just broken ends the handler by its own way.
         return None if stream.closed else stream.drain()
+
+    def _send_apart(self, head: bytes, before: bytes, data: bytes) -> None:
+        """Send a long piece as it is: many slow clients may be sent the same object."""
+        connection, end = self.connection, b''
+        if self.framing == 'chunked':
+            head += b'%x\r\n' % (len(before) + len(data))
+            end = b'\r\n'
+        for piece in (head + before, data, end):
+            if piece:
+                connection.send(piece)
 
     def end(self, trailers: bytes = b'') -> None:
         """End the body; `trailers` follow a chunked one. Raises `HandlerError` if it is short."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..http import HeaderError, ProtocolError
 from ..loop import Cancelled, Future, StreamClosed
+from ..loop.stream import APART
 from ..loop.task import awaited
 from ..server import HandlerError, HTTPError, Request, Response
 from ..server.pages import send_error, send_failure
@@ -83,6 +84,8 @@ class HandlerRun:
 
     def _flush(self) -> Future | None:
         response = self.response
+        # (A long one is the last, and is not copied.)
+        long = self._chunks.pop() if len(self._chunks[-1]) > APART else b''
         data = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -90,7 +93,7 @@ class HandlerRun:
             # The client is gone, or has had an error's answer: the task meets its end soon.
             return None
         try:
-            wait = response.write(data)
+            wait = response.write(long, data) if long else response.write(data)
         except (HandlerError, HeaderError) as error:
             raise HandlerError(f'{self._handler.name}: {error}') from error
         if response.framing == 'none':
