@@ -324,7 +324,7 @@ def wake_from_afar(any_reactor: Reactor) -> None:
     any_reactor.run()
     thread.join()
     assert threads != [threading.get_ident()]
-    assert any_reactor.in_thread()
+    assert any_reactor.in_loop_thread()
 
 
 def test_a_call_from_another_thread_while_a_turn_goes_on_comes_in_the_next(

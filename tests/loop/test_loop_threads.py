@@ -199,7 +199,7 @@ def test_any_future_can_be_waited_for_on_a_worker_thread(reactor: Reactor) -> No
     event = Event()
 
     def helper() -> Any:
-        assert reactor.in_thread()
+        assert reactor.in_loop_thread()
         yield sleep(0.001)
         return 'spawned'
 
@@ -209,7 +209,7 @@ def test_any_future_can_be_waited_for_on_a_worker_thread(reactor: Reactor) -> No
 
     def job() -> list[Any]:
         assert current_reactor() is reactor
-        assert not reactor.in_thread()
+        assert not reactor.in_loop_thread()
         said = [sleep(0.002, 'slept').result()]
         said.append(spawn(helper()).result())
         said.append(gather(sleep(0.001, 1), helper()).result())

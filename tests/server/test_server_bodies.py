@@ -125,7 +125,7 @@ def test_a_body_larger_than_buffered_size_is_413(app, kind):
         data = request('/size', 'POST', body=body)
     else:
         data = request('/size', 'POST', 'Transfer-Encoding: chunked') + chunked(body)
-    with virtual(app, buffered_size=2000) as host:
+    with virtual(app, body_buffer_size=2000) as host:
         client = host.connect(data + request('/now/next'))
         assert client.take().status == 413
         assert client.take().body == b'next'
@@ -245,7 +245,7 @@ def test_an_unread_body_is_thrown_away_and_the_connection_goes_on(app, kind):
 
 
 def test_an_unread_body_that_is_too_large_closes_the_connection(app):
-    with virtual(app, drain_size=1000) as host:
+    with virtual(app, discard_size=1000) as host:
         client = host.connect(request('/ignore', 'POST', body=b'x' * 5000) + request('/now/next'))
         client.until_ended()
         answer, = answers(client.received)
@@ -254,7 +254,7 @@ def test_an_unread_body_that_is_too_large_closes_the_connection(app):
 
 
 def test_an_unread_chunked_body_that_turns_out_too_large_closes_the_connection(app):
-    with virtual(app, drain_size=1000) as host:
+    with virtual(app, discard_size=1000) as host:
         client = host.connect(request('/ignore', 'POST', 'Transfer-Encoding: chunked')
                               + chunked(b'x' * 5000) + request('/now/next'))
         client.until_ended()
@@ -308,7 +308,7 @@ def test_a_slow_reader_whose_body_was_not_read_gets_the_whole_answer(app):
         return answer
 
     world = World(latency=0.2, buffer_size=10_000)
-    with virtual(app, world, drain_size=1000) as host:
+    with virtual(app, world, discard_size=1000) as host:
         client = host.connect(request('/big', 'POST', 'Content-Length: 100000'))
         client.send(b'x' * 50_000)
         client.until_ended()
@@ -318,7 +318,7 @@ def test_a_slow_reader_whose_body_was_not_read_gets_the_whole_answer(app):
 
 
 def test_a_client_that_goes_on_sending_is_cut_after_linger_timeout(app):
-    with virtual(app, drain_size=10, linger_timeout=3) as host:
+    with virtual(app, discard_size=10, linger_timeout=3) as host:
         client = host.connect(request('/ignore', 'POST', 'Content-Length: 1000000'))
         client.lingers = True
         host.settle()

@@ -202,7 +202,7 @@ def test_a_body_that_came_too_slowly_does_not_count(held):
     def upload(request):
         yield str(len((yield request.body())))
 
-    with virtual(held.app, limit_concurrency=1, body_rate=1000, rate_grace=1) as host:
+    with virtual(held.app, limit_concurrency=1, min_upload_rate=1000, rate_grace=1) as host:
         client = host.connect(request('/upload', 'POST', 'Content-Length: 10'))
         host.advance(0.1)
         refused(host, held)

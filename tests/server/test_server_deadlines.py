@@ -176,17 +176,17 @@ def test_pipelined_requests_that_wait_for_their_turn_are_not_timed_out(app):
 
 
 def test_a_body_that_stalls_is_408_after_the_grace(app):
-    with virtual(app, rate_grace=5, body_rate=100) as host:
+    with virtual(app, rate_grace=5, min_upload_rate=100) as host:
         client = host.connect(request('/body', 'POST', 'Content-Length: 1000'))
         client.until_ended()
         answer, = answers(client.received)
         assert (answer.status, answer.headers['connection']) == (408, 'close')
         assert client.ended_at == pytest.approx(5, abs=0.01)
-        assert host.closed == {'body_rate': 1}
+        assert host.closed == {'min_upload_rate': 1}
 
 
 def test_a_body_of_a_byte_now_and_then_is_408(app):
-    with virtual(app, rate_grace=5, body_rate=100) as host:
+    with virtual(app, rate_grace=5, min_upload_rate=100) as host:
         client = host.connect(request('/body', 'POST', 'Content-Length: 1000'))
         trickle(host, client, 100, b'x' * 1000, 0.5)
         client.until_ended()
@@ -195,7 +195,7 @@ def test_a_body_of_a_byte_now_and_then_is_408(app):
 
 
 def test_a_body_that_is_slow_but_fast_enough_is_taken_whatever_it_lasts(app):
-    with virtual(app, rate_grace=5, body_rate=100) as host:
+    with virtual(app, rate_grace=5, min_upload_rate=100) as host:
         client = host.connect(request('/body', 'POST', 'Content-Length: 100000'))
         for _ in range(1000):
             client.send(b'x' * 100)
@@ -204,7 +204,7 @@ def test_a_body_that_is_slow_but_fast_enough_is_taken_whatever_it_lasts(app):
 
 
 def test_a_fast_beginning_does_not_buy_a_long_stall(app):
-    with virtual(app, rate_grace=5, body_rate=100, idle_timeout=20) as host:
+    with virtual(app, rate_grace=5, min_upload_rate=100, idle_timeout=20) as host:
         client = host.connect(request('/body', 'POST', 'Content-Length: 2000000'))
         client.send(b'x' * 1_000_000)
         client.until_ended()
@@ -213,7 +213,7 @@ def test_a_fast_beginning_does_not_buy_a_long_stall(app):
 
 
 def test_no_body_rate_no_limit(app):
-    with virtual(app, rate_grace=5, body_rate='off') as host:
+    with virtual(app, rate_grace=5, min_upload_rate='off') as host:
         client = host.connect(request('/body', 'POST', 'Content-Length: 2'))
         host.advance(1000)
         client.send(b'xx')
@@ -232,7 +232,7 @@ def test_body_rate_does_not_count_while_the_handler_works(app):
             size += len(data)
             yield sleep(20)
 
-    with virtual(app, rate_grace=1, body_rate=1000, idle_timeout=2) as host:
+    with virtual(app, rate_grace=1, min_upload_rate=1000, idle_timeout=2) as host:
         client = host.connect(request('/slow', 'POST', body=b'x' * 300))
         assert client.take().body == b'300'
         assert host.now > 500
@@ -245,7 +245,7 @@ def test_body_rate_does_not_count_while_nobody_reads(app):
         data = yield request.body()
         yield f'{len(data)}'
 
-    with virtual(app, rate_grace=1, body_rate=1000) as host:
+    with virtual(app, rate_grace=1, min_upload_rate=1000) as host:
         client = host.connect(request('/late', 'POST', 'Content-Length: 10'))
         host.advance(100.5)
         client.send(b'x' * 10)
@@ -261,7 +261,7 @@ def test_body_rate_does_not_count_while_we_pause(app):
         yield f'{len(first) + len(rest)}'
 
     world = World(buffer_size=10_000)
-    with virtual(app, world, rate_grace=1, body_rate=1000, idle_timeout=2) as host:
+    with virtual(app, world, rate_grace=1, min_upload_rate=1000, idle_timeout=2) as host:
         client = host.connect(request('/pause', 'POST', body=b'x' * 500_000))
         host.advance(50)
         connection, = host.server.connections
@@ -303,19 +303,19 @@ def test_a_slow_body_ends_a_begun_answer(app):
 
 @pytest.mark.parametrize('path', ['/big', '/stream'])
 def test_who_does_not_take_the_answer_is_cut_after_the_grace(app, path):
-    with virtual(app, rate_grace=5, answer_rate=100, idle_timeout=20) as host:
+    with virtual(app, rate_grace=5, min_download_rate=100, idle_timeout=20) as host:
         client = host.connect()
         client.reading = False
         client.send(request(path))
         host.until(lambda: host.server.closed)
         assert host.now == pytest.approx(5, abs=0.1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 @pytest.mark.parametrize('path', ['/big', '/stream'])
 def test_who_takes_the_answer_slowly_but_fast_enough_gets_all_of_it(app, path):
     world = World(buffer_size=4000)
-    with virtual(app, world, rate_grace=5, answer_rate=3000, idle_timeout=10) as host:
+    with virtual(app, world, rate_grace=5, min_download_rate=3000, idle_timeout=10) as host:
         client = host.connect()
         client.reading = False
         client.send(request(path) + request())
@@ -332,7 +332,7 @@ def test_who_takes_the_answer_slowly_but_fast_enough_gets_all_of_it(app, path):
 
 def test_an_answer_taken_too_slowly_is_cut(app):
     world = World(buffer_size=4000)
-    with virtual(app, world, rate_grace=5, answer_rate=10_000, idle_timeout=10) as host:
+    with virtual(app, world, rate_grace=5, min_download_rate=10_000, idle_timeout=10) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/big'))
@@ -341,7 +341,7 @@ def test_an_answer_taken_too_slowly_is_cut(app):
             client.pump()
             client.reading = False
             host.advance(1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
         assert host.now < 15
 
 
@@ -361,7 +361,7 @@ def test_answer_rate_does_not_count_the_time_before_an_answer_in_pieces(app, pat
         yield b'y' * 200_000
 
     world = World(seed=1, buffer_size=20_000)
-    with virtual(app, world, rate_grace=10, answer_rate=100_000, idle_timeout=60) as host:
+    with virtual(app, world, rate_grace=10, min_download_rate=100_000, idle_timeout=60) as host:
         client = host.connect(request('/first'))
         client.reading = False
         host.advance(1)
@@ -385,13 +385,13 @@ def test_answer_rate_does_not_count_while_the_handler_works(app):
             yield b'x' * 100_000
             yield sleep(15)
 
-    with virtual(app, rate_grace=1, answer_rate=100_000, idle_timeout=2) as host:
+    with virtual(app, rate_grace=1, min_download_rate=100_000, idle_timeout=2) as host:
         client = host.connect(request('/now-and-then'))
         assert len(client.take().body) == 2_000_000
 
 
 def test_no_answer_rate_no_limit(app):
-    with virtual(app, rate_grace=5, answer_rate='off', idle_timeout=20) as host:
+    with virtual(app, rate_grace=5, min_download_rate='off', idle_timeout=20) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/big') + request())
@@ -425,7 +425,7 @@ def test_a_closing_connection_whose_answer_is_not_taken_is_cut(app):
         client.send(request('/big', 'GET', 'Connection: close'))
         host.until(lambda: host.server.closed)
         assert host.now == pytest.approx(5, abs=0.1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 def test_a_lingering_connection_whose_answer_is_not_taken_is_cut(app):
@@ -433,13 +433,13 @@ def test_a_lingering_connection_whose_answer_is_not_taken_is_cut(app):
     def post():
         return b'x' * 1_000_000
 
-    with virtual(app, rate_grace=5, idle_timeout=20, drain_size=10, linger_timeout=2) as host:
+    with virtual(app, rate_grace=5, idle_timeout=20, discard_size=10, linger_timeout=2) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/post', 'POST', 'Content-Length: 1000'))
         host.until(lambda: host.server.closed)
         assert host.now == pytest.approx(5, abs=0.1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 def test_pipelined_requests_whose_answers_are_not_taken_end_by_answer_rate(app):
@@ -449,7 +449,7 @@ def test_pipelined_requests_whose_answers_are_not_taken_end_by_answer_rate(app):
         client.send(request('/big') * 100)
         host.until(lambda: host.server.closed)
         assert host.now == pytest.approx(5, abs=0.1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 @pytest.mark.parametrize('lines', [(), ('Connection: close',)])
@@ -467,7 +467,7 @@ def test_small_answers_that_are_not_taken_end_the_connection_too(app, lines):
             host.advance(0.01)
         host.until(lambda: host.server.closed)
         assert host.now < 46
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 # -- linger ---------------------------------------------------------------------------------------

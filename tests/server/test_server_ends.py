@@ -280,7 +280,7 @@ def test_the_rest_of_pipelined_requests_is_not_answered_after_a_failure(app, log
 def test_a_handler_that_closes_its_own_stream_harms_nobody(app, how, kind, logged):
     def end(connection):
         if how == 'cut':
-            connection.cut('failed')
+            connection.abort('failed')
         else:
             getattr(connection.stream, how)()
 

@@ -133,7 +133,7 @@ def test_clients_that_do_everything_at_random_get_right_answers_or_none(seed):
                   buffer_size=dice.choice([500, 5000, 65536]),
                   largest_piece=dice.choice([0, 7, 1000]))
     with virtual(app, world, pipeline_size=dice.choice([100, 65536]),
-                 buffer_size=dice.choice([100, 16384]), drain_size=dice.choice([0, 1000]),
+                 buffer_size=dice.choice([100, 16384]), discard_size=dice.choice([0, 1000]),
                  idle_timeout=dice.choice([0.2, 5]), half_close_timeout=0.5) as host:
         players = []
         for number in range(6):
@@ -223,7 +223,7 @@ def test_a_flood_of_pipelined_requests_that_is_never_read_is_cut(app):
     with serving(app, rate_grace=0.2, idle_timeout=0.2) as host:
         for _ in range(5):
             flood(host)
-        host.wait_for(lambda: host.server.closed['answer_rate'] == 5)
+        host.wait_for(lambda: host.server.closed['min_download_rate'] == 5)
 
 
 def test_a_slow_loris_holds_a_connection_but_nobody_else(app):

@@ -76,7 +76,7 @@ def test_rule_13_an_unread_body_is_drained_up_to_a_bound_or_the_connection_ends(
         data = request('/', 'POST', body=body)
     else:
         data = request('/', 'POST', 'Transfer-Encoding: chunked') + chunked(body)
-    with virtual(app, drain_size=1000) as host:
+    with virtual(app, discard_size=1000) as host:
         client = host.connect(data + request('/query?next=1', 'GET', 'Connection: close'))
         client.until_ended()
         expected = [b'hello', b'{"next": ["1"]}'] if size < 1000 else [b'hello']

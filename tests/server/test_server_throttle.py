@@ -389,7 +389,7 @@ def test_a_handler_waits_while_its_client_is_throttled(app):
 @pytest.mark.parametrize('lines', [[], ['Connection: close']])
 @pytest.mark.parametrize('options', [{'download_rate': 50}, {'worker_download_rate': 50}])
 def test_an_answer_slower_than_answer_rate_is_not_the_clients_fault(app, path, lines, options):
-    with virtual(app, rate_grace=0.5, answer_rate=240, idle_timeout=3, half_close_timeout=0.1,
+    with virtual(app, rate_grace=0.5, min_download_rate=240, idle_timeout=3, half_close_timeout=0.1,
                  **options) as host:
         client = host.connect(request(path, 'GET', *lines))
         if 'worker_download_rate' in options or path != '/at-1000/3000':
@@ -436,19 +436,19 @@ def test_the_idle_time_begins_when_a_throttled_answer_is_out(app):
 
 def test_a_throttled_client_that_takes_nothing_is_cut_all_the_same(app):
     with virtual(app, World(buffer_size=4000), download_rate=10_000, rate_grace=5,
-                 answer_rate=240) as host:
+                 min_download_rate=240) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/bytes/100000'))
         host.until(lambda: host.server.closed)
         # It earned credit as long as the kernel took what we sent.
         assert host.now == pytest.approx(5 + 4000 / 240, abs=1)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 def test_a_throttled_client_that_takes_too_little_is_cut_all_the_same(app):
     with virtual(app, World(buffer_size=4000), download_rate=100_000, rate_grace=5,
-                 answer_rate=4000, idle_timeout=10) as host:
+                 min_download_rate=4000, idle_timeout=10) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/bytes/1000000'))
@@ -458,7 +458,7 @@ def test_a_throttled_client_that_takes_too_little_is_cut_all_the_same(app):
             host.advance(0.001)
             client.reading = False
             host.advance(4)
-        assert host.closed == {'answer_rate': 1}
+        assert host.closed == {'min_download_rate': 1}
 
 
 @pytest.mark.parametrize('options, size', [
@@ -479,7 +479,7 @@ def test_a_half_closed_client_gets_a_throttled_answer(app, options, size, fin):
 @pytest.mark.parametrize('options', [
     {'upload_rate': 20}, {'worker_upload_rate': 20}, {'upload_rate': 1}])
 def test_an_upload_slower_than_body_rate_is_not_the_clients_fault(app, options):
-    with virtual(app, rate_grace=0.5, body_rate=240, idle_timeout=2, head_timeout=0.5,
+    with virtual(app, rate_grace=0.5, min_upload_rate=240, idle_timeout=2, head_timeout=0.5,
                  first_byte_timeout=0.5, **options) as host:
         client = host.connect(request('/body', 'POST', body=b'x' * 600))
         answer, seconds = took(host, client)
@@ -492,7 +492,7 @@ def test_an_upload_slower_than_body_rate_is_not_the_clients_fault(app, options):
 
 @pytest.mark.parametrize('path', ['/', '/body'])
 def test_a_throttled_upload_that_stalls_is_408_or_ends_all_the_same(app, path):
-    with virtual(app, upload_rate=1000, rate_grace=3, body_rate=240, idle_timeout=8,
+    with virtual(app, upload_rate=1000, rate_grace=3, min_upload_rate=240, idle_timeout=8,
                  linger_timeout=1) as host:
         client = host.connect(request(path, 'POST', 'Content-Length: 20000') + b'x' * 5000)
         client.until_ended()
@@ -510,7 +510,7 @@ def test_a_throttled_head_that_stalls_is_408_all_the_same(app):
 
 
 def test_who_lingers_has_no_longer_time_for_it(app):
-    with virtual(app, upload_rate=100, linger_timeout=2, drain_size=10) as host:
+    with virtual(app, upload_rate=100, linger_timeout=2, discard_size=10) as host:
         client = host.connect(b'BAD\r\n\r\n' + b'x' * 10000)
         client.lingers = True
         host.until(lambda: host.server.closed)

@@ -51,7 +51,7 @@ def test_reading_an_option_is_a_plain_slot():
     ('2MiB', 2097152), ('2 MiB', 2097152), ('1GiB', 1 << 30), ('3m', 3 << 20), ('1g', 1 << 30),
 ])
 def test_a_size_is_bytes_or_has_a_unit(text, size):
-    assert Settings(drain_size=text).drain_size == size
+    assert Settings(discard_size=text).discard_size == size
 
 
 @pytest.mark.parametrize('text, seconds', [
@@ -66,7 +66,7 @@ def test_a_time_is_seconds_or_has_a_unit(text, seconds):
     '', 'x', '-1', '1.5', '1 000', '1_000', '0x10', '16KB', '٣', '1KiB1', 1.5, True, None, b'1', [],
 ])
 def test_what_is_not_a_size_is_refused(value):
-    assert refusal(drain_size=value).startswith('drain_size: ')
+    assert refusal(discard_size=value).startswith('discard_size: ')
 
 
 @pytest.mark.parametrize('value', [
@@ -80,7 +80,7 @@ def test_what_is_not_a_time_is_refused(value):
 
 
 def test_a_negative_number_is_refused():
-    assert refusal(drain_size=-1) == 'drain_size: -1 is too small, at least 0 bytes'
+    assert refusal(discard_size=-1) == 'discard_size: -1 is too small, at least 0 bytes'
     assert refusal(idle_timeout=-0.5) == 'idle_timeout: -0.5 is too small, at least 0 seconds'
     assert refusal(connections=-1) == 'connections: -1 is too small, at least 0'
 
@@ -94,11 +94,11 @@ def test_a_limit_that_would_refuse_every_request_is_refused_itself():
 @pytest.mark.parametrize('value', ['off', 'OFF', 'none', None])
 def test_off_turns_off_what_can_be_off(value):
     settings = Settings(
-        body_size=value, connections=value, handler_timeout=value, body_rate=value,
-        answer_rate=value, server_name=value)
+        body_size=value, connections=value, handler_timeout=value, min_upload_rate=value,
+        min_download_rate=value, server_name=value)
     assert settings.body_size is None
     assert settings.connections == settings.handler_timeout == 0
-    assert settings.body_rate == settings.answer_rate == 0
+    assert settings.min_upload_rate == settings.min_download_rate == 0
     assert settings.server_name == ''
 
 

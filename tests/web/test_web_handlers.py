@@ -300,7 +300,7 @@ def test_a_generator_that_never_waits_is_one_write_with_its_length(app, count):
     @app.route('/')
     def handler(response):
         for n in range(count):
-            begun.append(response.begun)
+            begun.append(response.head_sent)
             yield b'%d,' % n
 
     answer = ask(app)
@@ -332,7 +332,7 @@ def test_buffer_size_bytes_are_sent_without_waiting(app):
     def handler(response, buffer_size=1000):
         for _ in range(25):
             yield b'x' * 100
-            seen.append(response.begun)
+            seen.append(response.head_sent)
 
     answer = ask(app)
     assert answer.headers['transfer-encoding'] == 'chunked'

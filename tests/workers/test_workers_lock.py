@@ -63,7 +63,7 @@ def by_yield(lock):
             yield tremolo.sleep(0.001)
 
 @app.route('/thread')
-def in_thread(lock, thread=True):
+def in_loop_thread(lock, thread=True):
     with lock(5):
         list(count())
     return ''
@@ -305,7 +305,7 @@ def test_in_threads_and_in_asyncio_it_is_the_same_lock(app):
         count[0] = before + 1
 
     @app.route('/thread')
-    def in_thread(lock, thread=True):
+    def in_loop_thread(lock, thread=True):
         with lock:
             add(lambda: time.sleep(0.001))
 

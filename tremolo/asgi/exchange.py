@@ -310,9 +310,9 @@ class Runner:
     def scope(self, request: Request) -> Message:
         """Make the scope of a request: names in lower case as bytes, the path decoded. Hot."""
         connection = request.connection
-        if connection.ends is None:
-            connection.ends = _ends(connection.stream)
-        client, server = connection.ends
+        if connection.addresses is None:
+            connection.addresses = _addresses(connection.stream)
+        client, server = connection.addresses
         path, _, query = request.target.partition(b'?')
         headers = request.fields
         if path[:1] != b'/':
@@ -339,7 +339,7 @@ class Runner:
         }
 
 
-def _ends(stream: Stream) -> tuple[Any, Any]:
+def _addresses(stream: Stream) -> tuple[Any, Any]:
     """Give the addresses of the client and of our own end as ASGI wants them."""
     client, server = stream.peer, stream.sockname
     if not isinstance(server, tuple):

@@ -38,7 +38,7 @@ def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
 
 def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
     """Call it now; on a worker thread soon, on the reactor's own, in the order of the calls."""
-    if reactor.in_thread():
+    if reactor.in_loop_thread():
         callback(*args)
     else:
         reactor.call_soon_threadsafe(callback, *args)
@@ -155,7 +155,7 @@ class Future:
         self._callbacks.clear()
 
     def _wait_in_thread(self) -> None:
-        if self.reactor.in_thread():
+        if self.reactor.in_loop_thread():
             raise InvalidState('this Future has no value yet: yield it or await it')
         ended = threading.Event()
         # First this, then the look at `closed`: a reactor that closes does them the other way

@@ -205,9 +205,11 @@ class Reactor:
         deadline = self.time() if self._ready else self.timers.next_deadline()
         return None if deadline == NEVER else deadline
 
-    def in_thread(self) -> bool:
+    def in_loop_thread(self) -> bool:
         """Tell whether the caller is on the reactor's thread (or none has run it yet)."""
         return self._thread is None or self._thread == threading.get_ident()
+
+    in_thread = in_loop_thread    # The old name.
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call it in the fourth part of this turn, or of the next one if that has begun."""

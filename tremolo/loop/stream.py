@@ -177,7 +177,7 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:
-            return self._failed(error)
+            return self._terminate(error)
         if limit is not None:
             limit.spend(len(data))
         try:
@@ -189,7 +189,7 @@ class Stream:
                 self._ended()
         except (Exception, Cancelled) as error:
             _log.exception('a receiver failed; its stream is closed')
-            self._failed(error)
+            self._terminate(error)
         return None
 
     def _ended(self) -> None:
@@ -211,7 +211,7 @@ class Stream:
         net = self.reactor.network
         code = self._socket.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
         if code or self.eof:
-            self._failed(OSError(code, os.strerror(code)) if code else None)
+            self._terminate(OSError(code, os.strerror(code)) if code else None)
         else:
             # Both sides have ended in good order; what came before waits until reading goes on.
             self.reactor.remove_reader(self.fd)
@@ -255,7 +255,7 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self._failed(error)
+            self._terminate(error)
             return
         self.sent += sent
         if sent < len(data):
@@ -289,7 +289,7 @@ class Stream:
             net = self.reactor.network
             with suppress(OSError):
                 self._socket.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', 1, 0))
-        self._failed(None)
+        self._terminate(None)
 
     def _keep(self, data: bytes | bytearray | memoryview) -> None:
         # (Nothing can be sent of an empty piece, nor once `push` found the peer gone.)
@@ -318,7 +318,7 @@ class Stream:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            self._failed(error)
+            self._terminate(error)
             return
         self.sent += sent
         self.buffered -= sent
@@ -343,14 +343,14 @@ class Stream:
         self.push()
         self._shutting = how
         if how == 'close' and not self.buffered:
-            self._failed(None)
+            self._terminate(None)
         elif how and not (self.buffered or self.closed):
             try:
                 self._socket.shutdown(self.reactor.network.SHUT_WR)
             except OSError as error:
-                self._failed(error)
+                self._terminate(error)
 
-    def _failed(self, cause: BaseException | None) -> None:
+    def _terminate(self, cause: BaseException | None) -> None:
         """Let go of everything. Once; `cause` is why, if it was not our own wish."""
         if self.closed:
             return

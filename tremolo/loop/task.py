@@ -185,7 +185,7 @@ class Task(Future):
 def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
     """Start a task of the current reactor: at once, or, on a worker thread, soon and on its own."""
     reactor = current_reactor()
-    return Task(awaitable, reactor=reactor, later=not reactor.in_thread())
+    return Task(awaitable, reactor=reactor, later=not reactor.in_loop_thread())
 
 
 # Makes a Future of an awaitable that is not ours.

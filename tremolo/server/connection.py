@@ -7,11 +7,11 @@ answered at a time. The phases:
     NEW      nothing has come yet               first_byte_timeout, then a quiet close
     IDLE     between requests                   idle_timeout, then a quiet close
     HEAD     a head has begun                   head_timeout, then 408
-    BUSY     a request is being answered        body_rate, answer_rate, half_close_timeout,
-                                                handler_timeout
-    DRAIN    answered; its unread body is       body_rate and drain_size, then LINGER
+    BUSY     a request is being answered        min_upload_rate, min_download_rate,
+                                                half_close_timeout, handler_timeout
+    DISCARD  answered; its unread body is       min_upload_rate and discard_size, then LINGER
              thrown away
-    CLOSING  all is said, the kernel takes it   answer_rate
+    CLOSING  all is said, the kernel takes it   min_download_rate
     LINGER   our side is ended; what the        linger_timeout
              client still sends is thrown away,
              or a reset would destroy the answer
@@ -34,7 +34,7 @@ from ..loop import Future, Inbox, Stream, StreamClosed
 from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
-from .phases import BUSY, CLOSED, CLOSING, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
+from .phases import BUSY, CLOSED, CLOSING, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
 from .request import Context, Request
 from .request_body import RequestBody
 from .response import Response, answer_to, refusal
@@ -54,15 +54,15 @@ class Connection:
     __slots__ = (
         '_context',
         '_left_alone',
+        'addresses',
         'answer_minimum',
-        'begun',
-        'ends',
         'half_closed',
         'keep',
         'mark',
         'parser',
         'phase',
         'reason',
+        'request_began',
         'request_body',
         'response',
         'server',
@@ -83,13 +83,14 @@ class Connection:
         self.request_body: RequestBody | None = None
         self.task: Future | None = None
         self._context: Context | None = None
-        self.ends: tuple[Any, Any] | None = None    # Their addresses, kept here by who asks often.
+        # The client's address and ours, kept here when they were asked for.
+        self.addresses: tuple[Any, Any] | None = None
         self.keep = False    # Whether it outlives the answer in hand (the response may say so).
         # Whether that answer was not given at once, so that nobody waits here for its end.
         self._left_alone = False
         reactor = stream.reactor
         # When the request in hand began; since when the phase lasts, if it may only last so long.
-        self.begun = self.since = reactor.now
+        self.request_began = self.since = reactor.now
         self.answer_minimum: MinimumRate | None = None
         self.half_closed = NEVER    # When a half-closed client was last seen to take something.
         self.mark = 0    # What `sent` was at that look.
@@ -118,10 +119,10 @@ class Connection:
             else:
                 parser.buffer = data    # As `feed` does, without the call.
             self._next_request()
-        elif phase is BUSY or phase is DRAIN:
+        elif phase is BUSY or phase is DISCARD:
             self.parser.feed(data)
-            if phase is DRAIN:
-                self._drain_body()
+            if phase is DISCARD:
+                self._discard_body()
             elif self.request_body is not None and self.request_body.reading:
                 self.request_body.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
@@ -138,7 +139,7 @@ class Connection:
             self.half_closed = self.stream.reactor.now
             deadlines.look_at_sent(self)
             deadlines.arm(self)
-        elif phase is DRAIN:
+        elif phase is DISCARD:
             self.close('done')
         elif phase is LINGER:
             self.stream.close()
@@ -199,9 +200,9 @@ class Connection:
     def _wait_for_handler(self) -> None:
         """Watch the client and the clock while a handler takes its time."""
         stream = self.stream
-        self.begun = stream.reactor.now
+        self.request_began = stream.reactor.now
         if stream.eof:
-            self.half_closed = self.begun
+            self.half_closed = self.request_began
             deadlines.look_at_sent(self)
         elif self.request_body is None or not self.request_body.reading:
             if self.parser.buffered >= self.server.settings.pipeline_size:
@@ -261,10 +262,10 @@ class Connection:
             if self.phase is UPGRADED:
                 self.close('upgraded')
         elif self.keep:
-            self.phase = DRAIN
+            self.phase = DISCARD
             if self.request_body is not None:
                 self.request_body.close()
-            self._drain_body()
+            self._discard_body()
         elif self.request_body is not None and not self.request_body.done:
             self.linger('unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
@@ -282,10 +283,10 @@ class Connection:
         # of whoever ended this answer.
         self.stream.reactor.call_soon(self._go_on)
 
-    def _drain_body(self) -> None:
+    def _discard_body(self) -> None:
         """Throw away what is left of a body that nobody wants."""
         request_body = self.request_body
-        if request_body is not None and not request_body.done and not request_body.drain():
+        if request_body is not None and not request_body.done and not request_body.discard():
             self.linger('unread')
         elif request_body is None or request_body.done:
             self.request_body = None
@@ -298,7 +299,7 @@ class Connection:
     def keep_alive(self, wanted: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after it."""
         self.keep = wanted and self.server.keep_alive and (
-            self.request_body is None or self.request_body.done or self.request_body.may_drain())
+            self.request_body is None or self.request_body.done or self.request_body.may_discard())
         return self.keep
 
     def open_inbox(self, request: Request) -> Inbox:
@@ -344,10 +345,12 @@ class Connection:
         self.send(refusal(error.status, self.server.common_fields()))
         self.linger(reason)
 
-    def cut(self, reason: str, reset: bool = False) -> None:
+    def abort(self, reason: str, reset: bool = False) -> None:
         """End it now, in the middle of an answer, so that the client knows."""
         self.reason = self.reason or reason
         self.stream.abort(reset)
+
+    cut = abort    # The old name.
 
     def close(self, reason: str) -> None:
         """End it when the client has taken what is kept."""
@@ -383,8 +386,8 @@ class Connection:
         """Stop a handler that took longer than `handler_timeout`: 503, if nothing was sent."""
         _log.error('%s: the handler took too long (handler_timeout)', self.describe())
         task, response = self.task, self.response
-        if response is None or response.begun or task is None:
-            return self.cut('handler_timeout', reset=True)
+        if response is None or response.head_sent or task is None:
+            return self.abort('handler_timeout', reset=True)
         # Its task is ours no longer, so that what it does yet cannot reach the client.
         self.response = self.task = None
         if self.request_body is not None:

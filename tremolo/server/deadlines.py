@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..http import ProtocolError
 from ..loop.timers import NEVER, Timer
 from .minimum_rate import MinimumRate
-from .phases import BUSY, CLOSED, DRAIN, HEAD, IDLE, LINGER, NEW, UPGRADED
+from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -54,8 +54,8 @@ def _deadline(connection: Connection) -> float:
     elif phase is BUSY:
         deadline = min(deadline, connection.half_closed + settings.half_close_timeout)
         if settings.handler_timeout:
-            deadline = min(deadline, connection.begun + settings.handler_timeout)
-    if connection.request_body is not None and (phase is BUSY or phase is DRAIN):
+            deadline = min(deadline, connection.request_began + settings.handler_timeout)
+    if connection.request_body is not None and (phase is BUSY or phase is DISCARD):
         deadline = min(deadline, connection.request_body.minimum.deadline)
     return deadline
 
@@ -75,8 +75,8 @@ def _time_out(connection: Connection, now: float) -> None:
     """Do what is due in this phase."""
     phase = connection.phase
     if connection.answer_minimum is not None and connection.answer_minimum.deadline <= now:
-        connection.reason = 'answer_rate'
-        connection.cut('answer_rate')
+        connection.reason = 'min_download_rate'
+        connection.abort('min_download_rate')
     elif phase is NEW:
         connection.close('first_byte_timeout')
     elif phase is IDLE:
@@ -84,15 +84,16 @@ def _time_out(connection: Connection, now: float) -> None:
     elif phase is HEAD:
         connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'),
                           'head_timeout')
-    elif phase is DRAIN:
+    elif phase is DISCARD:
         connection.linger('unread')
     elif phase is LINGER:
         connection.stream.abort()
     elif connection.half_closed + connection.server.settings.half_close_timeout <= now:
-        connection.cut('half_closed')
+        connection.abort('half_closed')
     elif connection.request_body is not None and connection.request_body.minimum.deadline <= now:
-        connection.reason = 'body_rate'
-        connection.request_body.fail(ProtocolError(408, 'the body came too slowly (body_rate)'))
+        connection.reason = 'min_upload_rate'
+        connection.request_body.fail(
+            ProtocolError(408, 'the body came too slowly (min_upload_rate)'))
     else:
         connection.time_out_handler()
 
@@ -120,7 +121,7 @@ def watch_answer(connection: Connection, size: int) -> None:
     if minimum is None:
         settings = connection.server.settings
         minimum = connection.answer_minimum = MinimumRate(
-            settings.answer_rate, settings.rate_grace, settings.idle_timeout)
+            settings.min_download_rate, settings.rate_grace, settings.idle_timeout)
     if minimum.since == NEVER or stream.buffered <= size:
         # All is new, so until now it was not the client whom we waited for.
         minimum.since = NEVER

@@ -27,9 +27,9 @@ def send_failure(response: Response, error: BaseException) -> None:
 
     The peer's mistake is its status, any other 500, in debug mode with the traceback.
     """
-    if response.begun:
+    if response.head_sent:
         # A body that ends with the connection would look whole after an orderly close.
-        response.connection.cut('failed', reset=response.framing == 'close')
+        response.connection.abort('failed', reset=response.framing == 'close')
         return
     response.reset()
     status, text = 500, ''

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-NEW, IDLE, HEAD, BUSY, DRAIN, CLOSING, LINGER, UPGRADED, CLOSED = (
-    'new', 'idle', 'head', 'busy', 'drain', 'closing', 'linger', 'upgraded', 'closed')
+NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, CLOSED = (
+    'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded', 'closed')
 
 # Why connections end; `server.closed` counts each.
 REASONS = {
@@ -15,8 +15,8 @@ REASONS = {
     'truncated': 'the client ended it within a head',
     'refused': 'the client broke HTTP',
     'unread': 'the rest of a body that nobody read was too much or too slow',
-    'body_rate': 'a body came too slowly (408)',
-    'answer_rate': 'an answer was taken too slowly',
+    'min_upload_rate': 'a body came too slowly (408)',
+    'min_download_rate': 'an answer was taken too slowly',
     'half_closed': 'the client had ended its side and nothing could be sent',
     'hang-up': 'the client hung up',
     'reset': 'the connection broke',

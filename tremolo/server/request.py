@@ -141,12 +141,12 @@ class Request(RequestHead):
         The Future raises `ProtocolError` when the body is malformed, too large or too slow, and
         `StreamClosed` when the client is gone.
         """
-        if self.connection.stream.reactor.in_thread():
+        if self.connection.stream.reactor.in_loop_thread():
             return self._inbox().read(size)
         return self._task(self._read(size))
 
     def body(self) -> Future:
-        """Read the whole body. Raises `PayloadTooLarge` beyond the option `buffered_size`."""
+        """Read the whole body. Raises `PayloadTooLarge` beyond the option `body_buffer_size`."""
         return self._task(self._body())
 
     def json(self) -> Future:
@@ -161,13 +161,13 @@ class Request(RequestHead):
         return (yield self._inbox().read(size))
 
     def _body(self) -> Generator[Future, Any, Any]:
-        limit = self.connection.server.settings.buffered_size
+        limit = self.connection.server.settings.body_buffer_size
         if (self.content_length or 0) > limit:
-            raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)')
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)')
         try:
             return (yield self._inbox().read_all(limit))
         except LimitExceeded as error:
-            raise PayloadTooLarge(f'the body exceeds {limit} bytes (buffered_size)') from error
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)') from error
 
     def _json(self) -> Generator[Future, Any, Any]:
         data = yield from self._body()
@@ -179,4 +179,4 @@ class Request(RequestHead):
     def _task(self, reading: Generator[Future, Any, Any]) -> Future:
         """Read on the reactor's thread, for a handler that may run on another."""
         reactor = self.connection.stream.reactor
-        return Task(reading, reactor=reactor, later=not reactor.in_thread())
+        return Task(reading, reactor=reactor, later=not reactor.in_loop_thread())

@@ -5,8 +5,9 @@ where they are; from the first read on they go to the request's inbox, as far as
 the answer is complete and the body is not, what is left is thrown away up to a bound, or the
 connection ends: it is never taken for the next request.
 
-The clock of the slowest upload (`body_rate`) runs only while we wait for the client: not while its
-bytes lie here and the handler is busy, and not while a rate limit lets them lie in the kernel.
+The clock of the slowest upload (`min_upload_rate`) runs only while we wait for the client: not
+while its bytes lie here and the handler is busy, and not while a rate limit lets them lie in the
+kernel.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler before the client 
 class RequestBody:
     """The way of one body. It is the `Source` of the request's inbox."""
 
-    __slots__ = ('_connection', '_continued', '_drained', '_error', '_request', '_size', 'done',
+    __slots__ = ('_connection', '_continued', '_discarded', '_error', '_request', '_size', 'done',
                  'minimum')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
         self._connection = connection
         self._request = request
-        self.minimum = MinimumRate(settings.body_rate, settings.rate_grace, settings.idle_timeout)
+        self.minimum = MinimumRate(
+            settings.min_upload_rate, settings.rate_grace, settings.idle_timeout)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
-        self._size = self._drained = 0    # Bytes that came so far; that were thrown away.
+        self._size = self._discarded = 0    # Bytes that came so far; that were thrown away.
         self._error: ProtocolError | None = None    # Why no more of it comes, if so.
 
     @property
@@ -62,7 +64,7 @@ class RequestBody:
             return
         response = connection.response
         if (self._request.expect_continue and not self._continued
-                and response is not None and not response.begun and not connection.stream.eof):
+                and response is not None and not response.head_sent and not connection.stream.eof):
             self._continued = True
             connection.send(CONTINUE)
         if self.reading:
@@ -99,11 +101,11 @@ class RequestBody:
         self.minimum.stop(now)
         return stream.pause_reading()
 
-    def drain(self) -> bool:
+    def discard(self) -> bool:
         """Throw away what has come; return whether it may go on. `done` tells of the end."""
         connection = self._connection
-        now, most = connection.stream.reactor.now, connection.server.settings.drain_size
-        while self._error is None and self._drained <= most:
+        now, most = connection.stream.reactor.now, connection.server.settings.discard_size
+        while self._error is None and self._discarded <= most:
             try:
                 event = self._next_event()
             except ProtocolError:
@@ -115,17 +117,17 @@ class RequestBody:
             if not isinstance(event, bytes):
                 self.done = True
                 return True
-            self._drained += len(event)
+            self._discarded += len(event)
             self.minimum.moved(now, len(event))
         return False
 
-    def may_drain(self) -> bool:
+    def may_discard(self) -> bool:
         """Tell whether what is left is worth reading to keep the connection."""
         head = self._request
         # A client that waits for our 100 may or may not send its body now: no telling what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
-        most = self._size + self._connection.server.settings.drain_size
+        most = self._size + self._connection.server.settings.discard_size
         return not waits and self._error is None and (head.content_length or 0) <= most
 
     def fail(self, error: ProtocolError) -> None:

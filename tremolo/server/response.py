@@ -77,9 +77,11 @@ class Response:
         return response
 
     @property
-    def begun(self) -> bool:
+    def head_sent(self) -> bool:
         """Whether the head has been sent."""
         return self.framing != ''
+
+    begun = head_sent    # The old name.
 
     @property
     def status(self) -> int:
@@ -89,7 +91,7 @@ class Response:
     @status.setter
     def status(self, status: int | tuple[int, str]) -> None:
         code, reason = status if isinstance(status, tuple) else (status, None)
-        if self.begun:
+        if self.head_sent:
             raise HeaderError('the head is sent already: the status cannot change')
         if not isinstance(code, int) or not 200 <= code <= 599:
             raise HeaderError(f'{code!r} is no status of a final answer (200..599)')
@@ -114,7 +116,7 @@ class Response:
 
     @rate.setter
     def rate(self, rate: int | str | None) -> None:
-        if self.begun:
+        if self.head_sent:
             raise HandlerError('the head is sent already: the rate cannot change')
         rate_answer(self, rate)
 
@@ -178,7 +180,7 @@ class Response:
             raise self._too_late()
         if type(data) is not bytes:
             data = _bytes_of(data)
-        head = b'' if self.begun else self._begin(None)
+        head = b'' if self.head_sent else self._begin(None)
         framing = self.framing
         if framing == 'sized':
             self._left -= len(before) + len(data)
@@ -236,7 +238,7 @@ class Response:
         ends. Raises `HandlerError` if the client did not ask for it, or announced a body.
         """
         offered = (self.request.upgrade or b'').decode('latin-1').lower().split(',')
-        if self.begun or protocol.lower() not in [each.strip() for each in offered]:
+        if self.head_sent or protocol.lower() not in [each.strip() for each in offered]:
             raise HandlerError(f'the client does not offer to upgrade to {protocol}')
         stream = self.connection.upgrade()
         begin_answer(self)
@@ -250,7 +252,7 @@ class Response:
 
     def _too_late(self) -> Exception:
         """Say why nothing can be sent: what comes after an answer would be taken for the next."""
-        if self.begun:
+        if self.head_sent:
             return HandlerError('the answer is sent already')
         return StreamClosed(self.connection.stream.cause)
 

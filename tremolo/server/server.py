@@ -63,7 +63,7 @@ class Server:
         self.reactor = reactor
         self.settings = settings
         self.handle = handle
-        self.options = MappingProxyType(dict(settings.items()))
+        self.options = MappingProxyType(settings.by_all_names())
         self.limits = Limits(
             head_size=settings.head_size, field_count=settings.field_count,
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
@@ -233,13 +233,13 @@ class Server:
             self.stopped.set_result(len(left))
         for connection in left:
             _log.warning('shutdown_timeout is over: cut %s', connection.describe())
-            connection.cut('shutdown')
+            connection.abort('shutdown')
 
     def close(self) -> None:
         """End at once: close the listeners and cut every connection."""
         self._stop_listening()
         self.finish_if_drained()
         for connection in list(self.connections):
-            connection.cut('shutdown')
+            connection.abort('shutdown')
         if self._give_up is not None:
             self._give_up.cancel()

@@ -25,7 +25,7 @@ from ..loop import Stream
 from ..settings.kinds import KINDS
 from . import deadlines
 from .errors import HandlerError
-from .phases import BUSY, DRAIN, LINGER
+from .phases import BUSY, DISCARD, LINGER
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -128,7 +128,7 @@ class Upload(_Throttle):
     def _rest(self, now: float, until: float) -> None:
         """Know that something has come and is not read before `until`."""
         connection = self._connection
-        if connection.phase is BUSY or connection.phase is DRAIN:
+        if connection.phase is BUSY or connection.phase is DISCARD:
             if connection.request_body is not None:
                 connection.request_body.minimum.rest(now, until)
         elif connection.phase is not LINGER:

@@ -75,9 +75,10 @@ class Option:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that set this option, the first one found wins."""
-        shared = _SHARED_VARIABLES.get(self.name, ())
-        return (f'TREMOLO_{self.name.upper()}', *shared)
+        """The environment variables that set this option; the first one that is set wins."""
+        names = (self.name, *self.synonyms)
+        return (*(f'TREMOLO_{name.upper()}' for name in names),
+                *_SHARED_VARIABLES.get(self.name, ()))
 
     def convert(self, value: Any, label: str = '') -> Any:
         """Return the value as Settings keeps it; a SettingError starts with `label`."""
@@ -145,17 +146,19 @@ class Options:
     body_size: int | None = _option(
         LIMITS, 'size', None, 'largest request body',
         synonyms=('client_max_body_size',), off=None)
-    buffered_size: int = _option(
-        LIMITS, 'size', 2 << 20, 'most bytes that body() and json() collect in memory')
+    body_buffer_size: int = _option(
+        LIMITS, 'size', 2 << 20, 'most bytes that body() and json() collect in memory',
+        synonyms=('buffered_size',))
     chunk_overhead: int = _option(
         LIMITS, 'size', 65536, 'most bytes of chunk sizes and extensions in a request body')
     trailer_size: int = _option(LIMITS, 'size', 8192, 'largest trailer section of a request')
     pipeline_size: int = _option(
         LIMITS, 'size', 65536,
         'most bytes of further requests read ahead while one is being answered')
-    drain_size: int = _option(
+    discard_size: int = _option(
         LIMITS, 'size', 262144,
-        'most bytes of an unread request body thrown away to keep the connection')
+        'most bytes of an unread request body thrown away to keep the connection',
+        synonyms=('drain_size',))
     limit_concurrency: int = _option(
         LIMITS, 'count', 0, 'most requests answered at a time, a further one gets 503', off=0)
 
@@ -179,11 +182,14 @@ class Options:
         TIMEOUTS, 'time', 0.0, 'how long a handler may take',
         synonyms=('app_handler_timeout',), off=0.0)
     rate_grace: float = _option(
-        TIMEOUTS, 'time', 5.0, 'how long a client may be slower than body_rate and answer_rate')
-    body_rate: int = _option(
-        TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace', off=0)
-    answer_rate: int = _option(
-        TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace', off=0)
+        TIMEOUTS, 'time', 5.0,
+        'how long a client may be slower than min_upload_rate and min_download_rate')
+    min_upload_rate: int = _option(
+        TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace',
+        synonyms=('body_rate',), off=0)
+    min_download_rate: int = _option(
+        TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace',
+        synonyms=('answer_rate',), off=0)
 
     download_rate: int = _option(
         THROTTLING, 'rate', 0, 'most that one connection receives', off=0)
@@ -305,6 +311,17 @@ class Settings(Options):
     def items(self) -> Iterator[tuple[str, Any]]:
         """Every option's name and value, in the order of the table."""
         return ((option.name, getattr(self, option.name)) for option in OPTIONS)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of an option by a synonym: an old name, or another server's."""
+        option = _BY_NAME.get(name)
+        if option is None:
+            raise AttributeError(f'there is no option {name}')
+        return getattr(self, option.name)
+
+    def by_all_names(self) -> dict[str, Any]:
+        """Return the value of each option under its name and under each of its synonyms."""
+        return {name: getattr(self, option.name) for name, option in _BY_NAME.items()}
 
     @property
     def addresses(self) -> tuple[Address, ...]:

@@ -114,7 +114,7 @@ class HandlerRun:
                 self._log_error(error)
         elif error is None:
             self.complete(value)
-        elif isinstance(error, Cancelled) and response.begun and response.framing == 'none':
+        elif isinstance(error, Cancelled) and response.head_sent and response.framing == 'none':
             response.end()
         else:
             self.fail(error)
@@ -125,11 +125,11 @@ class HandlerRun:
         response = self.response
         try:
             if value is not None:
-                if self._yielded or response.begun:
+                if self._yielded or response.head_sent:
                     raise HandlerError(f'{self._handler.name} returned a value after it had '
                                        'yielded: it would be lost')
                 self._whole(value)
-            elif response.begun:
+            elif response.head_sent:
                 if self._chunks:
                     self._flush()
                 response.end()
@@ -194,11 +194,11 @@ class HandlerRun:
         except Exception as problem:
             # The handler has ended the stream itself.
             self._log_error(problem)
-            connection.cut('failed')
+            connection.abort('failed')
 
     def _answer_error(self, error: BaseException) -> None:
         response = self.response
-        if isinstance(error, HTTPError) and response.begun:
+        if isinstance(error, HTTPError) and response.head_sent:
             _log.error('%s raised %s after the head was sent', self._handler.name, error)
         elif isinstance(error, HTTPError):
             response.reset()

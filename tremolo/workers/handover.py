@@ -64,7 +64,7 @@ class Handover:
         self._channel.send(CONNECTION, socket_of(os.dup(connection.stream.fd)))
         self._given += 1
         connection.timer.move(NEVER)
-        connection.cut('handed over')
+        connection.abort('handed over')
 
     def _finish(self) -> None:
         """End, when all has left on the line."""

@@ -62,7 +62,8 @@ class Lock:
 
         The Future raises `TimeoutError`.
         """
-        task = Task(self._acquire(), reactor=self._reactor, later=not self._reactor.in_thread())
+        reactor = self._reactor
+        task = Task(self._acquire(), reactor=reactor, later=not reactor.in_loop_thread())
         if not task.done() or task.exception() is None:
             task.give_back = ExitStack.close
         return task if timeout is None else within(timeout, task)
@@ -109,7 +110,7 @@ class Lock:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)
 
     def __enter__(self) -> None:
-        if self._reactor.in_thread():
+        if self._reactor.in_loop_thread():
             raise InvalidState('the loop cannot wait here: write `with (yield lock.acquire()):`')
         self.acquire().result()
 
