@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 from collections.abc import Awaitable, MutableMapping
 from types import CoroutineType
 from typing import Any, Callable
 
 from ..bridge import awaiting
 from ..http import ProtocolError
-from ..loop import Future, Reactor, Stream, StreamClosed
+from ..loop import Future, Reactor, StreamClosed
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from .fields import encode, encode_links, encode_trailers
@@ -84,15 +83,15 @@ class Exchange:
         task.add_done_callback(self._runner.running.discard)
         task.add_done_callback(self.finished)
         response = self._response
-        if response.connection.response is response:
-            response.connection.task = self    # type: ignore[assignment]
+        if response.live:
+            response.connection.task = self
 
     def finished(self, task: asyncio.Task[Any]) -> None:
         """Know that the application has ended; its error becomes the answer, or cuts it."""
         self._task = None
         self._wake()    # Others of it may wait for the end yet.
         response = self._response
-        lost = response.connection.response is not response
+        lost = not response.live
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             if lost:
@@ -121,16 +120,16 @@ class Exchange:
         """Give the next piece of the body, or tell that the client has left."""
         request, response = self._request, self._response
         connection = response.connection
-        if self._taken is not None and connection.response is response:
+        if self._taken is not None and response.live:
             if not request.has_body:
                 self._taken = None
                 return {'type': 'http.request', 'body': b'', 'more_body': False}
             while self._reading is not None:
                 await asyncio.wait((self._reading,))
             # (Another may have taken the last of it meanwhile.)
-            if self._taken is not None and connection.response is response:
+            if self._taken is not None and response.live:
                 return await self._read()
-        if connection.response is response:
+        if response.live:
             # (Who gave up waiting has cancelled it.)
             if self._gone is None or self._gone.cancelled():
                 self._gone = Future(connection.stream.reactor)
@@ -168,7 +167,7 @@ class Exchange:
         response = self._response
         if kind != self._expected:
             await self._extension(kind, message)
-        elif response.connection.response is not response:
+        elif not response.live:
             raise ClientGone
         elif kind == _BODY:
             body = message.get('body', b'')
@@ -240,7 +239,7 @@ class Exchange:
                 piece = file.read(_FILE_PIECE)
                 if not piece:
                     break
-                if response.connection.response is not response:
+                if not response.live:
                     raise ClientGone
                 await self._room(response.write(piece), response.connection.stream.reactor)
         self._expected = _BODY
@@ -310,8 +309,6 @@ class Runner:
     def scope(self, request: Request) -> Message:
         """Make the scope of a request: names in lower case as bytes, the path decoded. Hot."""
         connection = request.connection
-        if connection.addresses is None:
-            connection.addresses = _addresses(connection.stream)
         client, server = connection.addresses
         path, _, query = request.target.partition(b'?')
         headers = request.fields
@@ -337,12 +334,3 @@ class Runner:
             'state': self._state.copy() if self._state else {},
             'extensions': self._extensions.copy(),
         }
-
-
-def _addresses(stream: Stream) -> tuple[Any, Any]:
-    """Give the addresses of the client and of our own end as ASGI wants them."""
-    client, server = stream.peer, stream.sockname
-    if not isinstance(server, tuple):
-        # The path of a UNIX socket, where clients have no address.
-        return None, (os.fsdecode(server), None)
-    return tuple(client[:2]) if client else None, tuple(server[:2])

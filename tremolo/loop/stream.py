@@ -108,6 +108,11 @@ class Stream:
         """Our own address as the socket gives it; None once it is closed."""
         return None if self.closed else self._socket.getsockname()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes written in this turn that are sent at its end."""
+        return len(self._unsent)
+
     def read(self, size: int = -1) -> Future:
         """Read what has arrived, at most `size` bytes; b'' at the end."""
         return self.inbox.read(size)

@@ -3,43 +3,36 @@
 A further one is refused before its handler is called: 503, and the connection ends.
 """
 
-from typing import Callable
+from __future__ import annotations
 
-from .connection import Connection
+from typing import TYPE_CHECKING
+
 from .errors import HTTPError
 from .pages import send_error
-from .request import Request
-from .response import Response
 
-Handle = Callable[[Request, Response], None]
+if TYPE_CHECKING:
+    from .request import Request
+    from .response import Response
+    from .server import Server
 
 
-class Limit:
-    """Stands before an application's `handle`, and calls it while fewer than `most` are busy.
+class ConcurrencyLimit:
+    """Stands before a server's `handle`, and calls it while fewer than `most` requests are busy."""
 
-    Nobody tells us when an answer ends: a connection is busy as long as it has a `response` in
-    hand, whatever becomes of that. We look when it matters.
-    """
-
-    def __init__(self, handle: Handle, most: int) -> None:
-        self._handle = handle
+    def __init__(self, server: Server, most: int) -> None:
+        """Limit this server, and its parts that are made later."""
+        self._handle, server.handle = server.handle, self._limited
         self._most = most
-        # Connections that were not answered at once, and how many of them are worth a look: about
-        # twice as many as were still busy at the last one, so that few are kept in vain.
-        self._busy: set[Connection] = set()
-        self._look_at = 0
+        self._busy: set[Response] = set()    # The answers in hand that were let in.
+        server.request_observers.append(self._ended)
 
-    def handle(self, request: Request, response: Response) -> None:
-        """Let a request be answered, or refuse it. Its body is then not read."""
-        connection = response.connection
-        # What it was busy with is answered, or there would not be another.
-        self._busy.discard(connection)
-        if len(self._busy) >= self._look_at:
-            self._busy = {each for each in self._busy if each.response is not None}
-            self._look_at = min(self._most, 2 * len(self._busy) + 1)
-            if len(self._busy) >= self._most:
-                send_error(response, HTTPError(503, headers={'Connection': 'close'}))
-                return
-        self._handle(request, response)
-        if connection.response is response:
-            self._busy.add(connection)
+    def _limited(self, request: Request, response: Response) -> None:
+        """Let a request be answered, or refuse it. A refused request's body is not read."""
+        if len(self._busy) >= self._most:
+            send_error(response, HTTPError(503, headers={'Connection': 'close'}))
+        else:
+            self._busy.add(response)
+            self._handle(request, response)
+
+    def _ended(self, response: Response, reason: str) -> None:
+        self._busy.discard(response)

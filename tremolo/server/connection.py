@@ -27,20 +27,21 @@ closed and a half-closed peer look alike.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..http import ProtocolError, RequestParser
-from ..loop import Future, Inbox, Stream, StreamClosed
+from ..loop import Inbox, Stream, StreamClosed
 from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
 from .phases import BUSY, CLOSED, CLOSING, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
+from .progress import DownloadProgress
 from .request import Context, Request
 from .request_body import RequestBody
 from .response import Response, answer_to, refusal
 
 if TYPE_CHECKING:
-    from .minimum_rate import MinimumRate
     from .server import Server
 
 _log = logging.getLogger('tremolo.server')
@@ -48,52 +49,44 @@ _log = logging.getLogger('tremolo.server')
 _AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
 
 
+class Running(Protocol):
+    """Whatever runs the handler of an answer in hand, if that was not given at once."""
+
+    def cancel(self) -> Any:
+        """Stop it: nobody takes its answer any more."""
+
+
+class Addresses(NamedTuple):
+    """The two ends of a connection: `(host, port)`, or of a UNIX socket None and its path."""
+
+    client: Any
+    server: Any
+
+
 class Connection:
     """One client, from accept to close. `context` lasts as long."""
 
-    __slots__ = (
-        '_context',
-        '_left_alone',
-        'addresses',
-        'answer_minimum',
-        'half_closed',
-        'keep',
-        'mark',
-        'parser',
-        'phase',
-        'reason',
-        'request_began',
-        'request_body',
-        'response',
-        'server',
-        'since',
-        'stream',
-        'task',
-        'timer',
-    )
+    __slots__ = ('_addresses', '_context', '_left_alone', 'keep', 'parser', 'phase', 'progress',
+                 'reason', 'request_body', 'response', 'server', 'since', 'stream', 'task', 'timer')
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server
-        self.stream = stream
+        self.stream: Stream = stream
         self.parser = RequestParser(server.limits, Request)
         self.phase = NEW
         self.reason = ''
-        # The answer in hand, the body of its request, and the task, if it had to wait.
+        # The answer in hand, the body of its request, and what runs the handler if it has to wait.
         self.response: Response | None = None
         self.request_body: RequestBody | None = None
-        self.task: Future | None = None
+        self.task: Running | None = None
         self._context: Context | None = None
-        # The client's address and ours, kept here when they were asked for.
-        self.addresses: tuple[Any, Any] | None = None
+        self._addresses: Addresses | None = None    # Kept here once they were asked for.
         self.keep = False    # Whether it outlives the answer in hand (the response may say so).
         # Whether that answer was not given at once, so that nobody waits here for its end.
         self._left_alone = False
         reactor = stream.reactor
-        # When the request in hand began; since when the phase lasts, if it may only last so long.
-        self.request_began = self.since = reactor.now
-        self.answer_minimum: MinimumRate | None = None
-        self.half_closed = NEVER    # When a half-closed client was last seen to take something.
-        self.mark = 0    # What `sent` was at that look.
+        self.since = reactor.now    # When the phase began; in BUSY, when its request did.
+        self.progress: DownloadProgress | None = None
         self.timer = reactor.timers.new(deadlines.tick, self)
         deadlines.arm(self)
         stream.receiver = self
@@ -106,6 +99,34 @@ class Connection:
             self._context = Context()
             self._context.options = self.server.options
         return self._context
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses of the client and of our own end.
+
+        They are asked of the stream (two system calls), once, by whoever needs them first.
+        """
+        found = self._addresses
+        if found is None:
+            client, server = self.stream.peer, self.stream.sockname
+            if isinstance(server, tuple):
+                found = Addresses(tuple(client[:2]) if client else None, tuple(server[:2]))
+            else:
+                # The path of a UNIX socket, where clients have no address.
+                found = Addresses(None, (os.fsdecode(server or b''), None))
+            if not self.stream.closed:
+                self._addresses = found
+        return found
+
+    @property
+    def ends(self) -> Addresses:
+        """The old name of `addresses`."""
+        return self.addresses
+
+    @property
+    def begun(self) -> float:
+        """The old name of `request_began`."""
+        return self.since
 
     # -- bytes in (called by the stream) --------------------------------------------------------
 
@@ -136,8 +157,7 @@ class Connection:
         if phase is BUSY:
             if self.request_body is not None and self.request_body.reading:
                 self.request_body.pump()
-            self.half_closed = self.stream.reactor.now
-            deadlines.look_at_sent(self)
+            self.make_progress().half_close(self.stream)
             deadlines.arm(self)
         elif phase is DISCARD:
             self.close('done')
@@ -156,12 +176,16 @@ class Connection:
         self.timer.cancel()
         if not self.reason:
             self.reason = 'reset' if cause is not None else 'hang-up'
-        request_body, task = self.request_body, self.task
+        request_body, task, response = self.request_body, self.task, self.response
         self.response = self.request_body = self.task = None
+        if response is not None:
+            response.live = False
         if request_body is not None:
             request_body.close(cause)
         if task is not None:
             task.cancel()
+        if response is not None and self.server.request_observers:
+            self.server.request_ended(response, self.reason)
         self.server.connection_closed(self)
 
     # -- from one request to the next -----------------------------------------------------------
@@ -200,10 +224,9 @@ class Connection:
     def _wait_for_handler(self) -> None:
         """Watch the client and the clock while a handler takes its time."""
         stream = self.stream
-        self.request_began = stream.reactor.now
+        self.since = stream.reactor.now
         if stream.eof:
-            self.half_closed = self.request_began
-            deadlines.look_at_sent(self)
+            self.make_progress().half_close(stream)
         elif self.request_body is None or not self.request_body.reading:
             if self.parser.buffered >= self.server.settings.pipeline_size:
                 stream.pause_reading()
@@ -243,20 +266,27 @@ class Connection:
             self.since = stream.reactor.now
         return deadlines.arm(self)
 
-    def send_whole(self, answer: bytes) -> None:
+    def send_whole(self, response: Response, answer: bytes) -> None:
         """Send all of an answer that lets the connection go on; there is no body to read. Hot."""
         stream = self.stream
         self.response = None
+        response.live = False
         self.phase = IDLE
         if self._left_alone:
             self._come_back()
         stream.write(answer)
         if stream.buffered:
             deadlines.watch_answer(self, len(answer))
+        if self.server.request_observers:
+            self.server.request_ended(response, '')
 
     def answered(self) -> None:
         """Know that the answer is complete (the response calls this)."""
         response, self.response, self.task = self.response, None, None
+        if response is not None:
+            response.live = False
+            if self.server.request_observers:
+                self.server.request_ended(response, '')
         if self.phase is not BUSY:
             # Unless it was upgraded, the client has gone while this was being sent.
             if self.phase is UPGRADED:
@@ -314,6 +344,19 @@ class Connection:
             inbox.feed_eof()
         return inbox
 
+    def make_progress(self) -> DownloadProgress:
+        """Return what the client has taken so far, from now on watched."""
+        if self.progress is None:
+            settings = self.server.settings
+            self.progress = DownloadProgress(
+                settings.min_download_rate, settings.rate_grace, settings.idle_timeout,
+                self.stream.sent)
+        return self.progress
+
+    def count_from(self, moment: float) -> None:
+        """Let the time of this phase count from `moment` on."""
+        self.since = moment
+
     # -- bytes out (called by the response) -----------------------------------------------------
 
     def send(self, data: bytes) -> None:
@@ -337,13 +380,31 @@ class Connection:
         self.timer.move(NEVER)
         return stream
 
+    @property
+    def transferable(self) -> bool:
+        """Whether another process can go on with it: idle, with no byte in our buffers."""
+        stream = self.stream
+        return (self.phase in (IDLE, NEW) and self.parser.idle and not stream.unsent
+                and not stream.buffered and not stream.eof and not stream.closed)
+
+    def transfer(self) -> int:
+        """Return a descriptor of its socket for another process; here it ends, unnoticed."""
+        fd = os.dup(self.stream.fd)
+        self.timer.move(NEVER)
+        self.abort('handed over')
+        return fd
+
     # -- the ends -------------------------------------------------------------------------------
 
     def refuse(self, error: ProtocolError, reason: str) -> None:
         """Answer what is no request, and never read another."""
         _log.debug('refused: %s', error)
-        self.send(refusal(error.status, self.server.common_fields()))
+        self.send(refusal(error.status, self.server.heads.common_fields()))
         self.linger(reason)
+
+    def ends_because(self, reason: str) -> None:
+        """Record the reason of its end, in place of one that was recorded before."""
+        self.reason = reason
 
     def abort(self, reason: str, reset: bool = False) -> None:
         """End it now, in the middle of an answer, so that the client knows."""
@@ -388,8 +449,11 @@ class Connection:
         task, response = self.task, self.response
         if response is None or response.head_sent or task is None:
             return self.abort('handler_timeout', reset=True)
-        # Its task is ours no longer, so that what it does yet cannot reach the client.
+        # From now on what the handler does cannot reach the client.
         self.response = self.task = None
+        response.live = False
+        if self.server.request_observers:
+            self.server.request_ended(response, 'handler_timeout')
         if self.request_body is not None:
             self.request_body.close()
         self.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),

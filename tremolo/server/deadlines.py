@@ -1,33 +1,86 @@
-"""Deadlines: when to look at a connection again, and what is due then.
+"""Deadlines: when to look at a connection again, and what is done when a deadline has passed.
 
-A connection has one timer, and it may come early: it then works out anew what is due. So a deadline
-that moves away costs nothing, as the idle one does with each request, and one that comes nearer
-moves the timer (`arm`). Which deadline counts in which phase is told in connection.py.
+Two kinds of limits hold. How long a phase may last is the table `PHASES`: a phase, the option that
+limits it, and what is done then. How slow a client may be is a `MinimumRate`: of the request body
+while we read it, and of the answer while bytes of it are kept; a client that has ended its side
+must take something within `half_close_timeout`.
 
-The time that a rate limit of our own rests is never the client's: no clock of his runs in it.
+A connection has one timer, and the timer may come early: `tick` then works out anew what is due. So
+a deadline that moves away costs nothing (the idle deadline moves with each request), and only one
+that comes nearer moves the timer (`arm`).
+
+While a rate limit of our own holds a transfer back, none of the client's deadlines run.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from ..http import ProtocolError
-from ..loop.timers import NEVER, Timer
-from .minimum_rate import MinimumRate
+from ..loop.timers import NEVER
+from ..settings import Settings
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
+from .progress import begin_of_wait
 
 if TYPE_CHECKING:
     from .connection import Connection
 
 # Seconds that an idle connection of a draining server may still bring a request that is on its way.
 DRAIN_IDLE = 2.0
-# The least time between two looks at the deadlines of a connection, where none is due: for an
-# `idle_timeout` of next to nothing.
+# The least time between two looks at a connection where no deadline is due, for an `idle_timeout`
+# that is almost 0.
 _OFTEN = 0.05
 
 
+def _nothing_came(connection: Connection) -> None:
+    connection.close('first_byte_timeout')
+
+
+def _head_too_slow(connection: Connection) -> None:
+    connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'), 'head_timeout')
+
+
+def _idle_too_long(connection: Connection) -> None:
+    connection.close('shutdown' if connection.server.draining else 'idle_timeout')
+
+
+def _handler_too_slow(connection: Connection) -> None:
+    connection.time_out_handler()
+
+
+def _lingered(connection: Connection) -> None:
+    connection.stream.abort()
+
+
+# How long a phase may last, by the option of that name, and what is done then. A phase that is not
+# here has no limit of its own.
+PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
+    NEW: ('first_byte_timeout', _nothing_came),
+    IDLE: ('idle_timeout', _idle_too_long),
+    HEAD: ('head_timeout', _head_too_slow),
+    BUSY: ('handler_timeout', _handler_too_slow),
+    LINGER: ('linger_timeout', _lingered),
+}
+
+
+class PhaseSeconds:
+    """How many seconds each phase may last on a server with these settings; NEVER: no limit."""
+
+    __slots__ = ('by_phase', 'idle')
+
+    def __init__(self, settings: Settings, draining: bool = False) -> None:
+        seconds = {phase: getattr(settings, option) for phase, (option, _) in PHASES.items()}
+        seconds[BUSY] = seconds[BUSY] or NEVER    # handler_timeout: 0 is off.
+        if draining:
+            seconds[IDLE] = DRAIN_IDLE
+        self.by_phase: dict[str, float] = seconds
+        # An answer that is given at once leaves the timer alone, and then the phase IDLE begins. So
+        # the timer of every phase stands at this time from now at the latest.
+        self.idle = max(seconds[IDLE], _OFTEN)
+
+
 def arm(connection: Connection) -> None:
-    """See to it that the timer comes no later than the next deadline."""
+    """Make sure that the timer comes no later than the next deadline."""
     deadline = _deadline(connection)
     if deadline < connection.timer.deadline:
         connection.timer.move(deadline)
@@ -35,33 +88,28 @@ def arm(connection: Connection) -> None:
 
 def _deadline(connection: Connection) -> float:
     """Work out when to look again: at a deadline, or before one that is not known yet."""
-    settings, phase = connection.server.settings, connection.phase
+    phase, stream, progress = connection.phase, connection.stream, connection.progress
     if phase is UPGRADED:
         return NEVER
-    idle_time = DRAIN_IDLE if connection.server.draining else settings.idle_timeout
-    # An answer that is given at once leaves the timer alone, and the idle time begins.
-    deadline = connection.stream.reactor.now + max(idle_time, _OFTEN)
-    if connection.stream.buffered and connection.answer_minimum is not None:
-        deadline = min(deadline, connection.answer_minimum.deadline)
-    elif phase is NEW:
-        deadline = min(deadline, connection.since + settings.first_byte_timeout)
-    elif phase is IDLE:
-        deadline = min(deadline, connection.since + idle_time)
-    elif phase is LINGER:
-        deadline = min(deadline, connection.since + settings.linger_timeout)
-    if phase is HEAD:
-        deadline = min(deadline, connection.since + settings.head_timeout)
-    elif phase is BUSY:
-        deadline = min(deadline, connection.half_closed + settings.half_close_timeout)
-        if settings.handler_timeout:
-            deadline = min(deadline, connection.request_began + settings.handler_timeout)
-    if connection.request_body is not None and (phase is BUSY or phase is DISCARD):
-        deadline = min(deadline, connection.request_body.minimum.deadline)
+    limits = connection.server.phase_seconds
+    deadline: float = stream.reactor.now + limits.idle
+    if progress is not None:
+        if stream.buffered:
+            deadline = min(deadline, progress.deadline)
+        if phase is BUSY:
+            half_close_timeout = connection.server.settings.half_close_timeout
+            deadline = min(deadline, progress.half_closed_since + half_close_timeout)
+    # A client that still takes an answer is neither idle nor late with its next request.
+    if progress is None or not stream.buffered or phase is BUSY or phase is HEAD:
+        deadline = min(deadline, connection.since + limits.by_phase.get(phase, NEVER))
+    body = connection.request_body
+    if body is not None and (phase is BUSY or phase is DISCARD):
+        deadline = min(deadline, body.minimum_rate.deadline)
     return deadline
 
 
 def tick(connection: Connection) -> None:
-    """Do what is due (by the timer)."""
+    """Do what is due (called by the timer)."""
     look_at_sent(connection)
     watch_kept(connection)
     now = connection.stream.reactor.now
@@ -72,71 +120,46 @@ def tick(connection: Connection) -> None:
 
 
 def _time_out(connection: Connection, now: float) -> None:
-    """Do what is due in this phase."""
-    phase = connection.phase
-    if connection.answer_minimum is not None and connection.answer_minimum.deadline <= now:
-        connection.reason = 'min_download_rate'
+    """End what takes too long: the slow client first, then the phase."""
+    phase, progress, body = connection.phase, connection.progress, connection.request_body
+    half_close_timeout = connection.server.settings.half_close_timeout
+    if progress is not None and progress.deadline <= now:
+        connection.ends_because('min_download_rate')
         connection.abort('min_download_rate')
-    elif phase is NEW:
-        connection.close('first_byte_timeout')
-    elif phase is IDLE:
-        connection.close('shutdown' if connection.server.draining else 'idle_timeout')
-    elif phase is HEAD:
-        connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'),
-                          'head_timeout')
     elif phase is DISCARD:
         connection.linger('unread')
-    elif phase is LINGER:
-        connection.stream.abort()
-    elif connection.half_closed + connection.server.settings.half_close_timeout <= now:
+    elif (phase is BUSY and progress is not None
+            and progress.half_closed_since + half_close_timeout <= now):
         connection.abort('half_closed')
-    elif connection.request_body is not None and connection.request_body.minimum.deadline <= now:
-        connection.reason = 'min_upload_rate'
-        connection.request_body.fail(
-            ProtocolError(408, 'the body came too slowly (min_upload_rate)'))
-    else:
-        connection.time_out_handler()
+    elif phase is BUSY and body is not None and body.minimum_rate.deadline <= now:
+        connection.ends_because('min_upload_rate')
+        body.fail(ProtocolError(408, 'the body came too slowly (min_upload_rate)'))
+    elif phase in PHASES:
+        PHASES[phase][1](connection)
 
 
 def look_at_sent(connection: Connection) -> None:
-    """Take note of what the client took since the last look."""
-    stream = connection.stream
-    now = stream.reactor.now
-    moved, connection.mark = stream.sent - connection.mark, stream.sent
-    begin = begin_of_wait(stream.write_rest, now)
-    if connection.half_closed != NEVER and (moved or begin > now):
-        connection.half_closed = begin
-    minimum = connection.answer_minimum
-    if minimum is not None and minimum.since != NEVER:
-        minimum.moved(now, moved)
-        if not stream.buffered:
-            minimum.stop(now)
-        if connection.phase is IDLE or connection.phase is LINGER:
-            connection.since = now    # It was busy with our answer up to now.
+    """Record what the client took since the last look."""
+    progress = connection.progress
+    if progress is not None and progress.look(connection.stream) \
+            and (connection.phase is IDLE or connection.phase is LINGER):
+        # Up to now the client was busy with our answer.
+        connection.count_from(connection.stream.reactor.now)
 
 
 def watch_answer(connection: Connection, size: int) -> None:
     """Wait for the client to take what is kept, of which `size` bytes are new."""
-    minimum, stream = connection.answer_minimum, connection.stream
-    if minimum is None:
-        settings = connection.server.settings
-        minimum = connection.answer_minimum = MinimumRate(
-            settings.min_download_rate, settings.rate_grace, settings.idle_timeout)
-    if minimum.since == NEVER or stream.buffered <= size:
-        # All is new, so until now it was not the client whom we waited for.
-        minimum.since = NEVER
+    stream, progress = connection.stream, connection.make_progress()
+    if progress.since == NEVER or stream.buffered <= size:
+        # All of it is new, so until now we did not wait for the client.
+        progress.since = NEVER
         look_at_sent(connection)
-        minimum.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
+        progress.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
         arm(connection)
 
 
 def watch_kept(connection: Connection) -> None:
     """Watch what was written in an earlier turn, and was not taken at that turn's end."""
-    stream, minimum = connection.stream, connection.answer_minimum
-    if stream.buffered and (minimum is None or minimum.since == NEVER):
+    stream, progress = connection.stream, connection.progress
+    if stream.buffered and (progress is None or progress.since == NEVER):
         watch_answer(connection, stream.buffered)
-
-
-def begin_of_wait(rest: Timer | None, now: float) -> float:
-    """Return from when on we wait for the client: from the end of a limit's rest, if it rests."""
-    return now if rest is None or rest.deadline == NEVER else rest.deadline

@@ -129,9 +129,8 @@ class Request(RequestHead):
 
     @property
     def client(self) -> Any:
-        """The peer's address, `(host, port)`; None on a UNIX socket or when it has gone."""
-        peer = self.connection.stream.peer
-        return peer[:2] if isinstance(peer, tuple) else None
+        """The client's address, `(host, port)`; None on a UNIX socket."""
+        return self.connection.addresses.client
 
     # -- the body -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from . import deadlines
 from .minimum_rate import MinimumRate
+from .progress import begin_of_wait
 from .request import Request
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ class RequestBody:
     """The way of one body. It is the `Source` of the request's inbox."""
 
     __slots__ = ('_connection', '_continued', '_discarded', '_error', '_request', '_size', 'done',
-                 'minimum')
+                 'minimum_rate')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
         self._connection = connection
         self._request = request
-        self.minimum = MinimumRate(
+        self.minimum_rate = MinimumRate(
             settings.min_upload_rate, settings.rate_grace, settings.idle_timeout)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
@@ -82,23 +83,23 @@ class RequestBody:
                 return self.fail(error)
             if event is None:
                 if inbox.waiting:
-                    self.minimum.wait(deadlines.begin_of_wait(stream.read_rest, now))
+                    self.minimum_rate.wait(begin_of_wait(stream.read_rest, now))
                 else:
-                    self.minimum.stop(now)
+                    self.minimum_rate.stop(now)
                 stream.resume_reading()
                 return deadlines.arm(connection)
             if isinstance(event, bytes):
                 self._size += len(event)
-                self.minimum.moved(now, len(event))
+                self.minimum_rate.moved(now, len(event))
                 inbox.feed(event)
             else:
                 self._request.trailers = event.trailers
                 self.done = True
-                self.minimum.stop(now)
+                self.minimum_rate.stop(now)
                 inbox.feed_eof()
                 stream.resume_reading()
                 return deadlines.arm(connection)
-        self.minimum.stop(now)
+        self.minimum_rate.stop(now)
         return stream.pause_reading()
 
     def discard(self) -> bool:
@@ -111,14 +112,14 @@ class RequestBody:
             except ProtocolError:
                 return False
             if event is None:
-                self.minimum.wait(deadlines.begin_of_wait(connection.stream.read_rest, now))
+                self.minimum_rate.wait(begin_of_wait(connection.stream.read_rest, now))
                 connection.stream.resume_reading()
                 return True
             if not isinstance(event, bytes):
                 self.done = True
                 return True
             self._discarded += len(event)
-            self.minimum.moved(now, len(event))
+            self.minimum_rate.moved(now, len(event))
         return False
 
     def may_discard(self) -> bool:
@@ -133,7 +134,7 @@ class RequestBody:
     def fail(self, error: ProtocolError) -> None:
         """Tell the reader that no more comes; nothing more of this connection is read."""
         self._error = error
-        self.minimum.stop(self._connection.stream.reactor.now)
+        self.minimum_rate.stop(self._connection.stream.reactor.now)
         if self._request.inbox is not None:
             self._request.inbox.feed_error(error)
 

@@ -13,22 +13,22 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Callable
 
-from ..http import Limits, http_date
+from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
-from ..loop.timers import Timer
 from ..settings import Address, Settings
 from .connection import Connection
+from .deadlines import PhaseSeconds
+from .heads import AnswerHeads
 from .request import Request
-from .response import OK, Response, head_start
+from .response import Response
 from .throttle import Throttles, leave
 
 _log = logging.getLogger('tremolo.server')
 
 # Answers a request, now or later, and raises nothing.
 Handle = Callable[[Request, Response], None]
-
-# Content types whose heads are kept for a second.
-_MOST_STARTS = 256
+# Is told of an answer that has ended, and why (see `Server.request_ended`).
+RequestObserver = Callable[[Response, str], object]
 
 
 def url_of(address: Any) -> str:
@@ -55,11 +55,7 @@ class Server:
         reactor.run()
     """
 
-    def __init__(
-        self, reactor: Reactor, settings: Settings, handle: Handle,
-        whole: Server | None = None,
-    ) -> None:
-        """With `whole` it is a part of that: with settings of its own for its own listeners."""
+    def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
         self.settings = settings
         self.handle = handle
@@ -69,28 +65,41 @@ class Server:
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
         self._throttles = Throttles(settings, reactor.time)
+        # How long each phase of a connection may last.
+        self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none ever does.
         self.keep_alive = settings.idle_timeout > 0
-        # The Date field, until when it is right, and what was made with it.
-        self._date_until = -1.0
-        self._date = self._common = b''
-        self._starts: dict[str, bytes] = {}
-        name = settings.server_name.encode('ascii')
-        self._name = b'Server: %s\r\n' % name if name else b''
-        # (Now, for what it imports must not be missing when descriptors have run out.)
-        self._make_date()
-        # What the parts have in common: whose a listener is; what is open; how many connections
-        # ended for each of `connection.REASONS`.
-        self.whole = whole or self
-        self.parts: dict[Listener, Server] = whole.parts if whole else {}
-        self.connections: set[Connection] = whole.connections if whole else set()
-        self.closed: Counter[str] = whole.closed if whole else Counter()
-        # Whether a graceful stop is going on; its end, with the number of connections that had to
-        # be cut; when it gives up.
-        self.draining = False
-        self.stopped: Future = whole.stopped if whole else Future(reactor)
-        self._give_up: Timer | None = None
+        # What the parts share (see `part`): the server of each listener; what all heads have in
+        # common; the open connections; how many connections ended for each of `REASONS`; who is
+        # told of each answer that has ended; and the end of a graceful stop, with the number of
+        # connections that had to be cut.
+        self.parts: dict[Listener, Server] = {}
+        self.heads = AnswerHeads(reactor, settings.server_name)
+        self.connections: set[Connection] = set()
+        self.closed: Counter[str] = Counter()
+        self.request_observers: list[RequestObserver] = []
+        self.stopped = Future(reactor)
+        self.draining = False    # Whether a graceful stop is going on.
         self.at_drain: Callable[[], object] = lambda: None    # Called when it begins to drain.
+
+    def part(self, settings: Settings) -> Server:
+        """Return a server with settings of its own for its own listeners; it shares the rest."""
+        part = Server(self.reactor, settings, self.handle)
+        part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
+        part.closed, part.stopped = self.closed, self.stopped
+        part.request_observers = self.request_observers
+        return part
+
+    def request_ended(self, response: Response, reason: str) -> None:
+        """Tell all observers that an answer has ended: '' if it is complete, else why it was cut.
+
+        The reason is one of `REASONS`. Each answer ends once, also one of an upgraded connection.
+        """
+        for observer in self.request_observers:
+            try:
+                observer(response, reason)
+            except Exception:
+                _log.exception('%r failed', observer)
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -157,41 +166,9 @@ class Server:
         self.closed[connection.reason] += 1
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
-            self.whole.finish_if_drained()
+            self.finish_if_drained()
         elif len(self.connections) == self.settings.connections - 1:
             self.start()
-
-    # -- fields that every answer has -----------------------------------------------------------
-
-    def answer_start(self, line: tuple[int, str | None], content_type: str) -> bytes:
-        """Return all of an ordinary answer's head up to its length. Hot.
-
-        Within a second it is the same for all answers of a kind. Raises `HeaderError`.
-        """
-        if self.reactor.now >= self._date_until:
-            self._make_date()
-        start = self._starts.get(content_type) if line is OK else None
-        if start is None:
-            start = head_start(line, content_type) + self._common + b'Content-Length: '
-            if line is OK and len(self._starts) < _MOST_STARTS:
-                self._starts[content_type] = start
-        return start
-
-    def common_fields(self, date: bool = True, server: bool = True) -> bytes:
-        """Return the Date and Server fields."""
-        if self.reactor.now >= self._date_until:
-            self._make_date()
-        if date and server:
-            return self._common
-        return (self._date if date else b'') + (self._name if server else b'')
-
-    def _make_date(self) -> None:
-        """Format the Date; once a second, and only when somebody asks."""
-        wall = self.reactor.wall_clock()
-        self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
-        self._common = self._date + self._name
-        self._starts.clear()
-        self._date_until = self.reactor.now + 1.0 - wall % 1.0
 
     # -- stopping -------------------------------------------------------------------------------
 
@@ -207,7 +184,8 @@ class Server:
                 listener.accept_waiting(self.settings.backlog)
             self.at_drain()
             self._stop_listening()
-            self._give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._cut_all)
+            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
+            self.stopped.add_done_callback(lambda _: give_up.cancel())
             for connection in list(self.connections):
                 connection.drain()
             self.finish_if_drained()
@@ -217,17 +195,16 @@ class Server:
         for part in {self, *self.parts.values()}:
             part.draining = True
             part.keep_alive = False
+            part.phase_seconds = PhaseSeconds(part.settings, draining=True)
         for listener in self.parts:
             listener.close()
 
     def finish_if_drained(self) -> None:
         """Stop if it drains, and nothing is left."""
         if not self.connections and not self.stopped.done():
-            if self._give_up is not None:
-                self._give_up.cancel()
             self.stopped.set_result(0)
 
-    def _cut_all(self) -> None:
+    def _abort_all(self) -> None:
         left = list(self.connections)
         if not self.stopped.done():
             self.stopped.set_result(len(left))
@@ -241,5 +218,3 @@ class Server:
         self.finish_if_drained()
         for connection in list(self.connections):
             connection.abort('shutdown')
-        if self._give_up is not None:
-            self._give_up.cancel()

@@ -130,10 +130,10 @@ class Upload(_Throttle):
         connection = self._connection
         if connection.phase is BUSY or connection.phase is DISCARD:
             if connection.request_body is not None:
-                connection.request_body.minimum.rest(now, until)
+                connection.request_body.minimum_rate.rest(now, until)
         elif connection.phase is not LINGER:
             # (Who lingers has had his answer: the time for what he still sends is not prolonged.)
-            connection.since += until - now
+            connection.count_from(connection.since + until - now)
 
 
 class Download(_Throttle):
@@ -170,8 +170,8 @@ class Download(_Throttle):
     def _rest(self, now: float, until: float) -> None:
         """Know that what is kept waits for us, and not for the client before `until`."""
         deadlines.look_at_sent(self._connection)
-        if self._connection.answer_minimum is not None:
-            self._connection.answer_minimum.rest(now, until)
+        if self._connection.progress is not None:
+            self._connection.progress.rest(now, until)
 
     def rate(self, response: Response, rate: int) -> None:
         """Give an answer that has not begun a rate of its own; 0: no limit."""

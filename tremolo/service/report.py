@@ -19,7 +19,7 @@ from ..server import Server
 def report(server: Server) -> str:
     """Tell of the requests in hand and of the tasks that wait."""
     now = server.reactor.time()
-    lines = [f'{connection.describe()}: {now - connection.request_began:.1f} s'
+    lines = [f'{connection.describe()}: {now - connection.since:.1f} s'
              for connection in list(server.connections) if connection.response is not None]
     lines += [f'waiting: {task.where()}' for task in list(server.reactor.tasks)]
     return '\n'.join(lines)

@@ -77,11 +77,10 @@ class Service:
 
         Sockets that a slot has are taken from there. Raises `ListenError`.
         """
-        handle = self.handle_on(reactor, settings)
+        self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
         if settings.limit_concurrency:
-            from ..server.concurrency import Limit
-            handle = Limit(handle, settings.limit_concurrency).handle
-        self._server = server = Server(reactor, settings, handle)
+            from ..server.concurrency import ConcurrencyLimit
+            ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
         self.context.options = server.options
         self.prepare(server)
@@ -98,8 +97,7 @@ class Service:
         for address, options in self.addresses(server.settings):
             part = server
             if options:
-                settings = server.settings.replace(**options)
-                part = Server(server.reactor, settings, server.handle, server)
+                part = server.part(server.settings.replace(**options))
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))
         if slot:

@@ -89,7 +89,7 @@ class HandlerRun:
         data = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        if response.connection.response is not response:
+        if not response.live:
             # The client is gone, or has had an error's answer: the task meets its end soon.
             return None
         try:
@@ -109,7 +109,7 @@ class HandlerRun:
         """Complete the answer when the task has ended, well or not."""
         value, error = task.outcome()
         response = self.response
-        if response.connection.response is not response:
+        if not response.live:
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
                 self._log_error(error)
         elif error is None:
@@ -181,7 +181,7 @@ class HandlerRun:
         """Answer an error, or cut the connection when it is too late for an answer."""
         response = self.response
         connection = response.connection
-        gone = connection.response is not response
+        gone = not response.live
         # A client that is gone ends the handler in one of these ways.
         if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
                 not gone and isinstance(error, (StreamClosed, Cancelled))):

@@ -155,9 +155,9 @@ class Handler:
             run.finished(task)
             return
         task.add_done_callback(run.finished)
-        if connection.response is response:
+        if response.live:
             connection.task = task
-        if connection.response is not response or response.framing == 'none':
+        if not response.live or response.framing == 'none':
             # There is an answer already, an error's or one to HEAD: it need not go on.
             task.cancel()
 

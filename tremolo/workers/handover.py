@@ -8,11 +8,8 @@ What is busy for longer than `shutdown_timeout` is drained as by SIGTERM.
 from __future__ import annotations
 
 import logging
-import os
 
-from ..loop.timers import NEVER
-from ..server import Connection, Server
-from ..server.phases import IDLE, NEW
+from ..server import Server
 from .channel import CONNECTION, Channel, socket_of
 
 _log = logging.getLogger('tremolo')
@@ -47,24 +44,15 @@ class Handover:
         reactor = server.reactor
         if server.draining:
             return
-        # What was answered in this very turn is sent at its end: that one comes next time.
-        unsent = set(map(id, reactor.unsent))
         for connection in list(server.connections):
-            stream = connection.stream
-            if (connection.phase in (IDLE, NEW) and connection.parser.idle and not stream.buffered
-                    and not stream.eof and not stream.closed and id(stream) not in unsent):
-                self._give(connection)
+            if connection.transferable:
+                self._channel.send(CONNECTION, socket_of(connection.transfer()))
+                self._given += 1
         late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
         if server.connections and not late:
             reactor.call_later(_LOOK, self._look)
         else:
             self._finish()
-
-    def _give(self, connection: Connection) -> None:
-        self._channel.send(CONNECTION, socket_of(os.dup(connection.stream.fd)))
-        self._given += 1
-        connection.timer.move(NEVER)
-        connection.abort('handed over')
 
     def _finish(self) -> None:
         """End, when all has left on the line."""

@@ -25,6 +25,7 @@ from ..settings import Address, parse_bind
 from .channel import CONNECTION, HAND_OVER, READY, RENEW, Channel, copy_of, socket_of
 from .handover import Handover
 from .heartbeat import Heartbeat
+from .renewal import Renewal
 
 # What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
 _VARIABLE = 'TREMOLO_INHERITED'
@@ -132,7 +133,8 @@ class Slot:
             self._channel.send(READY)
             # Whoever told it to end: its queue needs somebody else now.
             server.at_drain = partial(self._channel.send, RENEW)
-            Heartbeat(server, self._channel)
+            Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
+                      server.settings.worker_timeout)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
         """Take what another worker left, or leave all to another."""

@@ -1,0 +1,59 @@
+"""Heads: what the heads of all answers have in common, made once a second.
+
+Within a second the Date is the same for every answer, and so is all of an ordinary head up to its
+length: status line, Content-Type, Date and Server.
+"""
+
+from __future__ import annotations
+
+from ..http import http_date
+from ..loop import Reactor
+from .response import OK, head_start
+
+# Content types whose heads are kept for a second.
+_MOST_STARTS = 256
+
+
+class AnswerHeads:
+    """The starts of answers' heads, for all connections of a server."""
+
+    def __init__(self, reactor: Reactor, server_name: str) -> None:
+        self._reactor = reactor
+        # The Date field, until when it is right, and what was made with it.
+        self._date_until = -1.0
+        self._date = self._common = b''
+        self._starts: dict[str, bytes] = {}
+        name = server_name.encode('ascii')
+        self._name = b'Server: %s\r\n' % name if name else b''
+        # (Now, for what it imports must not be missing when descriptors have run out.)
+        self._make_date()
+
+    def start(self, line: tuple[int, str | None], content_type: str) -> bytes:
+        """Return all of an ordinary answer's head up to its length. Hot.
+
+        Within a second it is the same for all answers of a kind. Raises `HeaderError`.
+        """
+        if self._reactor.now >= self._date_until:
+            self._make_date()
+        start = self._starts.get(content_type) if line is OK else None
+        if start is None:
+            start = head_start(line, content_type) + self._common + b'Content-Length: '
+            if line is OK and len(self._starts) < _MOST_STARTS:
+                self._starts[content_type] = start
+        return start
+
+    def common_fields(self, date: bool = True, server: bool = True) -> bytes:
+        """Return the Date and Server fields."""
+        if self._reactor.now >= self._date_until:
+            self._make_date()
+        if date and server:
+            return self._common
+        return (self._date if date else b'') + (self._name if server else b'')
+
+    def _make_date(self) -> None:
+        """Format the Date; once a second, and only when somebody asks."""
+        wall = self._reactor.wall_clock()
+        self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
+        self._common = self._date + self._name
+        self._starts.clear()
+        self._date_until = self._reactor.now + 1.0 - wall % 1.0
