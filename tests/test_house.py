@@ -85,6 +85,19 @@ def imports(tree: ast.AST) -> list[Import]:
     return found
 
 
+def running_imports(tree: ast.AST) -> list[Import]:
+    """The imports that Python runs, late ones too: all but those for the type checker alone."""
+    typing_only = [statement for node in ast.walk(tree)
+                   if isinstance(node, ast.If)
+                   and ast.unparse(node.test) in ('TYPE_CHECKING', 'typing.TYPE_CHECKING')
+                   for statement in node.body]
+    running = imports(tree)
+    for statement in typing_only:
+        for item in imports(statement):
+            running.remove(item)
+    return running
+
+
 def foreign(tree: ast.AST) -> set[str]:
     """The top-level names of what comes from outside the package."""
     return {module.split('.')[0] for dots, module, _ in imports(tree) if not dots} - {'tremolo'}
@@ -143,6 +156,65 @@ def imports_run_downward(root: Path) -> list[str]:
         if floor(target) > floor(name)
         or (floor(target) == floor(name) and room(target) != room(name))
     ]
+
+
+def no_imports_make_a_circle(root: Path) -> list[str]:
+    """Report one circle, a shortest one, for each set of files that import each other.
+
+    Late imports count, and those for the type checker alone do not. An import leads to the file
+    that it names, which is a package's `__init__.py` if it names the package or what that defines.
+    The packages above that file, whose `__init__.py` Python runs first, do not count: else no file
+    of a package could be imported by another one.
+    """
+    edges = running_edges(root)
+    complaints = []
+    left = sorted(edges)
+    while left:
+        circle = circle_through(left[0], edges)
+        if circle:
+            complaints.append(' -> '.join(circle))
+        together = {name for name in left
+                    if circle and name in reached_from(left[0], edges)
+                    and left[0] in reached_from(name, edges)}
+        left = [name for name in left[1:] if name not in together]
+    return complaints
+
+
+def running_edges(root: Path) -> dict[str, set[str]]:
+    """Return for each file the files of the package that it imports when it runs."""
+    return {name: {file_of(root, target)
+                   for item in running_imports(parse(path))
+                   for target in targets(root, name, item)}
+            for name, path in sources(root)}
+
+
+def file_of(root: Path, target: str) -> str:
+    """Return the file that Python runs for a file or a room of `targets`."""
+    return target if target.endswith('.py') else f'{target}/__init__.py'
+
+
+def circle_through(start: str, edges: dict[str, set[str]]) -> list[str]:
+    """Return a shortest way from a file back to it, or nothing."""
+    ways = [[start]]
+    seen: set[str] = set()
+    for way in ways:
+        for name in sorted(edges.get(way[-1], ())):
+            if name == start:
+                return [*way, name]
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
+
+
+def reached_from(start: str, edges: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    ways = [start]
+    while ways:
+        new = edges.get(ways.pop(), set()) - reached
+        reached |= new
+        ways += new
+    return reached
 
 
 def only_the_standard_library_is_needed(root: Path) -> list[str]:
@@ -418,10 +490,11 @@ def each_room_is_read_on_its_own(root: Path) -> list[str]:
 
 
 RULES = (
-    imports_run_downward, only_the_standard_library_is_needed, asyncio_stays_in_the_bridge,
-    old_addresses_only_lead_on, http_knows_no_world, the_loop_takes_its_world_as_parameters,
-    public_names_exist_and_are_explained, privacy_is_kept, tours_name_what_exists,
-    lines_are_short, nothing_is_left_for_later, functions_are_short, nothing_depends_on_assert,
+    imports_run_downward, no_imports_make_a_circle, only_the_standard_library_is_needed,
+    asyncio_stays_in_the_bridge, old_addresses_only_lead_on, http_knows_no_world,
+    the_loop_takes_its_world_as_parameters, public_names_exist_and_are_explained,
+    privacy_is_kept, tours_name_what_exists, lines_are_short, nothing_is_left_for_later,
+    functions_are_short, nothing_depends_on_assert,
     no_file_holds_two_ideas, each_room_is_read_on_its_own,
 )
 
@@ -451,6 +524,17 @@ BAD = [
     (imports_run_downward, {'asgi/x.py': 'def f():\n from ..wsgi import y', 'wsgi/y.py': ''}),
     (imports_run_downward, {'settings/x.py': 'from ..app import x', 'app.py': ''}),
     (imports_run_downward, {'app.py': 'from .examples import chat', 'examples/chat.py': ''}),
+    (imports_run_downward, {'http/x.py': 'if TYPE_CHECKING:\n from ..loop.y import Y',
+                            'loop/y.py': ''}),
+    (imports_run_downward, {'loop/y.py': 'def f():\n import tremolo.http.x', 'http/x.py': ''}),
+    (no_imports_make_a_circle, {'loop/a.py': 'from .b import x', 'loop/b.py': 'from . import a'}),
+    (no_imports_make_a_circle,
+     {'loop/a.py': 'from .b import x', 'loop/b.py': 'from . import c',
+      'loop/c.py': 'def f():\n from .a import y', 'loop/d.py': 'from .a import x'}),
+    (no_imports_make_a_circle,
+     {'loop/__init__.py': 'from .a import x', 'loop/a.py': 'def f():\n from ..loop import x'}),
+    (no_imports_make_a_circle, {'a.py': 'if TYPE_CHECKING:\n 0\nelse:\n import tremolo.b',
+                                'b.py': 'import tremolo.a'}),
     (only_the_standard_library_is_needed, {'app.py': 'import requests'}),
     (only_the_standard_library_is_needed, {'app.py': 'try:\n from uvloop.x import y\nfinally: 0'}),
     (asyncio_stays_in_the_bridge, {'loop/task.py': 'import asyncio.events'}),
@@ -517,6 +601,16 @@ class A(X):
     'loop/__init__.py': "from .task import *\nfrom .task import T\n__all__ = ['T']",
     'loop/task.py': '"""A task."""\nclass T:\n    """Explained."""\n    def run(self): self.x = 1',
     'loop/reactor.py': 'import time\ndef f(clock=time.monotonic): 0',
+    'loop/stream.py': '''
+from typing import TYPE_CHECKING
+from .task import T
+if TYPE_CHECKING:
+    from .limit import L
+def f() -> None:
+    if TYPE_CHECKING:
+        import tremolo.loop.limit
+''',
+    'loop/limit.py': 'from .stream import f\nfrom . import task\ndef g():\n from .stream import f',
     'bridge/bridge.py': 'import asyncio',
     'loop/bridge.py': '"""The old address."""\nfrom ..bridge import bridge\n__all__ = []',
     'http/parser.py': 'x: int = 1  # TODOS and FIXMEUP are words like any other',
