@@ -83,6 +83,7 @@ WORST = {
     'ABSOLUTE': [
         lambda n: b'http://' + b'a' * n + b' ', lambda n: b'http://' + b'/' * n + b' ',
         lambda n: b'http://a' + b'/?' * n + b'#', lambda n: b'http' * n],
+    'TOKEN': [lambda n: b'a' * n + b' '],
     'TOKEN_STR': [lambda n: 'a' * n + ' '],
     'TEXT_STR': [lambda n: ' ' * n + '\n', lambda n: 'a\t' * n + '\u20ac'],
     'COOKIE_VALUE': [lambda n: '"' + 'a' * n, lambda n: 'a' * n + '"', lambda n: '"' * n],

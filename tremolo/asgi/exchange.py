@@ -16,10 +16,10 @@ from typing import Any, Callable
 
 from ..bridge import awaiting
 from ..http import ProtocolError
+from ..http.encoder import encode, encode_links, encode_trailers
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
-from .fields import encode, encode_links, encode_trailers
 
 Message = MutableMapping[str, Any]
 Application = Callable[

@@ -2,14 +2,15 @@
 
 from .body import EndOfBody, Limits
 from .cookies import format_cookie, parse_cookies
+from .encoder import Encoded, encode_fields
 from .errors import HeaderError, ProtocolError
 from .head import RequestHead
 from .headers import Headers
 from .parser import RequestParser
-from .response import CONTINUE, chunk, encode_fields, http_date, status_line
+from .response import CONTINUE, chunk, http_date, status_line
 
 __all__ = [
-    'CONTINUE', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError', 'RequestHead',
-    'RequestParser', 'chunk', 'encode_fields', 'format_cookie', 'http_date', 'parse_cookies',
-    'status_line',
+    'CONTINUE', 'Encoded', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError',
+    'RequestHead', 'RequestParser', 'chunk', 'encode_fields', 'format_cookie', 'http_date',
+    'parse_cookies', 'status_line',
 ]

@@ -112,7 +112,11 @@ AUTHORITY = re.compile(rb'(?:%s|(?!:)%s):[0-9]{1,5}' % (_IPV6, _REG_NAME))
 # http-URI      = "http" "://" authority path-abempty [ "?" query ]          RFC 9110 section 4.2.1
 ABSOLUTE = re.compile(rb'[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(?:[/?][!-"$-~]*)?')
 
-# What an application sets. A reason phrase is a field's text (RFC 9112 section 4).
+# What an application sets: the name of a field, and what its value must not have, that is all
+# control characters but HTAB (RFC 9110 section 5.5).
+TOKEN = re.compile(_TOKEN)
+CONTROLS = bytes([*range(9), *range(10, 32), 127])
+# As text: the name of a cookie, and a reason phrase, which is a field's text. (RFC 9112 section 4.)
 TOKEN_STR = re.compile(_TOKEN.decode('ascii'))
 TEXT_STR = re.compile(_TEXT.decode('latin-1'))
 

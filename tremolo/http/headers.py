@@ -14,27 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .errors import HeaderError, shown
-from .grammar import TEXT_STR, TOKEN_STR
-
-
-def checked_name(name: str) -> str:
-    """Check a field's name: a token. Raises `HeaderError`."""
-    if not isinstance(name, str):
-        raise TypeError(f'the name of a header is str, not {type(name).__name__}')
-    if TOKEN_STR.fullmatch(name) is None:
-        raise HeaderError(f'malformed header name: {shown(name)}')
-    return name
-
-
-def checked_value(name: str, value: str) -> str:
-    """Check a field's value, and trim SP and HTAB. Raises `HeaderError`, which names the field."""
-    if not isinstance(value, str):
-        raise TypeError(f'the value of header {name} is str, not {type(value).__name__}')
-    if TEXT_STR.fullmatch(value) is None:
-        what = 'is not Latin-1' if max(value) > '\xff' else 'has a control character'
-        raise HeaderError(f'the value of header {name} {what}: {shown(value)}')
-    return value.strip(' \t')
+from .encoder import encode_pair
 
 
 class Headers:
@@ -82,8 +62,8 @@ class Headers:
 
     def __setitem__(self, name: str, value: str) -> None:
         """Set a field to one value. It takes the place of the first line there was."""
-        lower = checked_name(name).lower()
-        line = (lower, name, checked_value(name, value))
+        line = _checked(name, value)
+        lower = line[0]
         keys = [key for key, _, _ in self._lines]
         first = keys.index(lower) if lower in keys else len(keys)
         self._lines = [each for each in self._lines if each[0] != lower]
@@ -91,8 +71,7 @@ class Headers:
 
     def add(self, name: str, value: str) -> None:
         """Add a line to those there are."""
-        lower = checked_name(name).lower()
-        self._lines.append((lower, name, checked_value(name, value)))
+        self._lines.append(_checked(name, value))
 
     def __delitem__(self, name: str) -> None:
         """Remove all lines of a field. Raises `KeyError` if there is none."""
@@ -122,5 +101,15 @@ class Headers:
         """Return all lines in their order."""
         return [(name, value) for _, name, value in self._lines]
 
+    def raw_items(self) -> list[tuple[bytes, bytes]]:
+        """Return all lines in their order as bytes, for `encode`."""
+        return [(name.encode('ascii'), value.encode('latin-1')) for _, name, value in self._lines]
+
     def __repr__(self) -> str:
         return f'Headers({self.items()!r})'
+
+
+def _checked(name: str, value: str) -> tuple[str, str, str]:
+    """Check one line as the encoder will; return it as it is kept. Raises as `Headers` does."""
+    encode_pair(name, value)
+    return name.lower(), name, value.strip(' \t')

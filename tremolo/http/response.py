@@ -10,13 +10,10 @@ tell the truth about the body splits the answer in two for whoever is in between
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from .errors import HeaderError, shown
 from .grammar import TEXT_STR
-from .headers import checked_name, checked_value
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 
@@ -41,21 +38,6 @@ def status_line(status: int, reason: str | None = None) -> bytes:
     if TEXT_STR.fullmatch(reason) is None:
         raise HeaderError(f'the reason of status {status} is no plain text: {shown(reason)}')
     return b'HTTP/1.1 %d %s\r\n' % (status, reason.encode('latin-1'))
-
-
-@functools.lru_cache(maxsize=256)
-def _name(name: str) -> bytes:
-    """Encode a name with its colon. Names recur and are kept; values may be secret and are not."""
-    if checked_name(name).lower() == 'transfer-encoding':
-        raise HeaderError('Transfer-Encoding is set by the server alone')
-    return name.encode('ascii') + b': '
-
-
-def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
-    """Make field lines, each with CRLF. Raises `HeaderError`."""
-    return b''.join([
-        b'%s%s\r\n' % (_name(name), checked_value(name, value).encode('latin-1'))
-        for name, value in items])
 
 
 def chunk(data: bytes) -> bytes:

@@ -5,11 +5,12 @@ The tour is in README.md.
 
 from __future__ import annotations
 
+from ..http import Encoded
 from .connection import Connection
 from .errors import HandlerError, HTTPError, phrase
 from .phases import REASONS
 from .request import Context, Request
-from .response import Encoded, Response
+from .response import Response
 from .server import Handle, Server, announce
 
 __all__ = [

@@ -14,9 +14,18 @@ A mistake is found before anything is written, or the connection is cut: never a
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
-from ..http import HeaderError, Headers, chunk, encode_fields, format_cookie, status_line
+from ..http import (
+    Encoded,
+    HeaderError,
+    Headers,
+    chunk,
+    encode_fields,
+    format_cookie,
+    status_line,
+)
+from ..http.encoder import encode, encode_pair
 from ..loop import Future, Stream, StreamClosed
 from ..loop.stream import APART
 from .errors import HandlerError, phrase
@@ -26,11 +35,6 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .request import Request
 
-# An answer's own fields as bytes: the lines of all but Content-Length and Connection; the length
-# that was announced, if any; whether the connection is to close; whether the Date and the Server of
-# the server are wanted.
-Encoded = tuple[bytes, Optional[int], bool, bool, bool]
-
 HTML = 'text/html; charset=utf-8'
 TEXT = 'text/plain; charset=utf-8'
 
@@ -38,9 +42,6 @@ OK: tuple[int, str | None] = (200, None)
 
 # Their answers have no body, whatever the method (RFC 9112 section 6.3).
 _BODILESS = frozenset((204, 304))
-
-# What an application may ask for, and `_begin` writes.
-_OURS = frozenset(('content-length', 'connection'))
 
 _JOIN = 65536    # Up to this size head and body are one send: copying more costs more than a call.
 
@@ -323,17 +324,11 @@ class Response:
         own = self._headers
         if isinstance(own, tuple):
             return own
-        fields = self.headers
-        announced, lines = fields.get('content-length'), fields.items()
-        if announced is not None and not (announced.isascii() and announced.isdigit()):
-            raise HandlerError(f'Content-Length {announced[:64]!r} is no number')
-        if self.content_type and 'content-type' not in fields and self.status not in _BODILESS:
-            lines.insert(0, ('Content-Type', self.content_type))
-        return (
-            encode_fields(line for line in lines if line[0].lower() not in _OURS),
-            None if announced is None else int(announced),
-            (fields.get('connection') or '').lower() == 'close',
-            'date' not in fields, 'server' not in fields)
+        headers = self.headers
+        lines = headers.raw_items()
+        if self.content_type and 'content-type' not in headers and self.status not in _BODILESS:
+            lines.insert(0, encode_pair('Content-Type', self.content_type))
+        return encode(lines, refuse_coding=True)
 
 
 def _bytes_of(body: bytes) -> bytes:
