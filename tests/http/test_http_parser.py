@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from http_cases import BROWSER, CASES, GET, chunked, get, post
+from http_cases import BROWSER, CASES, GET, HOST, chunked, get, post
 from http_runner import is_whole, requests, run
 
 import tremolo.http
 from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser
 from tremolo.http import fields as lines_of_fields
+from tremolo.http import head as hosts_of_heads
 
 # Above this a case is not split at each of its bytes, but at random.
 SHORT = 400
@@ -328,7 +329,8 @@ def fields_of(*lines):
     return head.fields[1:]
 
 
-@pytest.mark.parametrize('line', [b'X-A: b', b'x-a:b', b'X-A: \t b \t', b'X-A:', b'X-A: b: c'])
+@pytest.mark.parametrize('line', [
+    b'Accept: b', b'accept:b', b'Accept: \t b \t', b'Accept:', b'Accept: b: c', b'X-A: b'])
 def test_a_field_that_was_seen_before_is_the_same(line):
     lines_of_fields._lines.clear()
     name, _, value = line.partition(b':')
@@ -338,19 +340,46 @@ def test_a_field_that_was_seen_before_is_the_same(line):
 
 def test_few_fields_are_remembered_and_no_long_ones():
     lines_of_fields._lines.clear()
-    lines = [b'X-%d: %d' % (number, number) for number in range(3000)]
+    lines = [b'Accept: %d' % number for number in range(3000)]
     for _ in range(2):
-        assert fields_of(*lines) == [
-            (b'x-%d' % number, b'%d' % number) for number in range(3000)]
-        assert len(lines_of_fields._lines) <= 1024
-    fields_of(b'X-Long: ' + b'a' * 300)
+        assert fields_of(*lines) == [(b'accept', b'%d' % number) for number in range(3000)]
+        assert 0 < len(lines_of_fields._lines) <= 1024
+    fields_of(b'Accept: ' + b'a' * 300)
     assert all(len(line) <= 256 for line in lines_of_fields._lines)
 
 
-def test_secrets_are_not_remembered():
+def test_fields_that_were_remembered_too_often_are_forgotten_all_the_same():
+    # Two threads may both find one place left, and then the bound is passed.
+    lines_of_fields._lines.clear()
+    lines_of_fields._lines.update({b'%d' % number: (b'', b'') for number in range(1030)})
+    assert fields_of(b'Accept: a') == [(b'accept', b'a')]
+    assert set(lines_of_fields._lines) == {HOST.strip(), b'Accept: a'}
+
+
+def test_what_may_be_secret_is_not_remembered():
     lines_of_fields._lines.clear()
     secrets = [
-        b'Cookie: a=b', b'COOKIE: b=c', b'Authorization: Bearer 1', b'Proxy-Authorization: 1']
-    assert [name for name, _ in fields_of(*secrets, b'X-A: b')][:2] == [b'cookie', b'cookie']
-    assert b'X-A: b' in lines_of_fields._lines
-    assert not lines_of_fields._lines.keys() & set(secrets)
+        b'Cookie: a=b', b'COOKIE: b=c', b'Authorization: Bearer 1', b'Proxy-Authorization: 1',
+        b'X-API-Key: 1', b'X-Auth-Token: 1', b'X-CSRF-Token: 1', b'X-Own: 1',
+        b'Referer: http://a/?token=1', b'X-Forwarded-For: ::1', b'Sec-WebSocket-Key: 1']
+    assert [name for name, _ in fields_of(*secrets, b'Accept: b')][:2] == [b'cookie', b'cookie']
+    assert set(lines_of_fields._lines) == {HOST.strip(), b'Accept: b'}
+
+
+# -- hosts that are remembered --------------------------------------------------------------------
+
+
+def ask_host(host):
+    return parse(b'GET / HTTP/1.1\r\nHost:' + host + b'\r\n\r\n').authority
+
+
+def test_few_hosts_are_remembered_and_none_with_many_spaces():
+    hosts_of_heads._hosts.clear()
+    for number in range(1000):
+        assert ask_host(b' h%d' % number) == b'h%d' % number
+        assert 0 < len(hosts_of_heads._hosts) <= 256
+    hosts_of_heads._hosts.update({b'%d' % number: b'' for number in range(300)})
+    assert ask_host(b' other') == b'other'
+    assert hosts_of_heads._hosts == {b' other': b'other'}
+    assert ask_host(b' ' * 1000 + b'a') == b'a'
+    assert hosts_of_heads._hosts == {b' other': b'other'}

@@ -22,7 +22,10 @@ from .fields import split_fields
 from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST, LISTS
 
 _HOST_SIZE = 255 + 6    # the longest name that DNS and RFC 3986 section 3.2.2 know, and a port
-# Good hosts as they were sent, trimmed: a server hears the same few again and again.
+# Well-formed hosts as they were sent, and trimmed: a server receives the same few again and again.
+# Nothing else is in it. At most 256 hosts of at most `_HOST_SIZE` bytes, with the spaces around
+# them; a full dictionary starts again.
+_MOST_HOSTS = 256
 _hosts: dict[bytes, bytes] = {}
 _find = FRAMING.findall
 
@@ -168,9 +171,11 @@ def _host(value: bytes) -> bytes:
         host = value.strip(b' \t')
         if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
             raise ProtocolError(400, f'malformed host: {shown(host)}')
-        if len(_hosts) == 256:
-            _hosts.clear()
-        _hosts[value] = host
+        if len(value) <= _HOST_SIZE:
+            # (`>=`: reactors in several threads may each add a host at once.)
+            if len(_hosts) >= _MOST_HOSTS:
+                _hosts.clear()
+            _hosts[value] = host
     return host
 
 
