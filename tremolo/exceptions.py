@@ -15,7 +15,7 @@
     Cancelled (a BaseException)     a task must stop; `except Exception` does not catch it
 """
 
-from .errors import SettingError, TremoloError
+from .errors import HookFailed, LifespanFailed, SettingError, TremoloError
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .server import HandlerError, HTTPError
@@ -23,6 +23,7 @@ from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, Pa
 
 __all__ = [
     'BadRequest', 'Cancelled', 'Forbidden', 'HTTPError', 'HandlerError', 'HeaderError',
-    'InvalidState', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
-    'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed', 'TremoloError',
+    'HookFailed', 'InvalidState', 'LifespanFailed', 'LimitExceeded', 'ListenError',
+    'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'ProtocolError', 'SettingError',
+    'StreamClosed', 'TremoloError',
 ]

@@ -9,14 +9,10 @@ import asyncio
 import logging
 from typing import Any
 
-from ..errors import TremoloError
+from ..errors import LifespanFailed
 from .exchange import Application, Message
 
 _log = logging.getLogger('tremolo.error')
-
-
-class LifespanFailed(TremoloError):
-    """The application did not start; its message."""
 
 
 class Lifespan:

@@ -15,15 +15,11 @@ import logging
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Callable
 
-from ..errors import TremoloError
+from ..errors import HookFailed
 from ..loop import Task
 
 _log = logging.getLogger('tremolo.error')
 Hook = Callable[..., Any]
-
-
-class HookFailed(TremoloError):
-    """A hook raised before the first connection; its traceback is in the log."""
 
 
 def call_all(
