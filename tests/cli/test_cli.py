@@ -192,7 +192,7 @@ def test_a_port_that_is_taken_is_one_line_and_status_1(tmp_path):
 def test_only_what_was_given_reaches_run(given):
     assert given() == {}
     assert given('--keep-alive', '5m', '--debug', '--body-size', 'off') == {
-        'idle_timeout': 300.0, 'debug': True, 'body_size': None}
+        'keep_alive': 300.0, 'debug': True, 'body_size': None}
 
 
 def test_bind_may_be_repeated(given):
@@ -362,7 +362,7 @@ def test_help_shows_every_option_with_its_variable_and_default_in_80_columns(cap
     joined = ' '.join(text.split())
     for option in OPTIONS:
         assert '--' + option.name.replace('_', '-') in text
-        assert f'[env: {", ".join(option.variables)}; default: ' in joined
+        assert f'[env: {", ".join(option.main_variables)}; default: ' in joined
         for synonym in option.synonyms:
             assert '--' + synonym.replace('_', '-') + ' ' not in text
     assert 'python3 -m tremolo hello:app' in text

@@ -79,9 +79,14 @@ def _parse(argv: list[str]) -> dict[str, Any]:
         if not wrong.startswith('-'):
             raise SettingError(f'{wrong}: one application is served, and another is named already')
         known = ['--help', '--version', *(name for name, _, _ in _FINDING)]
-        known += [_flag(name) for each in OPTIONS for name in (each.name, *each.synonyms)]
+        known += [_flag(name) for each in OPTIONS for name in each.names]
         raise SettingError(f'{wrong}: no such option{suggest(wrong, known)}')
-    return vars(namespace)
+    given = vars(namespace)
+    for each in OPTIONS:
+        flags = [_flag(name) for name in each.names if name in given]
+        if len(flags) > 1:
+            raise SettingError(f'{flags[0]}: given twice, also as {flags[1]}')
+    return given
 
 
 def _flag(name: str) -> str:
@@ -90,9 +95,9 @@ def _flag(name: str) -> str:
 
 def _add(group: Any, option: Option) -> None:
     default = option.show(option.default) or 'none'
-    text = f'{option.help} [env: {", ".join(option.variables)}; default: {default}]'
-    for name in (option.name, *option.synonyms):
-        given: dict[str, Any] = {'dest': option.name, 'default': argparse.SUPPRESS}
+    text = f'{option.help} [env: {", ".join(option.main_variables)}; default: {default}]'
+    for name in option.names:
+        given: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS}
         if option.kind == 'flag':
             given['action'] = 'store_true'
         else:

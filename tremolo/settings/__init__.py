@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .kinds import Address, parse_bind
-from .options import OPTIONS, Option, Options, Settings, option_table, part_options
+from .address import Address, parse_bind
+from .options import OPTIONS, Option, Options, option_table
+from .settings import Settings, part_options, under_all_names
 
 __all__ = [
     'OPTIONS', 'Address', 'Option', 'Options', 'Settings', 'option_table', 'parse_bind',
-    'part_options',
+    'part_options', 'under_all_names',
 ]

@@ -1,12 +1,12 @@
-"""Kinds of options: how the value of one is read, what is accepted, and how it is written.
+"""Kinds of options: how the value of an option is read, what is accepted, and how it is written.
 
     KINDS['size'].convert('16KiB')      # 16384
     KINDS['size'].show(16384)           # '16KiB'
 
-A kind knows one value; that it may be `off`, or must not be too small, is the option's own affair
-(options.py). Units: a size is in bytes, a time in seconds, a rate in bytes/second, and a bare
-number is just that. A size or a rate may also be written `64k`, `16KiB`, `2MiB`, `1GiB` (1,024 of
-each smaller unit), a time `500ms`, `30s`, `5m`, `1h`.
+A kind knows one value. Whether an option may be `off`, and how small it may be, is a matter of the
+option (options.py). A bare number is bytes for a size, seconds for a time, bytes/second for a rate.
+A size or a rate may also be written `64k`, `16KiB`, `2MiB`, `1GiB` (each unit is 1,024 of the
+smaller one), a time `500ms`, `30s`, `5m`, `1h`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
-from ..errors import SettingError
+from .address import Address, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
@@ -25,50 +25,10 @@ _SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
 _SIZE_UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
 _TIME = re.compile(r'([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(|ms|s|m|h)', re.IGNORECASE)
 _TIME_UNITS = {'': 1, 'ms': 0.001, 's': 1, 'm': 60, 'h': 3600}
-_BRACKETED = re.compile(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
-
-
-class Address(NamedTuple):
-    """Where to listen: a host (empty: all interfaces) and a port, or the path of a UNIX socket."""
-
-    host: str | None
-    port: int = 0
-    path: str | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f'unix:{self.path}'
-        host = self.host or ''
-        return f'[{host}]:{self.port}' if ':' in host else f'{host}:{self.port}'
-
-
-def parse_bind(text: str) -> Address:
-    """Read `HOST:PORT`, `:PORT` (all interfaces), `[IPV6]:PORT` or `unix:/path`."""
-    if text.startswith('unix:'):
-        path = text[5:]
-        if not path or '\0' in path:
-            raise SettingError(f'bind: {text!r} has no path, write unix:/path/to/socket')
-        return Address(None, 0, path)
-    if text.startswith('['):
-        match = _BRACKETED.fullmatch(text)
-        if match is None:
-            raise SettingError(f'bind: {text!r} is not [IPV6]:PORT, such as [::1]:8000')
-        host, port = match.groups()
-    else:
-        host, colon, port = text.rpartition(':')
-        if not colon:
-            raise SettingError(f'bind: {text!r} has no port, write HOST:PORT, :PORT or unix:/path')
-        if ':' in host:
-            raise SettingError(f'bind: {text!r} is ambiguous, write IPv6 as [{host}]:{port}')
-        if '/' in host:
-            raise SettingError(f'bind: {text!r} is not an address, write HOST:PORT or unix:/path')
-    if not re.fullmatch('[0-9]{1,5}', port) or int(port) > 65535:
-        raise SettingError(f'bind: {text!r} has a bad port, it goes from 0 (any free one) to 65535')
-    return Address(host, int(port), None)
 
 
 def _text(value: Any) -> str:
-    # The server's name goes into each response head as it is.
+    # (`server_name` goes into the head of each answer as it is.)
     if isinstance(value, str) and value.isascii() and value.isprintable():
         return value
     raise ValueError
@@ -109,7 +69,7 @@ def _time(value: Any) -> float:
         if match is None:
             raise ValueError
         return float(match[1]) * _TIME_UNITS[match[2].lower()]
-    # Infinity would pass every comparison and then break the poller's timeout.
+    # The limit is for infinity: it passes every comparison, and then breaks the poller's timeout.
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1e9:
         return float(value)
     raise ValueError
@@ -133,12 +93,14 @@ def _binds(value: Any) -> tuple[Address, ...]:
 
 
 class Kind(NamedTuple):
-    """`convert` raises `ValueError` or `TypeError` for what is not of the kind."""
+    """How the values of one kind are read and written."""
 
+    # Returns the value as it is kept; raises `ValueError` or `TypeError` for any other value, and
+    # `SettingError` where it can say more.
     convert: Callable[[Any], Any]
-    unit: str
-    metavar: str    # what stands for the value on the command line; empty for a flag
-    accepts: str    # what is said to be accepted, when something else came
+    unit: str       # what a bare number counts; empty if it counts nothing
+    metavar: str    # what stands for the value in the help; empty for a flag
+    accepts: str    # what the error says is accepted
     show: Callable[[Any], str] = str
 
 

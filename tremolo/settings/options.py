@@ -1,33 +1,26 @@
-"""Every option once: its name, kind, default, limits, synonyms and line of help.
+"""Options: each option once, with its name, kind, default, limits, synonyms and line of help.
 
-The class `Options` is the table. The command line, `app.run()`, the environment and the README's
-table are all made from it, so a new option is one line here and nothing anywhere else.
+The class `Options` is the table. The command line, the keywords of `app.run()`, the environment and
+the table in the README are all made from it, so a new option is one line here and nothing anywhere
+else. How a size, a time, an address or another value is written is told in kinds.py.
 
-    settings = Settings(idle_timeout='5m', head_size='32KiB')
-    settings.idle_timeout               # 300.0
-    settings.replace(port=0).port       # 0
+`off`, `none` and None turn an option off if its line has an `off=`, and are refused otherwise. 0 is
+a number like any other: a size of 0 allows no byte, a time of 0 is over at once. Where 0 makes no
+sense (no connections at all, at least 0 bytes/second), 0 is the value that `off` is stored as.
+Where 0 makes sense but no use (`head_timeout`), it is refused.
 
-How sizes, times, addresses and the like are written is told in kinds.py.
-
-No limit: `off`, `none` and None turn an option off where its line says so (`off=`), and nowhere
-else. 0 is a number like any other: a size of 0 allows nothing, a time of 0 is over at once. Only
-where that would be senseless (no connections at all, at least 0 bytes/second) is 0 itself what
-`off` is stored as; where it would merely be useless (`head_timeout`), it is refused.
-
-Precedence: keywords and command line, then `TREMOLO_<NAME>` (and `PORT`, which hosts set), then
-the default. An empty variable counts as not set.
+A synonym is an old name of an option, or the name that another server has for it. Each synonym
+works wherever the name works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SettingError
-from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS, Address, parse_bind
-
-__all__ = [
-    'OPTIONS', 'Address', 'Option', 'Settings', 'option_table', 'parse_bind', 'part_options']
+from .address import Address
+from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS
 
 LISTENING = 'listening'
 LIMITS = 'HTTP limits'
@@ -38,12 +31,15 @@ ASGI = 'asyncio and ASGI'
 WORKERS = 'workers'
 DEVELOPMENT = 'development'
 
-# What an option without an off value has in its place; None is one of the off values.
+# Variables without our prefix, which hosts of applications set for any server.
+_SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',)}
+
+# The `off` of an option that cannot be off. (None cannot stand for that: it is the `off` of some.)
 _NEVER: Any = object()
 
 
 class Option:
-    """One line of the table; its `name` is the attribute that it is assigned to."""
+    """One line of the table. Its `name` is that of the attribute in `Options`."""
 
     __slots__ = ('default', 'group', 'help', 'kind', 'least', 'name', 'off', 'synonyms')
 
@@ -65,23 +61,37 @@ class Option:
 
     @property
     def unit(self) -> str:
-        """What a bare number counts: bytes, seconds, bytes/second, or nothing."""
+        """The unit of a bare number: bytes, seconds, bytes/second, or '' for a plain count."""
         return KINDS[self.kind].unit
 
     @property
     def metavar(self) -> str:
-        """What stands for the value on the command line; empty for a flag."""
+        """The word for the value in the help of the command line; '' for a flag."""
         return KINDS[self.kind].metavar
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and the synonyms."""
+        return (self.name, *self.synonyms)
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set this option; the first one that is set wins."""
-        names = (self.name, *self.synonyms)
-        return (*(f'TREMOLO_{name.upper()}' for name in names),
-                *_SHARED_VARIABLES.get(self.name, ()))
+        synonyms = (f'TREMOLO_{name.upper()}' for name in self.synonyms)
+        own, *shared = self.main_variables
+        return (own, *synonyms, *shared)
+
+    @property
+    def main_variables(self) -> tuple[str, ...]:
+        """The environment variables to tell users about: without those of the synonyms."""
+        return (f'TREMOLO_{self.name.upper()}', *_SHARED_VARIABLES.get(self.name, ()))
 
     def convert(self, value: Any, label: str = '') -> Any:
-        """Return the value as Settings keeps it; a SettingError starts with `label`."""
+        """Return the value as `Settings` keeps it.
+
+        Raises `SettingError` with one line that starts with `label`: the name, the flag or the
+        variable that the user wrote. Without a label it starts with the name of the option.
+        """
         label = label or self.name
         may_be_off = self.off is not _NEVER
         if may_be_off and (value is None or str(value).lower() in ('off', 'none')):
@@ -101,7 +111,7 @@ class Option:
         return result
 
     def show(self, value: Any) -> str:
-        """Write a value the way a user would: `16KiB`, `30s`, `off`."""
+        """Write a value as a user would: `16KiB`, `30s`, `off`."""
         if self.off is not _NEVER and value == self.off:
             return 'off'
         return KINDS[self.kind].show(value)
@@ -112,19 +122,13 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= 64 else text[:61] + '...'
 
 
-# What no address has for itself, though others of its group are.
-_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout')
-# What hosts set for any server.
-_SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',)}
-
-
 def _option(*args: Any, **kwargs: Any) -> Any:
-    # Any, so that the table below can give each option the type its value will have.
+    # (It returns Any, so that each line of the table can declare the type of the option's value.)
     return Option(*args, **kwargs)
 
 
 class Options:
-    """The table itself: a group, a kind, the default, and what `--help` says."""
+    """The table. Each line: the group, the kind, the default, the help, and what is special."""
 
     __slots__ = ()
 
@@ -172,7 +176,7 @@ class Options:
         synonyms=('keepalive_timeout', 'timeout_keep_alive', 'keep_alive'))
     half_close_timeout: float = _option(
         TIMEOUTS, 'time', 1.0,
-        'how long a client that sent its end may receive nothing before its handler is cancelled')
+        'how long a half-closed client may receive nothing before its handler is cancelled')
     linger_timeout: float = _option(
         TIMEOUTS, 'time', 2.0, 'how long a refused client may go on sending before the close')
     shutdown_timeout: float = _option(
@@ -202,14 +206,15 @@ class Options:
 
     loop: str = _option(
         ASGI, 'loop', 'reactor',
-        'whose loop drives everything: our own, or one that we are a guest of: ' + ', '.join(LOOPS))
+        'the loop that drives everything: our own, or the named one with us as its guest: '
+        + ', '.join(LOOPS))
     root_path: str = _option(
         ASGI, 'text', '', 'the path under which an ASGI application is mounted')
     lifespan: str = _option(
         ASGI, 'lifespan', 'auto',
-        'whether its startup and shutdown are run: ' + ', '.join(LIFESPANS))
+        'whether startup and shutdown of an ASGI application are run: ' + ', '.join(LIFESPANS))
     startup_timeout: float = _option(
-        ASGI, 'time', 60.0, 'how long its startup, and its shutdown, may take', off=0.0)
+        ASGI, 'time', 60.0, 'how long its startup may take, and its shutdown', off=0.0)
 
     buffer_size: int = _option(
         ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)
@@ -217,20 +222,20 @@ class Options:
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
 
     workers: int | None = _option(
-        WORKERS, 'count', None, 'how many processes serve; off: this one alone',
+        WORKERS, 'count', None, 'how many processes serve; off: this process alone',
         synonyms=('worker_num',), off=None, least=1)
     worker_timeout: float = _option(
-        WORKERS, 'time', 30.0, 'a worker whose loop stands still so long is replaced', off=0.0)
+        WORKERS, 'time', 30.0, 'a worker whose loop stands still for so long is replaced', off=0.0)
     max_requests: int = _option(
         WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed', off=0)
     limit_memory: int = _option(
         WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0)
     shared_socket: bool = _option(
         WORKERS, 'flag', False,
-        'one socket for all: nobody waits for a busy worker, but connections spread unevenly')
+        'one socket for all workers: no client waits for a busy one, but the load is uneven')
     preload: bool = _option(
         WORKERS, 'flag', False,
-        'import the application once and then fork the workers; SIGHUP brings no new code then')
+        'import the application once, before the workers are forked; SIGHUP brings no new code')
 
     debug: bool = _option(
         DEVELOPMENT, 'flag', False,
@@ -241,113 +246,12 @@ class Options:
 
 OPTIONS: tuple[Option, ...] = tuple(
     value for value in vars(Options).values() if isinstance(value, Option))
-_BY_NAME = {name: option for option in OPTIONS for name in (option.name, *option.synonyms)}
-
-
-def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and convert what was given, under each option's own name."""
-    given: dict[str, Any] = {}
-    for name, value in options.items():
-        option = _BY_NAME.get(name)
-        if option is None:
-            raise SettingError(_unknown(name))
-        if option.name in given:
-            raise SettingError(f'{option.name}: given twice, also as {name}')
-        given[option.name] = option.convert(value)
-    if given.get('bind') and not given.keys().isdisjoint(('host', 'port')):
-        raise SettingError('bind: names host and port already, give either it or them')
-    return given
-
-
-def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and convert the options of one address alone. Raises `SettingError`."""
-    given = _converted(options)
-    for name in given:
-        if _BY_NAME[name].group not in (LIMITS, TIMEOUTS, THROTTLING) or name in _OF_THE_WHOLE:
-            raise SettingError(f'{name}: is an option of the whole server, not of one address')
-    return given
-
-
-def _unknown(name: str) -> str:
-    # Imported when needed: it costs milliseconds, and most programs never misspell an option.
-    import difflib
-
-    near = difflib.get_close_matches(name, _BY_NAME, 2)
-    hint = f', did you mean {" or ".join(near)}?' if near else ''
-    return f'{name}: no such option{hint}'
-
-
-class Settings(Options):
-    """The value of every option, one attribute each, checked and converted."""
-
-    # The slots hide the Option objects of the table above; reading one is a plain attribute access.
-    __slots__ = tuple(option.name for option in OPTIONS)
-
-    def __init__(self, **options: Any) -> None:
-        given = _converted(options)
-        for option in OPTIONS:
-            setattr(self, option.name, given.get(option.name, option.default))
-
-    @classmethod
-    def load(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-        """Join what was given with the environment's variables; what was given wins."""
-        given = _converted({name: value for name, value in options.items()
-                            if value is not None or name not in ('host', 'port')})
-        found: dict[str, Any] = {}
-        for option in OPTIONS:
-            # An address on the command line must not lose to TREMOLO_BIND.
-            if option.name == 'bind' and not given.keys().isdisjoint(('host', 'port')):
-                continue
-            for variable in option.variables:
-                if environ.get(variable):
-                    found[option.name] = option.convert(environ[variable], variable)
-                    break
-        return _overlaid(cls(), {**found, **given})
-
-    def replace(self, **options: Any) -> Settings:
-        """Return a copy in which these options differ."""
-        return _overlaid(self, _converted(options))
-
-    def items(self) -> Iterator[tuple[str, Any]]:
-        """Every option's name and value, in the order of the table."""
-        return ((option.name, getattr(self, option.name)) for option in OPTIONS)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the value of an option by a synonym: an old name, or another server's."""
-        option = _BY_NAME.get(name)
-        if option is None:
-            raise AttributeError(f'there is no option {name}')
-        return getattr(self, option.name)
-
-    def by_all_names(self) -> dict[str, Any]:
-        """Return the value of each option under its name and under each of its synonyms."""
-        return {name: getattr(self, option.name) for name, option in _BY_NAME.items()}
-
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """Where to listen: `bind`, or `host` and `port` when it is empty."""
-        return self.bind or (Address(self.host, self.port),)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Settings) and dict(self.items()) == dict(other.items())
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        default = Settings()
-        changed = (f'{n}={v!r}' for n, v in self.items() if v != getattr(default, n))
-        return f'Settings({", ".join(changed)})'
-
-
-def _overlaid(settings: Settings, converted: Mapping[str, Any]) -> Settings:
-    copy = Settings()
-    for name, value in settings.items():
-        setattr(copy, name, converted.get(name, value))
-    return copy
+# The same by each of their names: the synonyms too.
+BY_NAME: Mapping[str, Option] = {name: option for option in OPTIONS for name in option.names}
 
 
 def option_table() -> str:
-    """Write the options as the Markdown table of the README."""
+    """Return the options as the Markdown table of the README at the top."""
     lines = ['| option | default | unit | meaning |', '| --- | --- | --- | --- |']
     group = ''
     for option in OPTIONS:

@@ -16,6 +16,7 @@ from typing import Any, Callable
 from ..loop import Future, Task, run_in_thread
 from ..server import HandlerError, Request, Response
 from ..server.request import Context
+from ..settings import under_all_names
 from .handler_run import HandlerRun
 
 # What a handler may ask for by name, beside the named groups of its path.
@@ -76,7 +77,8 @@ class Handler:
 
     def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Join the server's options with its own; `given` is the same for every request."""
-        self.options: Mapping[str, Any] = MappingProxyType({**options, **self.defaults})
+        self.options: Mapping[str, Any] = MappingProxyType(
+            {**options, **under_all_names(self.defaults)})
         self.buffer_size: int = self.options['buffer_size']
         function = self.function if self._takes_all and not self._groups else self._selected
         self._call, self._collect = _callers(function, self.buffer_size // _FIRST, **given)

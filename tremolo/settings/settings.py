@@ -1,0 +1,148 @@
+"""Settings: the value of each option, checked and converted, for one server.
+
+    settings = Settings(idle_timeout='5m', head_size='32KiB')
+    settings.idle_timeout               # 300.0
+    settings.keep_alive                 # 300.0: a synonym works wherever the name works
+    settings.replace(port=0).port       # 0
+
+`Settings(...)` takes keywords alone. `Settings.load` also reads the environment. The first of these
+that sets an option wins:
+
+    keywords and command line > TREMOLO_<NAME> > TREMOLO_<SYNONYM> > PORT, WEB_CONCURRENCY > default
+
+An empty variable counts as not set. What is wrong raises `SettingError` with one line, which starts
+with the name, the flag or the variable that the user wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingError
+from .address import Address
+from .options import BY_NAME, LIMITS, OPTIONS, THROTTLING, TIMEOUTS, Options
+
+# Options of a server that one of its addresses cannot have for itself, though it can have others
+# of the same group.
+_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout')
+
+
+class Settings(Options):
+    """The value of each option as an attribute; by a synonym too, but only for reading."""
+
+    # The slots hide the Option objects of `Options`, so reading an option is reading a slot.
+    __slots__ = tuple(option.name for option in OPTIONS)
+
+    def __init__(self, **options: Any) -> None:
+        given = _converted(options)
+        for option in OPTIONS:
+            setattr(self, option.name, given.get(option.name, option.default))
+
+    @classmethod
+    def load(cls, options: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+        """Join what was given with the environment. `host` and `port` of None are not given."""
+        given = _converted({name: value for name, value in options.items()
+                            if value is not None or name not in ('host', 'port')})
+        found: dict[str, Any] = {}
+        for option in OPTIONS:
+            # TREMOLO_BIND must not win over a host or a port that was given.
+            if option.name == 'bind' and not given.keys().isdisjoint(('host', 'port')):
+                continue
+            for variable in option.variables:
+                if environ.get(variable):
+                    found[option.name] = option.convert(environ[variable], variable)
+                    break
+        return _overlaid(cls(), {**found, **given})
+
+    def replace(self, **options: Any) -> Settings:
+        """Return a copy in which these options differ."""
+        return _overlaid(self, _converted(options))
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Iterate over the name and the value of each option, in the order of the table."""
+        return ((option.name, getattr(self, option.name)) for option in OPTIONS)
+
+    def by_all_names(self) -> dict[str, Any]:
+        """Return the value of each option under its name and under each of its synonyms."""
+        return under_all_names(dict(self.items()))
+
+    # (Not for mypy, which would then accept any misspelled option.)
+    if not TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """Return the value of an option by a synonym. Called for what is no slot."""
+            option = BY_NAME.get(name)
+            # The own name comes here only when its slot is empty yet: `copy` and `pickle` make an
+            # object without `__init__`.
+            if option is None or option.name == name:
+                raise AttributeError(f'there is no option {name}')
+            return getattr(self, option.name)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where to listen: `bind`, or `host` and `port` when `bind` is empty."""
+        return self.bind or (Address(self.host, self.port),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and dict(self.items()) == dict(other.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        default = Settings()
+        changed = (f'{n}={v!r}' for n, v in self.items() if v != getattr(default, n))
+        return f'Settings({", ".join(changed)})'
+
+
+def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and convert the options of one address alone. Raises `SettingError`."""
+    given = _converted(options)
+    for name in options:
+        option = BY_NAME[name]
+        if option.group not in (LIMITS, TIMEOUTS, THROTTLING) or option.name in _OF_THE_WHOLE:
+            raise SettingError(f'{name}: is an option of the whole server, not of one address')
+    return given
+
+
+def under_all_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values, each also under the other names of its option.
+
+    A value that was given under a name keeps it; a name that is no option's stays as it is.
+    """
+    spread = {name: value for given, value in values.items() if given in BY_NAME
+              for name in BY_NAME[given].names}
+    return {**spread, **values}
+
+
+def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and convert what was given, and return it under the own name of each option."""
+    given: dict[str, Any] = {}
+    written: dict[str, str] = {}    # The own name to the name that was given.
+    for name, value in options.items():
+        option = BY_NAME.get(name)
+        if option is None:
+            raise SettingError(_unknown(name))
+        if option.name in given:
+            raise SettingError(f'{written[option.name]}: given twice, also as {name}')
+        written[option.name] = name
+        given[option.name] = option.convert(value, name)
+    if given.get('bind') and not given.keys().isdisjoint(('host', 'port')):
+        raise SettingError('bind: names host and port already, give either it or them')
+    return given
+
+
+def _unknown(name: str) -> str:
+    # (Imported here: it takes milliseconds, and most programs never misspell an option.)
+    import difflib
+
+    near = difflib.get_close_matches(name, BY_NAME, 2)
+    hint = f', did you mean {" or ".join(near)}?' if near else ''
+    return f'{name}: no such option{hint}'
+
+
+def _overlaid(settings: Settings, converted: Mapping[str, Any]) -> Settings:
+    """Return a copy of the settings in which the converted values, by own name, differ."""
+    copy = Settings()
+    for name, value in settings.items():
+        setattr(copy, name, converted.get(name, value))
+    return copy
