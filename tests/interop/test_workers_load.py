@@ -67,10 +67,10 @@ def film(rate='1MiB', content_type='video/mp4'):
 
 # Each crash is like a first one: its worker is replaced after the shortest pause.
 NO_LONGER_PAUSE = '''
-import tremolo.workers.supervisor as supervisor
+from tremolo.workers import group
 from example import app
 
-supervisor._LONGEST_PAUSE = supervisor._PAUSE
+group.LONGEST_PAUSE = group.FIRST_PAUSE
 app.run(port=0, workers=2)
 '''
 

@@ -1,0 +1,225 @@
+"""Group: the slots and the workers of one supervisor, each with its state.
+
+    a worker:  STARTING --READY--> SERVING --told to end--> ENDING
+               STARTING --told to end--> ENDING
+               SERVING --no BEAT within worker_timeout--> HUNG --killed--> ENDING
+
+    a slot:    WANTED --forked--> FILLED --RENEW, SIGHUP, its worker was told to end--> WANTED
+               FILLED --SIGHUP before READY--> OUTDATED --READY, or its worker failed--> WANTED
+               FILLED --crash, or fork refused--> PAUSED, then LENT --timer--> WANTED
+               any    --SIGTTOU--> SPARE --SIGTTIN--> WANTED
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterable
+
+from ..loop import Reactor
+from ..loop.timers import NEVER, Timer
+from ..settings import Address, Settings
+from .channel import HAND_OVER, LISTENER, Channel, copy_of
+from .lock import open_locks
+from .slot import Slot, open_first, open_next
+
+_log = logging.getLogger('tremolo')
+
+STARTING = 'starting'    # Forked; it has not sent READY yet.
+SERVING = 'serving'      # It accepts connections.
+HUNG = 'hung'            # It is silent; it writes where it hangs and is killed then.
+ENDING = 'ending'        # The supervisor told it to end.
+
+WANTED = 'wanted'        # A worker is forked after this turn.
+FILLED = 'filled'        # It has its worker, starting or serving.
+OUTDATED = 'outdated'    # The same, but its worker may have read old code: another follows.
+PAUSED = 'paused'        # A short pause after a crash; connections wait in the queues.
+LENT = 'lent'            # A long pause; another worker accepts from the queues too.
+SPARE = 'spare'          # No worker is wanted; another worker accepts from the queues.
+
+# Seconds until a slot is filled again: after a first crash, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+
+
+class Worker:
+    """A process, as the supervisor sees it."""
+
+    channel: Channel
+
+    def __init__(self, pid: int, slot: Slot, began: float) -> None:
+        self.pid = pid
+        self.slot = slot
+        self.began = began
+        self.state = STARTING
+        # The worker that this one replaces, until this one is ready.
+        self.predecessor: Worker | None = None
+        # The time of the last sign of life; NEVER while none is expected: before READY, and after
+        # the worker was found to hang.
+        self.beat = NEVER
+
+    def heard(self, now: float) -> None:
+        """Record a sign of life."""
+        if self.state is not HUNG:
+            self.beat = now
+
+    def hang(self) -> None:
+        """Record that the worker is silent."""
+        self.beat = NEVER
+        if self.state is SERVING:
+            self.state = HUNG
+
+    def end(self, signum: int) -> None:
+        """Send a signal that ends the process."""
+        self.state = ENDING
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
+
+    def hand_over(self) -> None:
+        """Tell the worker to give its connections to another worker, and to end."""
+        self.state = ENDING
+        self.channel.send(HAND_OVER)
+
+
+class SlotState:
+    """A slot, its worker, and when the next worker is forked."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.state = WANTED
+        # The newest worker of the slot. It is kept while the next one is forked: that one becomes
+        # its successor.
+        self.worker: Worker | None = None
+        # The worker that has got the sockets while the slot had none. It keeps them.
+        self.heir: Worker | None = None
+        self._pause = FIRST_PAUSE
+        self._timer: Timer | None = None
+
+    @property
+    def lent(self) -> bool:
+        """Whether another worker must accept from the queues of this slot."""
+        return self.state is LENT or self.state is SPARE
+
+    def want(self) -> None:
+        """Let a worker be forked after this turn, beside the worker that the slot may have."""
+        self._enter(WANTED)
+
+    def fill(self, worker: Worker) -> None:
+        """Record the worker that was forked."""
+        worker.predecessor, self.worker = self.worker, worker
+        self._enter(FILLED)
+
+    def outdate(self) -> None:
+        """Let another worker follow as soon as this one is ready, or has failed."""
+        self._enter(OUTDATED)
+
+    def fall_back(self, predecessor: Worker) -> None:
+        """Go on with the worker that should have been replaced."""
+        self.worker = predecessor
+        self._enter(WANTED if self.state is OUTDATED else FILLED)
+
+    def pause(self, reactor: Reactor) -> None:
+        """Want a worker after a pause; the next pause is twice as long."""
+        self._enter(PAUSED if self._pause == FIRST_PAUSE else LENT)
+        self._timer = reactor.call_later(self._pause, self.want)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def forget_crashes(self) -> None:
+        """Let the pause after the next crash be the first again."""
+        self._pause = FIRST_PAUSE
+
+    def dismiss(self) -> list[Worker]:
+        """Want no worker any more; return the workers that have to hand over and end."""
+        self._enter(SPARE)
+        newest, self.worker = self.worker, None
+        leaving = [each for each in (newest, newest and newest.predecessor) if each is not None]
+        for worker in leaving:
+            worker.state = ENDING
+        return leaving
+
+    def _enter(self, state: str) -> None:
+        self.state = state
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Group:
+    """All slots and workers: which worker has which sockets, and which worker follows which."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._backlog = settings.backlog
+        self._shared = settings.shared_socket
+        self.slots: list[SlotState] = []
+        # Slots after SIGTTOU. Their sockets stay open: the connections in the queues are not lost.
+        self._spare: list[SlotState] = []
+        self.workers: dict[int, Worker] = {}    # By process id; all that have not ended.
+
+    def open(self, addresses: Iterable[Address], count: int) -> None:
+        """Open the sockets of so many slots. Raises `ListenError`."""
+        first = open_first(addresses, self._backlog, self._shared)
+        self.slots = [SlotState(Slot(first, open_locks()))]
+        for _ in range(1, count):
+            self.add()
+
+    def add(self) -> None:
+        """Want a worker in one more slot: a spare one, or a new one."""
+        if self._spare:
+            self.slots.append(self._spare.pop())
+            self.slots[-1].want()
+            return
+        try:
+            first = self.slots[0].slot
+            sockets = open_next(first.sockets, self._backlog, self._shared)
+        except OSError as error:
+            _log.error('no socket for another worker: %s', error.strerror)
+        else:
+            self.slots.append(SlotState(Slot(sockets, first.locks)))
+
+    def remove(self) -> None:
+        """Let the newest slot go, unless it is the only one; another worker accepts for it."""
+        if len(self.slots) < 2:
+            return
+        slot = self.slots.pop()
+        self._spare.append(slot)
+        leaving = slot.dismiss()
+        # The heir needs the listeners before it gets the first connection.
+        self.lend()
+        for worker in leaving:
+            worker.hand_over()
+
+    def slot_of(self, worker: Worker) -> SlotState | None:
+        """Return the slot whose newest worker this is; None for a predecessor, or after SIGTTOU."""
+        return next((each for each in self.slots if each.worker is worker), None)
+
+    def other_slots(self, slot: SlotState) -> list[Slot]:
+        """Return the sockets that are none of this slot's worker."""
+        return [each.slot for each in (*self.slots, *self._spare) if each is not slot]
+
+    def heir(self, slot: Slot) -> Worker | None:
+        """Return a worker to take over from this slot: if possible, one of the same slot."""
+        serving = [each for each in self.workers.values() if each.state is SERVING]
+        return next((each for each in serving if each.slot is slot), next(iter(serving), None))
+
+    def lend(self) -> None:
+        """Let another worker accept from the sockets of each slot that is to be lent."""
+        for slot in (*self.slots, *self._spare):
+            heir = slot.heir
+            if slot.lent and (
+                    heir is None or heir.state is ENDING or heir.pid not in self.workers):
+                slot.heir = heir = self.heir(slot.slot)
+                if heir is not None:
+                    self._send_listeners(slot.slot, heir)
+
+    def _send_listeners(self, slot: Slot, heir: Worker) -> None:
+        for sock in slot:
+            # (Each worker has the sockets that all slots share.)
+            if sock.family != socket.AF_UNIX and not self._shared:
+                with contextlib.suppress(OSError):
+                    heir.channel.send(LISTENER, copy_of(sock))
+
+    def stop_listening(self) -> None:
+        """Close all sockets for good, in this process; remove the files of UNIX sockets."""
+        for slot in (*self.slots, *self._spare):
+            slot.slot.discard()
