@@ -1,14 +1,16 @@
-"""Channel: what supervisor and worker tell each other: one byte each, some with sockets.
+"""Channel: the messages between the supervisor and one worker, over a pair of UNIX sockets.
 
-    worker to supervisor    READY         connections are accepted
-                            BEAT          the loop turns
-                            RENEW         let another take this place
-                            CONNECTION    an open connection, for whoever comes after this worker
-    supervisor to worker    LISTENER      accept on this one too
-                            HAND_OVER     give your connections away, and end
-                            CONNECTION    an open connection: go on with it
+A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS):
 
-The line ends with the process at the other end.
+    worker to supervisor    READY         this worker accepts connections
+                            BEAT          its loop turns
+                            RENEW         fork a worker that replaces this one
+                            CONNECTION    an open connection for the next worker
+    supervisor to worker    LISTENER      accept from this listening socket, too
+                            HAND_OVER     give the connections away, and end
+                            CONNECTION    an open connection: serve it from now on
+
+A channel ends when the process at its other end does, however that happens.
 """
 
 from __future__ import annotations
@@ -26,14 +28,16 @@ from ..loop import Reactor
 READY, BEAT, RENEW, CONNECTION, LISTENER, HAND_OVER = b'r', b'b', b'n', b'c', b'l', b'h'
 
 _FD = array.array('i').itemsize
-_BREATH = 0.02    # Seconds until what there was no room for is sent again.
+_BREATH = 0.02    # Seconds until a message is sent again that the kernel had no room for.
 
 
 def socket_of(fd: int) -> socket.socket:
-    """Return the socket of a descriptor that other processes have too, and that does not block.
+    """Return a socket object for a descriptor; the descriptor does not block, before and after.
 
-    (On PyPy by the default of its making: otherwise it blocks there for a moment, and whoever
-    accepts on it just then sleeps. Elsewhere that default, which is all threads', is left alone.)
+    Other processes use the same socket, and they share the flag O_NONBLOCK: a worker that called
+    `accept` in a moment without the flag would sleep. CPython leaves the flag alone here. PyPy sets
+    it by the default timeout, so that default is 0 for a moment there; elsewhere it is not touched,
+    because it is the default of all threads.
     """
     os.set_inheritable(fd, False)
     if sys.implementation.name != 'pypy':
@@ -52,7 +56,10 @@ def copy_of(sock: socket.socket) -> socket.socket:
 
 
 class Channel:
-    """One end, on a reactor: `heard(kind, sock)` is called for each message, at last `ended()`."""
+    """One end of a channel, on a reactor.
+
+    `heard(kind, sock)` is called for each message, and `ended()` after the last one.
+    """
 
     def __init__(
         self, reactor: Reactor, sock: socket.socket,
@@ -62,14 +69,14 @@ class Channel:
         self._socket = sock
         self._heard = heard
         self._ended = ended
-        # What did not go at once.
+        # Messages that the kernel has not taken yet.
         self._left: deque[tuple[bytes, socket.socket | None]] = deque()
         self.closed = False
         sock.setblocking(False)
         reactor.add_reader(sock.fileno(), self._readable)
 
     def send(self, kind: bytes, sock: socket.socket | None = None) -> None:
-        """Send a message; the socket's own copy is closed when it has gone."""
+        """Send a message, now or later; the channel closes `sock` when the message has left."""
         if self.closed:
             if sock is not None:
                 sock.close()
@@ -79,11 +86,11 @@ class Channel:
 
     @property
     def idle(self) -> bool:
-        """Whether all has been sent."""
+        """Whether the kernel has taken all messages."""
         return not self._left
 
     def close(self) -> None:
-        """End it; what was not sent is closed."""
+        """Close this end, and the sockets of messages that were not sent."""
         if not self.closed:
             self.closed = True
             self._reactor.remove_fd(self._socket.fileno())
@@ -105,11 +112,12 @@ class Channel:
                 return
             except OSError as error:
                 if error.errno == errno.ETOOMANYREFS:
-                    # As many are on their way as a user may have.
+                    # The limit of a user's descriptors that are sent and not received yet is
+                    # reached: unix(7). The poller does not tell when there is room again.
                     self._reactor.remove_writer(self._socket.fileno())
                     self._reactor.call_later(_BREATH, self._flush)
                     return
-                # Nobody is there any more; the reader will know.
+                # The other process is gone. `_readable` notices that, too, and calls `ended`.
             self._left.popleft()
             if sock is not None:
                 sock.close()
@@ -117,13 +125,13 @@ class Channel:
             self._reactor.remove_writer(self._socket.fileno())
 
     def finish(self) -> None:
-        """Hear what a process that is gone has said last, and close."""
+        """Take the last messages of a process that has ended, and close."""
         while self._readable():
             pass
         self.close()
 
     def _readable(self) -> bool:
-        """Take one message; False if there is none now, or never more."""
+        """Take one message; return False if there is none now, or none will come."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(_FD))
         except (BlockingIOError, InterruptedError):

@@ -1,12 +1,12 @@
 """Group: the slots and the workers of one supervisor, each with its state.
 
-    a worker:  STARTING --READY--> SERVING --told to end--> ENDING
-               STARTING --told to end--> ENDING
-               SERVING --no BEAT within worker_timeout--> HUNG --killed--> ENDING
+    a worker:  STARTING --READY--> SERVING --the supervisor tells it to end--> ENDING
+               STARTING --the supervisor tells it to end--> ENDING
+               SERVING --no sign of life in worker_timeout--> HUNG --killed--> ENDING
 
-    a slot:    WANTED --forked--> FILLED --RENEW, SIGHUP, its worker was told to end--> WANTED
+    a slot:    WANTED --forked--> FILLED --RENEW, SIGHUP, or its worker was killed--> WANTED
                FILLED --SIGHUP before READY--> OUTDATED --READY, or its worker failed--> WANTED
-               FILLED --crash, or fork refused--> PAUSED, then LENT --timer--> WANTED
+               FILLED --crash, or no fork--> PAUSED; next time LENT --timer--> WANTED
                any    --SIGTTOU--> SPARE --SIGTTIN--> WANTED
 """
 
@@ -29,13 +29,13 @@ _log = logging.getLogger('tremolo')
 
 STARTING = 'starting'    # Forked; it has not sent READY yet.
 SERVING = 'serving'      # It accepts connections.
-HUNG = 'hung'            # It is silent; it writes where it hangs and is killed then.
+HUNG = 'hung'            # It is silent; it writes where it hangs, and is killed.
 ENDING = 'ending'        # The supervisor told it to end.
 
 WANTED = 'wanted'        # A worker is forked after this turn.
-FILLED = 'filled'        # It has its worker, starting or serving.
-OUTDATED = 'outdated'    # The same, but its worker may have read old code: another follows.
-PAUSED = 'paused'        # A short pause after a crash; connections wait in the queues.
+FILLED = 'filled'        # It has a worker that starts or serves.
+OUTDATED = 'outdated'    # Its worker still starts, and may have read old code: another follows.
+PAUSED = 'paused'        # A short pause after a first crash; connections wait in the queues.
 LENT = 'lent'            # A long pause; another worker accepts from the queues too.
 SPARE = 'spare'          # No worker is wanted; another worker accepts from the queues.
 
@@ -88,10 +88,9 @@ class SlotState:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.state = WANTED
-        # The newest worker of the slot. It is kept while the next one is forked: that one becomes
-        # its successor.
-        self.worker: Worker | None = None
-        # The worker that has got the sockets while the slot had none. It keeps them.
+        self.worker: Worker | None = None    # The newest; it knows its predecessor.
+        # The worker of another slot that got these sockets when they were lent. It keeps them until
+        # it ends, also beside a new worker of this slot.
         self.heir: Worker | None = None
         self._pause = FIRST_PAUSE
         self._timer: Timer | None = None
@@ -102,7 +101,7 @@ class SlotState:
         return self.state is LENT or self.state is SPARE
 
     def want(self) -> None:
-        """Let a worker be forked after this turn, beside the worker that the slot may have."""
+        """Let a worker be forked after this turn. It replaces the worker that the slot may have."""
         self._enter(WANTED)
 
     def fill(self, worker: Worker) -> None:
@@ -115,7 +114,7 @@ class SlotState:
         self._enter(OUTDATED)
 
     def fall_back(self, predecessor: Worker) -> None:
-        """Go on with the worker that should have been replaced."""
+        """Keep the worker that should have been replaced: the new one failed before READY."""
         self.worker = predecessor
         self._enter(WANTED if self.state is OUTDATED else FILLED)
 
@@ -194,7 +193,7 @@ class Group:
         return next((each for each in self.slots if each.worker is worker), None)
 
     def other_slots(self, slot: SlotState) -> list[Slot]:
-        """Return the sockets that are none of this slot's worker."""
+        """Return the slots whose sockets a worker of this slot must close."""
         return [each.slot for each in (*self.slots, *self._spare) if each is not slot]
 
     def heir(self, slot: Slot) -> Worker | None:

@@ -1,8 +1,8 @@
-"""Handover: a worker's connections go to the one that comes after it, and no client notices.
+"""Handover: a worker gives its connections to another worker, and no client notices.
 
-An idle connection without anything unread in our buffers is only a descriptor. So on HAND_OVER the
-worker stops to accept, and gives away each connection when it is idle, now or after its answer.
-What is busy for longer than `shutdown_timeout` is drained as by SIGTERM.
+An idle connection has no byte in our buffers: only its descriptor has to be sent. On HAND_OVER the
+worker stops accepting. It sends each idle connection at once, and each busy one after its answer.
+After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from .channel import CONNECTION, Channel, socket_of
 
 _log = logging.getLogger('tremolo')
 
-# Seconds between two looks at the connections that were busy.
+# Seconds between two looks at the busy connections.
 _LOOK = 0.005
 
 
 class Handover:
-    """The end of a worker that another follows."""
+    """The end of a worker whose connections another worker takes over."""
 
     def __init__(self, server: Server, channel: Channel) -> None:
         self._server = server
         self._channel = channel
-        self._given = 0
+        self._given = 0    # Connections that were sent.
         self._begun = server.reactor.time()
-        self._had = 0
+        self._had = 0    # Connections at the beginning.
 
     def start(self) -> None:
-        """Accept no more, and give away what is idle."""
+        """Stop accepting, and send the idle connections."""
         server = self._server
         for listener in server.listeners:
             if not listener.shared:
-                # Its queue ends here.
+                # No other process has this socket: the clients in its queue would be cut off.
                 listener.accept_waiting(server.settings.backlog)
             listener.close()
         self._had = len(server.connections)
@@ -55,7 +55,7 @@ class Handover:
             self._finish()
 
     def _finish(self) -> None:
-        """End, when all has left on the line."""
+        """Drain, as soon as all messages have left."""
         server = self._server
         if not self._channel.idle:
             server.reactor.call_later(_LOOK, self._finish)

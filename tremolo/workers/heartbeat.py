@@ -1,8 +1,8 @@
 """Heartbeat: a worker's signs of life.
 
-A beat is sent from inside the loop, so it stays away when the loop hangs, whatever else the process
-does. It also carries what the worker asks of its supervisor for as long as that has not happened:
-to be renewed (renewal.py).
+A timer of the worker's own loop sends the beats. So they stop when the loop hangs, although other
+threads of the process may run. When the worker has asked to be renewed (renewal.py), each beat asks
+again, until that has happened.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from ..loop import Reactor
 from .channel import BEAT, Channel
 from .renewal import Renewal
 
-# The longest time between two beats; there are three within `worker_timeout`.
+# Seconds between two beats at most. Three beats fall within `worker_timeout`, so that one or two
+# may be late.
 _LONGEST = 5.0
 
 
 class Heartbeat:
-    """Beats on a channel for as long as the loop turns."""
+    """Sends BEAT or RENEW on a channel for as long as the loop turns."""
 
     def __init__(self, reactor: Reactor, channel: Channel, renewal: Renewal,
                  worker_timeout: float) -> None:

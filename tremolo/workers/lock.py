@@ -1,13 +1,14 @@
-"""Lock: one at a time, in all workers together: `server['lock']`.
+"""Lock: one holder at a time, in all workers together: `server['lock']`.
 
     with (yield lock.acquire()):                  # a generator
-    with (yield lock(3).acquire(timeout=5)):      # another lock, by its number; or `TimeoutError`
+    with (yield lock(3).acquire(timeout=5)):      # lock number 3; or `TimeoutError` after 5 s
     async with lock:                              # an async def
     with lock:                                    # with thread=True, in a thread
 
-It is a record lock of the system (fcntl(2)) on a byte of a file without a name. Such a lock is the
-process's, though the file was opened before the fork: it ends with its holder, however that ends,
-and the file with the last process. In a process without workers only its own tasks have to wait.
+Between processes it is a record lock (fcntl(2)) on one byte of a file without a name. A record lock
+belongs to a process, not to the descriptor: the supervisor can open the file before it forks. The
+kernel releases the lock when the holder ends, however it ends. The file is gone with the last
+process. Within one process the tasks wait in a queue (`Semaphore`), also without workers.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from ..loop import Future, InvalidState, Reactor, Semaphore, Task, sleep
 from ..loop.future import on_loop
 from ..loop.sync import timeout as within
 
-# Seconds between two looks at a lock that another process has: at first, and at most.
+# Seconds between two attempts on a lock that another process holds: at first, and at most. (The
+# kernel can wait for a record lock, but then the loop would stand still.)
 _LOOK, _LONGEST_LOOK = 0.001, 0.02
 
 
 def open_locks() -> int:
-    """Open the file on whose bytes the locks are, for all workers. Raises `OSError`."""
+    """Open the file of all locks, before the fork; return its descriptor. Raises `OSError`."""
     if hasattr(os, 'memfd_create'):
         return os.memfd_create('locks')
     import tempfile
@@ -36,31 +38,36 @@ def open_locks() -> int:
 
 
 class Lock:
-    """One of the locks, number 0 unless another is asked for: `lock(3)`. It is not re-entrant."""
+    """A lock by its number: `lock` is number 0, `lock(3)` number 3. Locks are not re-entrant."""
 
     def __init__(
         self, reactor: Reactor, file: int | None, number: int = 0,
         lines: WeakValueDictionary[int, Semaphore] | None = None,
         held: dict[int, ExitStack] | None = None,
     ) -> None:
-        """`file` is that of `open_locks`; `lines` and `held` are what the numbers share."""
+        """Make a lock on the `file` of `open_locks`, or without a file within this process alone.
+
+        `lines` and `held` are shared by the locks of all numbers.
+        """
         self._reactor = reactor
         self._file = file
         self._number = number
-        # By number: where the tasks of this process stand in line, and what is held.
+        # By number: the queue of this process's tasks, and how a lock that is held is released. A
+        # queue is freed with the last task that uses it.
         self._lines = WeakValueDictionary() if lines is None else lines
         self._held = {} if held is None else held
 
     def __call__(self, number: int) -> Lock:
-        """Give the lock of this number, 0 or more. Raises `ValueError`."""
+        """Return the lock of a number, from 0 to below 2**62. Raises `ValueError`."""
         if not isinstance(number, int) or not 0 <= number < 1 << 62:
             raise ValueError(f'a lock has a whole number from 0 on, below 2**62, not {number!r}')
         return Lock(self._reactor, self._file, number, self._lines, self._held)
 
     def acquire(self, timeout: float | None = None) -> Future:
-        """Wait for it, at most `timeout` seconds; the value releases it at the end of a `with`.
+        """Wait until the lock is ours, at most `timeout` seconds.
 
-        The Future raises `TimeoutError`.
+        The value of the Future is a context manager whose end releases the lock. The Future raises
+        `TimeoutError`.
         """
         reactor = self._reactor
         task = Task(self._acquire(), reactor=reactor, later=not reactor.in_loop_thread())
@@ -69,7 +76,10 @@ class Lock:
         return task if timeout is None else within(timeout, task)
 
     def release(self) -> None:
-        """Release it by hand; from any thread. Raises `InvalidState` if nobody here holds it."""
+        """Release the lock, from any thread.
+
+        Raises `InvalidState` if this process does not hold it.
+        """
         held = self._held.get(self._number)
         if held is None:
             raise InvalidState('it is not held')
@@ -80,8 +90,9 @@ class Lock:
         line = self._lines.setdefault(number, Semaphore())
         with ExitStack() as stack:
             stack.enter_context((yield line.acquire()))
-            # Who waits has the second byte: so a process where many wait cannot keep the others out
-            # by taking the first again as soon as it has released it.
+            # The lock itself is the first byte. A process that waits for it holds the second byte,
+            # so it is the next. Without that, a process with many waiting tasks could always take
+            # the first byte again, at the moment of its release, and keep the others out.
             pause = _LOOK
             for byte in (2 * number + 1, 2 * number):
                 while not self._try(byte):
@@ -91,11 +102,12 @@ class Lock:
             self._unlock(2 * number + 1)
             stack.callback(self._held.pop, number)
             held = self._held[number] = ExitStack()
-            # (It may be closed in a thread.)
+            # `release` may run in another thread; the semaphore is for the loop's thread only.
             held.callback(on_loop, self._reactor, stack.pop_all().close)
             return held
 
     def _try(self, byte: int) -> bool:
+        """Lock a byte; return False if another process has it."""
         if self._file is not None:
             import fcntl
             try:

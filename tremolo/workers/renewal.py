@@ -1,7 +1,7 @@
-"""Renewal: when a worker had better be followed by a new one.
+"""Renewal: when a worker asks its supervisor for a new worker in its place.
 
-After `max_requests` answers, or beyond `limit_memory` bytes of resident memory, a worker asks its
-supervisor to be renewed, as SIGHUP renews all of them.
+It asks after `max_requests` answers, or above `limit_memory` bytes of resident memory. The
+supervisor then renews this worker as SIGHUP renews all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _log = logging.getLogger('tremolo')
 
 
 class Renewal:
-    """Counts what the worker of a server has done, and asks for the next worker on its channel."""
+    """Counts the answers of a server, looks at the memory, and sends RENEW on a channel."""
 
     def __init__(self, server: Server, channel: Channel) -> None:
         settings = server.settings
@@ -25,22 +25,26 @@ class Renewal:
         self._memory = settings.limit_memory
         self._asked = False
         if settings.max_requests:
-            # By chance up to a tenth more, so that not all workers are renewed at once.
+            # Up to a tenth more, by chance: workers under equal load are not renewed together.
             self._left = settings.max_requests + random.randint(0, settings.max_requests // 10)
             server.request_observers.append(self._count)
 
     def ask_again(self) -> bool:
-        """Ask once more if it has asked before: the worker that came may have failed to start."""
+        """Ask again if this worker has asked before; return whether it has.
+
+        The worker that was forked to replace this one may have failed to start.
+        """
         if self._asked:
             self._channel.send(RENEW)
         return self._asked
 
     def look_at_memory(self) -> None:
-        """Ask if the process has grown beyond its limit."""
+        """Ask if the process uses more memory than its limit."""
         if self._memory and resident_memory() > self._memory:
             self._ask(f'resident memory is above {self._memory} bytes (limit_memory)')
 
     def _count(self, response: Response, reason: str) -> None:
+        """Count an answer that has ended, complete or cut."""
         self._left -= 1
         if self._left <= 0:
             self._ask('that was the last of max_requests')
@@ -53,7 +57,7 @@ class Renewal:
 
 
 def resident_memory() -> int:
-    """Return the bytes of resident memory, of a system that tells it in /proc; else 0."""
+    """Return the bytes of this process's resident memory; 0 on a system without /proc."""
     try:
         with open('/proc/self/statm', 'rb') as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')

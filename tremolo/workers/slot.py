@@ -1,9 +1,9 @@
-"""Slot: what one worker is given by the supervisor: its listening sockets, and a line to talk on.
+"""Slot: what the supervisor gives to one worker: listening sockets, and an end of a channel.
 
-Each slot has a socket of its own for each TCP address (SO_REUSEPORT: the kernel spreads connections
-evenly), opened by the supervisor and inherited by the successive workers of the slot. So the queue
-of connections that wait is never closed while one worker follows another. A UNIX socket is shared,
-and with `shared_socket` all are.
+Each slot has its own socket for each TCP address (SO_REUSEPORT: the kernel spreads the connections
+evenly). The supervisor opens the sockets, and the workers of the slot inherit them one after the
+other. So a queue of connections that wait to be accepted stays open while one worker replaces
+another. All slots share the socket of a UNIX address, and with `shared_socket` all sockets.
 """
 
 from __future__ import annotations
@@ -27,29 +27,32 @@ from .handover import Handover
 from .heartbeat import Heartbeat
 from .renewal import Renewal
 
-# What a process leaves to the program that it starts afresh: numbers, of itself and descriptors.
+# The variable by which a process tells the program that it becomes: its process id, and the
+# descriptors of a slot.
 _VARIABLE = 'TREMOLO_INHERITED'
+# Signals for the supervisor. In a worker they do nothing; for SIGUSR2 it sets a handler later, that
+# of its report.
 _NOT_MINE = ('SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2')
 
 
-# Addresses as they were asked for, and what is open for each.
+# Addresses as they were asked for, and the open sockets of each.
 Sockets = list[tuple[Address, list[socket.socket]]]
 
 
 class Slot:
-    """The place of a worker; it outlives those who fill it.
+    """The sockets of one worker at a time; a slot outlives its workers.
 
-    `locks` is the file of `server['lock']`.
+    `locks` is the descriptor of the file of `server['lock']`.
     """
 
     def __init__(self, sockets: Sockets, locks: int | None = None,
-                 line: socket.socket | None = None) -> None:
+                 channel_end: socket.socket | None = None) -> None:
         self.sockets = sockets
-        self.left = list(sockets)    # What is not in use by this process.
+        self.left = list(sockets)    # What no server of this process listens on yet.
         self.locks = locks
-        # In the worker alone: its end of the line to the supervisor, and its server. A process
-        # without a supervisor has a slot, but no line, when it was started afresh.
-        self.channel_end = line
+        # Only in a worker: its end of the channel to the supervisor, and its server. One process
+        # without a supervisor has a slot after SIGHUP, but no channel.
+        self.channel_end = channel_end
         self._channel: Channel | None = None
         self._server: Server
 
@@ -57,60 +60,67 @@ class Slot:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
 
     def close(self) -> None:
-        """Close the sockets: nobody listens here any more."""
+        """Close the sockets in this process."""
         for sock in self:
             sock.close()
 
     def discard(self) -> None:
-        """Close the sockets for good, with the files of UNIX sockets: once."""
+        """Close the sockets and remove the files of UNIX sockets; a second call does nothing."""
         for address, _ in self.sockets:
             if address.path is not None:
                 with contextlib.suppress(OSError):
                     os.unlink(address.path)
         self.close()
-        # Whoever listens there by the end of this process is somebody else.
+        # By the end of this process another server may listen there; its file must stay.
         self.sockets = []
 
     # -- from program to program ----------------------------------------------------------------
 
     def start_afresh(self, program: list[str]) -> NoReturn:
-        """Become a program (folder, command) that `inherited` finds this in. Raises `OSError`."""
-        line = None if self.channel_end is None else self.channel_end.fileno()
+        """Become another program, which gets this slot from `Slot.inherited`. Raises `OSError`.
+
+        `program` is the folder to start in, the path of the program, and its arguments.
+        """
+        channel = None if self.channel_end is None else self.channel_end.fileno()
         sockets = [(str(address), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
-        for fd in (line, self.locks, *(sock.fileno() for sock in self)):
+        for fd in (channel, self.locks, *(sock.fileno() for sock in self)):
             if fd is not None:
                 os.set_inheritable(fd, True)
-        # What would kill it before it is there.
+        # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
         for name in _NOT_MINE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
         folder, *command = program
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        os.environ[_VARIABLE] = json.dumps([os.getpid(), line, self.locks, sockets])
+        os.environ[_VARIABLE] = json.dumps([os.getpid(), channel, self.locks, sockets])
         os.execv(command[0], command)
 
     @classmethod
     def inherited(cls) -> Slot | None:
-        """Return what `start_afresh` left to this very process, once."""
-        pid, line, locks, sockets = json.loads(os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
+        """Return the slot that `start_afresh` left to this process; None if there is none.
+
+        The variable is removed: programs that this process starts get nothing from it.
+        """
+        pid, channel, locks, sockets = json.loads(os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
         if pid != os.getpid():
             return None
         slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
-                   None if line is None else socket_of(line))
+                   None if channel is None else socket_of(channel))
         if locks is not None:
             os.set_inheritable(locks, False)
-        if line is not None:
+        if channel is not None:
             leave_to_supervisor()
         return slot
 
     # -- the worker's side ----------------------------------------------------------------------
 
     def open(self, part: Server, address: Address) -> list[Listener]:
-        """Listen on the sockets of an address; on new ones if the supervisor did not know it.
+        """Listen on the slot's sockets of an address; open new ones for an unknown address.
 
-        Raises `ListenError`.
+        (An address is unknown to the supervisor if only the application names it.) Raises
+        `ListenError`.
         """
         for each in self.left:
             if each[0] == address:
@@ -126,18 +136,19 @@ class Slot:
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
-        """Tell the supervisor that connections are accepted; drain when it is gone."""
+        """Tell the supervisor that connections are accepted; drain when the supervisor is gone."""
         if self.channel_end is not None:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             self._channel.send(READY)
-            # Whoever told it to end: its queue needs somebody else now.
+            # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
+            # another worker in any case; the supervisor ignores RENEW if it gave the order.
             server.at_drain = partial(self._channel.send, RENEW)
             Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
                       server.settings.worker_timeout)
 
     def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
-        """Take what another worker left, or leave all to another."""
+        """Act on a message of the supervisor."""
         server = self._server
         if kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel).start()
@@ -151,16 +162,20 @@ class Slot:
 
 
 def leave_to_supervisor() -> None:
-    """Let signals that are the supervisor's affair do nothing here.
+    """Let the signals that are for the supervisor do nothing in this process.
 
-    (With a handler, for what is ignored stays so in the programs that this one starts.)
+    They get a handler that does nothing. Ignored signals (SIG_IGN) would stay ignored in the
+    programs that this process starts.
     """
     for name in _NOT_MINE:
         signal.signal(getattr(signal, name), lambda *_: None)
 
 
 def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sockets:
-    """Open the sockets of a first slot. Raises `ListenError`: for a port that is taken, too."""
+    """Open the sockets of a first slot; with `shared`, all slots will share them.
+
+    Raises `ListenError`, also if a server that shares its port (SO_REUSEPORT) has it already.
+    """
     opened: Sockets = []
     with Reactor() as reactor:
         try:
@@ -168,7 +183,8 @@ def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sock
                 if address.path is not None:
                     opened.append((address, [bind_unix(reactor, address.path, backlog)]))
                     continue
-                # To share a port succeeds beside anybody who shares it: this does not, and tells.
+                # With SO_REUSEPORT `bind` succeeds beside other servers that share the port. So the
+                # port is bound without it first: that fails if the port is taken.
                 sockets = bind(reactor, address.host or '', address.port, backlog)
                 if not shared:
                     Slot([(address, sockets)]).close()
@@ -181,7 +197,7 @@ def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sock
 
 
 def open_next(first: Sockets, backlog: int, shared: bool) -> Sockets:
-    """Open the sockets of one more slot: the same addresses as those. Raises `OSError`."""
+    """Open the sockets of one more slot, for the addresses of the first. Raises `OSError`."""
     with Reactor() as reactor:
         return [(address, [
             copy_of(like) if shared or like.family == socket.AF_UNIX
