@@ -18,6 +18,6 @@ def group(tmp_path):
 
     yield start
     for each in groups:
-        # What they said is shown beside a failure.
+        # pytest shows the log of each group beside a failure.
         print(each.log)
         each.end()

@@ -1,4 +1,4 @@
-"""Where workers listen, what each address has for itself, and what the system refuses."""
+"""Where workers listen, the options of each address, and what the system refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 def size_of_body(address, size):
-    """The status of a request with a body of so many bytes."""
+    """Return the status of the answer to a body of so many bytes."""
     client = Client(address)
     try:
         client.send(request('/', 'POST', body=b'x' * size))
@@ -69,7 +69,7 @@ def test_each_address_has_options_of_its_own(app, tmp_path):
         assert size_of_body(first, 100) == 200
         client = Client(unix)
         client.send(request())
-        # An idle_timeout of 0 keeps no connection; but only there.
+        # An idle_timeout of 0 keeps no connection, and it is an option of this address only.
         assert client.take().headers['connection'] == 'close'
         client.close()
         client = Client(first)
@@ -163,7 +163,7 @@ def test_workers_know_the_options_of_each_address(group, tmp_path, command):
                 client.close()
 
     check()
-    # What is handed over goes on with the options that it had, and a lent listener has its own.
+    # A connection that is handed over keeps the options of its address; so does a lent listener.
     kept = []
     for address in (('127.0.0.1', port), str(path)):
         kept.append(Client(address))
@@ -203,7 +203,7 @@ def test_one_socket_for_all_workers(group, tmp_path):
     (tmp_path / 'stuck.py').write_text(APPLICATION + STUCK)
     workers = group(*TWO, '--shared-socket', command=('-m', 'tremolo', 'stuck:app'))
     workers.wait_for(2)
-    # Both accept from it: who hangs holds nobody up.
+    # Both workers accept from it: a worker that hangs delays no client.
     with workers.connect() as stuck:
         stuck.sendall(b'GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n')
         wait_until((tmp_path / 'stuck').exists)
@@ -217,7 +217,7 @@ def test_one_socket_for_all_workers(group, tmp_path):
 
 
 def socket_of(pid, address):
-    """The kernel's number of the socket on which a process listens."""
+    """Return the inode of the socket on which a process listens."""
     port = f':{int(address.rpartition(":")[2]):04X}'
     lines = [line.split() for line in Path(f'/proc/{pid}/net/tcp').read_text().splitlines()[1:]]
     listening = {f'socket:[{each[9]}]' for each in lines
@@ -231,11 +231,11 @@ def socket_of(pid, address):
 
 
 def refused(tmp_path, *command, **more):
-    """Run what does not start; give its status and its one line."""
+    """Run a command that fails to start; return its status and its one line on stderr."""
     (tmp_path / 'example.py').write_text(APPLICATION)
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
     environment.pop('PORT', None)
-    # (What measures coverage complains when it may not write.)
+    # (A tool that measures coverage would complain that it may not write.)
     environment.pop('COVERAGE_PROCESS_CONFIG', None)
     ended = subprocess.run(
         [sys.executable, *command], cwd=tmp_path, env=environment, timeout=PATIENCE, text=True,
@@ -311,7 +311,7 @@ def test_descriptors_are_asked_for_as_far_as_one_may(group):
     assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[0] == 364
 
 
-# Without root's rights the number of processes has a limit.
+# The number of processes has a limit only for a user that is not root.
 UNPRIVILEGED = APPLICATION + '''
 import os, resource, sys
 import email.utils, tremolo.service.report, tremolo.workers.supervisor

@@ -1,4 +1,4 @@
-"""What an attack on the workers found: each was once a failed request, a lost one, or an end."""
+"""What an attack on the workers found: failed requests, lost requests, and processes that ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASK = b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
 
 
 def answer(sock: socket.socket) -> bytes:
-    """All that comes."""
+    """Return all bytes until the end of the connection."""
     received = b''
     with sock:
         while data := sock.recv(65536):
@@ -40,7 +40,7 @@ def answer(sock: socket.socket) -> bytes:
 
 
 def hold(workers) -> socket.socket:
-    """A request that is in hand until there is a file `go`."""
+    """Begin a request whose answer ends when there is a file `go`."""
     sock = workers.connect()
     sock.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
     while b'begun' not in sock.recv(4096):
@@ -49,7 +49,7 @@ def hold(workers) -> socket.socket:
 
 
 def one_with_each(workers, pids):
-    """An idle connection to each worker."""
+    """Return an idle connection to each worker, by process id."""
     found = {}
     while found.keys() != pids:
         connection = http.client.HTTPConnection('127.0.0.1', timeout=PATIENCE)
@@ -96,7 +96,7 @@ def test_it_serves_though_nobody_can_read_what_it_says(tmp_path, where, workers)
     try:
         wait_until(lambda: process.poll() is not None or get().endswith(b'first'))
         if workers:
-            # Each crash is told, in vain.
+            # The supervisor logs each crash, and nobody can read it.
             for _ in range(3):
                 get('/exit')
                 wait_until(lambda: process.poll() is not None or len(children().split()) == 2)
@@ -108,7 +108,7 @@ def test_it_serves_though_nobody_can_read_what_it_says(tmp_path, where, workers)
 
 
 def test_the_default_timeout_of_sockets_is_left_alone_when_connections_come(monkeypatch):
-    # It is that of all threads, who would open sockets of their own just then.
+    # The default is shared by all threads, and another thread may open a socket just then.
     if sys.implementation.name != 'pypy':
         monkeypatch.setattr(socket, 'setdefaulttimeout', None)
     ours, theirs = socket.socketpair()
@@ -150,11 +150,11 @@ def fork():
     held = hold(started)
     child = int(started.get('/fork'))
     try:
-        # The end of a connection is seen at once, though the child lives.
+        # The client sees the end of its connection at once, though the child lives.
         (tmp_path / 'go').touch()
         assert answer(held).endswith(b'ended\r\n0\r\n\r\n')
         assert runs(child)
-        # So is that of the server, whose port is free.
+        # The port is free as soon as the server has ended.
         started.signal('SIGTERM')
         assert started.process.wait(PATIENCE) == 0
         with socket.create_server(('127.0.0.1', int(started.address.split(':')[2]))):
@@ -245,7 +245,7 @@ def test_who_waits_for_a_worker_that_was_dismissed_is_answered_through_a_renewal
     workers.signal('SIGTTOU')
     [last] = workers.wait_for(1)
     os.kill(last, signal.SIGSTOP)
-    # Half of them are in the queue that it has been lent.
+    # Half of the connections are in the queue that was lent to this worker.
     waiting = [workers.connect() for _ in range(400)]
     for sock in waiting:
         sock.sendall(ASK)
@@ -273,7 +273,7 @@ def test_more_and_fewer_again_and_again_opens_nothing_more(group):
         workers.signal('SIGTTOU')
         workers.wait_for(2)
         seen.append(descriptors())
-    # (A connection may not have ended yet.)
+    # (A connection of the test may not have ended yet.)
     wait_until(lambda: descriptors() <= seen[0])
 
 
@@ -282,7 +282,7 @@ def test_a_worker_that_somebody_tells_to_end_is_replaced_while_it_finishes(group
     [old] = workers.wait_for(1)
     held = hold(workers)
     os.kill(old, signal.SIGTERM)
-    # Its queue is not nobody's.
+    # Another worker accepts from its queue meanwhile.
     wait_until(lambda: int((workers.get() or '0').split()[0]) not in (0, old))
     assert old in workers.pids
     (tmp_path / 'go').touch()
@@ -299,7 +299,7 @@ def test_who_stood_still_with_all_the_others_is_not_late(group):
     time.sleep(4.5)
     for pid in everybody:
         os.kill(pid, signal.SIGCONT)
-    # (Longer than it takes to be looked at again.)
+    # (Longer than the second between two looks of the supervisor.)
     time.sleep(1.5)
     assert workers.wait_for(2) == pids
     assert workers.log == ''
@@ -332,7 +332,7 @@ def test_a_worker_asks_to_be_renewed_until_it_is(group, tmp_path):
 
 
 class Full:
-    """A socket whose system has too many descriptors on their way, for a while."""
+    """A socket that refuses to send descriptors, three times: too many are in flight."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -387,7 +387,7 @@ def test_a_lock_has_a_number_that_the_system_knows(number):
 def test_an_error_of_the_system_is_raised_by_acquire_with_a_timeout_too():
     app = Tremolo()
     with open(os.devnull) as read_only, Reactor() as reactor:
-        # A lock is for who may write.
+        # A write lock needs a descriptor that is open for writing.
         lock = Lock(reactor, read_only.fileno())
 
         @app.route('/')

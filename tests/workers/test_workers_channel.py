@@ -1,4 +1,4 @@
-"""What supervisor and worker hand each other: descriptors of sockets that others have too."""
+"""Channel: descriptors of sockets that several processes use at the same time."""
 
 from __future__ import annotations
 

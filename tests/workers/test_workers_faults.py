@@ -1,4 +1,4 @@
-"""Faults of the tremolo before this one, each by its number there: none may come back."""
+"""Faults of an earlier tremolo, by their numbers: none of them may come back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Lin
 
 
 def idle(workers):
-    """An idle connection, and which worker has it."""
+    """Return an idle connection, and the process id of its worker."""
     connection = http.client.HTTPConnection('127.0.0.1', timeout=PATIENCE)
     connection.sock = workers.connect()
     connection.request('GET', '/')
@@ -36,19 +36,19 @@ def test_fault_33_idle_connections_hold_up_no_end_and_workers_end_together(group
         connections.append(idle(workers))
     began = time.monotonic()
     workers.signal('SIGTERM')
-    # Nobody new is accepted, while those that are open have a moment for a request on its way.
+    # No new client is accepted. On an open connection a request may be on its way: it has a moment.
     wait_until(lambda: workers.refuses())
     for connection, _ in connections:
         try:
             connection.request('GET', '/')
             assert connection.getresponse().read().endswith(b'first')
         except (OSError, http.client.HTTPException):
-            # The moment is two seconds, which a busy machine may have spent elsewhere.
+            # The moment is two seconds; on a busy machine they may be over.
             assert time.monotonic() - began > 2
         connection.close()
-    # (A second signal could meet it when it has put its handlers back.)
+    # (Not `end`: its second signal could come when the supervisor has reset its handlers.)
     assert workers.process.wait(PATIENCE) == 0
-    # One after the other, waiting for what is idle, it would be longer than a minute.
+    # If the workers ended one after the other, each after `idle_timeout`, it would be longer.
     assert time.monotonic() - began < 60
 
 
@@ -59,12 +59,12 @@ def test_fault_34_a_crash_loop_slows_down_and_a_worker_told_to_end_is_replaced(g
     told = time.monotonic()
     os.kill(victim, signal.SIGTERM)
     wait_until(lambda: victim not in workers.pids and workers.wait_for(2))
-    # From now on no new worker starts; the old one serves all the time.
+    # From now on no new worker can start; the old one serves all the time.
     (tmp_path / 'example.py').write_text('raise SystemExit(9)')
     began = time.monotonic()
     os.kill(max(workers.pids), signal.SIGKILL)
     wait_until(lambda: workers.log.count('ended with status 9') >= 4)
-    # 0.1 + 0.2 + 0.4 + 0.8 seconds; but one that has lived for ten is followed at once.
+    # 0.1 + 0.2 + 0.4 + 0.8 seconds; but a worker that has lived for 10 s is replaced at once.
     assert time.monotonic() - began > (1.4 if began - told < 9 else 0.6)
     assert workers.get().endswith('first')
 
@@ -72,7 +72,7 @@ def test_fault_34_a_crash_loop_slows_down_and_a_worker_told_to_end_is_replaced(g
 def test_fault_35_a_unix_socket_is_served_by_all_workers_and_removed(group, tmp_path):
     path = tmp_path / 'socket'
     workers = group('--workers', '2', '--bind', f'unix:{path}')
-    # (Whoever is awake takes what comes: in the end both have answered.)
+    # (A worker that is awake accepts what it can; after some requests both have answered.)
     workers.wait_for(2)
     assert workers.end() == 0
     assert not path.exists()

@@ -281,7 +281,7 @@ def test_a_child_ends_and_never_returns():
     assert lines[1::2] == [*(f"{status} b'' set()" for status in statuses), "5 b'hello' set()"]
     assert ended.stderr.count('words\n') == 1
     assert ended.stderr.count('ZeroDivisionError') == 1
-    assert ended.stderr.count('BrokenPipeError') == 1
+    assert ended.stderr.count('\nBrokenPipeError') == 1
 
 
 def test_a_fork_that_fails_leaves_nothing_open(monkeypatch):

@@ -49,7 +49,7 @@ def soon(lock):
         yield b'too late'
 
 def count():
-    """Add one, so slowly that who does it at the same time is lost."""
+    """Add one in two steps: without the lock a second addition at the same time would be lost."""
     with open('count') as file:
         number = int(file.read())
     yield
@@ -86,7 +86,7 @@ def workers(group, tmp_path):
 
 
 def hold(workers):
-    """Have the lock held; give the holder's pid, and the connection that keeps it."""
+    """Let a worker hold the lock; return its process id, and the connection that keeps it."""
     sock = workers.connect()
     sock.sendall(b'GET /hold HTTP/1.1\r\nHost: x\r\n\r\n')
     received = b''
@@ -116,7 +116,7 @@ def test_it_is_released_when_its_holder_is_killed(workers):
         def ask(got=got):
             got.append((workers.get('/take/0'), time.monotonic()))
 
-        # (One may come to the holder, and gets no answer.)
+        # (A request that comes to the holder gets no answer.)
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for each in threads:
             each.start()
@@ -129,7 +129,7 @@ def test_it_is_released_when_its_holder_is_killed(workers):
         times = [when - killed for pid, when in got if pid and int(pid) != holder]
         late += [min(times)] if times else []
         wait_until(lambda holder=holder: holder not in workers.pids and workers.wait_for(2))
-    # Without waiting for any timeout; that it is within 0.1 s is seen where nobody else is at work.
+    # No timeout has to pass first. (On an idle machine it is within 0.1 s.)
     assert min(late) < 5
 
 
@@ -139,13 +139,13 @@ def test_locks_of_other_numbers_are_others_and_time_runs_out(workers):
     with sock:
         assert workers.get('/take/1').isdigit()
         assert {workers.get('/soon') for _ in range(20)} == {'too late'}
-    # The client has gone: its handler has ended, and let go of the lock.
+    # The client has gone, so its handler has ended and has released the lock.
     assert workers.get('/take/0').isdigit()
 
 
 @linux
 def test_no_worker_keeps_the_others_out(workers):
-    # Each has always somebody waiting: all of them come to it, by turns.
+    # In each process some task always waits: all processes get the lock, by turns.
     stop = threading.Event()
     counts: dict[str, int] = {}
 
@@ -273,7 +273,7 @@ def test_it_is_released_by_hand_and_once(app):
             yield lock(7).acquire(timeout=0.1)
         lock(7).release()
         with (yield lock(7).acquire()):
-            # What was released by hand is not released a second time, at the end of a `with`.
+            # After `release` the end of the `with` does not release the lock a second time.
             held.close()
             with pytest.raises(TimeoutError):
                 yield lock(7).acquire(timeout=0.1)

@@ -47,14 +47,14 @@ def test_workers_of_a_program_run_it_afresh(group, tmp_path):
     workers.signal('SIGHUP')
     wait_until(lambda: not first & workers.pids and workers.wait_for(2))
     assert workers.get().endswith('second')
-    # Who comes later has the new code too, after a crash and when there shall be more.
+    # Later workers have the new code, too: after a crash, and after SIGTTIN.
     second = workers.pids
     workers.get('/exit')
     wait_until(lambda: second - workers.pids and workers.wait_for(2))
     workers.signal('SIGTTIN')
     workers.wait_for(3)
     assert workers.get().endswith('second')
-    # And once more, through another generation.
+    # A second SIGHUP brings a third version.
     write(tmp_path, 'third', workers=2)
     workers.signal('SIGHUP')
     wait_until(lambda: workers.get().endswith('third'))
@@ -91,7 +91,7 @@ def test_one_process_starts_afresh_in_place(one, tmp_path, command):
     pid = server.process.pid
     assert server.get() == f'{pid} first'
     write(tmp_path, 'second')
-    # What is in flight is finished by the old code.
+    # The old code finishes what is in flight.
     with server.connect() as sock:
         sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
         received = sock.recv(1000)
@@ -102,7 +102,7 @@ def test_one_process_starts_afresh_in_place(one, tmp_path, command):
             received += data
     assert received.endswith(b'5\r\nended\r\n0\r\n\r\n')
     assert server.get() == f'{pid} second'
-    # Nothing is left open by the program before.
+    # The program before has left no descriptor open.
     assert len(os.listdir(f'/proc/{pid}/fd')) < 12
     write(tmp_path, 'third')
     server.signal('SIGHUP')
@@ -173,7 +173,7 @@ def test_where_a_program_listens_is_kept_and_what_is_new_is_added(one, tmp_path)
 
 
 def test_what_another_process_was_left_is_nobody_elses(tmp_path, group):
-    # The variable stands in the environment of a program that the application starts.
+    # A program that the application starts inherits the variable in its environment.
     write(tmp_path)
     with socket.socket() as sock:
         left = f'[{os.getpid()}, null, null, [["127.0.0.1:0", [{sock.fileno()}]]]]'

@@ -42,7 +42,7 @@ def test_one_that_ends_is_replaced(group):
 
 
 def test_what_waits_for_a_crashed_worker_is_answered(group):
-    """Its queue is kept: whoever connects meanwhile waits for the next one."""
+    """Its queue is kept: a client that connects meanwhile waits for the next worker."""
     workers = group('--workers', '1', '--port', '0')
     workers.wait_for(1)
     for _ in range(3):
@@ -90,7 +90,7 @@ def test_clients_do_not_notice_that_the_worker_is_another(group):
     workers = group(*TWO)
     old = workers.wait_for(2)
     clients = [workers.connect() for _ in range(30)]
-    # Some have asked nothing yet, and one has an answer on its way.
+    # Some clients have asked nothing yet, and one waits for the rest of its answer.
     for client in clients[10:]:
         ask(client)
     busy = workers.connect()
@@ -112,7 +112,7 @@ def test_clients_do_not_notice_that_the_worker_is_another(group):
     counts = [[int(word) for word in line.replace(',', '').split() if word.isdigit()]
               for line in lines]
     assert len(counts) == 3
-    # The two old ones gave all of them away, and so did the third.
+    # The two old workers handed over all connections, and so did the one that SIGTTOU ended.
     assert counts[0][0] + counts[1][0] == 31
     assert all(rest == [0, 0] for _, *rest in counts)
 
@@ -238,7 +238,7 @@ def test_a_report_on_demand(group):
 @pytest.mark.parametrize('arguments', [
     ['--max-requests', '20'], ['--limit-memory', '1MiB']])
 def test_workers_are_renewed_in_time(group, arguments):
-    # (A beat is a third of the timeout, and memory is looked at with it.)
+    # (There is a beat each second, a third of the timeout, and memory is looked at with each beat.)
     workers = group('--workers', '1', '--port', '0', '--worker-timeout', '3', *arguments)
     first = set(workers.pids)
     answers = []
@@ -271,7 +271,7 @@ def test_what_cannot_start_is_said_once(group, tmp_path, code, status, words):
 
 def test_a_port_that_is_taken_is_found_before_anything_starts(group):
     with socket.socket() as sock:
-        # Even by somebody who would share it.
+        # Even if the other server would share its port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(('127.0.0.1', 0))
         sock.listen()
@@ -349,7 +349,7 @@ while not os.path.exists({str(go)!r}):
     wait_until(lambda: len(workers.pids) == 4)
     (tmp_path / 'example.py').write_text(APPLICATION.replace("'first'", "'third'"))
     workers.signal('SIGHUP')
-    # (Whether it has been heard cannot be seen: who reports next has heard it.)
+    # (The supervisor does not show that it has got SIGHUP. It acts on SIGUSR2 after that.)
     workers.signal('SIGUSR2')
     wait_until(lambda: 'most recent call first' in workers.log)
     go.touch()
@@ -369,7 +369,7 @@ def test_the_file_of_a_unix_socket_is_free_as_soon_as_all_are_told_to_end(group,
         assert busy.recv(4096)
         workers.signal('SIGTERM')
         wait_until(lambda: workers.refuses())
-        # The next one has it, and the end of the one before does not take it away.
+        # The next server has the file; the end of the one before does not remove it.
         again = group('--workers', '2', '--bind', f'unix:{path}')
         while busy.recv(4096):
             pass

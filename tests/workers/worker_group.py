@@ -1,4 +1,4 @@
-"""A group of workers to test: started as a user starts it, and ended with nothing left."""
+"""A supervisor with workers to test: started by the command line; no process may be left."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def held():
 
 
 def wait_until(condition):
-    """Look again and again until it is true; give its value."""
+    """Look again and again until the condition is true; return its value."""
     deadline = time.monotonic() + PATIENCE
     while True:
         value = condition()
@@ -71,7 +71,7 @@ def wait_until(condition):
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has waited for."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     except OSError:
@@ -82,7 +82,7 @@ class Group:
     """A supervisor with its workers."""
 
     def __init__(self, folder: Path, *arguments: str, command=('-m', 'tremolo', 'example:app')):
-        # Changed code is read anew, and never from a cache of a second ago.
+        # Without a cache: changed code could have the same size, within the same second.
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
         environment.pop('PORT', None)
         with (folder / 'log').open('w') as log:
@@ -101,7 +101,7 @@ class Group:
 
     @property
     def pids(self) -> set[int]:
-        """The workers there are."""
+        """The process ids of the workers that run."""
         pid = self.process.pid
         with contextlib.suppress(OSError):
             now = {int(each) for each in
@@ -124,7 +124,7 @@ class Group:
         return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
     def refuses(self) -> bool:
-        """Whether nobody listens."""
+        """Return whether a connection is refused."""
         try:
             self.connect().close()
         except OSError:
@@ -132,7 +132,7 @@ class Group:
         return False
 
     def get(self, path: str = '/') -> str:
-        """Ask on a new connection; '' if there is no answer."""
+        """Return the answer on a new connection; '' if there is none."""
         with self.connect() as sock:
             answer = http.client.HTTPResponse(sock)
             try:
@@ -144,7 +144,7 @@ class Group:
                 return ''
 
     def answering(self, times: int = 60) -> Counter:
-        """Who answers how often."""
+        """Ask so many times; return how often each worker answered."""
         return Counter(int(self.get().split()[0]) for _ in range(times))
 
     def wait_for(self, count: int) -> set[int]:
@@ -157,7 +157,7 @@ class Group:
         self.process.send_signal(getattr(signal, name))
 
     def end(self, name: str = '') -> int:
-        """End it, unless it was told to; nothing of it may be left. Return its status."""
+        """End it, unless it was told to end; return its status. No worker may be left."""
         if self.process.poll() is None:
             self.seen |= self.pids
             if name or not self.told:
