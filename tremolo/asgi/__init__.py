@@ -1,13 +1,11 @@
-"""ASGI 3.0 on the server: one exchange for each request, and the application's lifespan.
-
-The tour is in README.md.
-"""
+"""asgi: an application written for ASGI 3.0, as a Service. The tour is in README.md."""
 
 from __future__ import annotations
 
 from ..errors import LifespanFailed
 from .application import AsgiApplication
-from .exchange import Application, Exchange, Runner
+from .exchange import Exchange
 from .lifespan import Lifespan
+from .runner import Application, Runner
 
 __all__ = ['Application', 'AsgiApplication', 'Exchange', 'Lifespan', 'LifespanFailed', 'Runner']

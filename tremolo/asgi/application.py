@@ -3,6 +3,9 @@
     from tremolo.asgi_app import AsgiApplication
 
     AsgiApplication(app).run('127.0.0.1', 8000)
+
+It brings `handle_on` (a Runner answers each request) and extends `startup` and `shutdown` by the
+application's lifespan. All else is the Service's.
 """
 
 from __future__ import annotations
@@ -13,26 +16,26 @@ from ..server import Handle
 from ..server.pages import send_failure
 from ..service import Service
 from ..settings import Settings
-from .exchange import Application, Runner
 from .lifespan import Lifespan
+from .runner import Application, Runner
 
 
 class AsgiApplication(Service):
-    """Serves an ASGI application: it answers the requests, and has a lifespan beside the hooks."""
+    """An ASGI application that is served."""
 
     def __init__(self, app: Application) -> None:
         super().__init__()
         self._app = app
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
-        """Return what gives each request to the application."""
+        """Return the function that calls the application for each request."""
         self._lifespan = Lifespan(self._app, settings.lifespan)
         self._startup_timeout = settings.startup_timeout
         return Runner(self._app, bridge_to(reactor).start, send_failure, settings.root_path,
                       self._lifespan.state, settings.debug).handle
 
     async def startup(self, settings: Settings) -> None:
-        """Start the application, before anything is accepted, and after the hooks.
+        """Call the start hooks, then start the application; nothing is accepted before both ended.
 
         Raises `LifespanFailed` and `HookFailed`.
         """
@@ -42,7 +45,7 @@ class AsgiApplication(Service):
         await self._lifespan.startup(self._startup_timeout)
 
     async def shutdown(self) -> None:
-        """Let the application clean up, after the last connection, and before the hooks."""
+        """Let the application clean up after the last connection, then call the stop hooks."""
         await self._lifespan.shutdown(self._startup_timeout)
         hooks = super().shutdown()
         if hooks is not None:

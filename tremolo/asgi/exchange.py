@@ -1,35 +1,33 @@
 """Exchange: one request and its answer, between the server and an ASGI application.
 
-The messages and their order are those of the ASGI specification, HTTP version 2.4, with the
-extensions early_hint, trailers and pathsend, and in debug mode debug
-(https://asgi.readthedocs.io/en/latest/specs/www.html and .../extensions.html).
+An exchange has the two functions that the application is called with: `receive` and `send`. The
+messages and their order follow the ASGI specification, HTTP version 2.4
+(https://asgi.readthedocs.io/en/latest/specs/www.html). The extensions early_hint, trailers and
+pathsend are supported, in debug mode also debug (.../extensions.html).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
-from collections.abc import Awaitable, MutableMapping
-from types import CoroutineType
-from typing import Any, Callable
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
-from ..bridge import awaiting
 from ..http import ProtocolError
 from ..http.encoder import encode, encode_links, encode_trailers
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 
+if TYPE_CHECKING:
+    from .runner import Runner
+
 Message = MutableMapping[str, Any]
-Application = Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
-    Awaitable[None]]
 
 _log = logging.getLogger('tremolo.error')
 
-_PIECE = 65536    # Bytes of a body that one message holds at most.
-_FILE_PIECE = 262144    # Bytes of a file that are read at once.
+_PIECE = 65536    # The largest piece of a request's body in one message, in bytes.
+_FILE_PIECE = 262144    # A file is read in pieces of this size, in bytes.
 
 _START = 'http.response.start'
 _BODY = 'http.response.body'
@@ -37,14 +35,14 @@ _TRAILERS = 'http.response.trailers'
 
 
 class ClientGone(OSError):
-    """Nobody takes the answer any more; raised in the application."""
+    """The client is gone, so the answer has no receiver; raised in the application."""
 
     def __init__(self) -> None:
         super().__init__('the client is gone')
 
 
 class Exchange:
-    """What an application is given to answer one request."""
+    """One request and its answer: the `receive` and the `send` of one call."""
 
     __slots__ = (
         '_expected',
@@ -63,22 +61,23 @@ class Exchange:
         self._runner = runner
         self._request = request
         self._response = response
-        # The application's task, if it did not end at once.
+        # The application's task. None if the task ended at once, or has ended since.
         self._task: asyncio.Task[Any] | None = None
-        self._expected = _START    # The message that comes next; '' when there is none.
-        # The trailers so far; None if none were announced.
+        self._expected = _START    # The type of the next message; '' after the last one.
+        # The trailers so far; None if the application announced no trailers.
         self._trailers: bytes | None = None
-        self._until = 0.0    # When others get a turn.
-        # Bytes of the body that were taken; None when its end was told. Who reads it now. Who waits
-        # for the client to leave.
+        self._until = 0.0    # The time at which `send` lets other tasks run.
+        # How many bytes of the body were received; None once the application has its end.
         self._taken: int | None = 0
+        # Set while a task reads the body: other tasks of the application wait for this Future.
         self._reading: asyncio.Future[None] | None = None
+        # A task that waits for the client to leave waits for this Future.
         self._gone: Future | None = None
 
     def follow(self, task: asyncio.Task[Any]) -> None:
-        """Wait for an application that did not end at once."""
+        """Keep the task of an application that did not end at once, until it ends."""
         self._task = task
-        # (Asyncio itself holds tasks only weakly.)
+        # (Asyncio itself keeps only weak references to its tasks.)
         self._runner.running.add(task)
         task.add_done_callback(self._runner.running.discard)
         task.add_done_callback(self.finished)
@@ -87,9 +86,13 @@ class Exchange:
             response.connection.task = self
 
     def finished(self, task: asyncio.Task[Any]) -> None:
-        """Know that the application has ended; its error becomes the answer, or cuts it."""
+        """Complete the answer when the application's task has ended.
+
+        An error becomes the answer; if the head was sent already, the connection is cut.
+        """
         self._task = None
-        self._wake()    # Others of it may wait for the end yet.
+        # Other tasks of the application may still wait for the client to leave.
+        self._wake()
         response = self._response
         lost = not response.live
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -105,19 +108,23 @@ class Exchange:
             self._runner.fail(response, error)
 
     def cancel(self) -> None:
-        """Tell the application that the client is gone; cancel it if its time is over."""
+        """Tell the application that the client is gone; cancel it after `handler_timeout`."""
         self._wake()
         if self._task is not None and self._response.connection.reason == 'handler_timeout':
             self._task.cancel()
 
     def _wake(self) -> None:
+        """Let `receive` return `http.disconnect`, if a task waits for that."""
         if self._gone is not None and not self._gone.done():
             self._gone.set_result()
 
     # -- the application's side -----------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """Give the next piece of the body, or tell that the client has left."""
+        """Return the next piece of the body, and after its end `http.disconnect`.
+
+        That comes when the client has left or the answer is complete.
+        """
         request, response = self._request, self._response
         connection = response.connection
         if self._taken is not None and response.live:
@@ -126,18 +133,18 @@ class Exchange:
                 return {'type': 'http.request', 'body': b'', 'more_body': False}
             while self._reading is not None:
                 await asyncio.wait((self._reading,))
-            # (Another may have taken the last of it meanwhile.)
+            # (Another task may have received the end of the body in the meantime.)
             if self._taken is not None and response.live:
                 return await self._read()
         if response.live:
-            # (Who gave up waiting has cancelled it.)
+            # (A task that gave up waiting has cancelled this Future.)
             if self._gone is None or self._gone.cancelled():
                 self._gone = Future(connection.stream.reactor)
             await self._gone
         return {'type': 'http.disconnect'}
 
     async def _read(self) -> Message:
-        """Give the next piece of a body."""
+        """Return the message with the next piece of the body."""
         read = self._request.read(_PIECE)
         if not read.done():
             self._reading = asyncio.get_running_loop().create_future()
@@ -158,10 +165,11 @@ class Exchange:
         return {'type': 'http.request', 'body': data, 'more_body': more}
 
     async def send(self, message: Message) -> None:
-        """Take the next message of the answer; return when the client has room for more. Hot.
+        """Take the next message of the answer; return when more may be sent. Hot.
 
-        Raises `RuntimeError` for one out of order, `TypeError` and `ValueError` for what it holds,
-        `HandlerError` for more or less body than announced, `OSError` when the client is gone.
+        Raises `RuntimeError` for a message out of order, `TypeError` and `ValueError` for wrong
+        contents, `HandlerError` for more or less body than announced, `OSError` when the client is
+        gone.
         """
         kind = message['type']
         response = self._response
@@ -181,7 +189,7 @@ class Exchange:
                 self._write(body)
                 self._expected = _TRAILERS
             else:
-                # (What HEAD has no body for, GET may have one of any length for.)
+                # (An empty body for HEAD says nothing of the length that GET would get.)
                 if response.framing or (not body and self._request.method == 'HEAD'):
                     self._write(body)
                     response.end()
@@ -199,13 +207,13 @@ class Exchange:
             self._add_trailers(message)
 
     def _write(self, body: bytes) -> None:
-        """Write the last of a body; nobody waits for the client any more."""
+        """Write the last piece of a body, without waiting for the client."""
         wait = self._response.write(body)
         if wait is not None:
-            wait.add_done_callback(id)    # So that an error of it counts as seen.
+            wait.add_done_callback(id)    # With a callback its error counts as seen.
 
     async def _room(self, wait: Future | None, reactor: Reactor) -> None:
-        """Wait until the client has room; and let others run, however fast this one is."""
+        """Wait until there is room for more; while there always is, let others run every 10 ms."""
         if wait is not None:
             try:
                 await wait
@@ -218,7 +226,7 @@ class Exchange:
             self._until = reactor.time() + TIME_SLICE
 
     async def _extension(self, kind: str, message: Message) -> None:
-        """Take a message that may come, but need not; or say which should have come."""
+        """Take the message of an extension. Raises `RuntimeError` for a message out of order."""
         expected = self._expected
         if kind == 'http.response.early_hint' and expected in (_START, _BODY):
             self._response.hint(encode_links(message.get('links', ())))
@@ -232,7 +240,7 @@ class Exchange:
             raise RuntimeError(f'{kind} after the answer was complete')
 
     async def _send_file(self, path: str) -> None:
-        """Send a whole file as the body, piece by piece. Raises `OSError`."""
+        """Send a file as the whole body, piece by piece. Raises `OSError`."""
         response = self._response
         with open(path, 'rb', buffering=0) as file:
             while self._request.method != 'HEAD':
@@ -247,7 +255,10 @@ class Exchange:
         await self.send({'type': _BODY})
 
     def _add_trailers(self, message: Message) -> None:
-        """Collect trailers, and send them after the last message if the client wants them."""
+        """Collect trailers; with the last of them end the answer.
+
+        They are sent if the client accepts trailers (RFC 9110 section 6.5.1).
+        """
         self._trailers = (self._trailers or b'') + encode_trailers(message.get('headers', ()))
         if not message.get('more_trailers', False):
             asked = ','.join(self._request.headers.get_all('te')).lower().split(',')
@@ -258,79 +269,11 @@ class Exchange:
 
 
 def _was_told(error: BaseException) -> bool:
-    """Whether an error comes from our having told that the client is gone."""
+    """Tell whether an error was caused by an error of ours that says the client is gone."""
     link: BaseException | None = error
     chain: dict[int, BaseException] = {}
-    # (`raise error from error` makes a chain without an end.)
+    # (`raise error from error` makes a chain without an end, so each error is kept once.)
     while link is not None and id(link) not in chain:
         chain[id(link)] = link
         link = link.__cause__ or link.__context__
     return any(isinstance(each, (ClientGone, StreamClosed)) for each in chain.values())
-
-
-class Runner:
-    """Runner the requests of a server with an application."""
-
-    def __init__(self, app: Application, start: Callable[..., asyncio.Task[Any]],
-                 fail: Callable[[Response, BaseException], None], root_path: str = '',
-                 state: dict[str, Any] | None = None, debug: bool = False) -> None:
-        """`start` makes a named task that has begun; `fail` answers when the application failed."""
-        self._app = app
-        self._start = start
-        self.fail = fail
-        self.debug = debug
-        self._root = root_path
-        self._raw_root = root_path.encode('utf-8')
-        self._state = state if state is not None else {}
-        self._extensions: dict[str, Any] = {
-            'http.response.early_hint': {}, 'http.response.trailers': {},
-            'http.response.pathsend': {}, **({'http.response.debug': {}} if debug else {})}
-        self.running: set[asyncio.Task[Any]] = set()    # The tasks that wait.
-
-    def handle(self, request: Request, response: Response) -> None:
-        """Call the application. Hot: once per request."""
-        exchange = Exchange(self, request, response)
-        scope = self.scope(request)
-        try:
-            coroutine: Any = self._app(scope, exchange.receive, exchange.send)
-        except Exception as error:
-            _log.error('the ASGI application failed on %s', request, exc_info=error)
-            self.fail(response, error)
-            return
-        if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
-            coroutine = awaiting(coroutine)
-        # A context of its own: nothing leaks from one request into the next.
-        task = self._start(coroutine, contextvars.Context(), scope['path'])
-        if task.done():
-            exchange.finished(task)
-        else:
-            exchange.follow(task)
-
-    def scope(self, request: Request) -> Message:
-        """Make the scope of a request: names in lower case as bytes, the path decoded. Hot."""
-        connection = request.connection
-        client, server = connection.addresses
-        path, _, query = request.target.partition(b'?')
-        headers = request.fields
-        if path[:1] != b'/':
-            path, query = request.raw_path, request.query_string
-            # What the target names wins over the Host field (RFC 9112 section 3.2.2).
-            headers = [(b'host', request.authority or b''),
-                       *(field for field in headers if field[0] != b'host')]
-        return {
-            'type': 'http',
-            'asgi': {'version': '3.0', 'spec_version': '2.4'},
-            'http_version': '1.1' if request.minor else '1.0',
-            'method': request.method,
-            'scheme': 'http',
-            # (`in` would first try whether the bytes are a number: 0.2 us.)
-            'path': self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path),
-            'raw_path': self._raw_root + path,
-            'query_string': query,
-            'root_path': self._root,
-            'headers': headers,
-            'client': client,
-            'server': server,
-            'state': self._state.copy() if self._state else {},
-            'extensions': self._extensions.copy(),
-        }

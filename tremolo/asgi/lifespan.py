@@ -1,4 +1,4 @@
-"""Lifespan: an application's startup and shutdown, as one call of it that lasts as long as we do.
+"""Lifespan: an application's startup and shutdown, as one call that lasts as long as the server.
 
     https://asgi.readthedocs.io/en/latest/specs/lifespan.html
 """
@@ -10,7 +10,8 @@ import logging
 from typing import Any
 
 from ..errors import LifespanFailed
-from .exchange import Application, Message
+from .exchange import Message
+from .runner import Application
 
 _log = logging.getLogger('tremolo.error')
 
@@ -18,19 +19,19 @@ _log = logging.getLogger('tremolo.error')
 class Lifespan:
     """`startup` before the first connection, `shutdown` after the last.
 
-    `mode` is 'auto' (an application that raises at once does not know lifespans, and is served
-    without), 'on' (it must) or 'off'.
+    `mode` is 'auto', 'on' or 'off'. With 'auto' an application that raises at once is taken for one
+    that does not know lifespans, and is served without. With 'on' that is a failed start.
     """
 
     def __init__(self, app: Application, mode: str) -> None:
         self._app = app
         self._mode = mode
-        self.state: dict[str, Any] = {}    # What the application keeps for its requests.
+        self.state: dict[str, Any] = {}    # The application's values, for each request's scope.
         self._task: asyncio.Task[None] | None = None
         self._started = False
-        # (Both are made by `startup`: before Python 3.10 a queue needs the loop that runs.)
+        # (`startup` makes both: before Python 3.10 a queue can only be made while the loop runs.)
         self._messages: asyncio.Queue[Message]
-        self._heard: asyncio.Future[str]
+        self._heard: asyncio.Future[str]    # The application's answer to the last message.
 
     async def startup(self, seconds: float) -> None:
         """Start the application. Raises `LifespanFailed`, also after `seconds` (0: no limit)."""
@@ -48,7 +49,7 @@ class Lifespan:
         self._started = not self._task.done()
 
     async def shutdown(self, seconds: float) -> None:
-        """Let the application clean up; what goes wrong is logged."""
+        """Let the application clean up; a failure is logged."""
         if self._started:
             self._heard = asyncio.get_running_loop().create_future()
             if why := await self._ask('shutdown', seconds):
@@ -57,7 +58,7 @@ class Lifespan:
             self._task.cancel()
 
     async def _ask(self, what: str, seconds: float) -> str:
-        """Send a message and wait for its answer; return what went wrong, or ''."""
+        """Send a message and wait for its answer; return the fault as a text, '' for none."""
         self._messages.put_nowait({'type': f'lifespan.{what}'})
         try:
             return await asyncio.wait_for(self._heard, seconds or None)
@@ -65,6 +66,7 @@ class Lifespan:
             return f'the {what} took longer than {seconds:g} seconds'
 
     async def _run(self) -> None:
+        """Call the application once, for its whole lifespan."""
         scope = {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'},
                  'state': self.state}
         why = ''
@@ -79,6 +81,7 @@ class Lifespan:
         self._hear(why)
 
     async def _send(self, message: Message) -> None:
+        """Take the application's answer to `startup` or `shutdown`."""
         kind = message['type']
         if kind in ('lifespan.startup.complete', 'lifespan.shutdown.complete'):
             self._hear('')
