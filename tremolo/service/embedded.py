@@ -1,7 +1,7 @@
 """Embedded: a service inside another program.
 
-A `RunningServer` is in a thread of its own or stepped by its host; a `HostedServer` is the guest of
-an asyncio loop that runs.
+A `RunningServer` runs in a thread of its own, or its host steps it. A `HostedServer` is a guest in
+an asyncio loop that runs already.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger('tremolo')
 
 def start(service: Service, settings: Settings, reactor: Reactor | None,
           thread: bool) -> RunningServer:
-    """Serve inside another program (see `Service.start`)."""
+    """Start a service inside another program (see `Service.start`)."""
     if settings.loop != 'reactor' and (reactor is not None or not thread):
         raise SettingError(f'loop: {settings.loop} needs a thread and a reactor of its own')
     own = reactor is None
@@ -48,7 +48,7 @@ def start(service: Service, settings: Settings, reactor: Reactor | None,
 
 
 class BoundServer:
-    """What all of them tell."""
+    """The addresses of a server that is bound."""
 
     server: Server
 
@@ -59,7 +59,7 @@ class BoundServer:
 
     @property
     def address(self) -> Any:
-        """The first bound address as the socket gives it: `(host, port)`, or a path."""
+        """The first bound address as its socket has it: `(host, port)`, or a path."""
         return self.server.listeners[0].address
 
     @property
@@ -69,15 +69,16 @@ class BoundServer:
 
 
 class RunningServer(BoundServer):
-    """What `app.start` gives; a context manager that stops it.
+    """A server that `app.start` has started; as a context manager it is stopped at the end.
 
-    With a thread the server runs by itself. Without one the host drives it: wait until `fileno()`
-    is readable or `next_deadline()` has come, then `step(0)`; or just `step(0.1)` in a loop.
+    With a thread the server runs by itself. Without one the host drives it: it waits until
+    `fileno()` is readable or `next_deadline()` has come, and calls `step(0)`. Or it calls
+    `step(0.1)` in a loop.
     """
 
     def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool,
                  end: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
-        """`own` is whether the reactor is closed with the server; `end` is called before that."""
+        """Start it. With `own` the reactor is closed with the server, after a call of `end`."""
         self.reactor = reactor
         self._own = own
         self._end = end
@@ -92,11 +93,11 @@ class RunningServer(BoundServer):
             self._thread.start()
 
     def step(self, timeout: float | None = None) -> None:
-        """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
+        """Do one turn; wait at most `timeout` seconds for events (None: without limit)."""
         (self.reactor if self.reactor.bridge is None else self.reactor.bridge).step(timeout)
 
     def stop(self) -> None:
-        """Finish what is in flight, at most `shutdown_timeout` long, and free everything."""
+        """Finish the requests in hand, for at most `shutdown_timeout`, and free everything."""
         reactor = self.reactor
         if self._stopped:
             return
@@ -123,7 +124,7 @@ class RunningServer(BoundServer):
 
 
 class HostedServer(BoundServer, Coroutine[Any, Any, None]):
-    """What `app.serve` gives: a coroutine to be awaited or made a task, or for `async with`."""
+    """A server that `app.serve` makes: await it, make a task of it, or use `async with`."""
 
     def __init__(self, service: Service, settings: Settings) -> None:
         self._service = service
@@ -134,13 +135,15 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
     def __await__(self) -> Generator[Any, Any, None]:
         return self._serve().__await__()
 
+    # A task of asyncio takes a coroutine alone, so this is one: it passes all on to `_serve`.
+
     def _begun(self) -> Coroutine[Any, Any, None]:
         if self._coroutine is None:
             self._coroutine = self._serve()
         return self._coroutine
 
     def send(self, value: Any) -> Any:
-        """Go on; for the task that runs it."""
+        """Go on with a value; for the task that runs it."""
         return self._begun().send(value)
 
     def throw(self, *error: Any) -> Any:
@@ -148,14 +151,14 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
         return self._begun().throw(*error)
 
     def close(self) -> None:
-        """End a task's coroutine; `app.stop` stops the server."""
+        """End the coroutine; for the task that runs it. (`app.stop` stops the server.)"""
         self._begun().close()
 
     async def _serve(self) -> None:
         async with self:
             for url in self.server.urls:
                 _log.info('running on %s', url)
-            # (Not `stopped` itself: who gives up waiting cancels what it waited for.)
+            # (Not `stopped` itself: a task that is cancelled cancels the Future it waits for.)
             ended = Future(self.server.reactor)
             self.server.stopped.add_done_callback(
                 lambda _: None if ended.done() else ended.set_result())

@@ -1,11 +1,11 @@
-"""Hooks: what an application does once in each process, before all connections and after them.
+"""Hooks: functions that each process calls once, before the first connection or after the last.
 
     @app.on_worker_start
     async def connect(app, **worker):
         app.context.pool = await make_pool()
 
-A hook is a plain function, a generator function or an `async def`, and is given by name what it
-asks for: app, context and globals (both `app.context`), lock, logger, loop, reactor.
+A hook is a plain function, a generator function or an `async def`. Its parameters say what it gets:
+app, context and globals (both are `app.context`), lock, logger, loop, reactor.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ Hook = Callable[..., Any]
 def call_all(
     hooks: Iterable[Hook], names: Mapping[str, Any], go_on: bool = False
 ) -> Coroutine[Any, Any, None] | None:
-    """Call them in their order; give a coroutine for what has to wait, and for all after that.
+    """Call the hooks in their order.
 
-    Raises `HookFailed`, as the coroutine does; with `go_on` the others are called all the same.
+    When one has to wait, return a coroutine that waits and then calls the rest; None if no hook has
+    to wait. Raises `HookFailed`, as the coroutine does; with `go_on` a hook that fails is logged,
+    and the rest is called.
     """
     left = iter(list(hooks))
     for hook in left:
@@ -55,7 +57,8 @@ async def _wait_for(
 
 def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
     if inspect.iscoroutinefunction(hook):
-        # What its reader expects; asyncio is imported when something needs it, and not before.
+        # In an `async def` the name `loop` stands for the asyncio loop, elsewhere for the reactor.
+        # The import is late: a process without asyncio starts faster and stays smaller.
         from ..bridge import bridge_to
         names = {**names, 'loop': bridge_to(names['reactor']).loop}
     parameters = inspect.signature(hook).parameters.values()

@@ -1,4 +1,4 @@
-"""Log: what a process of ours shows of its log, unless the program has set up logging itself."""
+"""Log: what a process that serves shows of its log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..settings import Settings
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Show our log, unless the program has set up logging itself."""
+    """Show our log on stderr, unless the program has set up logging itself."""
     logger = logging.getLogger('tremolo')
     logger.setLevel('DEBUG' if settings.debug else settings.log_level.upper())
     if not logging.getLogger().handlers and not logger.handlers:

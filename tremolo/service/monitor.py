@@ -1,15 +1,15 @@
-"""Monitor: in debug mode, who holds up the loop.
+"""Monitor: in debug mode, name the code that holds up the loop.
 
     WARNING tremolo.error: the loop did not poll for 0.12 s; now at /srv/shop.py:12 in slow
       File "/srv/shop.py", line 12, in slow
         time.sleep(5)
 
-A thread of its own looks at the reactor twenty times a second, and reads what that keeps anyway:
-`turning`, `turns`, and when the turn began. Each turn is told at most once, whether one callback
-takes so long or many do together, with the place and the stack of this very moment.
+The monitor has a thread of its own. Twenty times a second it looks at three attributes of the
+reactor: `turning`, `turns`, and `now`, when the turn began. A turn that takes too long is reported
+once, whether one callback is slow or many are, with the stack at that moment.
 
-Not told: what a host does between two steps; a turn that waits in a debugger; and what another loop
-runs outside our turns while we are its guest.
+Not reported: what a host does between two steps; a turn that waits in a debugger; and, while the
+reactor is a guest in another loop, what that loop runs outside the reactor's turns.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import logging
 import os
 import sys
 import threading
-from functools import partial
-from traceback import FrameSummary, format_list, walk_stack
+from traceback import FrameSummary, format_list
 from types import FrameType
 from typing import NamedTuple
 
@@ -28,18 +27,20 @@ from ..settings import Settings
 
 _log = logging.getLogger('tremolo.error')
 LIMIT = 0.1        # seconds that a turn may take
-INTERVAL = 0.05    # seconds between two looks
+INTERVAL = 0.05   # seconds between two looks
 _HOUSE = __name__.partition('.')[0] + '.'
-# Where a turn is driven from: ours, and what asyncio's callbacks do between two of our polls.
-_DRIVERS = {(f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}bridge.event_loop', 'run_forever')}
+# The frames that drive a turn, as module and function: the reactor's own callbacks run below the
+# first, and asyncio's callbacks, between two of our polls, below the second.
+DRIVERS = ((f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}bridge.event_loop', 'run_forever'))
 _DEBUGGERS = ('bdb', 'pydevd', '_pydevd')
-# (Some modules of the library are frozen and have no file; this one has.)
+# The folder of the standard library. (Some of its modules are frozen and have no file; threading
+# has one.)
 _LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')
 _INSTALLED = tuple(_LIBRARY + name + os.sep for name in ('site-packages', 'dist-packages'))
 
 
 class _Place(NamedTuple):
-    """A line that is being executed."""
+    """A line that a thread executes: one frame of its stack."""
 
     module: str
     file: str
@@ -47,29 +48,29 @@ class _Place(NamedTuple):
     function: str
 
     def is_application(self) -> bool:
-        """Tell whether the code is neither ours nor the standard library's."""
+        """Tell whether the code belongs neither to tremolo nor to the standard library."""
         file = self.file
         return not (self.module.startswith(_HOUSE) or file.startswith('<frozen ')
                     or (file.startswith(_LIBRARY) and not file.startswith(_INSTALLED)))
 
 
 class Monitor:
-    """Watches one reactor until that is closed."""
+    """Watches one reactor until the reactor is closed."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        self._looked = reactor.time()    # when the last look was
-        self._told = -1                  # the number of the last turn that was told
+        self._looked = reactor.time()    # the time of the last look
+        self._reported = -1              # the number of the last turn that was reported
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name='tremolo-monitor', daemon=True)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Look regularly from now on, until `close`."""
         self._thread.start()
         self._reactor.at_close.add(self.close)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop looking, and wait for the thread."""
         self._ended.set()
         self._thread.join()
 
@@ -78,23 +79,25 @@ class Monitor:
             self.look()
 
     def look(self) -> None:
-        """Look once, and tell what is to be told."""
+        """Look once, and report the turn if it takes too long."""
         reactor = self._reactor
         turn, since, now = reactor.turns, reactor.now, reactor.time()
-        # Who comes late itself knows nothing: the whole process may have stood still.
+        # A look that comes late proves nothing: the whole process may have stood still.
         late, self._looked = now - self._looked > 2 * INTERVAL, now
-        # Read last: a turn that ended meanwhile has another number now, or is not going on. (While
-        # it closes, a reactor calls what it does a turn, too.)
+        # These are read last: if the turn has ended since `turns` was read, then `turning` is false
+        # or `turns` is another number. (A reactor that closes sets `turning`, too.)
         going = reactor.turning and reactor.turns == turn and not reactor.closed
-        if not going or turn == self._told or now - since <= LIMIT or late:
+        if not going or turn == self._reported or now - since <= LIMIT or late:
             return
         places = _places(reactor)
         if not places or reactor.turns != turn or not reactor.turning:
-            # It ended while we looked.
+            # The turn ended while we read the stack.
             return
-        self._told = turn
+        self._reported = turn
         if any(place.module.startswith(_DEBUGGERS) for place in places):
             return
+        # Named is the application's innermost line, shown is what lies below its first. If nothing
+        # of the application is at work, these are the innermost line of all, and the whole stack.
         theirs = [number for number, place in enumerate(places) if place.is_application()]
         at = places[theirs[-1] if theirs else -1]
         if theirs:
@@ -105,30 +108,27 @@ class Monitor:
 
 
 def _places(reactor: Reactor) -> list[_Place]:
-    """Return where the reactor's turn is, the innermost last; empty if no thread is in one."""
-    stacks = map(partial(_places_of, reactor), sys._current_frames().values())
-    return next(filter(None, stacks), [])
+    """Return the stack of the reactor's turn, the innermost line last; [] if no thread is in one.
 
-
-def _places_of(reactor: Reactor, innermost: FrameType) -> list[_Place]:
-    """Look for the turn on one thread.
-
-    No frame is kept: what it refers to would be freed late, and on this thread.
+    No frame is kept, not even in a cycle of this very frame, which is among those that are read: a
+    frame would free its objects late, and on this thread.
     """
-    places: list[_Place] = []
-    for frame, line in walk_stack(innermost):
-        code, module = frame.f_code, str(frame.f_globals.get('__name__'))
-        place = _Place(module, code.co_filename, line or 0, code.co_name)
-        if (place.module, place.function) in _DRIVERS:
-            driver = frame.f_locals.get('self')
-            if driver is reactor or getattr(driver, 'reactor', None) is reactor:
-                return places[::-1]
-        places.append(place)
+    frame: FrameType | None
+    for frame in sys._current_frames().values():
+        places: list[_Place] = []
+        while frame is not None:
+            code, module = frame.f_code, str(frame.f_globals.get('__name__'))
+            if (module, code.co_name) in DRIVERS:
+                driver = frame.f_locals.get('self')
+                if driver is reactor or getattr(driver, 'reactor', None) is reactor:
+                    return places[::-1]
+            places.append(_Place(module, code.co_filename, frame.f_lineno or 0, code.co_name))
+            frame = frame.f_back
     return []
 
 
 def watch(reactor: Reactor, settings: Settings) -> None:
-    """In debug mode, start the monitor of a reactor that has none."""
+    """In debug mode, start a monitor for a reactor, unless it has one already."""
     monitors = [each for each in reactor.at_close
                 if isinstance(getattr(each, '__self__', None), Monitor)]
     if settings.debug and not monitors:

@@ -1,4 +1,9 @@
-"""Process: a service as a process of its own: its workers, its signals, and its exit status."""
+"""Process: a service as a process of its own: its workers, its signals, and its exit status.
+
+`run` reads the options and decides: `supervise` starts workers, and each worker calls `work`;
+without workers this process calls `work` itself. `work` binds, starts the application, and serves
+in `run_until_signal`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,7 @@ import logging
 import os
 import signal
 import sys
-import weakref
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
@@ -19,6 +22,7 @@ from ..settings import Address, Settings
 from .log import set_up_logging
 from .monitor import watch
 from .reactors import complete, make_reactor
+from .system import command_line, keep_from_children, reserve_descriptors
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
@@ -26,18 +30,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo')
 
-_HUP = getattr(signal, 'SIGHUP', -1)
-
-try:
-    _FOLDER = os.getcwd()
-except OSError:    # It is not there any more.
-    _FOLDER = os.sep
-# Descriptors that are not connections, and then some for the application.
-_OWN_DESCRIPTORS = 64
+_HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 
 
 def run(service: Service, options: dict[str, Any]) -> None:
-    """Serve until SIGTERM or SIGINT, with workers if they are asked for (see `Service.run`)."""
+    """Serve until SIGTERM or SIGINT, with workers if an option says so (see `Service.run`)."""
     try:
         settings = Settings.load(options, os.environ)
     except SettingError as error:
@@ -55,12 +52,13 @@ def run(service: Service, options: dict[str, Any]) -> None:
         set_up_logging(settings)
         status = service.work(settings, slot)
     if status or (slot is not None and slot.channel_end is not None):
-        # (What the program does afterwards is for the process that its user started.)
+        # (A worker never goes on with the program: only the process that the user started does.)
         raise SystemExit(status)
 
 
 def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     """Serve in this process until a signal (see `Service.work`)."""
+    # Without a supervisor. (After SIGHUP such a process has a slot: its sockets came from there.)
     alone = slot is None or slot.channel_end is None
     try:
         if alone:
@@ -90,6 +88,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             if alone:
                 announce(each.address for each in server.listeners)
 
+        # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
         kept: list[Slot] = []
 
         def keep() -> None:
@@ -111,9 +110,10 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
 
 def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[Slot], int],
               program: list[str] | None = None) -> int:
-    """Serve with workers; return the exit status, 1 for what the system refuses.
+    """Serve with workers; return the exit status, 1 if the system refuses an address.
 
-    `program` is what SIGHUP starts afresh in new workers; without it they are forked.
+    `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
+    workers; without one new workers are forked.
     """
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
@@ -126,13 +126,14 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
 
 def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None],
                      renew: Callable[[], None] | None = None) -> int:
-    """Serve until a signal; return 0, or the number of the one that forced the end.
+    """Serve until a signal; return 0, or the number of the signal that forced the end.
 
-    `ready` is called when it accepts. With `renew` SIGHUP calls that, ends gracefully, and is
-    returned. What is cleaned up afterwards a further signal ends.
+    `ready` is called once the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully,
+    and its number is returned. A signal that comes after the return ends the process at once, so
+    that cleaning up cannot hang.
     """
     ended = 0
-    over = False
+    over = False    # Whether the server is closed; only the cleaning up is left.
 
     def stop(signum: int) -> None:
         nonlocal ended
@@ -166,55 +167,7 @@ def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None]
     return ended
 
 
-def reserve_descriptors(connections: int) -> None:
-    """Let this process have as many as so many connections need. Raises `ListenError`."""
-    try:
-        import resource
-    except ImportError:    # not on Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _OWN_DESCRIPTORS
-    if connections and needed > soft != resource.RLIM_INFINITY:
-        if needed > hard != resource.RLIM_INFINITY:
-            raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '
-                              f'system allows {hard} (ulimit -n)')
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def command_line() -> list[str]:
-    """Return in which folder and by which command this program was started."""
-    arguments = getattr(sys, 'orig_argv', None)
-    if arguments is None:    # before Python 3.10
-        try:
-            arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
-        except OSError:
-            arguments = ['', *sys.argv]
-    return [_FOLDER, sys.executable, *map(os.fsdecode, arguments[1:])]
-
-
-def keep_from_children(reactor: Reactor) -> None:
-    """Let processes that the application forks have none of our signals and open sockets."""
-    this = weakref.ref(reactor)    # (What is to be done at a fork cannot be taken back.)
-
-    def leave() -> None:
-        reactor = this()
-        if reactor is None or reactor.closed:
-            return
-        signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # The numbers stay taken: objects of that process still have them.
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for fd in list(reactor.watchers):
-            os.dup2(nothing, fd, inheritable=False)
-        os.close(nothing)
-
-    if hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=leave)
-
-
 def leave(error: Exception, status: int) -> NoReturn:
-    """Say in one line what is wrong, and end with an exit status."""
+    """Print one line on stderr that says what is wrong, and raise `SystemExit(status)`."""
     print(f'tremolo: error: {error}', file=sys.stderr)
     raise SystemExit(status)

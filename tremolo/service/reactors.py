@@ -1,4 +1,4 @@
-"""Reactors: which loop drives a service, and how a coroutine is run while nobody drives it."""
+"""Reactors: make the reactor of a service, and run a coroutine on it before and after it serves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..settings import Settings
 
 
 def make_reactor(settings: Settings) -> Reactor:
-    """Make a reactor: its own master, or the guest of the loop that is asked for.
+    """Make a reactor for the option `loop`: one that drives itself, or a guest of that loop.
 
     Raises `SettingError` for a loop that is not installed.
     """
     if settings.loop == 'reactor':
         return Reactor(debug=settings.debug)
-    # Asyncio is imported when something needs it, and not before.
+    # Late: a process without asyncio starts faster and stays smaller.
     from ..bridge.guest import GuestReactor, make_loop
     try:
         loop = make_loop(settings.loop)
@@ -27,7 +27,7 @@ def make_reactor(settings: Settings) -> Reactor:
 
 
 def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:
-    """Run a coroutine, if there is one, to its end, while the reactor does not run."""
+    """Run a coroutine, if there is one, to its end; the reactor must not be running."""
     if coroutine is not None:
         from ..bridge import bridge_to
         bridge_to(reactor).complete(coroutine)

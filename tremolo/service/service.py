@@ -1,11 +1,14 @@
-"""Service: whatever is served: where it listens, how it is run, and what is called at both ends.
+"""Service: where an application listens, how it is run, and its hooks.
 
-It stands below every kind of application: one with routes (`web.Application`), one that is written
-for ASGI (`asgi.AsgiApplication`). A kind says what answers a request (`handle_on`); all else is the
-same for all.
+It is the base class of every kind of application: `web.Application` with routes,
+`asgi.AsgiApplication` for an application written for ASGI. A kind overrides:
 
-`run` serves until a signal ends it, `start` inside another program or a test, and `serve` inside a
-running asyncio program.
+    handle_on(reactor, settings)    returns the function that answers each request (required)
+    prepare(server)                 is called between that and the first listening socket
+    startup(settings), shutdown()   before the first connection, after the last
+
+Everything else is the same for all kinds. `run` serves until a signal ends it, `start` serves
+inside another program or a test, and `serve` inside a running asyncio program.
 """
 
 from __future__ import annotations
@@ -28,40 +31,40 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 
 class Service:
-    """Something that answers requests, and where it listens."""
+    """An application that can be served, whatever its kind."""
 
     def __init__(self) -> None:
         self.logger = logging.getLogger('tremolo.app')
         # The application's own values, and the options of the server that runs it.
         self.context = Context()
         self.context.options = {}
-        # Where else it listens, and the options for that.
+        # The addresses given by `listen`, with the options of each.
         self._listens: list[tuple[Address, dict[str, Any]]] = []
         self._bound: list[tuple[Address, list[Listener]]] = []
-        self._server: Server | None = None    # The one that serves it, if it was bound.
+        self._server: Server | None = None    # The server that serves it, once it is bound.
         self._lock: Lock
-        # What is called in each process, before and after.
+        # The hooks that each process calls before the first connection and after the last.
         self._starts: list[Callable[..., Any]] = []
         self._stops: list[Callable[..., Any]] = []
 
     # -- what each kind of application says -------------------------------------------------------
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
-        """Return what answers each request on this reactor; called once for a server."""
+        """Return the function that answers each request; called once for each server."""
         raise NotImplementedError
 
     def prepare(self, server: Server) -> None:
-        """Called when its server is made, and before that listens."""
+        """Prepare for a server that was made and does not listen yet."""
 
     # -- serving ----------------------------------------------------------------------------------
 
     def listen(self, port: int | str, host: str = '127.0.0.1', **options: Any) -> None:
-        """Listen there too when the application runs, with options of its own for who comes there.
+        """Listen on one more address when the application runs, with options for its clients.
 
             app.listen(8001, download_rate='1MiB', idle_timeout=5)
             app.listen('unix:/run/app.sock', body_size='64MiB')
 
-        It takes a port, or a text as `bind` does. The options are those of limits, timeouts and
+        `port` may also be a text as `bind` takes it. The options are those of limits, timeouts and
         throttling. Raises `SettingError`.
         """
         if not isinstance(port, str):
@@ -69,13 +72,13 @@ class Service:
         self._listens.append((parse_bind(port), part_options(options)))
 
     def addresses(self, settings: Settings) -> list[tuple[Address, dict[str, Any]]]:
-        """Return where it listens, by the settings and by `listen`, with options for each."""
+        """Return all addresses, of the settings and of `listen`, with the options of each."""
         return [*((address, {}) for address in settings.addresses), *self._listens]
 
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
-        """Bind a server of this service to a reactor; it accepts after `Server.start`.
+        """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
-        Sockets that a slot has are taken from there. Raises `ListenError`.
+        With a slot, the sockets that the slot has are used. Raises `ListenError`.
         """
         self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
         if settings.limit_concurrency:
@@ -92,7 +95,7 @@ class Service:
         return server
 
     def _listen(self, server: Server, slot: Slot | None) -> None:
-        """Open all addresses, or take over the sockets that a slot has for them."""
+        """Open all addresses, or use the sockets that a slot has for them."""
         self._bound.clear()
         for address, options in self.addresses(server.settings):
             part = server
@@ -101,38 +104,38 @@ class Service:
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))
         if slot:
-            # Of the program as it was when it was started, and is no longer.
+            # Sockets of addresses that an older version of the program had.
             self._bound += [(address, slot.open(server, address)) for address, _ in list(slot.left)]
 
     def share_sockets(self) -> list[tuple[Address, list[Any]]]:
-        """Return the open sockets of each address once more, for another process."""
+        """Return duplicates of the open sockets of each address, for another process."""
         return [(address, [each.share() for each in listeners])
                 for address, listeners in self._bound]
 
     def _names(self, reactor: Reactor) -> dict[str, Any]:
-        """Return what handlers and hooks may ask for, in all that this process serves."""
+        """Return what handlers and hooks may ask for by name, the same for all requests."""
         return {'app': self, 'globals': self.context, 'lock': self._lock, 'logger': self.logger,
                 'loop': reactor, 'reactor': reactor}
 
     def on_worker_start(self, hook: F) -> F:
-        """Call it in each process before the first connection; what it raises ends the start."""
+        """Call `hook` in each process before the first connection; an error ends the start."""
         self._starts.append(hook)
         return hook
 
     def on_worker_stop(self, hook: F) -> F:
-        """Call it in each process after the last connection; the last that came is called first."""
+        """Call `hook` in each process after the last connection; the last one added is first."""
         self._stops.insert(0, hook)
         return hook
 
     def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
-        """Do what comes before the first connection; what has to wait is left to a coroutine.
+        """Call the start hooks; return a coroutine for the rest if one has to wait, else None.
 
-        Raises `HookFailed`.
+        Raises `HookFailed`, as the coroutine does.
         """
         return self._call_all(self._starts, False)
 
     def shutdown(self) -> Coroutine[Any, Any, None] | None:
-        """Do what comes after the last connection; what fails is logged."""
+        """Call the stop hooks, and return as `startup` does; errors are logged."""
         return self._call_all(self._stops, True)
 
     def _call_all(
@@ -153,7 +156,7 @@ class Service:
             async with app.serve() as server:          # as long as the block lasts
                 print(server.url)
 
-        Without a port it is a free one. Both raise what `start` raises.
+        Without a port a free one is taken. Both ways raise what `start` raises.
         """
         return HostedServer(self, settings_inside({'host': host, 'port': port, **options}))
 
@@ -164,30 +167,30 @@ class Service:
             with app.start(port=0) as server:
                 urllib.request.urlopen(server.url)
 
-        A `reactor` that is given stays open when the server stops. Raises `SettingError` and
-        `ListenError`.
+        A `reactor` of the caller stays open when the server stops. Raises `SettingError`,
+        `ListenError`, and `HookFailed` or `LifespanFailed` if the application does not start.
         """
         return start(self, settings_inside(options), reactor, thread)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
-        """Serve until SIGTERM or SIGINT; what is in flight is finished first.
+        """Serve until SIGTERM or SIGINT; the requests in hand are finished first.
 
-        Options are those of settings/. Prints the address when it is ready. A mistake ends in
-        one line and `SystemExit`: 2 for an option, 1 for an address the system refuses, 3 for an
-        ASGI application or a hook that fails at the start; a second SIGINT, or SIGQUIT, ends at
-        once with 128 + signal.
+        Options are those of settings/. Prints the address once it accepts. A mistake is told in
+        one line and raises `SystemExit`: 2 for an option, 1 for an address that the system refuses,
+        3 for an ASGI application or a hook that fails at the start. A second SIGINT, or SIGQUIT,
+        ends at once with 128 + signal.
         """
         process.run(self, {'host': host, 'port': port, **options})
 
     def work(self, settings: Settings, slot: Slot | None = None) -> int:
-        """Serve in this process, as the worker of a slot if there is one, until a signal.
+        """Serve in this process until a signal, with a slot as its worker.
 
         Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
         """
         return process.work(self, settings, slot)
 
     def stop(self) -> None:
-        """Stop gracefully what `run` or `start` serves; from any thread."""
+        """Stop the server gracefully, however it was started; from any thread."""
         server = self._server
         if server is not None:
             server.reactor.call_soon_threadsafe(server.drain)
@@ -202,6 +205,6 @@ class Service:
 
 
 def settings_inside(options: dict[str, Any]) -> Settings:
-    """Make the settings of a server in another program: on a free port if none is given."""
+    """Return the settings of a server inside another program: on a free port by default."""
     given = {name: value for name, value in options.items() if value is not None}
     return Settings(**given if 'bind' in given else {'port': 0, **given})

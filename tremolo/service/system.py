@@ -1,0 +1,75 @@
+"""System: what a process that serves settles with its operating system.
+
+Enough file descriptors before it serves, the command line for a new start of the same program, and
+what a process that the application forks must not inherit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import weakref
+from pathlib import Path
+
+from ..loop import ListenError, Reactor
+
+try:
+    _FOLDER = os.getcwd()
+except OSError:    # The folder was deleted.
+    _FOLDER = os.sep
+# Descriptors that are no connections: ours, and some for the application.
+_OWN_DESCRIPTORS = 64
+
+
+def reserve_descriptors(connections: int) -> None:
+    """Raise the limit of file descriptors if so many connections need more. Raises `ListenError`.
+
+    0 connections stand for no limit of connections: then nothing is changed.
+    """
+    try:
+        import resource
+    except ImportError:    # Windows has no such limit.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _OWN_DESCRIPTORS
+    if connections and needed > soft != resource.RLIM_INFINITY:
+        if needed > hard != resource.RLIM_INFINITY:
+            raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '
+                              f'system allows {hard} (ulimit -n)')
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def command_line() -> list[str]:
+    """Return the folder in which this program was started, the interpreter, and its arguments."""
+    arguments = getattr(sys, 'orig_argv', None)
+    if arguments is None:    # before Python 3.10
+        try:
+            arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
+        except OSError:
+            arguments = ['', *sys.argv]
+    return [_FOLDER, sys.executable, *map(os.fsdecode, arguments[1:])]
+
+
+def keep_from_children(reactor: Reactor) -> None:
+    """Take our signal handlers and sockets from each process that the application forks."""
+    # (A function that is registered for forks stays registered: it must not keep the reactor.)
+    this = weakref.ref(reactor)
+
+    def leave() -> None:
+        reactor = this()
+        if reactor is None or reactor.closed:
+            return
+        signal.set_wakeup_fd(-1)
+        for signum in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # The descriptors are not closed: objects of the child still have their numbers, and would
+        # close or use a file that got the same number.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in list(reactor.watchers):
+            os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=leave)
