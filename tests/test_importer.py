@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import traceback
 import urllib.request
 from pathlib import Path
 
@@ -24,6 +26,7 @@ PATIENCE = 30
 
 SITE = '''
 import functools
+import importlib
 from tremolo import Tremolo
 
 number = 3
@@ -317,3 +320,15 @@ def test_an_attribute_that_is_computed_and_fails_is_the_application_s_affair(tmp
     said = capsys.readouterr().err
     assert "RuntimeError: no settings" in said
     assert 'computed: reading app failed, see above' in said
+
+
+def test_a_traceback_is_the_applications_alone():
+    """Left out is what lies in the package's folder, wherever in it, and what imports modules."""
+    package = os.path.dirname(tremolo.__file__)
+    files = [f'{package}/importer.py', importlib.__file__, '<frozen importlib._bootstrap>',
+             '/srv/app.py', '<frozen importlib._bootstrap>', f'{package}_site/part.py',
+             f'{package}/web/routing.py', '/srv/converter.py']
+    frames = [traceback.FrameSummary(file, 1, 'f', lookup_line=False) for file in files]
+    assert [each.filename for each in tremolo.importer._their_frames(frames)] == [
+        '/srv/app.py', f'{package}_site/part.py']
+    assert os.path.isfile(os.path.join(package, 'loop', 'reactor.py'))

@@ -33,7 +33,7 @@ Tremolo = Application
 
 
 def _adopt(awaitable: Any) -> Future:
-    """Let asyncio run what it can await. It is imported here, when the first such thing comes."""
+    """Let asyncio run an awaitable; asyncio is imported here, with the first one."""
     from .bridge import future_of
     return future_of(awaitable)
 
@@ -50,10 +50,11 @@ def run(
 
         tremolo.run('example:app', port=8080, app_dir='web')
 
-    `app` may also be an `Application` or an ASGI application itself; with `factory` it makes one.
-    Leaves by `SystemExit` as `Application.run` does, with 4 when code of the application raised.
+    `app` may also be an `Application` or an ASGI application itself, or with `factory` a function
+    that returns one. Raises `SystemExit` as `Application.run` does, with 4 when the application's
+    own code raised.
     """
-    # Late: it needs `inspect`, which most programs do not.
+    # Late: it imports `inspect`, which most programs do not need.
     from .importer import serve
     status = serve(app, factory, app_dir, interface, host=host, port=port, **options)
     if status:

@@ -1,4 +1,4 @@
-"""python -m tremolo."""
+"""The entry of `python -m tremolo`."""
 
 from .cli import main
 

@@ -1,12 +1,11 @@
-"""Find: from what is named to an application, and what is said when there is none.
+"""Importer: find the application that a name stands for, and say why when there is none.
 
     serve('example:app', app_dir='web', port=8080)
 
-is the command line and `tremolo.run` alike. Exit statuses: 2 when what was asked cannot be met (an
-option, a module or a name that is not there), 4 when the application's own code raised while it was
-imported or made; `Service.run` adds its own. A mistake is one line on stderr; only status 4
-comes with a traceback, which is the application's, from its first line to its last, without our
-frames.
+is what the command line and `tremolo.run` call. Exit statuses: 2 when an option, a module or a name
+does not exist, 4 when the application's own code raised while it was imported or made;
+`Service.run` adds its own. A mistake is told in one line on stderr. Only status 4 comes with a
+traceback: the application's frames, from its first line to its last, without ours.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _DEFAULT_NAMES = ('app', 'application')
 
 
 class ImportFailed(Exception):
-    """The application's own code raised: what failed, and the error, are its arguments."""
+    """The application's own code raised. Arguments: what failed, as a text, and the error."""
 
 
 def serve(
@@ -45,10 +44,10 @@ def serve(
 ) -> int:
     """Find an application and run it; return the exit status: 0, 2 or 4.
 
-    `options` are those of `Service.run`, which leaves with a status of its own.
+    `options` are those of `Service.run`, which raises `SystemExit` with statuses of its own.
     """
     try:
-        # All that can be wrong with the options is said before any code of the application runs.
+        # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
     except SettingError as error:
         print(f'tremolo: error: {error}', file=sys.stderr)
@@ -59,7 +58,7 @@ def serve(
         return found if isinstance(found, int) else found.work(settings, slot)
 
     if settings.workers and not settings.preload and isinstance(app, str):
-        # Each worker imports it, so that SIGHUP brings new code.
+        # Each worker imports the application itself, so that SIGHUP brings new code.
         return supervise(settings, settings.addresses, work)
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
@@ -69,7 +68,7 @@ def serve(
 
 
 def _found(*what: Any) -> Service | int:
-    """Find an application; if there is none, say why, and return the exit status."""
+    """Find an application; if there is none, print why and return the exit status."""
     try:
         return find_application(*what)
     except SettingError as error:
@@ -88,13 +87,13 @@ def find_application(
 ) -> Service:
     """Import `module:attr` or `path/to/file.py[:attr]`, or take the object that is given.
 
-    With `factory` it is a function that is called, without arguments, and returns the application.
-    `app_dir` is where modules are looked for, in place of the current folder. Raises `SettingError`
-    when there is no such thing, `ImportFailed` when its own code raised.
+    With `factory` the object is a function: it is called without arguments and returns the
+    application. Modules are looked for in `app_dir` instead of the current folder. Raises
+    `SettingError` when there is no such application, `ImportFailed` when its own code raised.
     """
     if interface not in INTERFACES:
         raise SettingError(f'interface: {interface!r} is not {", ".join(INTERFACES)}')
-    # Absolute, for what they import after they changed the folder.
+    # Absolute: the application may change the current folder and import more after that.
     folder = Path(os.path.abspath(app_dir or ''))
     if not folder.is_dir():
         near = [str(each) for each in Path(app_dir or '').parent.glob('*') if each.is_dir()]
@@ -108,15 +107,15 @@ def find_application(
 
 
 def suggest(wrong: str, known: Iterable[str]) -> str:
-    """Name what is near to a mistyped word, as the end of a complaint."""
+    """Return the end of an error message: the known words that are near to a mistyped one."""
     near = difflib.get_close_matches(wrong, sorted(set(known)), 2)
     return f', did you mean {" or ".join(near)}?' if near else ''
 
 
-# By its name
+# -- by its name ------------------------------------------------------------------------------
 
 def _imported(name: str, folder: Path) -> tuple[Any, str]:
-    """Return what a name stands for, and the whole name; modules are in the folder."""
+    """Return the object that a name stands for, and its full name; modules are in `folder`."""
     place, attr = name, ''
     if not name.endswith('.py') and ':' in name:
         place, _, attr = name.rpartition(':')
@@ -130,7 +129,7 @@ def _imported(name: str, folder: Path) -> tuple[Any, str]:
             for part in path.split('.'):
                 found = getattr(found, part, None)
         except Exception as error:
-            # It may compute what it gives.
+            # Reading an attribute may run code: a property, or the `__getattr__` of a module.
             raise ImportFailed(f'{place}: reading {path}', error) from error
         if found is not None:
             return found, f'{place}:{path}'
@@ -146,7 +145,7 @@ def _import_file(path: Path) -> ModuleType:
         raise SettingError(f'{path}: no such file{suggest(str(path), files)}')
     path = path.resolve()
     sys.path.insert(0, str(path.parent))
-    # People do call their first file tremolo.py; it must not hide a module that is in use.
+    # People do call their first file tremolo.py. It must not replace a module that is in use.
     name = path.stem if path.stem not in sys.modules else f'{path.stem}_application'
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -168,7 +167,7 @@ def _import_module(name: str, folder: Path) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        # Without a single frame of theirs no code of theirs has run: it was not found.
+        # If none of the application's code has run, the module itself was not found.
         if isinstance(error, ModuleNotFoundError) and not _their_frames(
                 traceback.extract_tb(error.__traceback__)):
             raise SettingError(f'{name}: no such module{_near_module(name, folder)}') from None
@@ -187,7 +186,7 @@ def _near_module(name: str, folder: Path) -> str:
     return suggest(name, [f'{parent}{dot}{each}' for each in modules])
 
 
-# What was found
+# -- what was found ---------------------------------------------------------------------------
 
 def _made(factory: Any, name: str) -> Any:
     """Call a factory, if it can be called without arguments."""
@@ -197,7 +196,7 @@ def _made(factory: Any, name: str) -> Any:
     try:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):
-        # Some functions in C do not tell.
+        # Some functions that are written in C have no signature.
         parameters = []
     needs = [each.name for each in parameters if each.default is each.empty
              and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
@@ -209,19 +208,19 @@ def _made(factory: Any, name: str) -> Any:
     except Exception as error:
         raise ImportFailed(f'{name}: the factory', error) from error
     if inspect.iscoroutine(made):
-        # None of its code has run.
+        # (None of its code has run yet.)
         made.close()
         raise SettingError(f'{name}: is an async def, and a factory is a plain function')
     return made
 
 
 def _checked(found: Any, name: str, interface: str) -> Service:
-    """Return the application that something is, as far as `interface` lets it be one."""
+    """Return what was found as a Service, as `interface` allows. Raises `SettingError`."""
     if isinstance(found, Service) and interface != 'asgi':
         return found
     if interface == 'asgi' or (interface == 'auto' and callable(found) and any(
             map(inspect.iscoroutinefunction, (found, type(found).__call__)))):
-        # Asyncio is imported when something needs it, and not before.
+        # Late: a process without asyncio starts faster and stays smaller.
         from .asgi.application import AsgiApplication
         if isinstance(found, AsgiApplication):
             return found
@@ -237,11 +236,14 @@ def _checked(found: Any, name: str, interface: str) -> Service:
     raise SettingError(f'{name}: is of type {type(found).__name__}, {wanted}')
 
 
-# Their traceback
+# -- the application's traceback --------------------------------------------------------------
 
 def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
-    """The frames from their first line to their last, without the import machinery's."""
-    # (With its slash: the neighbour tremolo_site/ is theirs.)
+    """Return the application's frames, from its first to its last.
+
+    Left out are our frames before and after, and those of the import machinery in between.
+    """
+    # The folder of the package. (With its slash: a neighbour tremolo_site/ is not ours.)
     ours = str(Path(__file__).parent) + os.sep
     machinery = (str(Path(importlib.__file__).parent), '<frozen importlib',
                  '<builtin>/frozen importlib')
@@ -251,6 +253,7 @@ def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.Fr
 
 
 def _print_traceback(error: BaseException) -> None:
+    """Print an error and its causes on stderr, with the application's frames alone."""
     whole = traceback.TracebackException.from_exception(error)
     link: traceback.TracebackException | None = whole
     while link is not None:

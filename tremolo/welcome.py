@@ -1,4 +1,4 @@
-"""What `python3 -m tremolo` serves when no application is named: a page that shows it works."""
+"""Welcome: the page that `python3 -m tremolo` serves when no application is named."""
 
 import html
 from collections.abc import Iterator
@@ -58,4 +58,4 @@ def welcome(request: Any, **server: Any) -> Iterator[str]:
 
 @app.route('/favicon.ico')
 def favicon(**server: Any) -> None:
-    """Browsers ask for it; nothing returned is 204."""
+    """Answer 204: browsers ask for an icon, and there is none."""

@@ -1,4 +1,8 @@
-"""The command line: arguments to options; importer.py finds the application, and runs it."""
+"""Arguments: the command line, as the arguments of `serve` (importer.py).
+
+The options come from the table in settings/: each has its flag, its help and its group from there.
+Here are only the few arguments that say how the application is found.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from ..settings import OPTIONS, Option
 
 __all__ = ['main']
 
-# How the application is found: not among the options of the server that runs it.
+# These say how the application is found. They are no options of the server that runs it.
 _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ('--factory', 'APP is a function: called without arguments, it returns the application',
      {'action': 'store_true'}),
@@ -46,12 +50,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Raises `SettingError` where argparse would print its usage and exit."""
+
     def error(self, message: str) -> NoReturn:
         raise SettingError(message)
 
 
 def _parse(argv: list[str]) -> dict[str, Any]:
-    """Return the arguments for `serve`: the application's name and what was given, converted."""
+    """Return the arguments for `serve`: the application's name and the options that were given."""
     parser = _Parser(
         prog='python3 -m tremolo', usage='%(prog)s [options] [APP]', allow_abbrev=False,
         epilog=_EXAMPLES,
@@ -74,7 +80,7 @@ def _parse(argv: list[str]) -> dict[str, Any]:
         _add(groups[option.group], option)
     namespace, rest = parser.parse_known_args(argv)
     if rest:
-        # An unknown option comes first: what follows it may only be its value.
+        # Complain of an option rather than of a word: the word may be the option's value.
         wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
         if not wrong.startswith('-'):
             raise SettingError(f'{wrong}: one application is served, and another is named already')
@@ -94,6 +100,7 @@ def _flag(name: str) -> str:
 
 
 def _add(group: Any, option: Option) -> None:
+    """Add an option with its synonyms, which the help does not show."""
     default = option.show(option.default) or 'none'
     text = f'{option.help} [env: {", ".join(option.main_variables)}; default: {default}]'
     for name in option.names:
@@ -104,7 +111,7 @@ def _add(group: Any, option: Option) -> None:
             given['type'] = functools.partial(option.convert, label=_flag(name))
             given['metavar'] = option.metavar
         if option.kind == 'binds':
-            # Repeating does here what commas do in a variable.
+            # `--bind A --bind B` is here what `A,B` is in an environment variable.
             given['type'] = functools.partial(_one_bind, option)
             given['action'] = 'extend'
         given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS

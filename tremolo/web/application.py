@@ -8,6 +8,9 @@
         yield b'world!'
 
     app.run('0.0.0.0', 8000, debug=True)
+
+`route` puts a Handler for the function into the Router. `_handle` is called for each request: it
+finds the Handler in the Router and runs it.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 
 class Application(Service):
-    """What answers which path."""
+    """A Service with routes: which function answers which path."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,17 +42,18 @@ class Application(Service):
         self._handlers: list[Handler] = []
 
     def route(self, path: str, methods: Iterable[str] = ('GET',)) -> Callable[[F], F]:
-        """Register the function below for `path` and `methods`; it is returned unchanged.
+        """Return a decorator that registers a function for `path` and `methods`.
 
-        HEAD is answered wherever GET is. Raises `ValueError` for a malformed path or method or one
-        that is served already, `HandlerError` for a function that cannot be a handler.
+        The function itself is not changed. A route for GET answers HEAD too. Raises `ValueError`
+        for a malformed path or method and for a route that exists already, `HandlerError` for a
+        function that cannot be a handler.
         """
         if isinstance(methods, str):
             raise ValueError(f"methods is a list of names: [{methods!r}]")
         names = [str(method).upper() for method in methods]
         if not names or not all(name.isascii() and name.isalpha() for name in names):
             raise ValueError(f'methods is a list of names such as GET, not {names!r}')
-        # Late: `inspect` is an eighth of what `import tremolo` would take.
+        # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`.
         from .handlers import Handler
         groups = Route[Handler](path).groups
 
@@ -66,7 +70,7 @@ class Application(Service):
     def _handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
         try:
-            # Most requests are for an exact path, written as everybody writes it.
+            # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
         except KeyError:
             try:
@@ -79,7 +83,7 @@ class Application(Service):
     def _find(self, request: Request) -> Handler:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
-            # What the server as a whole can do (RFC 9110 section 9.3.7).
+            # OPTIONS for the server as a whole (RFC 9110 section 9.3.7).
             known = {'OPTIONS', 'HEAD', *self._router.methods()}
             raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
         found = self._router.find(request.path)
@@ -97,18 +101,18 @@ class Application(Service):
     # -- called by the service --------------------------------------------------------------------
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
-        """Return what answers each request."""
+        """Return the function that answers each request."""
         return self._handle
 
     def prepare(self, server: Server) -> None:
-        """Tell the handlers which server they answer on, and what it gives them."""
+        """Bind the handlers to the server: its options, and the objects that they may ask for."""
         for handler in self._handlers:
             self._bind(handler, server)
 
     def _bind(self, handler: Handler, server: Server) -> None:
         names = self._names(server.reactor)
         if handler.is_async:
-            # Asyncio is imported when something needs it, and not before.
+            # Late: a process without asyncio starts faster and stays smaller.
             from ..bridge import bridge_to
             names['loop'] = bridge_to(server.reactor).loop
         handler.bind(server.options, names)

@@ -1,7 +1,7 @@
-"""Asynchronous handlers: `async def`, with and without `yield`, as tasks of asyncio.
+"""Coroutines: handlers that are `async def`, with and without `yield`, as tasks of asyncio.
 
-They run on the bridge (loop/bridge.py), so whatever is written for asyncio works inside; our own
-Futures can be awaited. One that never waits has answered when `begin` returns, as generators have.
+The tasks run on the bridge (bridge/), so everything that is written for asyncio works in them, and
+our own Futures can be awaited. A handler that never waits has answered when `begin` returns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def begin(awaitable: Any, run: HandlerRun) -> Future:
-    """Start the task of what an `async def` gave; return the Future of what it returns.
+    """Start a handler's coroutine or asynchronous generator; return the Future of its end.
 
-    It runs in a copy of the caller's context.
+    `run` takes the chunks of a generator. The task runs in a copy of the caller's context.
     """
-    waited: list[bool] = []
+    waited: list[bool] = []    # Not empty once the handler had to wait.
     if isinstance(awaitable, AsyncGenerator):
         awaitable = _send(awaitable, run, waited)
     future = future_of(awaitable)
@@ -33,9 +33,10 @@ def begin(awaitable: Any, run: HandlerRun) -> Future:
 
 
 async def _send(generator: AsyncGenerator[Any, None], run: HandlerRun, waited: list[bool]) -> None:
-    """Send what an asynchronous generator yields, as the client takes it.
+    """Send the chunks of an asynchronous generator, as fast as the client takes them.
 
-    Nobody tells us when it waits. So once it has `waited`, each chunk goes out in its own turn.
+    asyncio does not tell us when the generator waits. So after its first wait (`waited`) each chunk
+    is sent in the turn in which it was yielded.
     """
     reactor = current_reactor()
     slice_end = reactor.time() + TIME_SLICE
@@ -43,7 +44,7 @@ async def _send(generator: AsyncGenerator[Any, None], run: HandlerRun, waited: l
         async for chunk in generator:
             wait = run.emit(chunk)
             if wait is None and reactor.time() >= slice_end:
-                # Others get a turn.
+                # The time slice is used up: other tasks get a turn.
                 wait = sleep(0)
             if wait is not None:
                 run.pausing()

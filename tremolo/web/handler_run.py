@@ -1,16 +1,18 @@
-"""Handler run: what a handler has yielded or returned becomes a response, and so does its failure.
+"""Handler run: makes a response of what a handler yields, returns or raises.
 
-What a generator yields is collected until it is worth sending:
+The chunks that a generator yields are collected until there is a reason to send them:
 
     it ends without ever waiting      one write, with Content-Length
-    it waits, has yielded             what is collected is sent, chunked for HTTP/1.1, and the
+    it waits, has yielded             the chunks so far are sent, chunked for HTTP/1.1, and the
     `buffer_size` bytes, or has used  generator is not resumed while the client's buffer is full
     up its time slice
 
-Whose mistake it is decides what the client and the log get: an `HTTPError` is an answer; an error
-of the peer's (`ProtocolError`) is answered with its status; anything else is the application's
-fault: 500 and a traceback in the log, or, when the head is out already, a connection that is cut
-so that the client knows.
+The kind of an error decides what the client and the log get:
+
+    HTTPError         it is the answer
+    ProtocolError     the client's fault: answered with the error's status
+    any other error   the application's fault: 500, and a traceback in the log; if the head was sent
+                      already, the connection is cut, so that the client knows
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
     from .handlers import Handler
 
 _log = logging.getLogger('tremolo.error')
-_BODY = (str, bytes, bytearray, memoryview)    # what a piece of a body may be
+_BODY = (str, bytes, bytearray, memoryview)    # The types of a chunk.
 
 
 class HandlerRun:
-    """One handler's answer on its way: the owner of its task."""
+    """One run of a handler, and the answer it becomes. It is the owner of the handler's task."""
 
     __slots__ = ('_chunks', '_handler', '_request', '_size', '_yielded', 'response')
 
@@ -45,14 +47,17 @@ class HandlerRun:
         self._handler = handler
         self._request = request
         self.response = response
-        self._chunks = chunks                 # what was yielded and is not sent yet
-        self._size = sum(map(len, chunks))    # its size in bytes
-        self._yielded = bool(chunks)
+        self._chunks = chunks                 # The chunks that are not sent yet.
+        self._size = sum(map(len, chunks))    # Their size in bytes.
+        self._yielded = bool(chunks)          # Whether there was a chunk, even an empty one.
 
     # -- called by the task ---------------------------------------------------------------------
 
     def emit(self, value: Any) -> Future | None:
-        """Take a chunk; return a Future while the client takes no more. Hot: once per chunk."""
+        """Take a chunk; return a Future if the client's buffer is full. Hot: once per chunk.
+
+        Raises `HandlerError` for a value that is no chunk.
+        """
         if type(value) is str:
             value = value.encode(self._handler.encoding)
         elif type(value) is not bytes:
@@ -68,7 +73,7 @@ class HandlerRun:
         return None
 
     def pausing(self) -> None:
-        """Send what is collected: the handler waits, or others get a turn."""
+        """Send the collected chunks: the handler is about to wait, or to give others a turn."""
         if self._chunks:
             try:
                 self._flush()
@@ -79,25 +84,26 @@ class HandlerRun:
                     task.cancel()
 
     def _to_bytes(self, value: Any) -> bytes:
-        # A copy: the generator may go on using its buffer.
+        # A copy: the generator may use its buffer again.
         return value.encode(self._handler.encoding) if isinstance(value, str) else bytes(value)
 
     def _flush(self) -> Future | None:
+        """Send the collected chunks; return a Future if the client's buffer is full."""
         response = self.response
-        # (A long one is the last, and is not copied.)
+        # (If the last chunk is long it is passed on apart, so that it is not copied.)
         long = self._chunks.pop() if len(self._chunks[-1]) > APART else b''
         data = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
         if not response.live:
-            # The client is gone, or has had an error's answer: the task meets its end soon.
+            # The client is gone, or an error was its answer: the task is being cancelled.
             return None
         try:
             wait = response.write(long, data) if long else response.write(data)
         except (HandlerError, HeaderError) as error:
             raise HandlerError(f'{self._handler.name}: {error}') from error
         if response.framing == 'none':
-            # The head was all that HEAD asked for; the handler need not go on.
+            # The answer is complete: for HEAD, 204 and 304 the head is all of it.
             task = response.connection.task
             if task is not None:
                 task.cancel()
@@ -106,7 +112,7 @@ class HandlerRun:
     # -- the end --------------------------------------------------------------------------------
 
     def finished(self, task: Future) -> None:
-        """Complete the answer when the task has ended, well or not."""
+        """Complete the answer when the task has ended, with a value or an error."""
         value, error = task.outcome()
         response = self.response
         if not response.live:
@@ -121,7 +127,7 @@ class HandlerRun:
         _forget_frames(error)
 
     def complete(self, value: Any) -> None:
-        """Send what is left, now that the generator has returned `value`."""
+        """Complete the answer of a handler that has returned `value`."""
         response = self.response
         try:
             if value is not None:
@@ -141,7 +147,7 @@ class HandlerRun:
             self.fail(problem)
 
     def _whole(self, value: Any) -> None:
-        """Make the whole answer of a returned value."""
+        """Send a returned value as the whole answer."""
         response = self.response
         if isinstance(value, HTTPError):
             send_error(response, value)
@@ -178,11 +184,12 @@ class HandlerRun:
     # -- errors ---------------------------------------------------------------------------------
 
     def fail(self, error: BaseException) -> None:
-        """Answer an error, or cut the connection when it is too late for an answer."""
+        """Answer an error; if the head was sent already, cut the connection."""
         response = self.response
         connection = response.connection
         gone = not response.live
-        # A client that is gone ends the handler in one of these ways.
+        # These errors are no faults of the application. The last two mean that the client is gone;
+        # if it is not, the application has raised them itself.
         if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
                 not gone and isinstance(error, (StreamClosed, Cancelled))):
             self._log_error(error)
@@ -192,11 +199,12 @@ class HandlerRun:
         try:
             self._answer_error(error)
         except Exception as problem:
-            # The handler has ended the stream itself.
+            # No answer is possible: the handler has closed the stream itself.
             self._log_error(problem)
             connection.abort('failed')
 
     def _answer_error(self, error: BaseException) -> None:
+        """Send the answer to an error; if the head was sent already, cut the connection."""
         response = self.response
         if isinstance(error, HTTPError) and response.head_sent:
             _log.error('%s raised %s after the head was sent', self._handler.name, error)
@@ -205,7 +213,7 @@ class HandlerRun:
             try:
                 return send_error(response, error)
             except Exception as problem:
-                # The error's own headers were bad.
+                # The headers of the HTTPError may not be sent.
                 self._log_error(problem)
                 error = problem
         return send_failure(response, error)
@@ -217,10 +225,10 @@ class HandlerRun:
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Drop the tracebacks of an error that has been told.
+    """Drop the tracebacks of an error, and of its causes, once it was answered and logged.
 
-    From Python 3.12 on the last frame of a generator refers to those that resumed it: to its task,
-    which refers to the error.
+    They would be part of a reference cycle: from Python 3.12 on the last frame of a generator
+    refers to the frames that resumed it, so to its task, and the task refers to the error.
     """
     left = [error]
     while left:

@@ -1,12 +1,13 @@
-"""Router: method and path -> route.
+"""Router: from a method and a path to a route.
 
-Three kinds of paths, tried in this order:
+There are three kinds of paths. An exact path is looked up in a dictionary; then the patterns, which
+are the other two, are tried in the order in which they were registered:
 
-    '/page'              exactly this path: one look in a dictionary
-    '/page/<int:id>'     named groups: <name> (no slash), <int:name>, <path:name> (slashes too)
-    r'^/page/(?P<id>\\d+)$'   a regular expression that must match the whole path
+    '/page'                   exactly this path
+    '/page/<int:id>'          named groups: <name> (no slash), <int:name>, <path:name> (slashes too)
+    r'^/page/(?P<id>\\d+)$'   a regular expression, which must match the whole path
 
-Paths are compared percent-decoded. Among patterns the one registered first wins.
+Paths are compared percent-decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.parse import quote
 _GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     'str': ('[^/]+', str),
-    # ASCII digits only: int() itself would take a sign, an underscore and Arabic digits.
+    # ASCII digits only: int() itself accepts a sign, underscores and Arabic digits.
     'int': ('[0-9]{1,18}', int),
     'path': ('.+', str),
 }
@@ -28,7 +29,7 @@ T = TypeVar('T')
 
 
 class Route(Generic[T]):
-    """One path and what serves each of its methods."""
+    """One path, and the target of each of its methods."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -51,7 +52,10 @@ class Route(Generic[T]):
         return set(self.pattern.groupindex) if self.pattern is not None else set()
 
     def match(self, path: str) -> dict[str, Any] | None:
-        """Return the groups' values, if the path is one of ours; a group left out is None."""
+        """Return the values of the groups, or None if the path does not match.
+
+        An optional group that took no part in the match has the value None.
+        """
         found = self.pattern.fullmatch(path) if self.pattern is not None else None
         if found is None:
             return None
@@ -61,6 +65,7 @@ class Route(Generic[T]):
         }
 
     def _expression(self, path: str) -> str:
+        """Return the regular expression of a path with `<groups>`, and keep their converters."""
         text, end = '', 0
         for group in _GROUP.finditer(path):
             kind, name = group['kind'] or 'str', group['name']
@@ -80,12 +85,13 @@ class Router(Generic[T]):
 
     def __init__(self) -> None:
         self._routes: dict[str, Route[T]] = {}
-        # Exact paths as they stand on the wire, undecoded: most requests end here.
+        # The methods of each exact path, by the path as it stands on the wire. Most requests find
+        # their route here, without decoding.
         self.exact: dict[bytes, dict[str, T]] = {}
         self._patterns: list[Route[T]] = []
 
     def add(self, path: str, methods: Collection[str], target: T) -> Route[T]:
-        """Serve the methods of a path. Raises `ValueError` if one of them is served already."""
+        """Add a route for methods of a path. Raises `ValueError` if one of them has a route."""
         route = self._routes.get(path)
         if route is None:
             route = self._routes[path] = Route(path)
@@ -104,7 +110,7 @@ class Router(Generic[T]):
         return {method for route in self._routes.values() for method in route.methods}
 
     def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
-        """Find the route of a decoded path, and the values of its groups."""
+        """Return the route of a decoded path and the values of its groups, or None."""
         route = self._routes.get(path)
         if route is not None and route.pattern is None:
             return route, {}
