@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import inspect
 import logging
-import os
 import re
 import sys
 import threading
@@ -343,16 +342,3 @@ def test_what_drives_a_turn_is_where_the_monitor_looks_for_it(module, function):
     found = importlib.import_module(module)
     assert any(isinstance(value, type) and value.__module__ == module
                and inspect.isfunction(vars(value).get(function)) for value in vars(found).values())
-
-
-def test_a_line_of_the_house_and_of_the_library_is_not_the_applications():
-    def of_application(module: str, file: str) -> bool:
-        return monitor._Place(module, file, 1, 'f').is_application()
-
-    assert not of_application('tremolo.loop.reactor', Reactor.step.__code__.co_filename)
-    assert not of_application('threading', threading.__file__)
-    assert not of_application('importlib', '<frozen importlib._bootstrap>')
-    assert of_application(__name__, __file__)
-    assert of_application('tremolo_site', '/srv/tremolo_site.py')
-    library = os.path.dirname(threading.__file__)
-    assert of_application('shop', os.path.join(library, 'site-packages', 'shop.py'))

@@ -227,8 +227,8 @@ def test_a_report_on_demand(group):
         sock.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\n\r\n')
         sock.recv(1000)
         os.kill(pid, signal.SIGUSR2)
-        wait_until(lambda: re.search(r"GET '/held': \d+\.\d", workers.log))
-        assert 'waiting: ' in workers.log
+        line = re.compile(r"GET '/held': \d+\.\d s, /.*example\.py:\d+\n")
+        wait_until(lambda: line.search(workers.log))
         workers.signal('SIGUSR2')
         wait_until(lambda: workers.log.count('most recent call first') > 1)
         assert 'example.py' in workers.log

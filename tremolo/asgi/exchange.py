@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..http import ProtocolError
 from ..http.encoder import encode, encode_links, encode_trailers
 from ..loop import Future, Reactor, StreamClosed
+from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 
@@ -112,6 +113,10 @@ class Exchange:
         self._wake()
         if self._task is not None and self._response.connection.reason == 'handler_timeout':
             self._task.cancel()
+
+    def where(self) -> str:
+        """Return where the application stands, as file:line, for reports."""
+        return place_of(self._task.get_coro()) if self._task is not None else 'ended'
 
     def _wake(self) -> None:
         """Let `receive` return `http.disconnect`, if a task waits for that."""

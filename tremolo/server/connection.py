@@ -55,6 +55,9 @@ class Running(Protocol):
     def cancel(self) -> Any:
         """Stop it: nobody takes its answer any more."""
 
+    def where(self) -> str:
+        """Return where it stands, as file:line, for reports."""
+
 
 class Addresses(NamedTuple):
     """The two ends of a connection: `(host, port)`, or of a UNIX socket None and its path."""

@@ -15,7 +15,6 @@ reactor is a guest in another loop, what that loop runs outside the reactor's tu
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from traceback import FrameSummary, format_list
@@ -23,20 +22,17 @@ from types import FrameType
 from typing import NamedTuple
 
 from ..loop import Reactor
+from ..loop.frames import is_application, is_house
 from ..settings import Settings
 
 _log = logging.getLogger('tremolo.error')
 LIMIT = 0.1        # seconds that a turn may take
 INTERVAL = 0.05   # seconds between two looks
-_HOUSE = __name__.partition('.')[0] + '.'
+_HOUSE = __name__.partition('.')[0]
 # The frames that drive a turn, as module and function: the reactor's own callbacks run below the
 # first, and asyncio's callbacks, between two of our polls, below the second.
-DRIVERS = ((f'{_HOUSE}loop.reactor', 'step'), (f'{_HOUSE}bridge.event_loop', 'run_forever'))
+DRIVERS = ((f'{_HOUSE}.loop.reactor', 'step'), (f'{_HOUSE}.bridge.event_loop', 'run_forever'))
 _DEBUGGERS = ('bdb', 'pydevd', '_pydevd')
-# The folder of the standard library. (Some of its modules are frozen and have no file; threading
-# has one.)
-_LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')
-_INSTALLED = tuple(_LIBRARY + name + os.sep for name in ('site-packages', 'dist-packages'))
 
 
 class _Place(NamedTuple):
@@ -46,12 +42,6 @@ class _Place(NamedTuple):
     file: str
     line: int
     function: str
-
-    def is_application(self) -> bool:
-        """Tell whether the code belongs neither to tremolo nor to the standard library."""
-        file = self.file
-        return not (self.module.startswith(_HOUSE) or file.startswith('<frozen ')
-                    or (file.startswith(_LIBRARY) and not file.startswith(_INSTALLED)))
 
 
 class Monitor:
@@ -98,10 +88,10 @@ class Monitor:
             return
         # Named is the application's innermost line, shown is what lies below its first. If nothing
         # of the application is at work, these are the innermost line of all, and the whole stack.
-        theirs = [number for number, place in enumerate(places) if place.is_application()]
+        theirs = [number for number, place in enumerate(places) if is_application(*place[:2])]
         at = places[theirs[-1] if theirs else -1]
         if theirs:
-            places = [place for place in places[theirs[0]:] if not place.module.startswith(_HOUSE)]
+            places = [place for place in places[theirs[0]:] if not is_house(place.module)]
         stack = format_list([FrameSummary(*place[1:]) for place in places])
         _log.warning('the loop did not poll for %.2f s; now at %s:%d in %s\n%s', now - since,
                      at.file, at.line, at.function, ''.join(stack).rstrip('\n'))

@@ -1,35 +1,73 @@
-"""Report: where a process is, for whoever asks with SIGUSR2.
+"""Report: what a process is doing, on SIGUSR2.
 
     Thread 0x00007f... (most recent call first):
       File "/srv/shop.py", line 12 in slow
-    GET '/report': 3.2 s, /srv/shop.py:31 in report
+    GET '/slow': 3.2 s, running
+    GET '/report': 0.4 s, /srv/shop.py:31
+    waiting: /srv/jobs.py:12
 
-First the stack of each thread, written by the interpreter itself, whatever hangs, in C too; then,
-if Python code can run, each request in hand with its age and where its handler waits.
+First comes the stack of each thread. The interpreter itself writes it, so it comes even if Python
+code hangs, or code in C. Then, if Python code can run, comes a line for each request in hand, with
+its age and the place where its handler stands. A handler that is `running` holds the loop at this
+moment, so its place is in the stacks above. Last come the tasks that belong to no request.
+
+The report is written from a signal handler, between any two steps of the program. So nothing here
+raises, waits or imports.
 """
 
 import faulthandler
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 from ..server import Server
+from ..server.connection import Connection, Running
 
 
 def report(server: Server) -> str:
-    """Tell of the requests in hand and of the tasks that wait."""
-    now = server.reactor.time()
-    lines = [f'{connection.describe()}: {now - connection.since:.1f} s'
-             for connection in list(server.connections) if connection.response is not None]
-    lines += [f'waiting: {task.where()}' for task in list(server.reactor.tasks)]
+    """Return a line for each request in hand, and for each task that belongs to no request."""
+    tasks: set[Any] = set(server.reactor.tasks)
+    lines = []
+    for connection in list(server.connections):
+        tasks.discard(connection.task)
+        if connection.response is not None:
+            lines.append(f'{connection.describe()}: {_state(connection)}')
+    lines += [f'waiting: {_place(task)}' for task in tasks]
     return '\n'.join(lines)
 
 
+def _state(connection: Connection) -> str:
+    """Return the age of a request, and where its handler stands."""
+    reactor, task = connection.server.reactor, connection.task
+    if task is None:
+        # The handler was called in this turn of the reactor and has not returned. (The connection
+        # notes the time when the handler returns and has to wait.)
+        return f'{reactor.time() - reactor.now:.1f} s, running'
+    return f'{reactor.time() - connection.since:.1f} s, {_place(task)}'
+
+
+def _place(task: Running) -> str:
+    """Return where something that runs stands; '?' if it cannot tell."""
+    try:
+        return task.where()
+    except Exception:
+        return '?'
+
+
 def answer_to_signal(server: Server) -> None:
-    """Write the report to stderr on each SIGUSR2. Main thread only."""
+    """Write the report to stderr on each SIGUSR2. Main thread only.
+
+    Does nothing on Windows, which has no such signal.
+    """
+    if not hasattr(signal, 'SIGUSR2'):
+        return
+
     def write(*_: object) -> None:
-        # At once: the loop may never turn again.
-        with suppress(OSError, ValueError):
+        # At once: the loop may never turn again. Nothing that is wrong here may be raised in the
+        # line that the signal has interrupted. (For instance `print` raises RuntimeError if the
+        # signal came in the middle of another `print`.)
+        with suppress(Exception):
             print(report(server), file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGUSR2, write)
