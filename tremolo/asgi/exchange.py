@@ -274,7 +274,7 @@ class Exchange:
 
 
 def _was_told(error: BaseException) -> bool:
-    """Tell whether an error was caused by an error of ours that says the client is gone."""
+    """Tell whether the cause of an error is our own error that says the client is gone."""
     link: BaseException | None = error
     chain: dict[int, BaseException] = {}
     # (`raise error from error` makes a chain without an end, so each error is kept once.)

@@ -1,10 +1,11 @@
-"""A file of any size by `yield`: one piece is in memory at a time, however slow the client.
+"""A file of any size by `yield`: one piece is in memory at a time, however slow the client is.
 
     python -m tremolo.examples.big_file movie.mkv
     curl -O http://127.0.0.1:8000/movie.mkv
 
-A handler is not resumed while its client's buffer is full, so the file is read as fast as the
-client takes it, and not faster. When the client leaves, the `with` block ends.
+A handler is not resumed while the buffer of its client is full. So the file is read as fast as the
+client takes it, and not faster. When the client leaves, the handler is cancelled and the `with`
+block closes the file.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ app.context.file = Path(sys.argv[-1])
 def big_file(
     name: str, response: Response, content_type: str = 'application/octet-stream', **server: Any
 ) -> Generator[bytes, None, None]:
-    """Send the one file there is. With its length the client can show how far it is."""
+    """Send the file. Because its length is announced, the client can show its progress."""
     path = server['globals'].file
     if name != path.name:
         raise NotFound

@@ -1,10 +1,10 @@
-"""A server inside a loop that is somebody else's: a device that measures, and shows it.
+"""A server inside the loop of another program: a device that measures, and shows the results.
 
     python -m tremolo.examples.embedded
     curl http://127.0.0.1:8000/
 
-No thread, no asyncio: the program's own `select` watches one descriptor of the server beside its
-own, wakes up when the server's next deadline has come, and calls `step(0)`.
+There is no thread and no asyncio. The program's own `select` also watches one descriptor of the
+server, wakes up at the server's next deadline, and calls `step(0)`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def leave() -> str:
 
 
 def main() -> None:
-    """Measure every half second, and serve in between."""
+    """Measure every half second, and step the server in between."""
     server = app.start(port=int(os.environ.get('TREMOLO_PORT', '8000')), thread=False)
     print(f'running on {server.url}', flush=True)
     next_measurement = time.monotonic()

@@ -22,7 +22,7 @@ def index(**server: Any) -> tuple[str, str]:
 
 @app.route('/yield')
 def by_yield(stream: bool = True) -> Generator[Any, Any, None]:
-    """Send chunk after chunk; what is yielded is on its way while the handler goes on."""
+    """Send chunk after chunk: with `stream` each is sent before the handler goes on."""
     yield b'Hello '
     yield sleep(0.5)
     yield b'world!'
@@ -30,13 +30,13 @@ def by_yield(stream: bool = True) -> Generator[Any, Any, None]:
 
 @app.route('/return/<name>')
 def by_return(name: str) -> dict[str, str]:
-    """Return what becomes JSON."""
+    """Return a dictionary, which is sent as JSON."""
     return {'hello': name}
 
 
 @app.route('/async')
 async def by_await(stream: bool = True) -> AsyncGenerator[bytes, None]:
-    """Use whatever is written for asyncio."""
+    """Wait with asyncio: all libraries for asyncio work here."""
     yield b'Hello '
     await asyncio.sleep(0.5)
     yield b'world!'

@@ -1,10 +1,11 @@
-"""A handler that is a client as well: what another server answers is passed on as it comes.
+"""A handler that is also a client: it passes on the answer of another server, piece by piece.
 
     python -m tremolo.examples.outbound example.org 80
     curl http://127.0.0.1:8000/index.html
 
-`connect` gives a stream, and each `yield` waits for it while others are served. This is a sketch of
-how to fetch, in a page: it speaks HTTP/1.0, so that the other side ends the answer by closing.
+`connect` returns a Future of a stream. While a `yield` waits, other requests are served. This is
+only a sketch of a client, on one page: it speaks HTTP/1.0, so that the other server closes the
+connection at the end of its answer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ app.context.upstream = ('127.0.0.1', 80)
 
 @app.route('^/.*')
 def fetch(request: Request, response: Response, **server: Any) -> Generator[Any, Any, None]:
-    """Ask the other server for the same path, and pass on its status and its body."""
+    """Request the same path from the other server, and pass on its status and its body."""
     host, port = server['globals'].upstream
     try:
         upstream = yield connect(host, port, timeout=5)
@@ -41,7 +42,7 @@ def fetch(request: Request, response: Response, **server: Any) -> Generator[Any,
     except StreamClosed as error:
         raise HTTPError(502, f'{host} broke off') from error
     finally:
-        # Also when our own client has left.
+        # This also runs when our own client has left.
         upstream.abort()
 
 

@@ -1,10 +1,11 @@
 """Limits of speed, in bytes/second.
 
     curl -o /dev/null http://127.0.0.1:8000/film        at 1 MiB a second
-    curl -o /dev/null http://127.0.0.1:8000/sample      at 64 KiB a second, or at all that is left
+    curl -o /dev/null http://127.0.0.1:8000/sample      at 64 KiB a second, with ?key= faster
     curl -T FILE http://127.0.0.1:8000/upload           at 512 KiB a second
 
-Nobody waits for anybody: who is held back costs a timer, and all the others go on at full speed.
+No client waits for another: one that is held back costs a timer, and the others go on at full
+speed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ app = Tremolo()
 
 @app.route('/film')
 def film(rate: str = '1MiB', content_type: str = 'video/mp4') -> Generator[bytes, None, None]:
-    """Give each client this much a second, as its signature says."""
+    """Send to each client at the rate that the signature says."""
     for _ in range(8 * 64):
         yield bytes(16384)
 
 
 @app.route('/sample')
 def sample(request: Request, response: Response) -> bytes:
-    """Decide for each request; without a rate of its own it is that of the connection."""
+    """Decide for each request; without a rate of its own, the answer has the connection's."""
     if 'key' not in request.query:
         response.rate = '64KiB'
     return bytes(1 << 20)
@@ -34,7 +35,7 @@ def sample(request: Request, response: Response) -> bytes:
 
 @app.route('/upload', methods=['PUT', 'POST'])
 def upload(request: Request) -> Generator[Any, Any, None]:
-    """Count what comes, as fast as a client may send."""
+    """Count the bytes that arrive, at most at the upload rate."""
     size = 0
     while data := (yield request.read(65536)):
         size += len(data)
@@ -42,5 +43,5 @@ def upload(request: Request) -> Generator[Any, Any, None]:
 
 
 if __name__ == '__main__':
-    # Of one client, and of all together (in each worker, if there are several).
+    # The first two are for each client, the last is for all clients together (of one worker).
     app.run(download_rate='4MiB', upload_rate='512KiB', worker_download_rate='50MiB')

@@ -75,8 +75,9 @@ class Handler:
             elif name in NAMES or name in self._groups:
                 self._wants.append(name)
             elif parameter.default is parameter.empty:
-                raise HandlerError(f'{self.name} asks for {name!r}, which nobody gives; there are '
-                                   f'{", ".join([*NAMES, *sorted(self._groups)])}')
+                known = ', '.join([*NAMES, *sorted(self._groups)])
+                raise HandlerError(f'{self.name} asks for {name!r}, which no handler gets; '
+                                   f'it may ask for {known}')
             else:
                 self.defaults[name] = parameter.default
 
