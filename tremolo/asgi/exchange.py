@@ -45,18 +45,8 @@ class ClientGone(OSError):
 class Exchange:
     """One request and its answer: the `receive` and the `send` of one call."""
 
-    __slots__ = (
-        '_expected',
-        '_gone',
-        '_reading',
-        '_request',
-        '_response',
-        '_runner',
-        '_taken',
-        '_task',
-        '_trailers',
-        '_until',
-    )
+    __slots__ = ('_expected', '_gone', '_reading', '_request', '_response', '_runner', '_taken',
+                 '_task', '_trailers', '_until')
 
     def __init__(self, runner: Runner, request: Request, response: Response) -> None:
         self._runner = runner

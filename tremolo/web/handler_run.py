@@ -7,33 +7,24 @@ The chunks that a generator yields are collected until there is a reason to send
     `buffer_size` bytes, or has used  generator is not resumed while the client's buffer is full
     up its time slice
 
-The kind of an error decides what the client and the log get:
-
-    HTTPError         it is the answer
-    ProtocolError     the client's fault: answered with the error's status
-    any other error   the application's fault: 500, and a traceback in the log; if the head was sent
-                      already, the connection is cut, so that the client knows
+What it returns is sent by returned.py, what it raises is answered by failure.py.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 from typing import TYPE_CHECKING, Any
 
-from ..http import HeaderError, ProtocolError
+from ..http import HeaderError
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.stream import APART
 from ..loop.task import awaited
-from ..server import HandlerError, HTTPError, Request, Response
-from ..server.pages import send_error, send_failure
-from ..server.response import HTML
+from ..server import HandlerError, Request, Response
+from .failure import fail, forget_frames, log_error
+from .returned import BODY, send_returned, to_bytes
 
 if TYPE_CHECKING:
     from .handlers import Handler
 
-_log = logging.getLogger('tremolo.error')
-_BODY = (str, bytes, bytearray, memoryview)    # The types of a chunk.
 
 
 class HandlerRun:
@@ -61,9 +52,9 @@ class HandlerRun:
         if type(value) is str:
             value = value.encode(self._handler.encoding)
         elif type(value) is not bytes:
-            if not isinstance(value, _BODY):
+            if not isinstance(value, BODY):
                 return awaited(value, HandlerError, ', bytes or str')
-            value = self._to_bytes(value)
+            value = to_bytes(self._handler, value)
         self._yielded = True
         if value:
             self._chunks.append(value)
@@ -82,10 +73,6 @@ class HandlerRun:
                 self.fail(error)
                 if task is not None:
                     task.cancel()
-
-    def _to_bytes(self, value: Any) -> bytes:
-        # A copy: the generator may use its buffer again.
-        return value.encode(self._handler.encoding) if isinstance(value, str) else bytes(value)
 
     def _flush(self) -> Future | None:
         """Send the collected chunks; return a Future if the client's buffer is full."""
@@ -117,14 +104,15 @@ class HandlerRun:
         response = self.response
         if not response.live:
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
-                self._log_error(error)
+                log_error(self._handler, self._request, error)
         elif error is None:
             self.complete(value)
         elif isinstance(error, Cancelled) and response.head_sent and response.framing == 'none':
             response.end()
         else:
             self.fail(error)
-        _forget_frames(error)
+        if error is not None:
+            forget_frames(error)
 
     def complete(self, value: Any) -> None:
         """Complete the answer of a handler that has returned `value`."""
@@ -134,7 +122,7 @@ class HandlerRun:
                 if self._yielded or response.head_sent:
                     raise HandlerError(f'{self._handler.name} returned a value after it had '
                                        'yielded: it would be lost')
-                self._whole(value)
+                send_returned(self._handler, response, value)
             elif response.head_sent:
                 if self._chunks:
                     self._flush()
@@ -142,97 +130,11 @@ class HandlerRun:
             elif self._yielded:
                 response.send(b''.join(self._chunks))
             else:
-                self._whole(None)
+                send_returned(self._handler, response, None)
         except Exception as problem:
             self.fail(problem)
 
-    def _whole(self, value: Any) -> None:
-        """Send a returned value as the whole answer."""
-        response = self.response
-        if isinstance(value, HTTPError):
-            send_error(response, value)
-            return
-        if isinstance(value, _BODY):
-            body = self._to_bytes(value)
-        elif value is None:
-            body = b''
-            if response.status == 200:
-                response.status = 204
-        elif isinstance(value, tuple):
-            body = self._encode_pair(value)
-        elif isinstance(value, (dict, list)):
-            body = json.dumps(value).encode('utf-8')
-            if response.content_type is HTML:
-                response.content_type = 'application/json'
-        else:
-            raise HandlerError(f'{self._handler.name} returned {type(value).__name__}, which is '
-                               'none of str, bytes, (body, encoding), dict, list, None')
-        response.send(body)
-
-    def _encode_pair(self, pair: tuple[Any, ...]) -> bytes:
-        """Encode `(body, encoding)`; the Content-Type names the encoding."""
-        if len(pair) != 2 or not isinstance(pair[0], (str, bytes)) or not isinstance(pair[1], str):
-            raise HandlerError(f'{self._handler.name} returned a tuple, not (body, encoding)')
-        body, encoding = pair
-        if self.response.content_type is HTML:
-            self.response.content_type = f'text/html; charset={encoding}'
-        try:
-            return body.encode(encoding) if isinstance(body, str) else body
-        except LookupError as error:
-            raise HandlerError(f'{self._handler.name}: no encoding {encoding!r}') from error
-
-    # -- errors ---------------------------------------------------------------------------------
-
     def fail(self, error: BaseException) -> None:
         """Answer an error; if the head was sent already, cut the connection."""
-        response = self.response
-        connection = response.connection
-        gone = not response.live
-        # These errors are no faults of the application. The last two mean that the client is gone;
-        # if it is not, the application has raised them itself.
-        if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
-                not gone and isinstance(error, (StreamClosed, Cancelled))):
-            self._log_error(error)
-        if gone:
-            return
         self._chunks.clear()
-        try:
-            self._answer_error(error)
-        except Exception as problem:
-            # No answer is possible: the handler has closed the stream itself.
-            self._log_error(problem)
-            connection.abort('failed')
-
-    def _answer_error(self, error: BaseException) -> None:
-        """Send the answer to an error; if the head was sent already, cut the connection."""
-        response = self.response
-        if isinstance(error, HTTPError) and response.head_sent:
-            _log.error('%s raised %s after the head was sent', self._handler.name, error)
-        elif isinstance(error, HTTPError):
-            response.reset()
-            try:
-                return send_error(response, error)
-            except Exception as problem:
-                # The headers of the HTTPError may not be sent.
-                self._log_error(problem)
-                error = problem
-        return send_failure(response, error)
-
-    def _log_error(self, error: BaseException) -> None:
-        request = self._request
-        _log.error('%s failed on %s %a', self._handler.name, request.method,
-                   request.target[:200].decode('latin-1'), exc_info=error)
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Drop the tracebacks of an error, and of its causes, once it was answered and logged.
-
-    They would be part of a reference cycle: from Python 3.12 on the last frame of a generator
-    refers to the frames that resumed it, so to its task, and the task refers to the error.
-    """
-    left = [error]
-    while left:
-        error = left.pop()
-        if error is not None and error.__traceback__ is not None:
-            error.__traceback__ = None
-            left += (error.__cause__, error.__context__)
+        fail(self._handler, self._request, self.response, error)

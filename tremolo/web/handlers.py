@@ -1,4 +1,4 @@
-"""Handlers: what a registered function asks for, and how a request runs it.
+"""Handlers: how a request runs a registered function (signature.py: what that asks for).
 
     plain function      called; its value is the whole answer
     with thread=True    called on a worker thread
@@ -11,20 +11,18 @@ A HandlerRun (handler_run.py) makes the response of what a function yields, retu
 from __future__ import annotations
 
 import contextvars
-import dis
 import inspect
 from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Callable
 
 from ..loop import Future, Task, run_in_thread
-from ..server import HandlerError, Request, Response
+from ..server import Request, Response
 from ..server.request import Context
 from ..settings import under_all_names
 from .handler_run import HandlerRun
+from .signature import Signature
 
-# The names that a handler may ask for, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
 _FIRST = 8    # Up to so many chunks are collected before a generator becomes a task.
 
 
@@ -33,53 +31,18 @@ class Handler:
 
     def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
         """Read the function's signature. Raises `HandlerError` if it cannot be called."""
+        signature = Signature(function, groups)
         self.function = function
-        code = getattr(inspect.unwrap(function), '__code__', None)
-        name = getattr(function, '__qualname__', repr(function))
-        self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
-        self.is_generator = inspect.isgeneratorfunction(function)
-        self.is_async = (inspect.iscoroutinefunction(function)
-                         or inspect.isasyncgenfunction(function))
-        # The names that the function asks for; with `**server` it takes all.
-        self._wants: list[str] = []
-        self._takes_all = False
-        self.defaults: dict[str, Any] = {}
-        self._groups = frozenset(groups)
-        self._read_signature()
-        self.thread = bool(self.defaults.get('thread', False))
-        if self.thread and (self.is_generator or self.is_async):
-            raise HandlerError(f'{self.name}: thread=True is for plain functions')
-        self.stream = bool(self.defaults.get('stream', False))
-        # Whether the first chunks can be collected before there is a task; see `run`.
-        self._collects = not self.stream and returns_nothing(function)
-        self.encoding = 'utf-8'
-        if 'content_type' in self.defaults:
-            content_type = self.defaults['content_type'] or ''
-            if isinstance(content_type, bytes):
-                content_type = content_type.decode('latin-1')
-            self.defaults['content_type'] = content_type
-            if 'charset=' in content_type.lower():
-                self.encoding = content_type.lower().partition('charset=')[2].strip('"; ')
-        # The attributes of the response that the signature sets.
-        self._presets = tuple((name, value) for name, value in self.defaults.items()
-                              if name in ('chunked', 'content_type', 'rate', 'status'))
-
-    def _read_signature(self) -> None:
-        """Sort the parameters into names that we pass and options of this handler."""
-        for parameter in inspect.signature(self.function).parameters.values():
-            name = parameter.name
-            if parameter.kind is parameter.VAR_KEYWORD:
-                self._takes_all = True
-            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
-                raise HandlerError(f'{self.name}: {name} cannot be given by name')
-            elif name in NAMES or name in self._groups:
-                self._wants.append(name)
-            elif parameter.default is parameter.empty:
-                known = ', '.join([*NAMES, *sorted(self._groups)])
-                raise HandlerError(f'{self.name} asks for {name!r}, which no handler gets; '
-                                   f'it may ask for {known}')
-            else:
-                self.defaults[name] = parameter.default
+        self.name = signature.name
+        self.is_async = signature.is_async
+        self.is_generator = signature.is_generator
+        self.thread = signature.thread
+        self.stream = signature.stream
+        self.encoding = signature.encoding
+        self.defaults = signature.defaults
+        self._signature = signature
+        self._collects = signature.collects
+        self._presets = signature.presets
 
     def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         """Prepare for a server: its options, below the handler's own, and the objects it gives.
@@ -89,15 +52,17 @@ class Handler:
         self.options: Mapping[str, Any] = MappingProxyType(
             {**options, **under_all_names(self.defaults)})
         self.buffer_size: int = self.options['buffer_size']
-        function = self.function if self._takes_all and not self._groups else self._selected
+        signature = self._signature
+        as_it_is = signature.takes_all and not signature.groups
+        function = self.function if as_it_is else self._selected
         self._call, self._collect = _callers(function, self.buffer_size // _FIRST, **given)
 
     def _selected(self, **names: Any) -> Any:
         """Call the function with the names that it asks for, and the groups of the path."""
         # The objects come last: a group of the same name must not replace one.
         names = {**names['request'].groups, **names}
-        if not self._takes_all:
-            names = {name: names[name] for name in self._wants}
+        if not self._signature.takes_all:
+            names = {name: names[name] for name in self._signature.wants}
         return self.function(**names)
 
     def run(self, request: Request, response: Response) -> None:
@@ -207,25 +172,3 @@ def _callers(
         return None
 
     return call, collect
-
-
-def returns_nothing(function: Callable[..., Any]) -> bool:
-    """Tell whether a generator function can only return None.
-
-    Its bytecode is read: each `return` must load the constant None right before.
-    """
-    code = getattr(function, '__code__', None)
-    if code is None or not inspect.isgeneratorfunction(function):
-        return False
-    before: dis.Instruction | None = None
-    for instruction in dis.get_instructions(code):
-        name = instruction.opname
-        if name == 'RETURN_CONST' and instruction.argval is not None:
-            return False
-        if name == 'RETURN_VALUE' and (
-            before is None or instruction.is_jump_target
-            or before.opname != 'LOAD_CONST' or before.argval is not None
-        ):
-            return False
-        before = instruction
-    return True

@@ -1,0 +1,99 @@
+"""Signature: what a handler's function asks for, and the options that its defaults are.
+
+    def film(name, rate='1MiB', **server):    # `name` is passed, `rate` is an option
+
+It is read once, when the function is registered.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Iterable
+from typing import Any, Callable
+
+from ..server import HandlerError
+
+# The names that a handler may ask for, beside the named groups of its path.
+NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
+
+
+class Signature:
+    """What a function's signature says."""
+
+    def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
+        """Read it. Raises `HandlerError` for a function that cannot be called as a handler."""
+        code = getattr(inspect.unwrap(function), '__code__', None)
+        name = getattr(function, '__qualname__', repr(function))
+        self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
+        self.is_generator = inspect.isgeneratorfunction(function)
+        self.is_async = (inspect.iscoroutinefunction(function)
+                         or inspect.isasyncgenfunction(function))
+        # The names that the function asks for; with `**server` it takes all.
+        self.wants: list[str] = []
+        self.takes_all = False
+        self.defaults: dict[str, Any] = {}
+        self.groups = frozenset(groups)
+        self._read(function)
+        self.thread = bool(self.defaults.get('thread', False))
+        if self.thread and (self.is_generator or self.is_async):
+            raise HandlerError(f'{self.name}: thread=True is for plain functions')
+        self.stream = bool(self.defaults.get('stream', False))
+        # Whether the first chunks can be collected before there is a task; see `Handler.run`.
+        self.collects = not self.stream and returns_nothing(function)
+        self.encoding = self._read_encoding()
+        # The attributes of the response that the signature sets.
+        self.presets = tuple((name, value) for name, value in self.defaults.items()
+                             if name in ('chunked', 'content_type', 'rate', 'status'))
+
+    def _read(self, function: Callable[..., Any]) -> None:
+        """Sort the parameters into names that we pass and options of this handler."""
+        for parameter in inspect.signature(function).parameters.values():
+            name = parameter.name
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self.takes_all = True
+            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+                raise HandlerError(f'{self.name}: {name} cannot be given by name')
+            elif name in NAMES or name in self.groups:
+                self.wants.append(name)
+            elif parameter.default is parameter.empty:
+                known = ', '.join([*NAMES, *sorted(self.groups)])
+                raise HandlerError(f'{self.name} asks for {name!r}, which no handler gets; '
+                                   f'it may ask for {known}')
+            else:
+                self.defaults[name] = parameter.default
+
+    def _read_encoding(self) -> str:
+        """Return the encoding of str chunks: the charset of the option `content_type`."""
+        if 'content_type' not in self.defaults:
+            return 'utf-8'
+        content_type = self.defaults['content_type'] or ''
+        if isinstance(content_type, bytes):
+            content_type = content_type.decode('latin-1')
+        self.defaults['content_type'] = content_type
+        if 'charset=' not in content_type.lower():
+            return 'utf-8'
+        charset: str = content_type.lower().partition('charset=')[2]
+        return charset.strip('"; ')
+
+
+def returns_nothing(function: Callable[..., Any]) -> bool:
+    """Tell whether a generator function can only return None.
+
+    Its bytecode is read: each `return` must load the constant None right before.
+    """
+    code = getattr(function, '__code__', None)
+    if code is None or not inspect.isgeneratorfunction(function):
+        return False
+    before: dis.Instruction | None = None
+    for instruction in dis.get_instructions(code):
+        name = instruction.opname
+        if name == 'RETURN_CONST' and instruction.argval is not None:
+            return False
+        if name == 'RETURN_VALUE' and (
+            before is None or instruction.is_jump_target
+            or before.opname != 'LOAD_CONST' or before.argval is not None
+        ):
+            return False
+        before = instruction
+    return True
