@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 _HOUSE = __name__.partition('.')[0] + '.'
+_ROOM = __name__.rpartition('.')[0] + '.'
 # The folder of the standard library. (Some of its modules are frozen and have no file; threading
 # has one.)
 _LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')
@@ -58,6 +60,23 @@ def place_of(awaitable: Any) -> str:
             found = innermost
         awaitable = getattr(awaitable, next_name)
     return found or innermost
+
+
+def caller() -> str:
+    """Return the line of the application that called, directly or not, as file:line.
+
+    Without such a line, as in our own tests of this room, it is the first one outside the room.
+    """
+    frame, outside = sys._getframe(1), None
+    while True:
+        file, module = frame.f_code.co_filename, str(frame.f_globals.get('__name__'))
+        if is_application(module, file):
+            return f'{file}:{frame.f_lineno}'
+        if outside is None and not module.startswith(_ROOM):
+            outside = f'{file}:{frame.f_lineno}'
+        if frame.f_back is None:
+            return outside or f'{file}:{frame.f_lineno}'
+        frame = frame.f_back
 
 
 def place_in(innermost: FrameType) -> str:

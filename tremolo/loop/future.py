@@ -8,12 +8,12 @@ that a generator that is running is never re-entered.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import Cancelled, InvalidState
+from .frames import caller
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -71,7 +71,7 @@ class Future:
         # Called when it is cancelled, to stop the work behind it (a timer, a thread's job).
         self.on_cancel: Callable[[], Any] | None = None
         self.give_back = give_back    # None once the value was taken: nobody else gives it back.
-        self._origin = _caller() if self.reactor.debug else None
+        self._origin = caller() if self.reactor.debug else None
 
     def done(self) -> bool:
         """Tell whether the value, the error or the cancellation is there."""
@@ -199,12 +199,3 @@ def await_by(wait: Callable[[Future], Generator[Any, Any, None]]) -> None:
     """Let `wait` do the waiting of each `await future`; the bridge to asyncio sets this."""
     global _wait
     _wait = wait
-
-
-def _caller() -> str:
-    """Return file:line of the first frame outside this folder: who asked for the Future."""
-    frame = sys._getframe(1)
-    here = __file__.rpartition('future')[0]
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
-        frame = frame.f_back
-    return f'{frame.f_code.co_filename}:{frame.f_lineno}'
