@@ -74,7 +74,7 @@ class Runner:
         The names of its headers are lower-case bytes, its path is percent-decoded.
         """
         connection = request.connection
-        client, server = connection.addresses
+        client, server, scheme = connection.addresses
         path, _, query = request.target.partition(b'?')
         headers = request.fields
         if path[:1] != b'/':
@@ -87,7 +87,7 @@ class Runner:
             'asgi': {'version': '3.0', 'spec_version': '2.4'},
             'http_version': '1.1' if request.minor else '1.0',
             'method': request.method,
-            'scheme': 'http',
+            'scheme': scheme,
             # (`b'%' in path` would first try to convert b'%' to a number: 0.2 us more.)
             'path': self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path),
             'raw_path': self._raw_root + path,

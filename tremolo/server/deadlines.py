@@ -20,10 +20,10 @@ from ..http import ProtocolError
 from ..loop.timers import NEVER
 from ..settings import Settings
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
-from .progress import begin_of_wait
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .lifetime import Lifetime
 
 # Seconds that an idle connection of a draining server may still bring a request that is on its way.
 DRAIN_IDLE = 2.0
@@ -79,14 +79,14 @@ class PhaseSeconds:
         self.idle = max(seconds[IDLE], _OFTEN)
 
 
-def arm(connection: Connection) -> None:
+def arm(connection: Lifetime) -> None:
     """Make sure that the timer comes no later than the next deadline."""
     deadline = _deadline(connection)
     if deadline < connection.timer.deadline:
         connection.timer.move(deadline)
 
 
-def _deadline(connection: Connection) -> float:
+def _deadline(connection: Lifetime) -> float:
     """Work out when to look again: at a deadline, or before one that is not known yet."""
     phase, stream, progress = connection.phase, connection.stream, connection.progress
     if phase is UPGRADED:
@@ -138,7 +138,7 @@ def _time_out(connection: Connection, now: float) -> None:
         PHASES[phase][1](connection)
 
 
-def look_at_sent(connection: Connection) -> None:
+def look_at_sent(connection: Lifetime) -> None:
     """Record what the client took since the last look."""
     progress = connection.progress
     if progress is not None and progress.look(connection.stream) \
@@ -147,18 +147,13 @@ def look_at_sent(connection: Connection) -> None:
         connection.count_from(connection.stream.reactor.now)
 
 
-def watch_answer(connection: Connection, size: int) -> None:
+def watch_answer(connection: Lifetime, size: int) -> None:
     """Wait for the client to take what is kept, of which `size` bytes are new."""
-    stream, progress = connection.stream, connection.make_progress()
-    if progress.since == NEVER or stream.buffered <= size:
-        # All of it is new, so until now we did not wait for the client.
-        progress.since = NEVER
-        look_at_sent(connection)
-        progress.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
+    if connection.make_progress().wait_for_client(connection.stream, size):
         arm(connection)
 
 
-def watch_kept(connection: Connection) -> None:
+def watch_kept(connection: Lifetime) -> None:
     """Watch what was written in an earlier turn, and was not taken at that turn's end."""
     stream, progress = connection.stream, connection.progress
     if stream.buffered and (progress is None or progress.since == NEVER):

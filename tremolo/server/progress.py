@@ -1,13 +1,15 @@
 """Progress: what a client has taken of our answers, and since when we wait for more of it.
 
-Only the bytes that the kernel did not take at once have to be waited for, so a connection gets this
-object with the first of them, or when its client ends its side: an idle one mostly has none.
+We have to wait only for bytes that the kernel did not take at once. So a connection gets this
+object with the first byte that is kept, or when its client ends its side: most idle connections
+have none.
 """
 
 from __future__ import annotations
 
 from ..loop import Stream
 from ..loop.timers import NEVER, Timer
+from ..settings import Settings
 from .minimum_rate import MinimumRate
 
 
@@ -16,9 +18,10 @@ class DownloadProgress(MinimumRate):
 
     __slots__ = ('_seen', 'half_closed_since')
 
-    def __init__(self, rate: float, grace: float, most: float, sent: int) -> None:
-        """`sent` are the bytes that the kernel has taken so far; the rest as in MinimumRate."""
-        super().__init__(rate, grace, most)
+    def __init__(self, settings: Settings, sent: int) -> None:
+        """`sent` is the number of bytes that the kernel has taken so far."""
+        super().__init__(
+            settings.min_download_rate, settings.rate_grace, settings.idle_timeout)
         self._seen = sent    # What `Stream.sent` was at the last look.
         # Since when a half-closed client has taken nothing; NEVER while its side is open.
         self.half_closed_since = NEVER
@@ -37,8 +40,21 @@ class DownloadProgress(MinimumRate):
             self.stop(now)
         return True
 
+    def wait_for_client(self, stream: Stream, size: int) -> bool:
+        """Wait for the client to take what is kept, of which `size` bytes are new.
+
+        Return whether the wait begins now; if not, we waited already.
+        """
+        if self.since != NEVER and stream.buffered > size:
+            return False
+        # All that is kept is new, so until now we did not wait for the client.
+        self.since = NEVER
+        self.look(stream)
+        self.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
+        return True
+
     def half_close(self, stream: Stream) -> None:
-        """Record that the client has ended its side, and begin to wait for it to take something."""
+        """Record that the client has ended its side: from now on it has to take something."""
         self.half_closed_since = stream.reactor.now
         self.look(stream)
 
@@ -46,6 +62,6 @@ class DownloadProgress(MinimumRate):
 def begin_of_wait(rest: Timer | None, now: float) -> float:
     """Return from when on we wait for the client.
 
-    That is now, or the end of the rest that a rate limit of ours asked for.
+    That is now, or the end of the rest that a rate limit of ours has asked for.
     """
     return now if rest is None or rest.deadline == NEVER else rest.deadline

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 from ..http import Headers, RequestHead, parse_cookies
 from ..loop import Future, Inbox, LimitExceeded, Task
 from .errors import BadRequest, PayloadTooLarge
+from .request_body import open_inbox
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -153,7 +154,7 @@ class Request(RequestHead):
         return self._task(self._json())
 
     def _inbox(self) -> Inbox:
-        self.inbox = self.inbox or self.connection.open_inbox(self)
+        self.inbox = self.inbox or open_inbox(self)
         return self.inbox
 
     def _read(self, size: int) -> Generator[Future, Any, Any]:

@@ -19,10 +19,10 @@ from ..loop import Inbox, StreamClosed
 from . import deadlines
 from .minimum_rate import MinimumRate
 from .progress import begin_of_wait
-from .request import Request
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .request import Request
 
 _AHEAD = 65536    # Bytes of a body that wait for the handler before the client has to.
 
@@ -150,3 +150,18 @@ class RequestBody:
         if event is None and self._connection.stream.eof:
             parser.feed_eof()
         return event
+
+
+def open_inbox(request: Request) -> Inbox:
+    """Make the inbox of a request's body, when somebody begins to read it."""
+    connection = request.connection
+    request_body, response = connection.request_body, connection.response
+    if request_body is not None and response is not None and response.request is request:
+        return request_body.open()
+    inbox = Inbox(connection.stream.reactor)
+    if request.has_body:
+        # Its answer is complete, or the client is gone.
+        inbox.feed_error(StreamClosed(connection.stream.cause))
+    else:
+        inbox.feed_eof()
+    return inbox

@@ -173,11 +173,18 @@ class Response:
                 connection.send(body)
             connection.answered()
 
-    def write(self, data: bytes, before: bytes = b'') -> Future | None:
-        """Send a piece of the body, and the head before the first; return a Future to wait for.
+    def write(self, data: bytes) -> Future | None:
+        """Send a piece of the body, and the head before the first piece.
 
-        `before` is the beginning of the piece, if there is one to a long `data`, which is never
-        copied. Raises `HandlerError` when both are more than the Content-Length.
+        Return a Future to wait for when the client takes no more at present, else None. Raises
+        `HandlerError` when the body is longer than its Content-Length.
+        """
+        return self.write_pieces(b'', data)
+
+    def write_pieces(self, before: bytes, data: bytes) -> Future | None:
+        """Send `before` and `data` as one piece of the body; a long `data` is not copied.
+
+        Internal: an application calls `write`, which says what is returned and raised.
         """
         if self.ended or not self.live:
             raise self._too_late()

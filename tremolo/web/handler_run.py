@@ -77,16 +77,16 @@ class HandlerRun:
     def _flush(self) -> Future | None:
         """Send the collected chunks; return a Future if the client's buffer is full."""
         response = self.response
-        # (If the last chunk is long it is passed on apart, so that it is not copied.)
+        # (A long chunk is the last of them, and is not copied.)
         long = self._chunks.pop() if len(self._chunks[-1]) > APART else b''
-        data = b''.join(self._chunks)
+        before = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
         if not response.live:
             # The client is gone, or an error was its answer: the task is being cancelled.
             return None
         try:
-            wait = response.write(long, data) if long else response.write(data)
+            wait = response.write_pieces(before, long)
         except (HandlerError, HeaderError) as error:
             raise HandlerError(f'{self._handler.name}: {error}') from error
         if response.framing == 'none':

@@ -1,0 +1,34 @@
+"""Addresses: the two ends of a connection, and how the client reached us.
+
+They are asked of the socket once for each connection, in two system calls, when somebody needs
+them: most handlers never do.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from ..loop import Stream
+
+
+class Addresses(NamedTuple):
+    """What one connection has: both ends as `(host, port)`, and 'http' or 'https'.
+
+    On a UNIX socket a client has no address: None, and the server's end is `(path, None)`. What the
+    socket can no longer tell is None.
+    """
+
+    client: Any
+    server: Any
+    scheme: str
+
+
+def addresses_of(stream: Stream) -> Addresses:
+    """Ask a stream for its addresses (two system calls)."""
+    client, server = stream.peer, stream.sockname
+    # (A stream in plain text need not say so.)
+    scheme = 'https' if getattr(stream, 'secure', False) else 'http'
+    if isinstance(server, tuple):
+        return Addresses(tuple(client[:2]) if client else None, tuple(server[:2]), scheme)
+    return Addresses(None, None if server is None else (os.fsdecode(server), None), scheme)

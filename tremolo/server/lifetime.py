@@ -1,0 +1,168 @@
+"""Lifetime: a connection without its requests: how it is watched, and how it ends.
+
+This is the lower half of `Connection`. It has the stream, the phase with its clock, and the ways to
+end. connection.py adds the requests, and names the phases.
+
+    refuse   an error's answer, then linger
+    linger   end our side, and read on for a while: a close would destroy the answer
+    close    close when the kernel has taken what is kept
+    abort    close now
+
+Whichever is called first decides the reason that `Server.closed` counts. The stream reports the end
+of all of them to `Connection.stream_closed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..http import ProtocolError
+from ..loop import Stream
+from ..loop.timers import Timer
+from . import deadlines
+from .addresses import Addresses, addresses_of
+from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
+from .progress import DownloadProgress
+from .request import Context
+from .response import refusal
+
+if TYPE_CHECKING:
+    from .request_body import RequestBody
+    from .server import Server
+
+_log = logging.getLogger('tremolo.server')
+
+
+class Lifetime:
+    """What begins with accept and ends with one of the `REASONS`."""
+
+    __slots__ = ('_addresses', '_context', 'phase', 'progress', 'reason', 'request_body', 'server',
+                 'since', 'stream', 'timer')
+
+    timer: Timer    # Calls `deadlines.tick`.
+
+    def __init__(self, server: Server, stream: Stream) -> None:
+        self.server = server
+        self.stream: Stream = stream
+        self.phase = NEW
+        self.reason = ''    # Why it ends; '' as long as it does not.
+        # When the phase began; in BUSY, DISCARD and UPGRADED: when the request began.
+        self.since = stream.reactor.now
+        # What the client has taken of our answers; None as long as the kernel takes all at once.
+        self.progress: DownloadProgress | None = None
+        # The body of the request in hand, if it has one.
+        self.request_body: RequestBody | None = None
+        self._context: Context | None = None
+        self._addresses: Addresses | None = None    # Kept here once somebody has asked.
+
+    @property
+    def context(self) -> Context:
+        """A place for values that live as long as the connection."""
+        if self._context is None:
+            self._context = Context()
+            self._context.options = self.server.options
+        return self._context
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses of both ends, and the scheme; the socket is asked once. Hot for ASGI."""
+        found = self._addresses
+        if found is None:
+            found = addresses_of(self.stream)
+            if not self.stream.closed:
+                self._addresses = found
+        return found
+
+    @property
+    def scheme(self) -> str:
+        """'https' if the bytes are encrypted on their way, else 'http'."""
+        return self.addresses.scheme
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """The old name of the client's and the server's address."""
+        return self.addresses[:2]
+
+    @property
+    def begun(self) -> float:
+        """The old name of `since`."""
+        return self.since
+
+    # -- the clocks -----------------------------------------------------------------------------
+
+    def make_progress(self) -> DownloadProgress:
+        """Return the record of what the client takes; it begins with the first call."""
+        if self.progress is None:
+            self.progress = DownloadProgress(self.server.settings, self.stream.sent)
+        return self.progress
+
+    def count_from(self, moment: float) -> None:
+        """Let the time of this phase count from `moment` on."""
+        self.since = moment
+
+    def send(self, data: bytes) -> None:
+        """Send bytes of the answer; nothing is sent to a client that is gone."""
+        stream = self.stream
+        if not stream.closed:
+            kept = stream.buffered
+            stream.write(data)
+            if stream.buffered:
+                # (Bytes that waited for the end of the turn are as new as `data`.)
+                deadlines.watch_answer(self, stream.buffered - kept)
+
+    # -- the ends -------------------------------------------------------------------------------
+
+    def refuse(self, error: ProtocolError, reason: str) -> None:
+        """Answer an error with its status, and never read another request."""
+        _log.debug('refused: %s', error)
+        self.send(refusal(error.status, self.server.heads.common_fields()))
+        self.linger(reason)
+
+    def ends_because(self, reason: str) -> None:
+        """Record why the connection ends, in place of a reason that was recorded before."""
+        self.reason = reason
+
+    def abort(self, reason: str, reset: bool = False) -> None:
+        """End the connection now, in the middle of an answer, so that the client notices.
+
+        With `reset` the client is told by RST: a body that only the close ends would look whole.
+        """
+        self.reason = self.reason or reason
+        self.stream.abort(reset)
+
+    cut = abort    # The old name.
+
+    def close(self, reason: str) -> None:
+        """End the connection when the kernel has taken what is kept."""
+        self.reason = self.reason or reason
+        self.phase = CLOSING
+        self.stream.close()
+        if not self.stream.closed:
+            deadlines.watch_kept(self)
+            deadlines.arm(self)
+
+    def linger(self, reason: str) -> None:
+        """End our side, and throw away what still comes: a reset would destroy the answer."""
+        if self.phase is CLOSED:
+            return None    # The client was found gone while the last bytes were sent.
+        self.reason = self.reason or reason
+        stream = self.stream
+        if stream.eof:
+            return self.close(reason)
+        self.phase = LINGER
+        self.since = stream.reactor.now
+        stream.shutdown()
+        if not stream.closed:
+            stream.resume_reading()
+            deadlines.watch_kept(self)
+            deadlines.arm(self)
+        return None
+
+    def drain(self) -> None:
+        """Give a request that is on its way a moment, then close: the server stops."""
+        if self.phase in (NEW, IDLE):
+            self.phase = IDLE
+            # Not `now`: a host may call this between two turns.
+            self.since = self.stream.reactor.time()
+            deadlines.arm(self)
