@@ -1,13 +1,13 @@
-"""Headers: the fields of a message for people, in both directions.
+"""Headers: the fields of a request or an answer, for handlers.
 
     headers = Headers([('Content-Type', 'text/plain')])
     headers['content-type']                     # names are case-insensitive: 'text/plain'
     headers.add('Set-Cookie', 'a=1')            # one more line; `headers[name] = value` replaces
     headers.get_all('set-cookie')
 
-Names and values are str. The lines keep their order, the names their case. What is set is checked
-at once (RFC 9110 section 5), so that the traceback points at the line that did it: a CR or LF in a
-value would let it begin a field or an answer of its own.
+Names and values are str. The lines keep their order, and the names their case. A line is checked
+when it is set, by the function that encodes it later (encoder.py), so that the traceback points at
+the line of the application that set it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from .encoder import encode_pair
 class Headers:
     """Header fields: a case-insensitive mapping from a name to one value or several.
 
-    Setting raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
+    To set a line raises `HeaderError` if it may not be sent, `TypeError` if it is not str.
     """
 
     __slots__ = ('_lines',)
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        # Each line: the name in lower case, as it was set, and the value. A message has some ten.
+        # Each line: the name in lower case, the name as it was set, and the value. (A message has
+        # about ten lines, so to look at all of them is faster than to keep a dictionary.)
         self._lines: list[tuple[str, str, str]] = []
         for name, value in pairs:
             self.add(name, value)
 
     @classmethod
     def from_wire(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Take the fields of a parsed request, which are valid and in lower case."""
+        """Return the fields of a parsed request, which are valid, with names in lower case."""
         headers = cls()
         for raw_name, raw_value in pairs:
             name = raw_name.decode('ascii')
@@ -56,21 +57,26 @@ class Headers:
         return default
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of all lines of a field, in their order."""
+        """Return the values of all lines of a field, in the order of the lines."""
         lower = name.lower()
         return [value for key, _, value in self._lines if key == lower]
 
     def __setitem__(self, name: str, value: str) -> None:
-        """Set a field to one value. It takes the place of the first line there was."""
+        """Replace all lines of a field by one, in the place of the first."""
         line = _checked(name, value)
         lower = line[0]
-        keys = [key for key, _, _ in self._lines]
-        first = keys.index(lower) if lower in keys else len(keys)
+        for key, _, _ in self._lines:
+            if key == lower:
+                break
+        else:
+            self._lines.append(line)
+            return
+        first = [key for key, _, _ in self._lines].index(lower)
         self._lines = [each for each in self._lines if each[0] != lower]
         self._lines.insert(first, line)
 
     def add(self, name: str, value: str) -> None:
-        """Add a line to those there are."""
+        """Add a line after all others."""
         self._lines.append(_checked(name, value))
 
     def __delitem__(self, name: str) -> None:
@@ -84,11 +90,11 @@ class Headers:
         return isinstance(name, str) and self.get(name) is not None
 
     def __len__(self) -> int:
-        """Count the names, as iteration does; `len(h.items())` counts the lines."""
+        """Return the number of different names; `len(headers.items())` is that of the lines."""
         return len({key for key, _, _ in self._lines})
 
     def keys(self) -> list[str]:
-        """Return the names, each once, in the order and the case of their first lines."""
+        """Return each name once, in the order and the case of the first line of each."""
         first: dict[str, str] = {}
         for key, name, _ in self._lines:
             first.setdefault(key, name)
@@ -98,11 +104,11 @@ class Headers:
         return iter(self.keys())
 
     def items(self) -> list[tuple[str, str]]:
-        """Return all lines in their order."""
+        """Return all lines in order."""
         return [(name, value) for _, name, value in self._lines]
 
     def raw_items(self) -> list[tuple[bytes, bytes]]:
-        """Return all lines in their order as bytes, for `encode`."""
+        """Return all lines in order as pairs of bytes, for `encode`."""
         return [(name.encode('ascii'), value.encode('latin-1')) for _, name, value in self._lines]
 
     def __repr__(self) -> str:
@@ -110,6 +116,6 @@ class Headers:
 
 
 def _checked(name: str, value: str) -> tuple[str, str, str]:
-    """Check one line as the encoder will; return it as it is kept. Raises as `Headers` does."""
+    """Check a line as the encoder does, and return it as `Headers` keeps it."""
     encode_pair(name, value)
     return name.lower(), name, value.strip(' \t')
