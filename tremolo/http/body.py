@@ -1,14 +1,15 @@
-"""Body: the two ways in which a request's body is framed (RFC 9112 section 6).
+"""Body: a machine for each of the two ways to frame a request's body (RFC 9112 section 6).
 
-A body machine keeps no bytes. Its `take(data, pos)` is given the buffer and the place where unread
-bytes begin, and returns an event and the place where it stopped. The event is a piece of the body,
-`EndOfBody` when it is whole, or None when more bytes are needed. After a `ProtocolError` it must
-not be used again.
+A machine keeps no bytes. Its method `take(data, pos)` is given the parser's buffer and the place
+where the unread bytes begin. It returns an event and the place where it stopped. The event is a
+piece of the body, `EndOfBody` when the body is whole, or None when more bytes are needed. After a
+`ProtocolError` the machine must not be used again.
 
-Chunked framing is where servers were fooled most often, so each step is exact: a size is 1 to 16
-hexadecimal digits and nothing that int() might also like, and lines and data end with CRLF.
-Extensions are checked and dropped. Framing is bounded: by `_SIZE_LINE` for one line, and for a
-message by `chunk_overhead` beyond the bytes of body that came, so tiny chunks are bounded too.
+Most servers that were fooled were fooled by chunked framing, so each step is exact: a size is 1 to
+16 hexadecimal digits (int() would also accept a sign, spaces and underscores), and each line and
+each chunk ends with CRLF. Extensions are checked and dropped. The bytes of framing are bounded: in
+one line by `_SIZE_LINE`, and in one message by the size of the body plus `chunk_overhead`, so a
+client cannot send a large message of tiny chunks.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from .errors import ProtocolError, shown
 from .fields import check_lines, refuse_fields, split_fields
 from .grammar import CHUNK_LINE, FRAMING
 
-# The longest line of a chunk's size, in bytes with its extensions and CRLF.
+# The longest line with the size of a chunk, in bytes, with its extensions and CRLF.
 _SIZE_LINE = 4098
-# Fields that rule how a message is framed, routed, answered or understood are too late after it
-# (RFC 9110 section 6.5.1): those that FRAMING finds, Content-* but for the digest (RFC 9530
-# section 3), and these.
+# A field that says how to frame, route, answer or understand the message comes too late in a
+# trailer (RFC 9110 section 6.5.1). Refused are the fields that FRAMING finds, all Content-* fields
+# except Content-Digest (RFC 9530 section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
     b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
@@ -34,17 +35,17 @@ _NOT_IN_TRAILERS = frozenset((
 
 
 class Limits(NamedTuple):
-    """What one message may cost; sizes in bytes."""
+    """The limits of one message; sizes in bytes."""
 
-    head_size: int = 16384          # a head, from its request line up to and with its empty line
-    field_count: int = 100          # fields of a head, and of a trailer section
-    body_size: int | None = None    # a body's own bytes, without framing; None is no limit
-    chunk_overhead: int = 65536     # size lines and line ends, beyond as many bytes as the body has
-    trailer_size: int = 8192        # the fields after a chunked body, without their empty line
+    head_size: int = 16384          # of a head, from the request line to the empty line included
+    field_count: int = 100          # fields in a head, and in a trailer section
+    body_size: int | None = None    # of a body without its framing; None: no limit
+    chunk_overhead: int = 65536     # of chunked framing, beyond as many bytes as the body has
+    trailer_size: int = 8192        # of the fields after a chunked body, without the empty line
 
 
 class EndOfBody(NamedTuple):
-    """A body is whole; `trailers` are the fields that followed it."""
+    """The body is whole; `trailers` are the fields that followed it."""
 
     trailers: list[tuple[bytes, bytes]]
 
@@ -53,7 +54,7 @@ _Step = tuple[Union[bytes, EndOfBody, None], int]
 
 
 class SizedBody:
-    """A body whose head announced its size."""
+    """A body whose size the head announced."""
 
     __slots__ = ('_left',)
 
@@ -61,36 +62,36 @@ class SizedBody:
         self._left = size
 
     def take(self, data: bytes, pos: int) -> _Step:
-        """Take what is there of the body."""
+        """Return what has arrived of the body."""
         left = self._left
         if not left:
             return EndOfBody([]), pos
-        # (Slicing all of a bytes object does not copy it: neither is a large upload.)
+        # (A slice of a whole bytes object is the object itself, so a large upload is not copied.)
         piece = data[pos:pos + left]
         self._left = left - len(piece)
         return piece or None, pos + len(piece)
 
 
 class ChunkedBody:
-    """A body that comes in chunks (RFC 9112 section 7.1)."""
+    """A body in chunks (RFC 9112 section 7.1). Its states are methods: `_state` is the next one."""
 
     __slots__ = ('_fields', '_left', '_limits', '_overhead', '_seen', '_size', '_state')
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._size = 0        # bytes of body announced so far
-        self._overhead = 0    # bytes of framing that came
-        self._left = 0        # bytes of the chunk in hand that are to come, or of trailers that may
-        self._seen = 0        # how many bytes of an unfinished line were looked at
+        self._overhead = 0    # bytes of framing so far
+        self._left = 0        # bytes still to come of this chunk; later: still allowed for trailers
+        self._seen = 0        # bytes of an unfinished line that were searched already
         self._fields: list[tuple[bytes, bytes]] = []
         self._state: Callable[[ChunkedBody, bytes, int], _Step] = ChunkedBody._size_line
 
     def take(self, data: bytes, pos: int) -> _Step:
-        """Take the next piece of the body, as far as it is there."""
+        """Return the next piece of the body, if it has arrived."""
         return self._state(self, data, pos)
 
     def _size_line(self, data: bytes, pos: int) -> _Step:
-        """Take a chunk's size and extensions."""
+        """Read the size and the extensions of a chunk."""
         end = data.find(b'\r\n', pos + self._seen, pos + _SIZE_LINE)
         if end < 0:
             return self._await_line(
@@ -101,7 +102,7 @@ class ChunkedBody:
             raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
         self._seen = 0
         size = int(line[1], 16)
-        # With the CRLF after the data, which the last chunk does not have.
+        # The line, its CRLF, and the CRLF after the data, which the last chunk does not have.
         self._overhead += end - pos + (4 if size else 2)
         limits = self._limits
         if self._overhead > limits.chunk_overhead + self._size:
@@ -115,7 +116,7 @@ class ChunkedBody:
         return self._state(self, data, end + 2)
 
     def _chunk(self, data: bytes, pos: int) -> _Step:
-        """Take a chunk's data, then a CRLF: exactly that (h11 took any two bytes once)."""
+        """Read the data of a chunk, then CRLF. (h11 once took any two bytes for the CRLF.)"""
         left = self._left
         if left:
             piece = data[pos:pos + left]
@@ -130,10 +131,10 @@ class ChunkedBody:
         raise ProtocolError(400, 'chunk data is longer than its size')
 
     def _trailers(self, data: bytes, pos: int) -> _Step:
-        """Take fields, line by line, up to the empty line (RFC 9112 section 7.1.2)."""
+        """Read trailer fields, line by line, up to the empty line (RFC 9112 section 7.1.2)."""
         limits = self._limits
         while not data.startswith(b'\r\n', pos):
-            # The empty line has room at any rate.
+            # There always is room for the empty line.
             room = max(self._left, 2)
             end = data.find(b'\r\n', pos + self._seen, pos + room)
             if end < 0:
@@ -155,7 +156,7 @@ class ChunkedBody:
         return EndOfBody(self._fields), pos + 2
 
     def _await_line(self, data: bytes, pos: int, size: int, status: int, reason: str) -> _Step:
-        """Wait for the end of a line, or refuse one of more than `size` bytes with its CRLF."""
+        """Wait for the end of a line; refuse a line of more than `size` bytes with its CRLF."""
         stop = min(len(data), pos + size)
         self._seen = check_lines(data, pos + self._seen, stop) - pos
         if stop == pos + size:

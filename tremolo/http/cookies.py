@@ -1,9 +1,9 @@
-"""Cookies: what the client sends back, and what the application sets (RFC 6265).
+"""Cookies: read what the client sends, and write what the application sets (RFC 6265).
 
-Reading takes anything, at a cost that grows with the size alone: a Cookie field comes from any page
-of the domain, and quadratic parsing of it stopped servers twice. Names and values stay as they were
-sent, no percent-decoding; who encodes a value decodes it. Setting is strict: a `;` or a space in a
-value would be an attribute that the application did not mean.
+Reading accepts anything, in a time that grows linearly with the size: any page of the domain may
+set a cookie, and two other servers could be stopped because they took quadratic time. Names and
+values stay as they were sent: an application that percent-encodes a value decodes it too.
+Writing is strict: a `;` in a value would begin an attribute that the application did not mean.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from .errors import HeaderError, shown
 from .grammar import COOKIE_ATTRIBUTE, COOKIE_VALUE, DOMAIN, TOKEN_STR
 from .response import http_date
 
-_MOST = 200     # cookies that are read; browsers keep 180 for a domain at most
-_SIZE = 4096    # bytes of name and value that browsers accept (RFC 6265bis section 5.6)
+_MOST = 200     # cookies that are read; browsers keep at most 180 for a domain
+_SIZE = 4096    # most bytes of name and value that browsers accept (RFC 6265bis section 5.6)
 
 
 def parse_cookies(value: str) -> dict[str, str]:
-    """Read the value of a Cookie field (RFC 6265 section 4.2.1); the first of a name wins.
+    """Return names and values from the value of a Cookie field (RFC 6265 section 4.2.1).
 
-    The first is the one with the longest path (section 5.4). A pair without `=` or without a name
-    is left out, as is what follows the first 200.
+    If a name is there twice, the first value counts: it has the longest path (section 5.4). A pair
+    without `=` or without a name is left out, and so are all pairs after the first 200.
     """
     cookies: dict[str, str] = {}
     for pair in value.split(';', _MOST)[:_MOST]:
@@ -43,11 +43,12 @@ def format_cookie(
     domain: str | None = None, secure: bool = False, httponly: bool = False,
     samesite: str | None = None, partitioned: bool = False
 ) -> str:
-    """Make the value of a Set-Cookie field (RFC 6265 section 4.1). Raises `HeaderError`.
+    """Return the value of a Set-Cookie field (RFC 6265 section 4.1).
 
-    Without `max_age` (seconds; 0 removes the cookie) and `expires` (a datetime, UTC unless it says
-    otherwise, seconds since the epoch, or a date in HTTP's form) it lasts as long as the browser
-    runs. `samesite` is Strict, Lax or None, the last for secure cookies only.
+    `max_age` is in seconds; 0 removes the cookie. `expires` is a datetime (UTC if it has no time
+    zone), seconds since the epoch, or a text in the form of `http_date`. Without both the cookie
+    lasts as long as the browser runs. `samesite` is Strict, Lax or None; None needs `secure`.
+    Raises `HeaderError` for what RFC 6265 does not allow, or what browsers would drop.
     """
     if not isinstance(name, str) or TOKEN_STR.fullmatch(name) is None:
         raise HeaderError(f'malformed name of a cookie: {repr(name)[:64]}')
@@ -92,6 +93,7 @@ def format_cookie(
 
 
 def _date(name: str, expires: datetime | float | str) -> str:
+    """Return `expires` in the form of `http_date`; a text is checked and stays as it is."""
     try:
         if isinstance(expires, str):
             from email.utils import parsedate_to_datetime
@@ -109,7 +111,7 @@ def _date(name: str, expires: datetime | float | str) -> str:
 
 
 def _check_prefix(name: str, secure: bool, path: str | None, domain: str | None) -> None:
-    """Check what the name promises (RFC 6265bis section 4.1.3); browsers drop it otherwise."""
+    """Check the attributes that a prefix of the name demands (RFC 6265bis section 4.1.3)."""
     prefix = name.lower()
     if prefix.startswith(('__secure-', '__host-')) and not secure:
         raise HeaderError(f'cookie {name} has to be secure')

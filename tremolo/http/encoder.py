@@ -1,19 +1,18 @@
-"""Encoder: the fields of an answer, as bytes; the one place that checks what an application sends.
+"""Encoder: the fields of an answer as bytes; the one place that checks what an application sends.
 
     encode([(b'x-a', b'1'), (b'content-length', b'5')])    # (b'x-a: 1\\r\\n', 5, False, True, True)
     encode_fields([('X-A', '1')])                          # b'X-A: 1\\r\\n'
 
-An ASGI application gives pairs of bytes, a handler or `Headers` pairs of str; the latter become
-bytes (Latin-1) and are then treated the same. A CR or LF in a value would begin a field or an
-answer of the application's client, so names are tokens and values have no control characters
-(RFC 9110 section 5). Both checks are cheap, because they are made once for many: a name is looked
-up in the set of the names that were checked before, and the control characters are counted once in
-all lines together (measured: 2 fields 0.7 us, of which the count is 0.15 us).
+An ASGI application sends pairs of bytes, `Headers` holds pairs of str; pairs of str become bytes
+(Latin-1), and then the rules are the same. A name is a token, and a value has no control character
+(RFC 9110 section 5): with a CR or LF in a value, a client of the application could add a field to
+an answer, or a whole answer. Both checks are done for many fields at once. A name is looked up in
+the set of names that were checked before. The control characters are counted in all lines together:
+there must be as many as the lines' own CRs and LFs (measured: 2 fields take 0.7 us in all).
 
-The fields that frame the message are not the application's to write. `encode` takes Content-Length
-and Connection out and returns what they say; the server writes them. A false Transfer-Encoding
-splits the answer in two for a proxy, so `encode_fields` refuses it, and `encode` refuses it or
-leaves it out, as the caller asks.
+The server alone writes the fields that frame a message. `encode` takes Content-Length and
+Connection out and returns what they say. A Transfer-Encoding that is not true would split the
+answer in two for a proxy. `encode_fields` refuses it; `encode` refuses it or leaves it out.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from typing import Any, NoReturn, Optional
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN, TOKEN_STR
 
-# The field lines without Content-Length and Connection; the announced length, if any; whether the
-# connection is to close; whether the server is to add its Date, and its Server field.
+# Five things: the field lines without Content-Length and Connection; the Content-Length, if any;
+# whether the connection shall close; whether the server shall add its Date; and its Server field.
 Encoded = tuple[bytes, Optional[int], bool, bool, bool]
 
-# Names that mean something to the server. They are never in `_known`, so that `encode` sees them.
+# Names with a meaning for the server. They are never in `_known`, so that `encode` notices them.
 _OURS = frozenset((b'content-length', b'connection', b'transfer-encoding', b'date', b'server'))
-# Well-formed names of other fields, as they were written. Names alone: a value may be a cookie or a
-# token, and is never kept. At most 1,024 names of at most 64 bytes; a full set starts again.
+# Well-formed names of other fields, as they were written. A value may be a cookie or a token, and
+# is never kept. There are at most 1,024 names of at most 64 bytes; a full set is emptied.
 _known: set[bytes] = set()
 _MOST_NAMES = 1024
 _LONGEST_NAME = 64
@@ -70,14 +69,14 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
         raise
     except (AttributeError, TypeError, ValueError, BytesWarning) as error:
         raise TypeError(f'a header is a pair of bytes: {fields!r:.200}') from error
-    # The only control characters are the ends of the lines.
+    # The CR and LF of each line must be the only control characters.
     if len(block) - len(block.translate(None, CONTROLS)) != ends:
         _find_fault(fields)
     return block, length, close, date, server
 
 
 def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
-    """Encode pairs of str as field lines, each with CRLF, and leave none out.
+    """Encode pairs of str as field lines, each with CRLF; no field is left out.
 
     Raises `HeaderError`, also for Transfer-Encoding, and `TypeError` for what is not str.
     """
@@ -102,17 +101,18 @@ def encode_links(links: Iterable[Any]) -> bytes:
 
 
 def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
-    """Check one field, and return both as bytes: Latin-1, SP and HTAB around the value trimmed.
+    """Check a field; return name and value in Latin-1, without SP and HTAB around the value.
 
     Raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
     """
     try:
         raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
     except (AttributeError, TypeError):
-        what, wrong = f'value of header {name}', value
         if not isinstance(name, str):
-            what, wrong = 'name of a header', name
-        raise TypeError(f'the {what} is str, not {type(wrong).__name__}') from None
+            raise TypeError(
+                f'the name of a header is str, not {type(name).__name__}') from None
+        raise TypeError(
+            f'the value of header {name} is str, not {type(value).__name__}') from None
     except UnicodeEncodeError:
         if TOKEN_STR.fullmatch(name) is None:
             raise HeaderError(f'malformed header name: {shown(name)}') from None

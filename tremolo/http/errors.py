@@ -1,4 +1,4 @@
-"""Errors of this room: `ProtocolError` is the peer's fault, `HeaderError` the application's."""
+"""Errors of this room: a `ProtocolError` is the peer's fault, a `HeaderError` the application's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ..errors import TremoloError
 
 
 class ProtocolError(TremoloError):
-    """The peer broke HTTP; `status` is the answer, and the connection ends with it.
+    """The peer broke HTTP. The server answers with `status` and closes the connection.
 
-    `reason` is for the log alone: it may hold up to 64 characters of what arrived (`shown`).
+    `reason` is for the log alone: it may hold up to 64 characters of what the peer sent.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -21,10 +21,10 @@ class ProtocolError(TremoloError):
 
 
 class HeaderError(TremoloError, ValueError):
-    """A header, status or cookie that may not be sent; raised where the application sets it."""
+    """The application set a header, a status or a cookie that may not be sent."""
 
 
 def shown(arrived: bytes | str) -> str:
-    """Show at most 64 characters of the repr of what arrived, for a reason or a message."""
-    # Cut twice, so that nobody makes the repr of a megabyte.
+    """Return at most 64 characters of the repr of `arrived`, for a reason or a message."""
+    # Cut before the repr too: the repr of a megabyte takes long.
     return repr(arrived[:64])[:64]

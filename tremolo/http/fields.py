@@ -1,21 +1,22 @@
-"""Fields: what the head of a request and the trailers of a chunked body have in common.
+"""Fields: how the head of a request and the trailers of a chunked body are checked and split.
 
-Both are lines of text, and come in pieces, so a fault must be decided by where it is and never by
-when it arrived. What no line of text may hold (a control character, a bare CR or LF) is refused as
-soon as it is seen, and before every other fault of its head or line: `check_lines` looks for it.
-Everything else waits until the head or line is whole, or longer than its limit allows.
+Both consist of lines of text, and both may arrive in pieces. The error must depend on where a fault
+is, never on where the pieces were cut. So there are two steps. First, `check_lines` refuses what no
+line of text may hold (a control character, a CR or LF alone) as soon as it arrives, so this fault
+wins over all others of the same head or line. Second, the other faults are looked for when the head
+or line is whole, or longer than its limit.
 
-Values are trimmed of SP and HTAB only, as bytes: `str.strip` knows more kinds of space than HTTP.
+SP and HTAB around a value are removed while it is bytes: `str.strip` removes other characters too.
 """
 
 from .errors import ProtocolError, shown
 from .grammar import FIELD, LINES
 
-# Lines of fields as they were sent, with what they were split into: a server receives the same few
-# again and again (measured: 12 of a browser 1.7 us, not 3.4). Only fields of these names are kept,
-# for they say what a kind of client can do. A field that may identify one user (Cookie,
-# Authorization, a token in a field of the application's own, an address, a URL) is never kept.
-# At most 1,024 lines of at most 256 bytes; a full dictionary starts again.
+# Lines as they were sent, each with the name and value that it was split into: a server receives
+# the same few lines again and again (measured: 12 fields of a browser 1.7 us, not 3.4). Only fields
+# with a name in `_KEPT` are kept: their values are shared by many clients. A field that may
+# belong to one user (a cookie, credentials, a token in any other field, an address, a URL) is never
+# kept. There are at most 1,024 lines of at most 256 bytes; a full dictionary is emptied.
 _lines: dict[bytes, tuple[bytes, bytes]] = {}
 _MOST_LINES = 1024
 _LONGEST_LINE = 256
@@ -29,12 +30,12 @@ _KEPT = frozenset((
 
 
 def check_lines(data: bytes, start: int, stop: int) -> int:
-    """Refuse what no line of text holds, and return where to go on looking.
+    """Refuse what no line of text may hold. Return the place from which the next call continues.
 
-    That is `stop`, or one less when the last byte is a CR whose line feed may still come.
+    The place is `stop`, or one less when the last byte is a CR whose LF may still arrive.
     """
     match = LINES.match(data, start, stop)
-    # LINES matches the empty string too, so there always is a match.
+    # (LINES also matches the empty string, so there always is a match; the `else` is for mypy.)
     mark = match.end() if match else start
     if data[mark:stop] in (b'', b'\r'):
         return mark
@@ -43,18 +44,21 @@ def check_lines(data: bytes, start: int, stop: int) -> int:
 
 
 def refuse_fields(data: bytes, start: int, stop: int) -> None:
-    """Refuse the first of the lines from `start` to `stop` that is no field."""
+    """Refuse the first line from `start` to `stop` that is not a well-formed field.
+
+    Returns if there is none.
+    """
     for line in data[start:stop].splitlines(keepends=True):
         if FIELD.match(line) is None:
             raise ProtocolError(400, f'malformed header field: {shown(line[:-2])}')
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:
-    """Make names (lower-case) and values of well-formed fields.
+    """Split well-formed fields into names, in lower case, and trimmed values.
 
-    `block` begins with the line feed before the first, and ends with the last one's.
+    `block` begins with the LF of the line before the first field, and ends with a CRLF.
     """
-    # (Of bytes, splitlines knows CR and LF alone. `findall` takes half as long again.)
+    # (`bytes.splitlines` splits at CR and LF alone. `findall` takes 1.5 times as long.)
     fields = []
     for line in block[1:].splitlines():
         field = _lines.get(line)

@@ -1,23 +1,23 @@
 """Grammar: the rules of RFC 9110 and RFC 9112 as regular expressions, each under its ABNF.
 
-All validating of wire data happens here, in C. Every pattern is linear in what it reads, also when
-it fails in the end: no two neighbouring repeats can match the same byte, so there is one way to
-match and nothing to try again. (`:[ \\t]*([^...]*)` is the classic mistake: quadratic in a line of
-spaces. Here they are captured with the value and stripped afterwards.) No repeat is lazy: a class
-that excludes the delimiter is 2.5 times as fast. Classes are written as what they allow:
-`[^\\x00-\\x08...]` takes sre half as long again for each byte (measured: a head of 12 browser
-fields 2.9 us against 1.9 us).
+All data from the wire is validated by these expressions, in C. Every expression takes linear time,
+also if it fails in the end: two repeats side by side never match the same byte, so there is only
+one way to match, and `re` (its engine is called sre) never tries a second one. The classic mistake
+is `:[ \\t]*([^...]*)`, which takes quadratic time for a line of spaces; here the spaces are
+captured with the value and stripped afterwards. No repeat is lazy: a class that excludes the
+delimiter is 2.5 times as fast. A class lists what it allows: sre takes 1.5 times as long for each
+byte with `[^\\x00-\\x08...]` (measured: a head of 12 browser fields 2.9 us, not 1.9).
 
-Patterns for the wire match `bytes`, so that nothing but ASCII is a digit, a letter or a space.
-Those for what an application sets match `str`, with explicit sets for the same reason.
+Expressions for the wire match `bytes`, so that only ASCII counts as a digit, a letter or a space.
+Expressions for text that an application sets match `str`, with explicit sets for that reason.
 """
 
 import functools
 import re
 import sys
 
-# Where Python knows possessive repeats they say what holds here anyway, that there is nothing to
-# try again, and sre keeps no note of the way back (measured: a head of 12 fields 1.4 us, not 1.7).
+# A possessive repeat (Python 3.11) never gives back what it matched. Nothing here has to, and sre
+# then records no places to go back to (measured: a head of 12 fields 1.4 us, not 1.7).
 _KEEP = b'+' if sys.version_info >= (3, 11) else b''
 
 # token = 1*tchar
@@ -34,32 +34,33 @@ FIELD = re.compile(_FIELD)
 
 # request-line = method SP request-target SP HTTP-version CRLF               RFC 9112 section 3
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT                                  RFC 9112 section 2.3
-# The target's forms have rules of their own; all are visible ASCII, without a fragment.
+# The forms of the target have their own rules below; all are visible ASCII without a fragment.
 _METHOD_AND_TARGET = rb'(%s) ([!-"$-~]+%s) ' % (_TOKEN, _KEEP)
 REQUEST_LINE = re.compile(_METHOD_AND_TARGET + rb'HTTP/([0-9]\.[0-9])\r\n')
 
 
 @functools.lru_cache
 def head(field_count: int) -> re.Pattern[bytes]:
-    """Make the expression of a whole head: method, target, minor version, and the fields.
-
-    The fields are given from the line feed before the first to that of the last.
+    """Compile the expression of a whole head with at most `field_count` fields.
 
     HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]  RFC 9112 section 2.1
-    With the limit on the fields in it, nobody has to count lines.
+
+    Its groups are the method, the target, the minor version, and the block of fields, from the LF
+    before the first field to the LF of the last. The limit is part of the expression, so that no
+    other code counts the lines. (Cached: one expression for each value of the option.)
     """
     return re.compile(
         _METHOD_AND_TARGET
         + rb'HTTP/1\.([01])\r(\n(?:%s){0,%d}%s)\r\n' % (_FIELD, field_count, _KEEP))
 
 
-# Lines of text, as far as they go. What stops the match is a control character, a carriage return
-# without its line feed, or the reverse (RFC 9112 section 2.2, RFC 9110 section 5.5).
+# As many lines of text as there are. The match stops at a control character, at a CR without its
+# LF, or at an LF without its CR (RFC 9112 section 2.2, RFC 9110 section 5.5).
 LINES = re.compile(rb'%s(?:\r\n%s)*' % (_TEXT, _TEXT))
 
-# What rules framing and routing, and every field that is no list, so may not be repeated (RFC 9110
-# section 5.3): who sends two of one wants two servers to believe different things. Cookie may be
-# split (RFC 9113 section 8.2.3).
+# Fields that decide about framing and routing, and fields whose value is not a list. The latter may
+# not be repeated (RFC 9110 section 5.3): of two values, two servers may believe different ones.
+# Cookie is not among them, since it may be split (RFC 9113 section 8.2.3).
 LISTS = frozenset((b'connection', b'upgrade'))
 _SINGLE = (
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type',
@@ -69,18 +70,22 @@ _SINGLE = (
 
 
 def _any_of(names: frozenset[bytes]) -> bytes:
-    """Write alternatives grouped by their first letter: sre looks at that before it branches."""
+    """Return an expression for the names, grouped by the first letter.
+
+    (Before sre tries a branch it compares the first letter, so it tries one group at most.)
+    """
     groups: dict[bytes, list[bytes]] = {}
     for name in sorted(names):
         groups.setdefault(name[:1], []).append(name[1:])
     return b'|'.join(b'%s(?:%s)' % (first, b'|'.join(rest)) for first, rest in groups.items())
 
 
-# These fields in lower-case, well-formed fields; again from the line feed before each.
+# Finds the fields above in a block of well-formed fields in lower case. Each match begins with the
+# LF of the line before.
 FRAMING = re.compile(rb'\n(%s):([^\r]*%s)' % (_any_of(LISTS.union(_SINGLE)), _KEEP))
 
 # Content-Length = 1*DIGIT                                                   RFC 9110 section 8.6
-# 19 digits hold any size of 63 bits, and keep int() from being made to work.
+# 19 digits are enough for any size of 63 bits, and few enough for int() to be fast.
 CONTENT_LENGTH = re.compile(rb'[0-9]{1,19}')
 
 # transfer-coding    = token *( OWS ";" OWS transfer-parameter )             RFC 9112 section 7
@@ -92,14 +97,14 @@ CODING = re.compile(rb'(%s)(?:[ \t]*;[ \t]*%s%s)*' % (_TOKEN, _TOKEN, _ASSIGNED)
 
 # chunk-size = 1*HEXDIG                                                      RFC 9112 section 7.1
 # chunk-ext  = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
-# 16 digits hold any size of 64 bits.
+# 16 digits are enough for any size of 64 bits.
 CHUNK_LINE = re.compile(
     rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:%s)?)*\r\n' % (_TOKEN, _ASSIGNED))
 
 # Host     = uri-host [ ":" port ]                                           RFC 9110 section 7.2
 # host     = IP-literal / IPv4address / reg-name                             RFC 3986 section 3.2.2
 # reg-name = *( unreserved / pct-encoded / sub-delims )
-# An IPv4address is a reg-name too. IPvFuture has no use yet and is not accepted.
+# An IPv4address is a reg-name too. Nobody uses IPvFuture yet, and it is not accepted.
 _REG_CHARS = rb"[A-Za-z0-9\-._~!$&'()*+,;=]*"
 _REG_NAME = rb'%s(?:%%[0-9A-Fa-f]{2}%s)*' % (_REG_CHARS, _REG_CHARS)
 _IPV6 = rb'\[[0-9A-Fa-f:.]{2,45}\]'
@@ -112,11 +117,11 @@ AUTHORITY = re.compile(rb'(?:%s|(?!:)%s):[0-9]{1,5}' % (_IPV6, _REG_NAME))
 # http-URI      = "http" "://" authority path-abempty [ "?" query ]          RFC 9110 section 4.2.1
 ABSOLUTE = re.compile(rb'[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(?:[/?][!-"$-~]*)?')
 
-# What an application sets: the name of a field, and what its value must not have, that is all
-# control characters but HTAB (RFC 9110 section 5.5).
+# The name of a field that an application sets is a token, and the value has none of these controls:
+# all but HTAB (RFC 9110 section 5.5).
 TOKEN = re.compile(_TOKEN)
 CONTROLS = bytes([*range(9), *range(10, 32), 127])
-# As text: the name of a cookie, and a reason phrase, which is a field's text. (RFC 9112 section 4.)
+# The same as str: for the name of a cookie, and for a reason phrase (RFC 9112 section 4).
 TOKEN_STR = re.compile(_TOKEN.decode('ascii'))
 TEXT_STR = re.compile(_TEXT.decode('latin-1'))
 

@@ -1,15 +1,16 @@
-"""Head: what the head of a request says (RFC 9112 sections 3, 6.3 and 9, RFC 9110).
+"""Head: the meaning of the head of a request (RFC 9112 sections 3, 6.3 and 9, RFC 9110).
 
-`read_head` is given a head that is well-formed, and makes a `RequestHead` of it or refuses what it
-means: a target that does not fit its method, no host or two, a body whose size is not beyond doubt.
-What two servers understand differently is how requests are smuggled (RFC 9112 section 11.2), so
-nothing is guessed. The first of these faults counts:
+`read_head` is given a well-formed head. It returns a `RequestHead`, or refuses a head with a wrong
+meaning: a target that does not fit the method, no host or two hosts, a body whose size is in doubt.
+Requests are smuggled past a proxy by heads that two servers understand differently (RFC 9112
+section 11.2), so nothing is guessed. If there are several faults, the first in this order counts:
 
-    the target's form 400, CONNECT 501; a repeated field 400; Host 400; framing 400 or 501;
+    the form of the target 400, CONNECT 501; a repeated field 400; Host 400; framing 400 or 501;
     Expect 417
 
-Only those that matter here are looked at. All become a list when somebody asks for `fields`: half
-as much work again, and most handlers never ask.
+`read_head` looks only at the fields that FRAMING finds. All fields are split into a list when
+`fields` is read for the first time: that takes half the time of `read_head`, and most handlers
+never read it.
 """
 
 from __future__ import annotations
@@ -21,35 +22,37 @@ from .errors import ProtocolError, shown
 from .fields import split_fields
 from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST, LISTS
 
-_HOST_SIZE = 255 + 6    # the longest name that DNS and RFC 3986 section 3.2.2 know, and a port
-# Well-formed hosts as they were sent, and trimmed: a server receives the same few again and again.
-# Nothing else is in it. At most 256 hosts of at most `_HOST_SIZE` bytes, with the spaces around
-# them; a full dictionary starts again.
+# The longest name of DNS and RFC 3986 section 3.2.2, with a port.
+_HOST_SIZE = 255 + 6
+# Well-formed hosts as they were sent, each with its trimmed form: a server receives the same few
+# hosts again and again. There are at most 256 of at most `_HOST_SIZE` bytes with the spaces around
+# them, and nothing else of a request; a full dictionary is emptied.
 _MOST_HOSTS = 256
 _hosts: dict[bytes, bytes] = {}
 _find = FRAMING.findall
 
 
 class RequestHead:
-    """The request line and header fields of one request, and what they say about its body."""
+    """The request line and header fields of one request, and what they say about the body."""
 
-    # (An `__init__` would cost 0.1 us, which is much for one request.)
+    # (`read_head` sets the attributes: an `__init__` would take 0.1 us for each request.)
     __slots__ = ('authority', 'block', 'chunked', 'content_length', 'expect_continue', 'has_body',
                  'keep_alive', 'method', 'minor', 'target', 'upgrade')
 
     method: str                   # as sent: methods are case-sensitive
     target: bytes                 # as sent, not decoded
     minor: int                    # the minor version: HTTP/1.0 or HTTP/1.1
-    keep_alive: bool              # whether the client wants to go on (RFC 9112 section 9.3)
-    # Host and port in lower case, of the target if it names them, else of the Host field
-    # (RFC 9112 section 3.2.2). None if HTTP/1.0 sent neither.
+    keep_alive: bool              # the client allows another request (RFC 9112 section 9.3)
+    # Host and port in lower case: from the target if it has them, else from the Host field (RFC
+    # 9112 section 3.2.2). None if a request of HTTP/1.0 has neither.
     authority: bytes | None
     content_length: int | None
     chunked: bool
-    has_body: bool                # it is chunked, or not of size 0
+    has_body: bool                # the body is chunked, or its size is not 0
     expect_continue: bool         # the client waits for 100 Continue before it sends the body
-    upgrade: bytes | None         # what the client would like to speak instead, in lower case
-    # The fields, from the line feed before the first to the last one's; a list once asked for.
+    upgrade: bytes | None         # the protocols that the client offers instead, in lower case
+    # The fields as they were sent, from the LF before the first to the LF of the last; the list
+    # of them, once `fields` was read.
     block: bytes | list[tuple[bytes, bytes]]
 
     def __repr__(self) -> str:
@@ -57,7 +60,7 @@ class RequestHead:
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """The fields in the order in which they came: names in lower case, values trimmed."""
+        """The fields in the order in which they were sent: names in lower case, values trimmed."""
         block = self.block
         if isinstance(block, bytes):
             block = self.block = split_fields(block)
@@ -65,12 +68,15 @@ class RequestHead:
 
 
 def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
-    """Make a request of a whole head, which `grammar.head` matched. Hot: once per request."""
+    """Return an object of `make` for a head that `grammar.head` matched. Hot: once per request.
+
+    Raises `ProtocolError`.
+    """
     method, target, version, block = match.groups()
-    # One search in lower-case text finds the few fields that matter here; it cannot be fooled,
-    # because each line is known to be a field. The block starts with a line feed.
+    # One search finds the few fields that matter here. A value cannot be taken for a field, because
+    # each match begins with an LF, and every LF of the block begins a well-formed line.
     found = _find(block.lower())
-    # Other forms than a path are rare, and so is CONNECT.
+    # (Most targets are paths, and CONNECT is rare.)
     authority = None
     if target[0] != 0x2f or method == b'CONNECT':
         authority = _authority(method, target)
@@ -81,8 +87,8 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
     head.content_length = head.upgrade = None
     head.chunked = head.has_body = head.expect_continue = False
     head.block = block
-    # Host and Connection are all that most requests have of these: no dictionary for two
-    # (measured: 0.3 us).
+    # Most requests have only Host and Connection of these fields, and need no dictionary (measured:
+    # 0.3 us less).
     host = connection = fields = None
     for name, value in found:
         if name == b'host' and host is None:
@@ -108,9 +114,9 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
 
 
 def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
-    """Take note of the body's framing (RFC 9112 section 6.3), of Expect and of Upgrade.
+    """Record in `head` the framing of the body (RFC 9112 section 6.3), Expect and Upgrade.
 
-    A framing that is not beyond doubt is refused.
+    Raises `ProtocolError`, also for a framing that two servers may understand differently.
     """
     length, coding = fields.get(b'content-length'), fields.get(b'transfer-encoding')
     if length is not None:
@@ -129,7 +135,7 @@ def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
     if head.minor:
         expect = fields.get(b'expect')
         if expect is not None:
-            # The one expectation that exists (RFC 9110 section 10.1.1).
+            # (No other expectation is defined: RFC 9110 section 10.1.1.)
             if expect != b'100-continue':
                 raise ProtocolError(417, f'unknown expectation: {shown(expect)}')
             head.expect_continue = True
@@ -138,7 +144,10 @@ def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
 
 
 def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Trim all, and join lists; anything else may be there once (RFC 9110 section 5.3)."""
+    """Return the trimmed values by name; the values of a list are joined (RFC 9110 section 5.3).
+
+    Raises `ProtocolError` for another field that is there twice.
+    """
     lines: dict[bytes, list[bytes]] = {}
     for name, value in found:
         lines.setdefault(name, []).append(value.strip(b' \t'))
@@ -149,7 +158,10 @@ def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def _authority(method: bytes, target: bytes) -> bytes | None:
-    """Check a target that is no path, and return the authority that it names (RFC 9112 3.2)."""
+    """Check a target that is not a path, and return its authority (RFC 9112 section 3.2).
+
+    `OPTIONS *` has none. Raises `ProtocolError`.
+    """
     if method == b'CONNECT':
         if AUTHORITY.fullmatch(target):
             raise ProtocolError(501, 'CONNECT is not for this server')
@@ -165,7 +177,10 @@ def _authority(method: bytes, target: bytes) -> bytes | None:
 
 
 def _host(value: bytes) -> bytes:
-    """Trim and check a host with an optional port (RFC 9110 section 7.2). It may be empty."""
+    """Return a host with an optional port, checked and trimmed (RFC 9110 section 7.2).
+
+    It may be empty. Raises `ProtocolError`.
+    """
     host = _hosts.get(value)
     if host is None:
         host = value.strip(b' \t')
@@ -180,17 +195,18 @@ def _host(value: bytes) -> bytes:
 
 
 def _options(connection: bytes) -> list[bytes]:
+    """Return the connection options in the value of a Connection field, trimmed."""
     return [option.strip(b' \t') for option in connection.split(b',')]
 
 
 def _keeps_alive(connection: bytes, minor: int) -> bool:
-    """Whether Connection asks to go on (RFC 9112 section 9.3); close wins."""
+    """Return whether the client allows another request (RFC 9112 section 9.3); `close` wins."""
     options = _options(connection)
     return b'close' not in options and (minor == 1 or b'keep-alive' in options)
 
 
 def _refuse_coding(value: bytes) -> NoReturn:
-    """Tell codings that we do not know, with chunked last, from framing that cannot be trusted."""
+    """Raise 501 for unknown codings before a last `chunked`, 400 for any other framing."""
     codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
     names = [coding[1] for coding in codings if coding is not None]
     if len(names) == len(codings) and names.count(b'chunked') == 1 and value.endswith(b'chunked'):

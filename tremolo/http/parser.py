@@ -1,17 +1,18 @@
-"""Parser: bytes in, requests out (RFC 9112), for one connection and in one direction.
+"""Parser: bytes in, requests out (RFC 9112), for one connection.
 
-    parser = RequestParser(Limits())    # and maybe a class derived from RequestHead, to make
+    parser = RequestParser(Limits())
     parser.feed(data)
     event = parser.next_event()    # RequestHead | bytes | EndOfBody | None: needs more bytes
 
-Nothing is parsed before it is asked for, so a client that sends many requests at once makes no work
-until its turn comes. A head with `has_body` False is a whole message. After another come its body's
-bytes, in pieces that are never empty, and one `EndOfBody`. README.md draws the states, and tells
-which of several errors it is.
+The parser works only when `next_event` is called, so a client that sends many requests at once
+causes no work before the server is ready for the next one. If a head has `has_body` False, the
+message is whole. After any other head the events are the pieces of the body, which are never empty,
+and then one `EndOfBody`. README.md draws the states, and says which of several errors is raised.
 
-What arrives is kept as bytes, with an offset: mostly `feed` stores what it is given, grammar.py
-matches on that very object, and a buffer that has been read is dropped, so that an idle parser
-holds nothing. No byte of a head in pieces is searched again.
+The buffer is one bytes object and an offset. In most cases `feed` stores the object that it is
+given, the expressions of grammar.py match on that object, and the buffer is dropped as soon as all
+of it is parsed: no copy is made, and an idle parser holds no memory. If a head arrives in pieces,
+no byte is searched twice for its end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _NO_BODY = SizedBody(0)
 
 
 class RequestParser:
-    """The requests of one connection. Any fault raises `ProtocolError`, once, and ends it."""
+    """The parser of one connection. A fault raises `ProtocolError` once; then nothing is parsed.
+
+    `make` is the class of the heads, for a caller that derives one from `RequestHead`.
+    """
 
     __slots__ = ('_framing', '_head_size', '_limits', '_make', '_match_head', '_pos', '_scanned',
                  '_skipped', '_state', 'buffer')
@@ -40,20 +44,20 @@ class RequestParser:
         self._make = make
         self._head_size = limits.head_size
         self._match_head = head(limits.field_count).match
-        self.buffer = b''       # what arrived; b'' when all of it is parsed
-        self._pos = 0           # where the rest begins
-        self._scanned = 0       # how far a head in pieces was searched
-        self._skipped = False   # whether the empty line that may precede a request was there
-        # Where a body's pieces come from, in the state `_body`.
+        self.buffer = b''       # what has arrived; b'' when all of it is parsed
+        self._pos = 0           # where the bytes begin that are not parsed
+        self._scanned = 0       # up to where a head in pieces was searched for its end
+        self._skipped = False   # whether an empty line before the request line was skipped
+        # The machine of the body, in the state `_body`.
         self._framing: SizedBody | ChunkedBody = _NO_BODY
-        # None before a head; else a function of the class, because a bound method would make the
-        # parser refer to itself.
+        # The state: None before a head, else a function of the class. (With a bound method the
+        # parser would refer to itself, and only the garbage collector could free it.)
         self._state: Callable[[RequestParser], Event | None] | None = None
 
     # -- bytes in -------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Store what arrived."""
+        """Store bytes that arrived."""
         if self.buffer:
             self._scanned -= self._pos
             self.buffer = self.buffer[self._pos:] + data
@@ -62,7 +66,7 @@ class RequestParser:
             self.buffer = data
 
     def feed_eof(self) -> None:
-        """Tell that no more bytes come, when `next_event` has given None.
+        """Record that no more bytes will arrive. Call it after `next_event` has returned None.
 
         Raises `ProtocolError` if a message is not whole (RFC 9112 section 8).
         """
@@ -76,27 +80,27 @@ class RequestParser:
         raise ProtocolError(400, f'the {part} ends too early')
 
     def rest(self) -> bytes:
-        """Take out what was not parsed, for the protocol that follows an upgrade."""
+        """Remove and return the bytes that are not parsed, for the protocol after an upgrade."""
         data = self.buffer[self._pos:]
         self._consume(len(self.buffer))
         return data
 
     @property
     def buffered(self) -> int:
-        """Bytes that are held and not yet parsed."""
+        """The number of bytes that are stored and not yet parsed."""
         return len(self.buffer) - self._pos
 
     @property
     def idle(self) -> bool:
-        """Whether the parser is between two messages, and holds nothing of the next."""
+        """Whether the parser is between two messages and has no byte of the next one."""
         return not self.buffer and self._state is None
 
     # -- events out -----------------------------------------------------------------------------
 
     def next_event(self) -> Event | None:
-        """Parse the next thing, or return None if it needs more bytes. Raises `ProtocolError`.
+        """Parse and return the next event; None if more bytes are needed. Raises `ProtocolError`.
 
-        Hot: once per request, for a head that is there in one piece.
+        Hot: once per request, for a head that arrived in one piece.
         """
         state = self._state
         try:
@@ -113,7 +117,7 @@ class RequestParser:
             self._die()
             raise
         self._skipped = False
-        # As `_consume`, without the call.
+        # This is `_consume`, without a call.
         end = match.end()
         if end == len(data):
             self.buffer = b''
@@ -122,16 +126,16 @@ class RequestParser:
         return request
 
     def _head_in_pieces(self) -> Event | None:
-        """Wait until the rest of a head is there."""
+        """Wait for the end of a head that arrives in pieces."""
         if self.buffer.find(b'\r\n\r\n', self._scanned) < 0:
             return self._await_head()
         self._state = None
         return self.next_event()
 
     def _other_head(self) -> Event | None:
-        """Find out why there is no good head: it is not whole, too large, or wrong."""
+        """Find out why no head matched: it is not whole, too large, or malformed."""
         data, pos = self.buffer, self._pos
-        # Some clients end a body with a CRLF too many (RFC 9112 section 2.2): one is skipped.
+        # Some clients send an additional CRLF after a body (RFC 9112 section 2.2). Skip one.
         if data.startswith(b'\r\n', pos):
             if self._skipped:
                 raise ProtocolError(400, 'more than one empty line before the request line')
@@ -153,22 +157,23 @@ class RequestParser:
         raise ProtocolError(431, f'more than {most} header fields (field_count)')
 
     def _await_head(self) -> Event | None:
-        """Wait for more of a head that has no end yet, if it still may become one."""
+        """Wait for the rest of a head, or refuse it: its end can no longer be within the limit."""
         data, pos, size = self.buffer, self._pos, self._head_size
         stop = min(len(data), pos + size)
         mark = check_lines(data, self._scanned, stop)
         if stop == pos + size:
             status, part = (431, 'head') if b'\r\n' in data[pos:stop] else (414, 'line')
             raise ProtocolError(status, f'request {part} exceeds {size} bytes (head_size)')
-        # A lone CR may become the empty line before a request: that is for `_other_head` to see.
+        # (If a CR is all there is, it may begin an empty line before the request line. The state
+        # does not change then, so that `_other_head` sees the whole empty line.)
         if mark > pos:
-            # A CRLF before it may be the first half of the empty line.
+            # A CRLF at the end may be the first half of the end of the head: search it again.
             self._scanned = mark - 2 if data.endswith(b'\r\n', pos, mark) else mark
             self._state = RequestParser._head_in_pieces
         return None
 
     def _begin_body(self, head: RequestHead) -> None:
-        """Let the machine of the body's framing take over."""
+        """Choose the machine for the body of a request. Raises `ProtocolError`."""
         size, limits = head.content_length, self._limits
         if size is None:
             self._framing = ChunkedBody(limits)
@@ -180,7 +185,7 @@ class RequestParser:
         self._state = RequestParser._body
 
     def _body(self) -> bytes | EndOfBody | None:
-        """Take the next piece of the body."""
+        """Return the next event of the body."""
         event, pos = self._framing.take(self.buffer, self._pos)
         if isinstance(event, EndOfBody):
             self._framing = _NO_BODY
@@ -189,7 +194,7 @@ class RequestParser:
         return event
 
     def _dead(self) -> None:
-        """Stay silent: what follows an error could be anything."""
+        """Return no event: after an error it is unknown where the next message begins."""
 
     def _die(self) -> None:
         self._consume(len(self.buffer))
@@ -197,7 +202,7 @@ class RequestParser:
         self._state = RequestParser._dead
 
     def _consume(self, pos: int) -> None:
-        """Go on at `pos`; a buffer that has been read is not kept."""
+        """Continue at `pos`; drop the buffer if all of it is parsed."""
         if pos == len(self.buffer):
             self.buffer = b''
             pos = 0

@@ -1,11 +1,9 @@
-"""Response: the heads of answers, as bytes (RFC 9112 sections 4 to 7).
+"""Response: the parts of an answer's head, and chunks, as bytes (RFC 9112 sections 4 to 7).
 
     head = status_line(200) + encode_fields([('Content-Type', 'text/plain')]) + b'\\r\\n'
 
-Everything that an application may choose is checked here once more, whatever it was set with: the
-status, its reason, the names and values of fields. `HeaderError` keeps it off the wire. What frames
-a message is not the application's to choose: Transfer-Encoding is refused, since one that does not
-tell the truth about the body splits the answer in two for whoever is in between.
+The application chooses the status, its reason and the fields. They are checked here and in
+encoder.py at the last moment before they are sent, no matter how they were set.
 """
 
 from __future__ import annotations
@@ -17,16 +15,17 @@ from .grammar import TEXT_STR
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 
-# Every status line there is, made once: formatting one takes longer than the rest of a small head.
+# The status lines of all known statuses: to format one takes longer than the rest of a small head.
 _STATUS_LINES = {
     status.value: b'HTTP/1.1 %d %s\r\n' % (status, status.phrase.encode('ascii'))
     for status in HTTPStatus}
 
 
 def status_line(status: int, reason: str | None = None) -> bytes:
-    """Make a status line with CRLF; an unknown status has an empty reason unless one is given.
+    """Return a status line with CRLF.
 
-    Raises `HeaderError` unless 100 <= status <= 599 and the reason is text without controls.
+    Without `reason` it has the standard one, which is empty for an unknown status. Raises
+    `HeaderError` unless 100 <= status <= 599 and the reason is Latin-1 without control characters.
     """
     if reason is None:
         line = _STATUS_LINES.get(status)
@@ -41,12 +40,15 @@ def status_line(status: int, reason: str | None = None) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """Frame a piece of a chunked body. Nothing makes no chunk: one of size 0 would be the last."""
+    """Return a piece of a body as a chunk; b'' for b'', because a chunk of size 0 is the last."""
     return b'%x\r\n%s\r\n' % (len(data), data) if data else b''
 
 
 def http_date(timestamp: float) -> str:
-    """Format seconds since the epoch: 'Sun, 06 Nov 1994 08:49:37 GMT' (RFC 9110 section 5.6.7)."""
-    # (Imported late: a fifth of the time that `import tremolo` would take.)
+    """Return a time in seconds since the epoch in the form of HTTP (RFC 9110 section 5.6.7).
+
+    For instance 784111777 is 'Sun, 06 Nov 1994 08:49:37 GMT'.
+    """
+    # (Imported here, because it would take a fifth of the time of `import tremolo`.)
     from email.utils import formatdate
     return formatdate(timestamp, usegmt=True)
