@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import os
@@ -109,6 +110,72 @@ def test_both_sides_wait_for_each_other(reactor: Reactor) -> None:
         return slept, await task, await run_in_thread(lambda: 'threaded')
 
     assert run(reactor, work()) == ('slept', 'ab', 'threaded')
+
+
+def test_a_future_tells_where_its_task_stands(reactor: Reactor) -> None:
+    async def sleeping() -> None:
+        await asyncio.sleep(100)
+
+    async def waiting_for_ours() -> None:
+        await sleep(100)
+
+    async def nested() -> None:
+        await sleeping()
+
+    async def generator() -> Any:
+        yield 1
+        await sleeping()
+        yield 2
+
+    async def iterating() -> None:
+        async for _ in generator():
+            pass
+
+    async def closing() -> None:
+        async with contextlib.aclosing(slow_to_close()) as items:
+            await items.__anext__()
+
+    async def slow_to_close() -> Any:
+        try:
+            yield
+        finally:
+            await sleep(100)
+
+    class Awaitable:
+        def __await__(self) -> Any:
+            return sleeping().__await__()
+
+    async def awaitable() -> None:
+        await Awaitable()
+
+    async def for_seconds() -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), 100)
+
+    def line(function: Any, offset: int) -> str:
+        return f'{__file__}:{function.__code__.co_firstlineno + offset}'
+
+    async def main() -> None:
+        bridge_to(reactor)
+        futures = {
+            future_of(sleeping()): line(sleeping, 1),
+            future_of(waiting_for_ours()): line(waiting_for_ours, 1),
+            future_of(nested()): line(sleeping, 1),
+            future_of(iterating()): line(sleeping, 1),
+            future_of(awaitable()): line(sleeping, 1),
+            future_of(for_seconds()): line(for_seconds, 1),
+        }
+        if sys.version_info >= (3, 10):
+            futures[future_of(closing())] = line(slow_to_close, 4)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for future, place in futures.items():
+            assert future.where() == place
+        for future in futures:
+            future.cancel()
+        while any(future.where() != 'ended' for future in futures):
+            await asyncio.sleep(0)
+
+    run(reactor, main())
 
 
 def test_a_task_begins_at_once_and_in_a_context_of_its_own(reactor: Reactor) -> None:

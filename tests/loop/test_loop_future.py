@@ -166,6 +166,10 @@ def test_in_debug_mode_a_future_dropped_without_waiting_warns_with_its_place(
         assert logged.count(f'{__file__}:{line}: a Future was dropped') == 1
 
 
+def test_a_future_alone_knows_no_place(virtual: Reactor) -> None:
+    assert Future(virtual).where() == 'unknown'
+
+
 def test_in_debug_mode_a_forgotten_yield_of_sleep_warns_with_its_place(
         world: Any, logged: Any) -> None:
     def forgetful() -> Any:

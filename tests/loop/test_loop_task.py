@@ -426,6 +426,51 @@ def test_where_tells_the_line_it_waits_at(virtual: Reactor) -> None:
     run(virtual, main())
 
 
+def test_where_tells_the_line_of_the_innermost_generator(virtual: Reactor) -> None:
+    def inner() -> Any:
+        yield sleep(1)
+
+    def middle() -> Any:
+        yield from inner()
+
+    def work() -> Any:
+        yield from middle()
+
+    async def coroutine() -> Any:
+        await sleep(1)
+
+    async def outer() -> Any:
+        await coroutine()
+
+    def main() -> Any:
+        tasks = [spawn(work()), spawn(outer())]
+        for task, function in zip(tasks, (inner, coroutine)):
+            assert task.where() == f'{__file__}:{function.__code__.co_firstlineno + 1}'
+        for task in tasks:
+            yield task
+
+    run(virtual, main())
+
+
+def test_while_a_task_runs_where_tells_the_line_of_its_own_generator(virtual: Reactor) -> None:
+    def inner() -> Any:
+        told.append(tasks[0].where())
+        yield
+
+    def work() -> Any:
+        yield
+        yield from inner()
+
+    def main() -> Any:
+        tasks.append(spawn(work()))
+        yield tasks[0]
+
+    tasks: list[Any] = []
+    told: list[str] = []
+    run(virtual, main())
+    assert told == [f'{__file__}:{work.__code__.co_firstlineno + 2}']
+
+
 def test_a_suspended_task_is_held_by_the_reactor_alone(virtual: Reactor) -> None:
     ended = []
 

@@ -103,6 +103,41 @@ def test_the_context_of_the_caller_is_copied(reactor: Reactor) -> None:
     run(reactor, main())
 
 
+def test_a_job_tells_where_its_thread_stands(reactor: Reactor, monkeypatch: Any) -> None:
+    monkeypatch.setattr(threads, 'MOST_THREADS', 1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        deep()
+        reactor.call_soon_threadsafe(asked.set_result)
+        waiting.result()
+
+    def deep() -> None:
+        while not go_on.is_set():
+            pass
+
+    def main() -> Any:
+        job, in_line = run_in_thread(busy), run_in_thread(int)
+        assert in_line.where() == 'waiting for a thread'
+        begun.wait()
+        line = deep.__code__.co_firstlineno
+        while job.where() not in (f'{__file__}:{line + 1}', f'{__file__}:{line + 2}'):
+            pass
+        go_on.set()
+        yield asked
+        # It waits in our own code: the line that called is told.
+        while job.where() != f'{__file__}:{busy.__code__.co_firstlineno + 4}':
+            yield
+        waiting.set_result()
+        yield job
+        assert job.where() == 'ended'
+        yield in_line
+
+    asked, waiting = Future(reactor), Future(reactor)
+    run(reactor, main())
+
+
 def test_idle_threads_are_used_again(reactor: Reactor) -> None:
     def main() -> Any:
         idents = set()

@@ -21,6 +21,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from .errors import Cancelled
+from .frames import place_of
 from .future import Future, current_reactor
 from .timers import Timer
 
@@ -72,10 +73,8 @@ class Task(Future):
             self._context.run(self._run, yielded)
 
     def where(self) -> str:
-        """Tell where it stands now, as file:line, for reports."""
-        task = self._awaitable
-        frame = getattr(task, 'gi_frame', None) or getattr(task, 'cr_frame', None)
-        return f'{frame.f_code.co_filename}:{frame.f_lineno}' if frame is not None else 'ended'
+        """Return where it stands, as file:line of the innermost generator; or 'ended'."""
+        return place_of(self._awaitable)
 
     def cancel(self) -> bool:
         """Throw `Cancelled` into it, soon; return False if it was done already."""

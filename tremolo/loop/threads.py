@@ -39,8 +39,9 @@ class _Job(Future):
 
     def where(self) -> str:
         """Return where the job stands, as file:line, for reports."""
-        frame = sys._current_frames().get(self.thread)
-        return 'waiting for a thread' if frame is None else place_in(frame)
+        if (frame := sys._current_frames().get(self.thread)) is not None:
+            return place_in(frame)
+        return 'ended' if self.done() else 'waiting for a thread'
 
 
 class ThreadPool:
