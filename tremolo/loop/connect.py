@@ -1,9 +1,9 @@
-"""Connect: the other direction. A Future of a started Stream to a server.
+"""Connect: open a connection to a server, and return a Future of its started Stream.
 
-A name is resolved on a thread, because that may take seconds; numeric addresses need none. The
-addresses are tried one after the other, in the order in which the system gives them. One that does
-not answer is given up after `PATIENCE` seconds, or after its share of the timeout if that is less:
-a broken IPv6 delays a connection and does not prevent it. The last one has all the time left.
+A name is resolved on a thread, because that may take seconds; a numeric address needs no thread.
+The addresses are tried one after the other, in the system's order. An address that does not answer
+is given up after `PATIENCE` seconds, or after its share of the timeout if that is less: a broken
+IPv6 delays a connection and does not prevent it. The last address gets all the time that is left.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from typing import Any
 
 from . import sync
 from .future import Future
+from .listener import host_port
 from .reactor import Reactor
 from .stream import Stream
 from .task import spawn
 from .threads import run_in_thread
 from .timers import NEVER
 
-# Seconds for an address while another is left; a lost SYN is sent again after 1 s (RFC 6298).
+# Seconds for an address that is not the last; a lost SYN is sent again after 1 s (RFC 6298).
 PATIENCE = 2.0
 
 
 def connect(host: str, port: int, timeout: float | None = None) -> Future:
-    """Connect over TCP; the Future gives a Stream that has started to read.
+    """Connect over TCP; return a Future of a Stream that has started to read.
 
-    Raises the `OSError` of the last try, with the address in the text; after `timeout` seconds that
-    is a `TimeoutError`. Cancelling closes the socket, also a connected one that nobody has taken.
+    The Future raises the `OSError` of the last try, with the address in its text; after `timeout`
+    seconds it is a `TimeoutError`. To cancel the Future closes the socket, also a connected socket
+    that no task has taken yet.
     """
     future = Future(give_back=Stream.abort)
     end = NEVER if timeout is None else future.reactor.time() + timeout
@@ -38,11 +40,11 @@ def connect(host: str, port: int, timeout: float | None = None) -> Future:
 
 
 def _connect(future: Future, host: str, port: int, end: float) -> Generator[Any, Any, None]:
-    """Find the addresses and try each; `end` is the time to give up. Always sets the Future."""
+    """Find the addresses and try each until the time `end`. Always sets the Future."""
     net, time = future.reactor.network, future.reactor.time
     try:
         if not 0 < port <= 65535:
-            # Some systems take the port modulo 65536.
+            # Some systems would take the port modulo 65536.
             raise OSError(errno.EINVAL, 'the port must be 1 to 65535')
         try:
             found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
@@ -61,13 +63,12 @@ def _connect(future: Future, host: str, port: int, end: float) -> Generator[Any,
         if isinstance(error, TimeoutError):
             error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         code = getattr(error, 'errno', None) or errno.EINVAL
-        where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
         why = getattr(error, 'strerror', None) or error
-        future.set_exception(OSError(code, f'cannot connect to {where}: {why}'))
+        future.set_exception(OSError(code, f'cannot connect to {host_port(host, port)}: {why}'))
 
 
 def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any, Stream]:
-    """Connect to one address; unless that succeeds, the socket is closed."""
+    """Connect to one address; close the socket unless that succeeds."""
     net = reactor.network
     family, _, proto, _, address = found
     sock = net.socket(family, net.SOCK_STREAM, proto)
@@ -81,7 +82,7 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
             yield sync.timeout(seconds, writable.wait())
             code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
             if not code and stream.peer is None:
-                # Not yet: the event was that of another socket, closed in this turn, of this fd.
+                # Not yet: the event was meant for another socket, which had this fd until now.
                 code = errno.EINPROGRESS
         reactor.remove_writer(stream.fd)
         if code:

@@ -6,11 +6,11 @@ from ..errors import TremoloError
 
 
 class Cancelled(BaseException):
-    """Thrown at the `yield` where a task waits, to stop it; no `except Exception` swallows it."""
+    """Raised at the `yield` where a task waits, to stop it; no `except Exception` catches it."""
 
 
 class InvalidState(TremoloError):
-    """A Future was asked for what it does not have yet, or was given a second value."""
+    """A Future has no value yet, or was given a second value; or a misuse of that kind."""
 
 
 class StreamClosed(TremoloError):
@@ -22,7 +22,7 @@ class StreamClosed(TremoloError):
 
 
 class LimitExceeded(TremoloError):
-    """More bytes came than the reader asked to hold (`read_until`, `read_all`)."""
+    """More bytes arrived than the reader allows (`read_until`, `read_all`)."""
 
 
 class ListenError(TremoloError):

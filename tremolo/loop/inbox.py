@@ -1,8 +1,9 @@
 """Inbox: bytes that have arrived and wait to be read.
 
-The read side of a Stream, and of a request's body: `feed` on one end, Futures of bytes on the
-other, at most one at a time. Whoever feeds it looks at `size` and `waiting` to know when to pause
-the source: a reader that waits may need more than is held otherwise, and brings its own limit.
+A Stream and a request's body read through an inbox. The source feeds bytes at one end; a reader
+gets a Future of bytes at the other end, one at a time. The feeder looks at `size` and `waiting` to
+decide when to pause its source: a reader that waits may need more bytes than an inbox usually
+holds, and has a limit of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from .reactor import Reactor
 
 
 class Source(Protocol):
-    """Where bytes come from. It is told that the reader waits for more, or has taken some."""
+    """The place that bytes come from."""
 
-    def wanted(self) -> None: ...
+    def wanted(self) -> None:
+        """Record that the reader waits for bytes, or has taken some."""
 
 
 class Inbox:
@@ -33,40 +35,44 @@ class Inbox:
         self.size = 0    # Bytes held.
         self.eof = False    # Whether no more will come.
         self._error: BaseException | None = None
-        # Who waits, if anybody, and what gives his bytes, or None while there are too few.
+        # The Future of the waiting reader, and a function that takes its bytes out of the inbox
+        # (it returns None while there are too few); None while no reader waits.
         self.waiting: tuple[Future, Callable[[], bytes | None]] | None = None
 
     def feed(self, data: bytes) -> None:
-        """Add bytes; a waiting reader gets them."""
+        """Add bytes, and serve a waiting reader."""
         self._chunks.append(data)
         self.size += len(data)
         self._serve()
 
     def feed_eof(self) -> None:
-        """Say that no more comes; reads give what is left, then b''."""
-        self._source = None    # Nothing is wanted of it any more, and it holds this inbox.
+        """Record the end of input; reads return what is left, then b''."""
+        self._source = None    # It has no more bytes; and it refers to this inbox: a cycle.
         self.eof = True
         self._serve()
 
     def feed_error(self, error: BaseException) -> None:
-        """Say that no more comes because of `error`; reads raise it at once."""
+        """Record that input ended with `error`; reads raise it at once, before what is left."""
         self._source = None
         if not self.eof and self._error is None:
-            # Without its traceback, which may lead to us.
+            # Its traceback may lead to this inbox: without it there is no cycle.
             self._error = error.with_traceback(None)
             self._serve()
 
     def read(self, size: int = -1) -> Future:
-        """Read what is there, 1 to `size` bytes (-1: all that is held); b'' at the end."""
+        """Return a Future of 1 to `size` bytes that are there (-1: all of them); b'' at the end."""
         return self._wait(lambda: self._cut(size if size >= 0 else self.size)
                           if self.size or self.eof or size == 0 else None)
 
     def read_exactly(self, size: int) -> Future:
-        """Read `size` bytes, fewer only at the end."""
+        """Return a Future of `size` bytes, of fewer only at the end."""
         return self._wait(lambda: self._cut(size) if self.size >= size or self.eof else None)
 
     def read_until(self, mark: bytes, limit: int = 65536) -> Future:
-        """Read through `mark`, or to the end. Raises `LimitExceeded` beyond `limit` bytes."""
+        """Return a Future of all through `mark`, or to the end.
+
+        It raises `LimitExceeded` beyond `limit` bytes; the bytes stay in the inbox.
+        """
         def take() -> bytes | None:
             found = self._join().find(mark, 0, limit)
             if found >= 0:
@@ -80,7 +86,7 @@ class Inbox:
         return self._wait(take)
 
     def read_all(self, limit: int) -> Future:
-        """Read everything to the end. Raises `LimitExceeded` beyond `limit` bytes."""
+        """Return a Future of everything to the end; `LimitExceeded` beyond `limit` bytes."""
         def take() -> bytes | None:
             if self.size > limit:
                 raise LimitExceeded(f'more than {limit} bytes')
@@ -97,7 +103,7 @@ class Inbox:
 
     def _begin(self, future: Future, take: Callable[[], bytes | None]) -> None:
         if self.waiting is not None:
-            # Two reads of a worker thread, while the loop was busy.
+            # A worker thread began two reads while the loop was busy.
             future.set_exception(InvalidState('another read is waiting already'))
             return
         self.waiting = future, take
@@ -110,14 +116,15 @@ class Inbox:
         self.waiting = None
 
     def _serve(self) -> None:
-        """Give the waiting reader its bytes, its end or its error, if they are there."""
+        """Set the waiting reader's Future to its bytes or its error, if they are there."""
         if self.waiting is None:
             return
         future, take = self.waiting
         try:
             if self._error is not None:
-                # A copy: what is thrown gets a traceback to its reader's frame, which mostly holds
-                # this inbox. If the inbox held that very error, the three would be a cycle.
+                # A copy: an error that is raised gets a traceback to the reader's frame, and that
+                # frame mostly refers to this inbox. If the inbox kept the same error, the three
+                # would be a cycle.
                 raise copy.copy(self._error)
             data = take()
             if data is None:
@@ -128,13 +135,13 @@ class Inbox:
         self.waiting = None
 
     def _join(self) -> bytes:
-        """Give all that is held. Of a single piece, the usual case, this makes no copy."""
+        """Return all that is held. Of a single piece, the usual case, this makes no copy."""
         held = b''.join(self._chunks)
         self._chunks = [held]
         return held
 
     def _cut(self, size: int) -> bytes:
-        """Take out the first `size` bytes (or all, if there are fewer)."""
+        """Take out and return the first `size` bytes, or all if there are fewer."""
         held = self._join()
         rest = held[size:]
         self._chunks = [rest] if rest else []
@@ -142,7 +149,7 @@ class Inbox:
         return held[:size]
 
     def _give_back(self, data: bytes) -> None:
-        """Put first again what a cancelled reader did not live to see."""
+        """Put bytes back in front: their reader was cancelled before it went on."""
         self._chunks.insert(0, data)
         self.size += len(data)
         self._serve()

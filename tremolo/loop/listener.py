@@ -1,9 +1,9 @@
 """Listener: bind, accept, and survive running out of file descriptors.
 
-Accepting goes on until nobody waits, bounded per turn so that connections already open get theirs.
-When descriptors run out (EMFILE, ENFILE), or buffers, or accepting fails in another way that lasts,
-the listener says so once and tries again every second: the clients wait in the kernel's queue, and
-the loop does not spin.
+A listener accepts until no client waits, but a bounded number in a turn, so that open connections
+get their turn too. When descriptors run out (EMFILE, ENFILE), or buffers, or `accept` fails in
+another way that lasts, the listener logs it once and tries again every second: the clients wait in
+the kernel's queue meanwhile, and the loop does not spin.
 """
 
 from __future__ import annotations
@@ -20,36 +20,39 @@ from .timers import Timer
 
 _log = logging.getLogger('tremolo.loop')
 
-# Connections accepted in one turn; seconds without accepting when descriptors ran out.
-_MOST_ACCEPTS = 64
-_BREATH = 1.0
-# What only the connection has that was to be accepted, not the listener (accept(2)).
+_MOST_ACCEPTS = 64    # Connections accepted in one turn.
+_BREATH = 1.0    # Seconds without accepting after descriptors ran out.
+# Errors of one connection that was about to be accepted, not of the listener (accept(2)).
 _PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN,
                       errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP,
                       errno.ENOPROTOOPT))
 
 
+def host_port(host: str, port: int) -> str:
+    """Return an address as people write it, with brackets around IPv6."""
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
 def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024,
          shared: bool = False) -> list[Any]:
-    """Open listening TCP sockets: one for each address of `host` ('' is every IPv4 address).
+    """Open listening TCP sockets, one for each address of `host` ('' is every IPv4 address).
 
-    '::' listens on IPv6 and IPv4 alike (dual stack). An address of a name that this machine does
-    not have is left out ('localhost' without IPv6) as long as another works. A `shared` port others
-    that share it may have as well (SO_REUSEPORT). Raises `ListenError`.
+    '::' listens on IPv6 and on IPv4 (dual stack). If a name has an address that this machine lacks
+    ('localhost' without IPv6), that address is left out as long as another works. Other processes
+    may bind a `shared` port too (SO_REUSEPORT). Raises `ListenError`.
     """
     net = reactor.network
-    where = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     sockets: list[Any] = []
     try:
         if not 0 <= port <= 65535:
-            # Some systems take the port modulo 65536.
+            # Some systems would take the port modulo 65536.
             raise OSError(errno.EINVAL, 'the port must be 0 to 65535')
         found = net.getaddrinfo(host or '0.0.0.0', port, type=net.SOCK_STREAM)
         found = list(dict.fromkeys(found))
         while found:
             family, _, proto, _, address = found.pop(0)
             if sockets and port == 0:
-                # The other addresses of a name get the port that the first was given.
+                # All addresses of a name get the port that the system gave the first one.
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
             try:
                 sockets.append(open_socket(reactor, family, proto, address, backlog, shared))
@@ -61,7 +64,7 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024,
         for sock in sockets:
             sock.close()
         why = getattr(error, 'strerror', None) or error
-        raise ListenError(f'cannot listen on {where}: {why}') from error
+        raise ListenError(f'cannot listen on {host_port(host, port)}: {why}') from error
     return sockets
 
 
@@ -86,7 +89,7 @@ def open_socket(reactor: Reactor, family: Any, proto: int, address: Any, backlog
 
 
 def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
-    """Open a listening UNIX socket; only a stale file of one is replaced. Raises `ListenError`."""
+    """Open a listening UNIX socket, and replace the stale file of one. Raises `ListenError`."""
     net = reactor.network
     try:
         if os.path.lexists(path):
@@ -105,7 +108,8 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
 class Listener:
     """Calls `accepted(sock, address)` for each connection: non-blocking, without Nagle's delay.
 
-    What is `shared` with other processes stays open to them; so does the file of a UNIX socket.
+    A socket that is `shared` with other processes stays open for them: `close` closes our own
+    descriptor only, and the file of a UNIX socket stays.
     """
 
     def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None],
@@ -113,7 +117,7 @@ class Listener:
         self._reactor = reactor
         self._socket = sock
         self._accepted = accepted
-        # The last pause for want of descriptors; None since accepting works again.
+        # The timer that ends the pause after an error; None once accepting works again.
         self._breath: Timer | None = None
         self.paused = True
         self.closed = False
@@ -122,7 +126,7 @@ class Listener:
         self.is_unix: bool = sock.family == getattr(reactor.network, 'AF_UNIX', None)
 
     def start(self) -> None:
-        """Begin, or go on, to accept."""
+        """Begin to accept, or go on."""
         if self.paused and not self.closed:
             self.paused = False
             self._reactor.add_reader(self._socket.fileno(), self.accept_waiting)
@@ -133,16 +137,16 @@ class Listener:
             self.paused = True
             self._reactor.remove_reader(self._socket.fileno())
         if self._breath is not None:
-            # Its owner wants a pause: the end of a breath must not end it.
+            # The owner wants this pause: the end of the other one must not end it.
             self._breath.cancel()
 
     def share(self) -> Any:
-        """Return the socket once more, for a process that goes on with it."""
+        """Return a duplicate of the socket, for a process that goes on with it."""
         self.shared = True
         return self._socket.dup()
 
     def close(self) -> None:
-        """Stop listening; the file of a UNIX socket is removed."""
+        """Stop listening, and remove the file of a UNIX socket."""
         if self.closed:
             return
         self.pause()
@@ -156,10 +160,10 @@ class Listener:
                 _log.debug('the socket file %s could not be removed: %s', self.address, error)
 
     def accept_waiting(self, most: int = _MOST_ACCEPTS) -> None:
-        """Accept who waits by now, unless it pauses: at most so many, then others have a turn."""
+        """Accept the clients that wait, at most `most` in one turn, unless the listener pauses."""
         net = self._reactor.network
         for _ in range(most):
-            # What was accepted last may have paused us.
+            # `accepted` may have paused us for the connection before.
             if self.paused:
                 return
             try:
@@ -168,7 +172,7 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _PASSING:
-                    # The client gave up while it waited, or the like: its own affair.
+                    # The client gave up while it waited, for example: only that client is lost.
                     continue
                 if self._breath is None:
                     _log.error('no new connections for now: %s', error.strerror or error)
@@ -184,7 +188,7 @@ class Listener:
                     sock.setsockopt(net.IPPROTO_TCP, net.TCP_NODELAY, 1)
                 self._accepted(sock, address)
             except Exception:
-                # Perhaps it is watched already.
+                # `accepted` may have failed after the socket was watched.
                 self._reactor.remove_fd(sock.fileno())
                 sock.close()
                 _log.exception('a new connection could not be taken')

@@ -1,12 +1,12 @@
-"""Pollers: which file descriptors are ready? `epoll`, `kqueue` or `select` behind six methods.
+"""Pollers: which file descriptors are ready? `epoll`, `kqueue` or `select`, behind six methods.
 
 A poller is level-triggered: an fd is reported again on every poll for as long as it is ready.
-Events are pairs `(fd, mask)`; the bits of a mask are epoll's own numbers, so that on Linux, where
-this code is hot, nothing is translated.
+Events are pairs `(fd, mask)`. The bits of a mask are epoll's own numbers, so that on Linux nothing
+is translated: this code runs once per turn.
 
-`ERROR` and `HANGUP` are never asked for and always reported (`select` cannot tell them from
-readiness, `kqueue` tells them with a filter only): with an empty interest a reset peer is reported
-on *every* poll, so whoever watches an fd must be ready to let go of it.
+`ERROR` and `HANGUP` need not be asked for. epoll always reports them, kqueue only together with a
+filter, and select cannot tell them from readiness. So even with an empty interest a reset peer is
+reported on *every* poll: the owner of a watched fd must be able to let go of it then.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WRITE = 0x04
 ERROR = 0x08
 HANGUP = 0x10
 
-# A turn handles at most so many events; the others are reported by the next poll, in kernel order.
+# Events in one turn at most; the next poll reports the others, in the kernel's order.
 MOST_EVENTS = 512
 
 
 class Poller(Protocol):
-    """What the reactor asks of a backend. `mask` is `READ`, `WRITE`, both, or 0 (hang-ups only)."""
+    """The interface of a backend. `mask` is `READ`, `WRITE`, both, or 0 (hang-ups only)."""
 
     def register(self, fd: int, mask: int) -> None: ...
     def modify(self, fd: int, mask: int) -> None: ...
@@ -32,18 +32,18 @@ class Poller(Protocol):
     def close(self) -> None: ...
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        """Wait at most `timeout` seconds (None: until something is ready) for events."""
+        """Wait at most `timeout` seconds (None: without end) for events, and return them."""
 
     def fileno(self) -> int:
-        """Give an fd that is readable when events wait, for a host loop; -1 if there is none."""
+        """Return an fd that is readable when events wait, for a host loop; -1 if there is none."""
 
 
 class EpollPoller:
-    """Linux. One system call a turn however many fds are watched."""
+    """Linux: one system call per turn, however many fds are watched."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        # The kernel object's own methods: no Python frame between the reactor and the system call.
+        # The methods of the C object itself: no Python frame before the system call.
         self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
@@ -51,12 +51,12 @@ class EpollPoller:
         self.close = self._epoll.close
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        # PyPy's epoll knows no None.
+        # (PyPy's epoll refuses None.)
         return self._epoll.poll(-1 if timeout is None else timeout, MOST_EVENTS)
 
 
 class KqueuePoller:
-    """macOS and the BSDs. A filter each for reading and writing, which may be reported apart."""
+    """macOS and the BSDs: two filters per fd, for reading and writing, are reported separately."""
 
     def __init__(self, module: Any = select) -> None:
         self._kq = module
@@ -66,7 +66,7 @@ class KqueuePoller:
         self.close = self._queue.close
 
     def register(self, fd: int, mask: int) -> None:
-        self._masks[fd] = 0    # A closed fd of this number took its filters along.
+        self._masks[fd] = 0    # An fd that had this number lost its filters when it was closed.
         self.modify(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:
@@ -87,8 +87,8 @@ class KqueuePoller:
         events: dict[int, int] = {}
         for event in self._queue.control(None, MOST_EVENTS, timeout):
             mask = READ if event.filter == self._kq.KQ_FILTER_READ else WRITE
-            # EV_EOF on the read side is an ordinary end of input; on the write side the peer will
-            # take nothing more.
+            # EV_EOF of the read filter is an ordinary end of input; of the write filter it means
+            # that the peer takes no more bytes.
             if mask == WRITE and event.flags & self._kq.KQ_EV_EOF:
                 mask |= HANGUP
             events[event.ident] = events.get(event.ident, 0) | mask
@@ -96,7 +96,7 @@ class KqueuePoller:
 
 
 class SelectPoller:
-    """Everywhere else. Each call hands every fd to the kernel, and few systems take 1,024."""
+    """All other systems: each poll hands all fds to the kernel, and few systems take 1,024."""
 
     def __init__(self) -> None:
         self._readers: set[int] = set()
@@ -126,7 +126,7 @@ class SelectPoller:
 
 
 def make_poller(name: str | None = None) -> Poller:
-    """Make the best poller this system has, or the one of that name. Raises `ValueError`."""
+    """Make the best poller of this system, or the one of that name. Raises `ValueError`."""
     for kind, maker in (('epoll', EpollPoller), ('kqueue', KqueuePoller), ('select', SelectPoller)):
         if name in (None, kind) and hasattr(select, kind):
             return maker()
