@@ -10,7 +10,7 @@ class Cancelled(BaseException):
 
 
 class InvalidState(TremoloError):
-    """A Future has no value yet, or was given a second value; or a misuse of that kind."""
+    """An object is in the wrong state for a call: a Future without a value, or set twice."""
 
 
 class StreamClosed(TremoloError):

@@ -1,8 +1,8 @@
 """Future: one value, later.
 
-A Future belongs to the reactor that was current where it was made. It is set on that reactor's
-thread (from elsewhere use `reactor.call_soon_threadsafe`), and calls back from the ready queue, so
-that a generator that is running is never re-entered.
+A Future belongs to the reactor that was current when it was made. Set it on that reactor's thread;
+on another thread use `reactor.call_soon_threadsafe(future.set_result, value)`. Its callbacks run
+from the ready queue, so that a running generator is never entered a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _local = threading.local()
 
 
 def current_reactor() -> Reactor:
-    """Return the one that this thread runs or works for. Raises `RuntimeError` without one."""
+    """Return the reactor that this thread runs or works for. Raises `RuntimeError` without one."""
     reactor: Reactor | None = getattr(_local, 'reactor', None)
     if reactor is None:
         raise RuntimeError('no reactor runs in this thread')
@@ -31,13 +31,13 @@ def current_reactor() -> Reactor:
 
 
 def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
-    """Make `reactor` this thread's current one and return the one before."""
+    """Make `reactor` the current one of this thread, and return the one before."""
     before, _local.reactor = getattr(_local, 'reactor', None), reactor
     return before
 
 
 def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
-    """Call it now; on a worker thread soon, on the reactor's own, in the order of the calls."""
+    """Call `callback` now; from a worker thread soon, on the reactor's thread, in order."""
     if reactor.in_loop_thread():
         callback(*args)
     else:
@@ -45,15 +45,15 @@ def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
 
 
 class Future:
-    """A value that is not there yet. `yield` it or `await` it: that gives it or raises its error.
+    """A value that is not there yet. `yield` or `await` returns the value or raises the error.
 
         future = Future()
         reactor.call_later(1, future.set_result, 'done')
         value = yield future
 
-    A value that must reach its receiver (a lock, an item, a connected socket) comes with
-    `give_back`. The waiting task may be cancelled after the value was set and before it goes on,
-    and cancels what it waited for: then `give_back(value)` hands the lock to the next in line.
+    A value that must reach its receiver (a lock, an item, a connected socket) needs `give_back`.
+    The waiting task may be cancelled after the value was set and before the task goes on. The task
+    then cancels the Future, and `give_back(value)` hands the lock to the next waiting task.
     """
 
     __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'give_back',
@@ -66,25 +66,25 @@ class Future:
         self._value: Any = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Any], Any]] = []
-        # Whether anybody has waited or looked: an error nobody sees is logged, not lost.
+        # Whether code has waited for it or looked at it; otherwise an error is logged, not lost.
         self._seen = False
-        # Called when it is cancelled, to stop the work behind it (a timer, a thread's job).
+        # Called by `cancel`, to stop the work behind it (a timer, a thread's job).
         self.on_cancel: Callable[[], Any] | None = None
-        self.give_back = give_back    # None once the value was taken: nobody else gives it back.
+        self.give_back = give_back    # None once the value was taken.
         self._origin = caller() if self.reactor.debug else None
 
     def done(self) -> bool:
-        """Tell whether the value, the error or the cancellation is there."""
+        """Return whether it has a value or an error, or was cancelled."""
         return self._done
 
     def cancelled(self) -> bool:
-        """Tell whether it ended by `cancel`."""
+        """Return whether it ended by `cancel`."""
         return isinstance(self._error, Cancelled)
 
     def result(self) -> Any:
         """Return the value or raise the error; `InvalidState` if neither is there.
 
-        Another thread than the reactor's waits for it; `Cancelled` if the reactor is closed.
+        A thread other than the reactor's waits for it, and gets `Cancelled` if the reactor closes.
         """
         if not self._done:
             self._wait_in_thread()
@@ -101,7 +101,7 @@ class Future:
         return self._error
 
     def outcome(self) -> tuple[Any, BaseException | None]:
-        """Return `(value, error)` of a Future that is done; for a trampoline."""
+        """Return `(value, error)` of a Future that is done, and count the value as taken."""
         self._seen = True
         self.give_back = None
         return self._value, self._error
@@ -111,15 +111,18 @@ class Future:
         return 'ended' if self._done else 'unknown'
 
     def set_result(self, value: Any = None) -> None:
-        """Give the value. Raises `InvalidState` if it has one."""
+        """Set the value. Raises `InvalidState` if it is done."""
         self._finish(value, None)
 
     def set_exception(self, error: BaseException) -> None:
-        """Give an error instead of a value. Raises `InvalidState` if it is done."""
+        """Set an error instead of a value. Raises `InvalidState` if it is done."""
         self._finish(None, error)
 
     def cancel(self) -> bool:
-        """End it with `Cancelled`; False: it was done (its value goes back if nobody took it)."""
+        """End it with `Cancelled`; return False if it was done.
+
+        If it was done and nobody has taken its value, the value is given back.
+        """
         if self._done:
             give_back, self.give_back = self.give_back, None
             if give_back is not None:
@@ -133,7 +136,7 @@ class Future:
         return True
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
-        """Call `callback(self)` from the ready queue once it is done (soon, if it is)."""
+        """Call `callback(self)` from the ready queue when it is done, or soon if it is already."""
         self._seen = True
         if self._done:
             self.reactor.call_soon(callback, self)
@@ -141,7 +144,7 @@ class Future:
             self._callbacks.append(callback)
 
     def withdraw(self, callback: Callable[[Any], Any]) -> None:
-        """Take back a callback that was added; if it was the last, cancel the Future."""
+        """Remove a callback; if it was the last one, cancel the Future."""
         self._callbacks = [each for each in self._callbacks if each != callback]
         if not self._callbacks:
             self.cancel()
@@ -153,7 +156,7 @@ class Future:
         self._value, self._error = value, error
         if error is not None:
             self.give_back = None
-        self.on_cancel = None    # Whatever it holds of the work behind it would outlive that work.
+        self.on_cancel = None    # It refers to the work behind the Future, which has ended.
         for callback in self._callbacks:
             self.reactor.call_soon(callback, self)
         self._callbacks.clear()
@@ -162,8 +165,8 @@ class Future:
         if self.reactor.in_loop_thread():
             raise InvalidState('this Future has no value yet: yield it or await it')
         ended = threading.Event()
-        # First this, then the look at `closed`: a reactor that closes does them the other way
-        # round, so one of the two sees the other and nobody waits for ever.
+        # First add, then look at `closed`. A reactor that closes sets `closed` first and then
+        # calls `at_close`, so one of the two sees the other, and no thread waits for ever.
         self.reactor.at_close.add(ended.set)
         if not self.reactor.closed:
             self.reactor.call_soon_threadsafe(self.add_done_callback, lambda _: ended.set())
@@ -182,7 +185,7 @@ class Future:
     __iter__ = __await__
 
     def __del__(self) -> None:
-        if getattr(self, '_seen', True):    # A constructor that raised left no attributes.
+        if getattr(self, '_seen', True):    # (If the constructor raised, there is no attribute.)
             return
         if self._error is not None and not isinstance(self._error, Cancelled):
             _log.error('an error was never looked at', exc_info=self._error)
@@ -191,11 +194,11 @@ class Future:
                          self._origin)
 
 
-# How a coroutine waits for a Future if another loop than ours may run the coroutine.
+# The function by which a coroutine waits for a Future, if asyncio may run the coroutine.
 _wait: Callable[[Future], Generator[Any, Any, None]] | None = None
 
 
 def await_by(wait: Callable[[Future], Generator[Any, Any, None]]) -> None:
-    """Let `wait` do the waiting of each `await future`; the bridge to asyncio sets this."""
+    """Let `wait` do the waiting in each `await future`; the bridge to asyncio sets this."""
     global _wait
     _wait = wait

@@ -1,11 +1,11 @@
-"""Reactor: one thread, one poll, and whose turn it is.
+"""Reactor: one thread and one poll; it calls the callback of whatever is ready or due.
 
 A turn (`step`) has five parts, in this order:
 
-    1. poll: wait until an fd is ready, a timer is due, or somebody wakes us
-    2. call the reader and the writer of each ready fd, straight from the poll loop
+    1. poll: wait until an fd is ready, a timer is due, or `wake` is called
+    2. call the reader and the writer of each ready fd, directly from the poll loop
     3. fire the timers that are due
-    4. run what stands in the ready queue now; what that adds waits for the next turn
+    4. run the callbacks in the ready queue; callbacks that they add wait for the next turn
     5. send what was written in this turn
 
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.loop')
 
-# No poll waits longer: some pollers refuse very large timeouts. An early turn is harmless.
+# No poll waits longer: some pollers refuse very large timeouts. A turn too early is harmless.
 _LONGEST_WAIT = 3600.0
 
 
 class _Watcher:
-    """Who is called for one fd. The reader may be paused: `mask` then lacks `READ`."""
+    """The two callbacks of one fd. While the reader is paused, `mask` lacks `READ`."""
 
     __slots__ = ('mask', 'reader', 'writer')
 
@@ -51,7 +51,7 @@ class _Watcher:
 
 
 class PartnerLoop(Protocol):
-    """A loop of another kind that turns together with the reactor: asyncio's, when it is needed."""
+    """A loop of another kind that turns together with the reactor: asyncio's, once it is needed."""
 
     def run(self) -> None:
         """Turn both until `stop`."""
@@ -63,7 +63,7 @@ class PartnerLoop(Protocol):
         """End `run` after this turn."""
 
     def close(self) -> None:
-        """End what runs there."""
+        """End the tasks that run there."""
 
 
 class Reactor:
@@ -75,9 +75,10 @@ class Reactor:
         reactor.run()
         reactor.close()
 
-    Its world is made of parameters, so that the simulated one of the tests runs this very code:
-    `poller`, a Poller or one's name ('epoll', 'kqueue', 'select'); `clock`, monotonic seconds;
-    `wall_clock`, seconds since 1970; `network`, which is to be used as the module `socket`.
+    Poller, clocks and network are parameters, so that the simulated world of the tests runs the
+    same code: `poller` is a Poller or the name of one ('epoll', 'kqueue', 'select'); `clock`
+    returns monotonic seconds, `wall_clock` seconds since 1970; `network` has the functions and
+    constants of the module `socket`.
     """
 
     def __init__(
@@ -90,22 +91,22 @@ class Reactor:
         self.wall_clock = wall_clock
         self.network = network
         self.debug = debug
-        self.now = clock()    # When this turn began: good enough for deadlines, and free to read.
+        self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
-        self.tasks: set[Task] = set()    # Suspended tasks; none is collected while it waits.
+        self.tasks: set[Task] = set()    # The suspended tasks; this keeps them alive.
         self.timers = Timers()
         self.watchers: dict[int, _Watcher] = {}
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
-        self.unsent: list[Stream] = []    # The streams that have something to send at its end.
+        self.unsent: list[Stream] = []    # The streams that have bytes to send at its end.
         self._thread: int | None = None
         self._signals: dict[int, Any] = {}
         self._wakeup_before = -1
-        # The threads of `run_in_thread` and the bridge to asyncio, once somebody used them.
+        # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
         self.bridge: PartnerLoop | None = None
-        # Called once each at the end: threads wait for what will not come any more.
+        # Called by `close`, once each: they wake threads that would wait for ever.
         self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()
         self._wake_in.setblocking(False)
@@ -130,7 +131,7 @@ class Reactor:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
         before = set_current_reactor(self)
         self._thread = threading.get_ident()
-        self.turning = False    # A callback may call `step`: others must be able to wake that poll.
+        self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
             events = self._poll(self._wait_time(timeout))
             self.now = now = self.time()
@@ -138,11 +139,11 @@ class Reactor:
             self.turning = True
             watchers = self.watchers
             for fd, mask in events:
-                # Its fd may be reused by now: that is one spurious call, and readers tolerate it.
+                # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     continue
                 try:
-                    # A hang-up or an error is for both. (In 3.11 the local saves much time.)
+                    # Both hear of a hang-up or an error. (The local variable is faster in 3.11.)
                     if mask != WRITE and (reader := watcher.reader) is not None:
                         reader()
                     if mask != READ and watcher.writer is not None:
@@ -164,11 +165,11 @@ class Reactor:
         if (deadline := self.next_deadline()) is not None:
             until = min(deadline - self.time(), _LONGEST_WAIT)
             timeout = until if timeout is None or until < timeout else timeout
-        # A host's `deadline - now` may be negative too, which some pollers take for 'for ever'.
+        # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
 
     def _fire_timers(self, now: float) -> None:
-        # Bounded by what was there: a timer that arms itself again at once waits for the next turn.
+        # Bounded by the timers there are: one that arms itself again waits for the next turn.
         for _ in range(len(self.timers)):
             if (timer := self.timers.pop_due(now)) is None:
                 break
@@ -189,44 +190,44 @@ class Reactor:
         try:
             callback(*args)
         except (Exception, Cancelled):
-            # `Cancelled` too: the `result()` of a cancelled Future must not end the loop.
+            # `Cancelled` too: a callback may call `result()` of a cancelled Future.
             _log.exception('the callback %r failed', callback)
         finally:
-            # From Python 3.12 on a generator's last frame keeps ours alive: a Future with the error
-            # which that frame saw would be a cycle.
+            # From Python 3.12 on the last frame of a generator keeps this frame alive. A Future in
+            # this frame, with the error that was raised in that one, would be a cycle.
             del args
 
     def fileno(self) -> int:
-        """Give an fd that turns readable when a turn is due; -1 if the poller has none."""
+        """Return an fd that is readable when a turn is due; -1 if the poller has none."""
         return self._poller.fileno()
 
     def next_deadline(self) -> float | None:
-        """Return when the next turn is due even if no fd is ready, on this clock; None: never."""
+        """Return the time when a turn is due even if no fd is ready; None: never."""
         deadline = self.time() if self._ready else self.timers.next_deadline()
         return None if deadline == NEVER else deadline
 
     def in_loop_thread(self) -> bool:
-        """Tell whether the caller is on the reactor's thread (or none has run it yet)."""
+        """Return whether this is the reactor's thread, or no thread has run it yet."""
         return self._thread is None or self._thread == threading.get_ident()
 
     in_thread = in_loop_thread    # The old name.
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
-        """Call it in the fourth part of this turn, or of the next one if that has begun."""
+        """Call `callback` in the fourth part of this turn, or of the next if that has begun."""
         self._ready.append((callback, args))
-        # Outside a turn somebody may be asleep, in our poll or on our fd.
+        # Outside a turn a thread may sleep in our poll, or a host loop on our fd.
         if not self.turning:
             self.wake()
 
-    # For any thread: the append is atomic, and the queue is looked at between a turn and a poll.
+    # Safe on any thread: `append` is atomic, and each poll is preceded by a look at the queue.
     call_soon_threadsafe = call_soon
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        """Call it after `delay` seconds; `cancel()` the Timer to call it never."""
+        """Call `callback` after `delay` seconds, unless the Timer is cancelled before."""
         return self.call_at(self.time() + delay, callback, *args)
 
     def call_at(self, deadline: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        """Call it at `deadline`, a time of this reactor's clock."""
+        """Call `callback` at `deadline`, a time of this reactor's clock."""
         timer = self.timers.new(callback, *args)
         timer.move(deadline)
         if not self.turning:
@@ -234,8 +235,8 @@ class Reactor:
         return timer
 
     def wake(self) -> None:
-        """End a poll that is waiting; safe from any thread and from a signal handler."""
-        # Full: a wake-up is waiting already. Closed: nobody is left to wake.
+        """End a poll that waits; safe on any thread and in a signal handler."""
+        # Full: a wake-up is on its way already. Closed: no poll is left to end.
         with suppress(OSError):
             self._wake_out.send(b'\0')
 
@@ -244,11 +245,11 @@ class Reactor:
             self._wake_in.recv(4096)
 
     def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
-        """Call it whenever `fd` is readable, at its end, hung up or in error. Replaces one."""
+        """Call `callback` whenever `fd` is readable, hung up or in error; set or replace it."""
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
-        """Until `add_reader`, call it only when the fd hangs up or fails; it must let go then."""
+        """Until `add_reader` call the reader for a hang-up or an error only; it must let go then."""
         self._unwant(fd, self.watchers[fd], READ)
 
     def remove_reader(self, fd: int) -> None:
@@ -258,7 +259,7 @@ class Reactor:
             self._unwant(fd, watcher, READ)
 
     def add_writer(self, fd: int, callback: Callable[[], Any]) -> None:
-        """Call it whenever `fd` takes bytes, is hung up or in error. Replaces one."""
+        """Call `callback` whenever `fd` takes bytes, is hung up or in error; set or replace it."""
         self._want(fd, WRITE).writer = callback
 
     def remove_writer(self, fd: int) -> None:
@@ -270,9 +271,9 @@ class Reactor:
     def remove_fd(self, fd: int) -> None:
         """Forget reader and writer, before the fd is closed; harmless if there are none."""
         if (watcher := self.watchers.pop(fd, None)) is not None:
-            # The turn that is going on may still hold this watcher.
+            # This turn may still hold the watcher.
             watcher.reader = watcher.writer = None
-            with suppress(OSError):    # It may be closed, and its number another's.
+            with suppress(OSError):    # The fd may be closed already.
                 self._poller.unregister(fd)
 
     def _want(self, fd: int, bit: int) -> _Watcher:
@@ -292,9 +293,10 @@ class Reactor:
             self._poller.modify(fd, watcher.mask)
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
-        """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""
+        """Call `callback` from the ready queue on each signal. Main thread only."""
         before = signal.signal(signum, lambda *_: self.call_soon_threadsafe(callback))
-        # The C handler's byte ends a poll also when the kernel gave the signal to another thread.
+        # The C handler writes a byte there: that ends the poll also when another thread got the
+        # signal from the kernel.
         if not self._signals:
             self._wakeup_before = signal.set_wakeup_fd(
                 self._wake_out.fileno(), warn_on_full_buffer=False)
@@ -303,16 +305,16 @@ class Reactor:
     def remove_signal(self, signum: int) -> None:
         """Put back the handler that was there before."""
         if signum in self._signals:
-            # None: a handler that was not installed by Python, and cannot be put back by it.
+            # None stands for a handler that Python did not install and cannot put back.
             signal.signal(signum, self._signals.pop(signum) or signal.SIG_DFL)
             if not self._signals:
                 taken = signal.set_wakeup_fd(self._wakeup_before)
-                # Somebody else took it since: it stays theirs.
+                # Other code has set the wake-up fd since: that stays.
                 if taken != self._wake_out.fileno():
                     signal.set_wakeup_fd(taken)
 
     def close(self) -> None:
-        """Close the tasks that are left, put signals back, free the poller. Not inside a turn."""
+        """Close the remaining tasks, restore signals, free the poller. Not inside a turn."""
         if self.closed:
             return
         if self.turning:

@@ -363,7 +363,7 @@ class Stream:
         self.closed = True
         self._reading = False
         self._shutting = 'close'
-        # The traceback leads to this stream, and the stream keeps the error: that were a cycle.
+        # The traceback leads to this stream, and the stream keeps the error: a cycle without this.
         self.cause = cause.with_traceback(None) if cause is not None else None
         self.reactor.remove_fd(self.fd)
         self._socket.close()

@@ -1,11 +1,12 @@
 """Waiting for time and for each other: sleep, gather, timeout, Event, Lock, Semaphore, Queue.
 
-All give Futures. Who waits stands in line, first come first served; who is cancelled leaves the
-line. A lock or an item is handed straight to the first in line (nobody can snatch it in between),
-and goes back if that one is cancelled before it goes on: nothing is lost.
+All return Futures. The Futures that wait for the same thing form a line (a waiting line, a queue):
+first come, first served. A cancelled Future leaves the line. A lock or an item is handed directly
+to the first Future in the line, so that no other task can take it in between. If the task of that
+Future is cancelled before it goes on, the lock or the item goes to the next one: nothing is lost.
 
-Event, Lock, Semaphore and Queue are for the loop's thread only; a worker (see threads.py) reaches
-them by `spawn(...).result()`, or by `reactor.call_soon_threadsafe(event.set)`.
+Event, Lock, Semaphore and Queue are for the loop's thread only. A worker thread (see threads.py)
+reaches them by `spawn(...).result()`, or by `reactor.call_soon_threadsafe(event.set)`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from .timers import NEVER
 
 
 def sleep(seconds: float, result: Any = None) -> Future:
-    """Give `result` after `seconds`. Cancelling the Future cancels its timer."""
-    # Nothing is to be given back, but who drops it untaken has forgotten a `yield`.
+    """Return a Future of `result`, done after `seconds`; to cancel it cancels its timer."""
+    # There is nothing to give back. But in debug mode a Future with `give_back` that is dropped
+    # before its value was taken warns: here a `yield` was forgotten.
     future = Future(give_back=lambda _: None)
 
     def set_alarm() -> None:
@@ -36,31 +38,31 @@ def sleep(seconds: float, result: Any = None) -> Future:
 
 
 def gather(*awaitables: Any) -> Future:
-    """Run Futures, generators and coroutines side by side; give the list of their values.
+    """Run Futures, generators and coroutines side by side; return a Future of their values.
 
-    The first error cancels the others and is raised when all have ended; later errors are dropped.
-    Cancelling it cancels all.
+    The first error cancels the other parts and is raised when all have ended; later errors are
+    dropped. To cancel the Future cancels all parts.
     """
     return _Joint(awaitables, list)
 
 
 def timeout(seconds: float, awaitable: Any) -> Future:
-    """Give what `awaitable` gives, or cancel it after `seconds` and raise `TimeoutError`.
+    """Return a Future of the awaitable's value; after `seconds` cancel it, raise `TimeoutError`.
 
-    The error is raised when the work has ended; if it ends with a value all the same, that is
-    given. Cancelling this cancels the work.
+    The error is raised when the work has ended; if the work ends with a value all the same, the
+    Future gets the value. To cancel the Future cancels the work.
     """
     return _Joint((awaitable,), lambda values: values[0], seconds)
 
 
 class _Joint(Future):
-    """What `pick` makes of the values of several parts. It ends when all of them have ended."""
+    """A Future of several parts, done when all have ended; `pick` makes its value of theirs."""
 
     __slots__ = ('_alarm', '_left', '_parts', '_pick', '_why')
 
     def __init__(self, awaitables: tuple[Any, ...], pick: Callable[[list[Any]], Any],
                  seconds: float = NEVER) -> None:
-        # All are looked at before the first begins.
+        # All are checked before the first begins.
         for each in awaitables:
             if not isinstance(each, (Future, Generator, Coroutine)):
                 raise TypeError(f'{each!r} is no Future, generator or coroutine')
@@ -87,7 +89,7 @@ class _Joint(Future):
             self._end()
 
     def _stop(self, why: BaseException) -> None:
-        """Cancel what still runs; end with `why` when it has ended. The first call counts."""
+        """Cancel the parts that run, and end with `why` when they have ended; once."""
         if self._why is None:
             self._why = why
             for part in self._parts:
@@ -99,9 +101,10 @@ class _Joint(Future):
         backs = ExitStack()
         for part in self._parts:
             if part.give_back is not None:
-                # Taken by `outcome`; the last comes back first, so that items keep their order.
+                # `outcome` takes the value over. The last value goes back first, so that the items
+                # of a queue keep their order.
                 backs.callback(part.give_back, part.outcome()[0])
-        # Told that time is up, work may end with a value all the same, or have had it already.
+        # After the time is up a part may end with a value all the same, or may have one already.
         good = all(part.exception() is None for part in self._parts)
         if self._why is None or (good and not isinstance(self._why, Cancelled)):
             self.give_back = lambda _: backs.close()
@@ -111,22 +114,23 @@ class _Joint(Future):
             self.set_exception(self._why)
 
     def cancel(self) -> bool:
-        """Cancel the parts; it is done when they have ended."""
+        """Cancel the parts; this Future is done when they have ended."""
         if self._done:
             return Future.cancel(self)
         self._seen = True
         self._stop(Cancelled())
-        self._why = Cancelled()    # Whatever it was before: nobody takes its value any more.
+        self._why = Cancelled()    # Also after a timeout: nobody takes a late value any more.
         return True
 
 
-# Futures that wait, each with what it brought along; both ends and the middle are cheap to take.
+# A waiting line (a queue) of Futures, each with an object that it needs when it is served. Futures
+# leave it at the front, and, cancelled, from the middle: both are cheap in an OrderedDict.
 _Line = OrderedDict[Future, Any]
 
 
 def _stand(line: _Line, serve: Callable[[], None], brought: Any = None,
            give_back: Callable[[Any], Any] | None = None) -> Future:
-    """Stand at the end of a line, until served or cancelled; `serve` looks whose turn it is."""
+    """Return a Future at the end of a line; `serve` then serves the Futures whose turn it is."""
     future = Future(give_back=give_back)
     line[future] = brought
     future.on_cancel = partial(line.pop, future)
@@ -135,27 +139,27 @@ def _stand(line: _Line, serve: Callable[[], None], brought: Any = None,
 
 
 class Event:
-    """Something that has happened, or not yet: `yield event.wait()`."""
+    """A flag that tasks can wait for: `yield event.wait()`."""
 
     def __init__(self) -> None:
         self._happened = False
         self._line: _Line = OrderedDict()
 
     def is_set(self) -> bool:
-        """Tell whether it has happened."""
+        """Return whether it has happened."""
         return self._happened
 
     def set(self) -> None:
-        """Let all who wait go on, and all who come later pass."""
+        """Let all waiting tasks go on, and let later ones pass."""
         self._happened = True
         self._serve()
 
     def clear(self) -> None:
-        """Let those who come from now on wait again."""
+        """Let tasks that call `wait` from now on wait again."""
         self._happened = False
 
     def wait(self) -> Future:
-        """Give a Future that is done as soon as it is set."""
+        """Return a Future that is done as soon as the event is set."""
         return _stand(self._line, self._serve)
 
     def _serve(self) -> None:
@@ -171,17 +175,17 @@ class Semaphore:
         self._line: _Line = OrderedDict()
 
     def locked(self) -> bool:
-        """Tell whether all places are taken."""
+        """Return whether all places are taken."""
         return self._free == 0
 
     def acquire(self) -> Future:
-        """Wait for a place; the value releases it at the end of a `with` block."""
+        """Return a Future of a place, which is released at the end of a `with` block."""
         place = ExitStack()
         place.callback(self.release)
         return _stand(self._line, self._serve, place, ExitStack.close)
 
     def release(self) -> None:
-        """Give a place back by hand. Raises `InvalidState` if none is taken."""
+        """Release a place by hand. Raises `InvalidState` if none is taken."""
         if self._free == self._places:
             raise InvalidState('it is not held')
         self._free += 1
@@ -202,12 +206,12 @@ class Lock(Semaphore):
 
 
 class Queue:
-    """Items on their way from some tasks to others; at most `maxsize` at a time (0: any number)."""
+    """A queue of items from some tasks to others; at most `maxsize` items (0: any number)."""
 
     def __init__(self, maxsize: int = 0) -> None:
         self.maxsize = maxsize
         self._items: deque[Any] = deque()
-        # Getters wait only while there is no item, putters only while it is full.
+        # A getter waits only while there is no item, a putter only while the queue is full.
         self._getters: _Line = OrderedDict()
         self._putters: _Line = OrderedDict()
 
@@ -216,26 +220,26 @@ class Queue:
         return len(self._items)
 
     def full(self) -> bool:
-        """Tell whether `put` would wait."""
+        """Return whether `put` would wait."""
         return 0 < self.maxsize <= len(self._items)
 
     def put(self, item: Any) -> Future:
-        """Add an item, when there is room. Cancelled before that, the item was never there."""
+        """Return a Future that is done when the item is in the queue; cancelled, it never is."""
         return _stand(self._putters, self._serve, item)
 
     def get(self) -> Future:
-        """Take the oldest item, when there is one; one that is given back is the oldest again."""
+        """Return a Future of the oldest item; an item given back is the oldest again."""
         return _stand(self._getters, self._serve, None, self._put_back)
 
     def put_nowait(self, item: Any) -> None:
-        """Add an item, waiting for nothing. Raises `queue.Full`."""
+        """Add an item at once. Raises `queue.Full`."""
         if self.full():
             raise queue.Full
         self._items.append(item)
         self._serve()
 
     def get_nowait(self) -> Any:
-        """Take the oldest item, waiting for nothing. Raises `queue.Empty`."""
+        """Take the oldest item at once. Raises `queue.Empty`."""
         if not self._items:
             raise queue.Empty
         item = self._items.popleft()

@@ -1,15 +1,16 @@
-"""Task: resumes a generator or a coroutine each time what it waits for is there.
+"""Task: a generator or a coroutine that is resumed each time when what it waits for is there.
 
 What a generator may yield, and what happens then:
 
-    a Future    it waits; the `yield` gives the Future's value or raises its error
-    None        others get a turn
-    awaitable   asyncio runs it (`adopt_awaitables_by`), and the task waits for its value
-    the rest    is handed to the task's owner, if it has one: `owner.emit(value)` takes it (None) or
-                returns a Future to wait for (backpressure); without an owner it is a mistake
+    a Future      the task waits; the `yield` returns the Future's value or raises its error
+    None          other tasks get a turn
+    an awaitable  asyncio runs it (`adopt_awaitables_by`), and the task waits for its value
+    other values  go to the task's owner: `owner.emit(value)` takes the value (and returns None) or
+                  returns a Future to wait for (backpressure); without an owner it is a mistake
 
-A task starts at once, inside its constructor: a generator that never waits has ended when that
-returns. It has a `contextvars.Context` of its own. README.md tells what cancels what.
+A task starts at once, inside its constructor: a generator that never waits has ended when the
+constructor returns. Each task has a `contextvars.Context` of its own. README.md draws the life of a
+task, and tells what cancels what.
 """
 
 from __future__ import annotations
@@ -30,23 +31,25 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.loop')
 
-TIME_SLICE = 0.01    # Seconds that one resume may go on without waiting, before others get a turn.
+TIME_SLICE = 0.01    # Seconds that a task may go on without waiting, before others get a turn.
 CLEANUP_TIMEOUT = 10.0    # Seconds until a cancelled task that waits in its `finally` is closed.
-# The clock is looked at from this resume on: each time would cost a hello world 3 % (measured).
+# The clock is read from this resume on; to read it on each one costs a hello world 3 % (measured).
 _FREE_RESUMES = 4
-_NOTHING: Any = object()    # In the place of a yielded value: the generator is to be resumed first.
+_NOTHING: Any = object()    # Instead of a yielded value: the generator has to be resumed first.
 
 
 class Owner(Protocol):
-    """Who takes what a generator yields, and is told before it waits or lets others run."""
+    """The receiver of the values that a generator yields."""
 
-    def emit(self, value: Any) -> Future | None: ...
+    def emit(self, value: Any) -> Future | None:
+        """Take a yielded value; return None, or a Future that the task has to wait for."""
 
-    def pausing(self) -> None: ...
+    def pausing(self) -> None:
+        """Record that the task is about to wait, or to let others run."""
 
 
 class Task(Future):
-    """A generator or coroutine on its way; a Future of what it returns: `yield Task(job())`."""
+    """A generator or coroutine that runs; also the Future of its result: `yield Task(job())`."""
 
     __slots__ = ('_awaitable', '_closer', '_context', '_doom', '_owner', '_waiting')
 
@@ -54,18 +57,21 @@ class Task(Future):
                  owner: Owner | None = None, context: contextvars.Context | None = None,
                  reactor: Reactor | None = None, later: bool = False,
                  yielded: Any = _NOTHING) -> None:
-        """Start it; with `later` from the ready queue, as it must be when made on another thread.
+        """Start it at once; with `later` from the ready queue (needed on another thread).
 
-        `context`: a copy of the caller's unless given. `yielded`: what a begun generator gave last.
+        `context` is a copy of the caller's unless given. `yielded` is the last value of a generator
+        that has begun already.
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
         self._owner = owner
         self._context = context if context is not None else contextvars.copy_context()
-        # What it waits for; None while it runs or stands in the ready queue.
+        # The Future that it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
-        self._doom: Cancelled | None = None    # What is to be thrown once it is cancelled.
-        self._closer: Timer | None = None    # What closes it if it does not end then.
+        # After `cancel`: the error to raise in it next, and the timer that closes it if it does
+        # not end.
+        self._doom: Cancelled | None = None
+        self._closer: Timer | None = None
         if later:
             self.reactor.tasks.add(self)
             self.reactor.call_soon_threadsafe(self._resume)
@@ -77,7 +83,7 @@ class Task(Future):
         return place_of(self._awaitable)
 
     def cancel(self) -> bool:
-        """Throw `Cancelled` into it, soon; return False if it was done already."""
+        """Raise `Cancelled` in it, soon; return False if it was done already."""
         if not self._done and self._closer is None:
             self._seen = True
             self._doom = Cancelled()
@@ -86,15 +92,15 @@ class Task(Future):
         return not self._done
 
     def _abandon(self) -> None:
-        """Wait no longer, if it does: it goes on from the ready queue."""
+        """Stop waiting; a task that waited goes on from the ready queue."""
         if (waited := self._waiting) is not None:
             self._waiting = None
             waited.withdraw(self._resume)
             self.reactor.call_soon(self._resume)
 
     def _resume(self, arrived: Future | None = None) -> None:
-        """Go on, with the outcome of what it waited for. Called from the ready queue."""
-        # It may have been cancelled or closed after the Future ended and before this call.
+        """Go on with the outcome of the Future it waited for; called from the ready queue."""
+        # The task may have been cancelled or closed between the end of the Future and this call.
         if self._done or arrived is not self._waiting:
             return
         self._waiting = None
@@ -103,7 +109,7 @@ class Task(Future):
         del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
 
     def _run(self, yielded: Any, error: BaseException | None = None) -> None:
-        """Do what was yielded, and resume the generator, until it has to wait or ends."""
+        """Act on the yielded value and resume the generator, until it has to wait or ends."""
         awaitable, owner = self._awaitable, self._owner
         value, resumes, spent = None, 0, False
         while True:
@@ -119,7 +125,7 @@ class Task(Future):
                     if yielded is not None or spent:
                         continue
                 except Exception as exc:
-                    # Raised at the `yield` that gave it, where the mistake is.
+                    # Raised at the `yield` of that value, where the mistake is.
                     error = exc.with_traceback(None)
             try:
                 yielded = awaitable.send(value) if error is None else awaitable.throw(error)
@@ -130,9 +136,9 @@ class Task(Future):
                 raise
             except BaseException as exc:
                 yielded = error = None
-                # Without our own frame in its traceback the error does not refer to this task, and
-                # there is no cycle. From Python 3.12 on a generator's last frame refers to ours
-                # all the same; but nobody reads where a cancelled task stood.
+                # Our own frame leaves the traceback: then the error does not refer to this task,
+                # and there is no cycle. From Python 3.12 on the generator's last frame refers to
+                # ours all the same. A cancelled task needs no traceback, so all of it goes.
                 if isinstance(exc, Cancelled) or exc.__traceback__ is None:
                     return self._end(None, exc.with_traceback(None))
                 return self._end(None, exc.with_traceback(exc.__traceback__.tb_next))
@@ -144,7 +150,7 @@ class Task(Future):
                 spent = self.reactor.time() >= slice_end
 
     def _pause(self, waited: Future | None) -> None:
-        """Stop until `waited` is done; with None, or when cancelled, until others had a turn."""
+        """Wait until `waited` is done; with None, or after `cancel`, until others had a turn."""
         if self._owner is not None:
             self._owner.pausing()
         self.reactor.tasks.add(self)
@@ -157,7 +163,7 @@ class Task(Future):
                 self._abandon()
 
     def _end(self, value: Any, error: BaseException | None) -> None:
-        # What it held would live as long as whoever holds the task.
+        # A finished task may be kept for long; the generator and the owner need not be.
         self._awaitable = self._owner = None
         if self._closer is not None:
             self._closer.cancel()
@@ -170,7 +176,7 @@ class Task(Future):
         self.close()
 
     def close(self) -> None:
-        """Close the generator now, waiting for nothing; for a reactor that ends."""
+        """Close the generator now, without waiting for it; for a reactor that ends."""
         if not self._done:
             self._seen = True
             self._abandon()
@@ -182,27 +188,27 @@ class Task(Future):
 
 
 def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
-    """Start a task of the current reactor: at once, or, on a worker thread, soon and on its own."""
+    """Start a task of the current reactor: at once, or from a worker thread soon, on the loop's."""
     reactor = current_reactor()
     return Task(awaitable, reactor=reactor, later=not reactor.in_loop_thread())
 
 
-# Makes a Future of an awaitable that is not ours.
+# Makes a Future of an awaitable that is no Future of ours.
 _adopt: Callable[[Any], Future] | None = None
 
 
 def adopt_awaitables_by(adopt: Callable[[Any], Future]) -> None:
-    """Let `adopt` make a Future of what is awaitable and not ours: asyncio's coroutines, say.
+    """Let `adopt` make a Future of an awaitable that is not ours, for example a coroutine.
 
-    The loop knows nothing of asyncio. The package `tremolo` sets this when it is imported; asyncio
-    is imported when the first such awaitable comes.
+    The loop knows nothing of asyncio. The package `tremolo` calls this when it is imported; asyncio
+    itself is imported when a task first yields an awaitable of that kind.
     """
     global _adopt
     _adopt = adopt
 
 
 def awaited(value: Any, mistake: type[Exception] = TypeError, other: str = '') -> Future:
-    """Let asyncio run what it can await, a coroutine above all. Raises `mistake` for the rest."""
+    """Return a Future of an awaitable, which asyncio runs; raise `mistake` for other values."""
     if hasattr(value, '__await__') and _adopt is not None:
         return _adopt(value)
     if isinstance(value, GeneratorType):

@@ -2,15 +2,15 @@
 
     digest = yield run_in_thread(hash_file, path)
 
-A reactor has one pool, made when it is first asked for. A thread is started when a job finds none
-idle, up to `MOST_THREADS`, and stays until the reactor closes. All are daemons: a job that never
+A reactor has one pool, made for its first job. A job that finds no idle thread starts a new one, up
+to `MOST_THREADS`; threads stay until the reactor closes. All threads are daemons: a job that never
 returns cannot keep the process alive.
 
-On such a thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
-`timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: what
-has to be set up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits.
-All else that belongs to the loop is reached by `reactor.call_soon_threadsafe` or `spawn`. Time and
-order are not ours here, so the simulated world has no threads.
+On a worker thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
+`timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: their
+set-up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits. All other
+objects of the loop are reached by `reactor.call_soon_threadsafe` or `spawn`. The system decides
+the time and the order of threads, so the simulated world of the tests has none.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ class _Job(Future):
 
     __slots__ = ('thread',)
 
-    thread: int    # The number of the thread that does the job; 0 before and after.
+    def __init__(self, reactor: Reactor) -> None:
+        Future.__init__(self, reactor)
+        self.thread = 0    # The number of the thread that does the job; 0 before and after.
 
     def where(self) -> str:
-        """Return where the job stands, as file:line, for reports."""
+        """Return file:line at which the thread stands now, or what the job waits for."""
         if (frame := sys._current_frames().get(self.thread)) is not None:
             return place_in(frame)
         return 'ended' if self.done() else 'waiting for a thread'
@@ -49,9 +51,9 @@ class ThreadPool:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        # Guards the four below, and is notified when a job comes or the pool closes.
+        # Guards the four attributes below; notified when a job is added and when the pool closes.
         self._changed = threading.Condition()
-        # The Future of each job in line, and what the thread has to call.
+        # The jobs that wait for a thread, in order: the Future of each, and the call to do.
         self._jobs: OrderedDict[_Job, Callable[[], Any]] = OrderedDict()
         self._idle: set[threading.Thread] = set()
         self._started = 0
@@ -59,18 +61,18 @@ class ThreadPool:
         reactor.at_close.add(self.close)
 
     def submit(self, future: _Job, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Run `func(*args)` on a thread of the pool; its outcome becomes that of `future`."""
+        """Run `func(*args)` on a thread of the pool, and settle `future` with its outcome."""
         with self._changed:
             if self._closed:
                 raise InvalidState('the reactor is closed')
-            # An idle thread that was notified counts as idle until it has run; its job is still
-            # in line then, so comparing the two numbers is exact.
+            # A notified thread counts as idle until it runs; until then its job counts as waiting
+            # too. So the comparison is exact.
             if len(self._idle) <= len(self._jobs) and self._started < MOST_THREADS:
                 try:
                     threading.Thread(target=self._work, name='tremolo-worker', daemon=True).start()
                     self._started += 1
                 except RuntimeError:
-                    # The system has no more threads. Those that there are will come to it.
+                    # The system has no more threads. The existing ones will do this job later.
                     if not self._started:
                         raise
             self._jobs[future] = partial(contextvars.copy_context().run, func, *args)
@@ -93,10 +95,10 @@ class ThreadPool:
                     return
                 job = self._jobs.popitem(last=False)
             _run(*job)
-            del job    # An idle thread holds nothing of its last job.
+            del job    # An idle thread keeps nothing of its last job alive.
 
     def close(self) -> None:
-        """Cancel what stands in line, end the idle threads; a busy one ends after its job."""
+        """Cancel the waiting jobs, end the idle threads; a busy thread ends after its job."""
         with self._changed:
             self._closed = True
             for future in list(self._jobs):
@@ -108,17 +110,17 @@ class ThreadPool:
 
 
 def _run(future: _Job, job: Callable[[], Any]) -> None:
-    """Do the job here and bring the outcome to the loop."""
+    """Do the job on this thread, and bring the outcome to the loop."""
     future.thread = threading.get_ident()
     try:
         try:
             bring = partial(future.set_result, job())
         except StopIteration as exc:
-            # Thrown into a generator it would end that one, as if it had returned.
+            # Raised in a generator, it would end that generator as if by `return`.
             raise RuntimeError('a job raised StopIteration') from exc
     except BaseException as exc:
         bring = partial(future.set_exception, exc)
-        # Without this frame, which refers to the error, there is no cycle.
+        # The first frame of the traceback is this one, and it refers to the error: a cycle.
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
@@ -131,16 +133,17 @@ def _bring(future: Future, bring: Callable[[], None]) -> None:
 
 
 def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
-    """Call `func(*args)` on a worker thread; the Future gives its value or raises its error.
+    """Call `func(*args)` on a worker thread; return a Future of its value.
 
-    It runs in a copy of the caller's context. `StopIteration` arrives as a `RuntimeError`. When it
-    is cancelled, a job that has not begun never runs; of one that runs, the result is dropped.
+    The job runs in a copy of the caller's context. A `StopIteration` arrives as a `RuntimeError`.
+    When the Future is cancelled, a job that has not begun never runs; the result of a job that
+    runs is dropped.
     """
     reactor = current_reactor()
     future = _Job(reactor)
-    future.thread = 0
     if reactor.pool is None:
-        # Two threads that come first together may make two: both work, and both are closed.
+        # Two threads that call this first, together, may make two pools: both work, and the
+        # reactor closes both.
         reactor.pool = ThreadPool(reactor)
     reactor.pool.submit(future, func, args)
     return future
