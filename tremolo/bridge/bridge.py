@@ -1,16 +1,11 @@
-"""Bridge: asyncio on the reactor, in the same thread and with the same poll.
+"""Bridge: the asyncio loop of a reactor, in the same thread and with the same poll.
 
-asyncio asks a selector which fds are ready. Here the reactor is that selector: `select` does one
-turn of it, in which the reactor calls whom it has to call, and gives asyncio what is ready of
-asyncio's own. So whatever is written for asyncio works unchanged, by the public parts of asyncio
-alone. It begins with the first thing that needs it, and until then nobody has imported asyncio:
+A reactor gets its bridge from the first call that needs asyncio; until then asyncio is not even
+imported. From then on `Reactor.run` drives both (event_loop.py tells how):
 
-    loop = bridge_to(reactor).loop      # its loop; `Reactor.run` drives both then
-    reply = yield future_of(awaitable)  # our Future of anything that asyncio can await
-    await sleep(1)                      # and theirs of ours
-
-A task that starts here starts at once, as ours do: a coroutine that never waits has ended when
-`future_of` returns. The tasks that the application makes keep asyncio's order.
+    loop = bridge_to(reactor).loop      # the asyncio loop
+    reply = yield future_of(awaitable)  # a Future of ours for anything that asyncio can await
+    await sleep(1)                      # a coroutine of asyncio waits for a Future of ours
 """
 
 from __future__ import annotations
@@ -26,23 +21,23 @@ from .event_loop import ReactorEventLoop
 
 
 class Bridge:
-    """What a reactor has of asyncio, once anybody needs it."""
+    """The asyncio loop of a reactor. It fulfils `PartnerLoop`."""
 
     def __init__(self, reactor: Reactor, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        # A reactor's own, unless it is a guest in another (guest.py).
+        # A loop on the reactor's poll, unless the reactor is a guest of `loop` (guest.py).
         self.loop: Any = loop or ReactorEventLoop(reactor)
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
-        """Drive both until `stop`."""
+        """Drive the loop and the reactor until `stop`."""
         self.loop.run_forever()
 
     def step(self, timeout: float | None = None) -> None:
-        """Do one turn of both, waiting at most `timeout` seconds, for a host that drives us."""
+        """Do one turn of both, for a host that drives us; wait at most `timeout` seconds."""
         loop = self.loop
         if 'call_at' not in vars(loop):
             loop.be_hosted()
-            timeout = 0.0    # What there was before nobody has noted.
+            timeout = 0.0    # The reactor does not know what the loop had to do before.
         loop.selector.longest, loop.selector.after = timeout, loop.stop
         try:
             self.run()
@@ -54,11 +49,11 @@ class Bridge:
         self.loop.stop()
 
     def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end while nobody drives the loop; give its value."""
+        """Run a coroutine to its end while the loop does not run, and return its value."""
         return self.loop.run_until_complete(coroutine)
 
     def close(self) -> None:
-        """Cancel the tasks that are left and wait for them, asynchronous generators and threads."""
+        """Cancel the remaining tasks; wait for them, asynchronous generators and threads."""
         loop = self.loop
         if loop.is_closed():
             return

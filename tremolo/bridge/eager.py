@@ -1,7 +1,7 @@
-"""Eager start: a task of asyncio that has run up to its first wait when its maker goes on.
+"""Eager start: a task of asyncio that runs at once up to its first wait.
 
-So a request's task that never waits has ended inside the callback of its socket. The tasks that an
-application makes itself are not started like this: they keep asyncio's order.
+So the task of a request that never waits has ended before the callback of its socket returns. Only
+the tasks that the bridge starts are eager; those that an application makes keep asyncio's order.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-# What a task can do by itself, by the version of Python.
-_EAGER = sys.version_info >= (3, 12)
-_CONTEXT = sys.version_info >= (3, 11)
+_EAGER = sys.version_info >= (3, 12)    # asyncio.Task has the parameter `eager_start`.
+_CONTEXT = sys.version_info >= (3, 11)    # asyncio.Task has the parameter `context`.
 _Task: Any = asyncio.Task
 
 
 class Starter:
     """Makes tasks of asyncio that have begun when `start` returns, in any loop.
 
-    From Python 3.12 on asyncio can do that. Before, the first step that a new task asks the loop
-    for is caught, and done here.
+    From Python 3.12 on asyncio can do that. In older versions a new task asks its loop to call its
+    first step soon: this class catches that call, and does the step at once.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -31,11 +30,11 @@ class Starter:
         self._own = vars(loop)
         self._step: Any = None
         self._before: Any = None
-        self._catch = self._caught    # (Kept: making a bound method for each task costs.)
+        self._catch = self._caught    # (Kept, so that no bound method is made for each task.)
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context,
               name: str | None = None) -> Any:
-        """Start a task in `context`; to make it a name would cost 0.2 us. Hot: once per request."""
+        """Start a task in `context`. Hot: once per request (a generated name would cost 0.2 us)."""
         if _EAGER:
             return _Task(coroutine, loop=self._loop, name=name, context=context, eager_start=True)
         own = self._own
@@ -45,7 +44,7 @@ class Starter:
             if _CONTEXT:
                 task = _Task(coroutine, loop=self._loop, name=name, context=context)
             else:
-                # It takes a copy of the context that it is made in.
+                # The task copies the context that it is made in.
                 task = context.run(_Task, coroutine, loop=self._loop, name=name)
         finally:
             if before is None:
@@ -57,14 +56,14 @@ class Starter:
         try:
             context.run(step)
         except RuntimeError:
-            # Inside the step of another task none can begin; whatever the task itself raises stays
-            # in it.
+            # No task can begin inside the step of another one: this one begins soon. (An error of
+            # the task itself does not arrive here, but stays in the task.)
             self._loop.call_soon(step, context=context)
         return task
 
     def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if args or context is None:
-            # No step of a task: a finalizer's, if garbage is collected while one is made.
+            # Not the step of a task: a finalizer calls, if garbage is collected at this moment.
             call_soon = self._before or partial(type(self._loop).call_soon, self._loop)
             return call_soon(step, *args, context=context)
         self._step = step, context

@@ -1,8 +1,9 @@
 """Event loop: an asyncio loop whose selector, clock and signals are the reactor's.
 
 asyncio asks a selector which fds are ready. Here the reactor is that selector: `select` does one
-turn of it, in which the reactor calls its own callbacks, and gives asyncio what is ready of
-asyncio's own. Only the public parts of asyncio are used.
+turn of the reactor. In that turn the reactor calls its own callbacks; then `select` returns the
+ready fds that asyncio itself watches. So there is one thread and one poll, and everything written
+for asyncio works unchanged. Only public parts of asyncio are used.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from ..loop.future import set_current_reactor
 
 
 class ReactorSelector(selectors.SelectSelector):
-    """The selector that asyncio is given: it keeps its keys as any does, and the reactor polls."""
+    """The selector of the asyncio loop: it keeps the keys as others do, and the reactor polls."""
 
     def __init__(self, reactor: Reactor) -> None:
         super().__init__()
         self._reactor = reactor
-        self._ready: dict[int, int] = {}    # What this turn found ready, by fd.
-        self.longest: float | None = None    # The longest wait that a host allows.
-        self.after: Callable[[], Any] | None = None    # What is called after each turn.
+        self._ready: dict[int, int] = {}    # The events of this turn, by fd.
+        self.longest: float | None = None    # Seconds that a host lets one poll wait.
+        self.after: Callable[[], Any] | None = None    # Called after each turn.
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file. Raises `KeyError` if it is watched, `ValueError` if it is closed."""
@@ -39,14 +40,14 @@ class ReactorSelector(selectors.SelectSelector):
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Watch it for other events, or keep other data. Raises `KeyError`."""
+        """Watch a file for other events, or keep other data. Raises `KeyError`."""
         before = super().unregister(fileobj).events
         key = super().register(fileobj, events, data)
         self._watch(key.fd, before, events)
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        """Watch it no longer. Raises `KeyError`."""
+        """Stop watching a file. Raises `KeyError`."""
         key = super().unregister(fileobj)
         self._ready.pop(key.fd, None)
         self._reactor.remove_fd(key.fd)
@@ -67,20 +68,21 @@ class ReactorSelector(selectors.SelectSelector):
         self._ready[fd] = self._ready.get(fd, 0) | bit
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Do one turn of the reactor; return what is ready of asyncio's own files."""
+        """Do one turn of the reactor; return the ready files that asyncio watches."""
         if self.longest is not None and (timeout is None or timeout > self.longest):
             timeout = self.longest
         reactor = self._reactor
         reactor.end_turn()
         reactor.step(timeout)
-        # What asyncio's callbacks do next is of this turn: they wake nobody, and write together.
+        # asyncio runs its callbacks now, as a part of this turn: `call_soon` wakes no poll, and
+        # what they write is sent together, before the next poll.
         reactor.turning = True
         if self.after is not None:
             self.after()
         if not self._ready:
             return []
         ready, self._ready = self._ready, {}
-        # A callback of this turn may have lost interest.
+        # A callback of this turn may have unregistered a file.
         keys = ((self.get_map().get(fd), bits) for fd, bits in ready.items())
         return [(key, bits & key.events) for key, bits in keys if key and bits & key.events]
 
@@ -95,7 +97,7 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         super().__init__(self.selector)
 
     def run_forever(self) -> None:
-        """Run until `stop`; asyncio's callbacks have the current reactor too."""
+        """Run until `stop`; the reactor is the current one for asyncio's callbacks too."""
         before = set_current_reactor(self.reactor)
         try:
             super().run_forever()
@@ -110,10 +112,10 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
     def add_signal_handler(  # type: ignore[override]
         self, sig: int, callback: Callable[..., Any], *args: Any
     ) -> None:
-        """Call it on each signal, by the reactor's own way: asyncio never takes the wake-up fd.
+        """Call `callback` on each signal, by `Reactor.add_signal`: asyncio takes no wake-up fd.
 
-        Raises `ValueError` for what is no signal, `RuntimeError` for one that cannot be caught and
-        off the main thread.
+        Raises `ValueError` if `sig` is no signal, `RuntimeError` for a signal that cannot be caught
+        and on another thread than the main one.
         """
         if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
             raise TypeError('a coroutine cannot be the handler of a signal')
@@ -131,7 +133,7 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         self._handled.add(number)
 
     def remove_signal_handler(self, sig: int) -> bool:
-        """Put back what was there before; False if nothing was added."""
+        """Put back the handler from before; return False if none was added."""
         if not isinstance(sig, int):
             raise TypeError(f'{sig!r} is no signal')
         if signal.Signals(sig) not in self._handled:
@@ -141,13 +143,13 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         return True
 
     def close(self) -> None:
-        """Close it; the reactor can go on without it."""
+        """Close the loop; the reactor can go on without it."""
         for sig in list(self._handled):
             self.remove_signal_handler(sig)
         super().close()
 
     def be_hosted(self) -> None:
-        """Let the reactor know of all that asyncio has to do: its host asks only the reactor."""
+        """Schedule each callback of asyncio on the reactor too: its host asks only the reactor."""
         call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
 
         def noted_soon(callback: Any, *args: Any, context: Any = None) -> Any:
@@ -162,4 +164,4 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
 
 
 def _nothing() -> None:
-    """Do nothing, but do it in time."""
+    """Do nothing: its only purpose is that a turn happens in time."""

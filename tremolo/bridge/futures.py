@@ -1,7 +1,7 @@
-"""Futures: asyncio's waiting and ours, for each other.
+"""Futures: our tasks wait for awaitables of asyncio, and its coroutines for our Futures.
 
-    reply = yield future_of(awaitable)  # our Future of anything that asyncio can await
-    await sleep(1)                      # and asyncio's coroutines wait for Futures of ours
+    reply = yield future_of(awaitable)  # a Future of ours for anything that asyncio can await
+    await sleep(1)                      # a coroutine of asyncio waits for a Future of ours
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class _TaskFuture(Future):
 
 
 def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Future:
-    """Run a coroutine, or whatever can be awaited, as a task of asyncio; give our Future of it.
+    """Run a coroutine, or another awaitable, as a task of asyncio; return a Future of ours for it.
 
-    It runs in `context`, or else in a copy of the caller's. Cancelling the Future cancels the task.
+    A coroutine that never waits has ended when this returns. It runs in `context`, by default in a
+    copy of the caller's. To cancel the Future cancels the task.
     """
     reactor = current_reactor()
     bridge = bridge_to(reactor)
@@ -54,12 +55,12 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
 
 
 async def awaiting(awaitable: Any) -> Any:
-    """Make a coroutine of what can be awaited."""
+    """Make a coroutine of an awaitable."""
     return await awaitable
 
 
 def _settle(future: Future, task: asyncio.Task[Any]) -> None:
-    """Bring a task's outcome to our Future."""
+    """Set our Future to the outcome of a task."""
     if task.cancelled():
         future.cancel()
     elif (error := task.exception()) is not None:
@@ -70,11 +71,11 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
 
 
 def _wait(future: Future) -> Generator[Any, Any, None]:
-    """Wait for our Future in a coroutine, whoever runs that: our Task or asyncio's."""
+    """Wait for our Future in a coroutine that our Task runs, or a task of asyncio."""
     if future.done() and not future.cancelled():
         return
     bridge = cast(Optional[Bridge], future.reactor.bridge)
-    # (With the loop given, asyncio need not look for it: that is a system call before 3.12.)
+    # (The loop is given, because to find it asyncio makes a system call before Python 3.12.)
     if bridge is None or asyncio.current_task(bridge.loop) is None:
         if not future.done():
             yield future
@@ -96,4 +97,4 @@ def _wait(future: Future) -> Generator[Any, Any, None]:
         raise asyncio.CancelledError
 
 
-await_by(_wait)    # From now on a Future may be awaited by asyncio too.
+await_by(_wait)    # From now on asyncio's coroutines can await a Future too.

@@ -1,14 +1,14 @@
-"""Guest: a reactor inside an event loop that it does not own, such as uvloop's.
+"""Guest: a reactor inside an event loop of another kind, such as uvloop's.
 
-The loop watches one descriptor, the reactor's poller, and has one timer, for what is due next; each
-of the two does one turn of the reactor. Nothing else is asked of the loop, and an idle guest costs
-it nothing. So whatever runs on a reactor runs in any asyncio program:
+The loop watches one descriptor, that of the reactor's poller, and has one timer, for the reactor's
+next deadline. Both call one turn of the reactor. The reactor asks nothing else of the loop, and an
+idle guest costs nothing. So all that runs on a reactor runs in any asyncio program:
 
-    with hosted() as reactor:        # in a coroutine: the loop that runs, and goes on after this
+    with hosted() as reactor:        # in a coroutine: a guest of the running loop
         ...
 
     reactor = GuestReactor(make_loop('uvloop'))
-    reactor.run()                    # a loop of its own; it ends with the reactor
+    reactor.run()                    # a guest of a loop that it owns, and that ends with it
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .bridge import Bridge
 
 
 class _GuestBridge(Bridge):
-    """The bridge of a guest: its loop is there already."""
+    """The bridge of a guest, to the loop that hosts it."""
 
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
         super().__init__(reactor, loop)
@@ -57,7 +57,7 @@ class _GuestBridge(Bridge):
 
 @contextmanager
 def _driven(reactor: GuestReactor) -> Iterator[None]:
-    """Know the thread before the first turn, which may come late: others must wake it."""
+    """Record this thread as the reactor's before the first turn, so that others wake it."""
     before = set_current_reactor(reactor)
     reactor.belong_to(threading.get_ident())
     try:
@@ -68,22 +68,22 @@ def _driven(reactor: GuestReactor) -> Iterator[None]:
 
 
 class GuestReactor(Reactor):
-    """A reactor that an asyncio loop drives; with `own` the loop lives and ends with it."""
+    """A reactor that an asyncio loop drives; with `own` the reactor also closes the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, own: bool = True,
                  debug: bool = False) -> None:
         self._loop, self._own = loop, own
-        self.users = 0    # How many use it (`hosted`).
-        self.before: Reactor | None = None    # The current one before it.
-        self._timer: asyncio.TimerHandle | None = None    # The loop's timer.
-        self._due = NEVER    # When that comes.
+        self.users = 0    # The number of `hosted` blocks that use it.
+        self.before: Reactor | None = None    # The thread's current reactor before this one.
+        self._timer: asyncio.TimerHandle | None = None    # The loop's timer for the next turn.
+        self._due = NEVER    # The deadline of that timer.
         super().__init__(debug=debug)
         self.timers = _GuestTimers(self)
         self.bridge = _GuestBridge(self, loop, own)
         loop.add_reader(self.fileno(), self._turn)
 
     def belong_to(self, thread: int | None) -> None:
-        """Know the thread that the loop runs in."""
+        """Record the thread that the loop runs in."""
         self._thread = thread
 
     def _turn(self) -> None:
@@ -91,12 +91,12 @@ class GuestReactor(Reactor):
         self.look()
 
     def look(self) -> None:
-        """Let the loop know when the next turn is due, unless it comes before that."""
+        """Set the loop's timer to the next deadline, unless it comes earlier already."""
         if (deadline := self.next_deadline()) and deadline < self._due and not self.closed:
             if self._timer is not None:
                 self._timer.cancel()
             self._due = deadline
-            # In whole milliseconds: uvloop knows no others, and would call too early.
+            # Rounded up to milliseconds: uvloop rounds, and would call too early.
             delay = math.ceil(max(0.0, deadline - self.time()) * 1000) / 1000
             self._timer = self._loop.call_later(delay, self._timed)
 
@@ -105,22 +105,22 @@ class GuestReactor(Reactor):
         self._turn()
 
     def wake(self) -> None:
-        """Have a turn soon; safe from any thread."""
+        """Make the loop do a turn soon; safe on any thread."""
         if self._thread == threading.get_ident():
             self.look()
         else:
             super().wake()
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
-        """Call it on each signal, by the loop's own way. Main thread only."""
+        """Call `callback` on each signal, by the loop's own method. Main thread only."""
         self._loop.add_signal_handler(signum, callback)
 
     def remove_signal(self, signum: int) -> None:
-        """Put back the default."""
+        """Put back the system's default."""
         self._loop.remove_signal_handler(signum)
 
     def close(self) -> None:
-        """Close it, and the loop if that is its own. Not inside a turn."""
+        """Close the reactor, and the loop if the reactor owns it. Not inside a turn."""
         if not self.closed and not self.turning and not self._own:
             self._loop.remove_reader(self.fileno())
             if self._timer is not None:
@@ -129,7 +129,7 @@ class GuestReactor(Reactor):
 
 
 class _GuestTimers(Timers):
-    """Timers that tell when there is one that comes before all others."""
+    """Timers that let the guest set the loop's timer anew."""
 
     def __init__(self, reactor: GuestReactor) -> None:
         super().__init__()
@@ -141,18 +141,18 @@ class _GuestTimers(Timers):
             self._reactor.look()
 
 
-# The guest of each loop that runs and has one.
+# The guest of each running loop that has one.
 _guests: dict[asyncio.AbstractEventLoop, GuestReactor] = {}
 
 
 @contextmanager
 def hosted(debug: bool = False) -> Iterator[GuestReactor]:
-    """Give the guest of the loop that runs; the last who leaves closes it."""
+    """Return the guest of the running loop for a `with` block; the last block closes it."""
     loop = asyncio.get_running_loop()
     if (reactor := _guests.get(loop)) is None:
         reactor = _guests[loop] = GuestReactor(loop, own=False, debug=debug)
         reactor.belong_to(threading.get_ident())
-        # For all that the loop runs in this thread from now on.
+        # It is the current reactor of all that this thread runs from now on.
         reactor.before = set_current_reactor(reactor)
     reactor.users += 1
     try:
@@ -161,12 +161,12 @@ def hosted(debug: bool = False) -> Iterator[GuestReactor]:
         reactor.users -= 1
         if not reactor.users:
             del _guests[loop]
-            reactor.step(0.0)    # Who waits yet is told.
+            reactor.step(0.0)    # Callbacks that are due are called before the end.
             set_current_reactor(reactor.before)
             reactor.close()
 
 
 def make_loop(name: str) -> asyncio.AbstractEventLoop:
-    """Make a loop: of 'asyncio', or of the user's 'uvloop'. Raises `ImportError` without it."""
+    """Make a loop of 'asyncio', or of 'uvloop' if it is installed; else raise `ImportError`."""
     loop: asyncio.AbstractEventLoop = importlib.import_module(name).new_event_loop()
     return loop

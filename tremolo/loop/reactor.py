@@ -249,7 +249,7 @@ class Reactor:
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
-        """Until `add_reader` call the reader for a hang-up or an error only; it must let go then."""
+        """Until `add_reader` call the reader only for a hang-up or an error; it must let go."""
         self._unwant(fd, self.watchers[fd], READ)
 
     def remove_reader(self, fd: int) -> None:
