@@ -43,7 +43,7 @@ NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tok
 SANS_IO = {'asyncio', 'os', 'random', 'select', 'selectors', 'socket', 'ssl', 'threading', 'time'}
 # The clock, the poller and the network are parameters; only these files name the real ones.
 WORLDLY = {
-    'loop/poller.py', 'loop/reactor.py',
+    'loop/poller.py', 'loop/pollers.py', 'loop/reactor.py',
 }
 # Public in spite of the underscore: documented functions of the standard library.
 DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}
@@ -55,7 +55,7 @@ ASYNCIO = {'asgi', 'bridge', 'examples'}
 OLD = {'asgi_app.py', 'loop/bridge.py'}
 
 # Lines of code (see `code_lines`) that one file, and one room, may have.
-FILE_LINES = 340
+FILE_LINES = 300
 ROOM_LINES = 2000
 
 Import = tuple[int, str, tuple[str, ...]]

@@ -154,7 +154,6 @@ def test_the_files_on_a_requests_way_are_short(kind, traced):
     assert path_is_short(PACKAGE, traced[kind]) == []
 
 
-@pytest.mark.xfail(reason='each of the two ways is under the limit, and both together are not yet')
 def test_the_files_on_both_ways_are_short_together(traced):
     assert path_is_short(PACKAGE, traced['native'] | traced['ASGI']) == []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tremolo.http import HeaderError, Headers, encode_fields, encoder
-from tremolo.http.encoder import encode, encode_links, encode_pair, encode_trailers
+from tremolo.http.encoder import encode
+from tremolo.http.text_fields import encode_links, encode_pair, encode_trailers
 
 # What may not be sent, as bytes; none of it may be accepted as str either.
 BAD = [
@@ -20,9 +21,9 @@ def as_text(pair):
 
 @pytest.fixture(autouse=True)
 def no_names_are_known():
-    encoder._known.clear()
+    encoder.known_names.clear()
     yield
-    encoder._known.clear()
+    encoder.known_names.clear()
 
 
 @pytest.mark.parametrize('pair', BAD)
@@ -140,16 +141,16 @@ def test_few_names_are_kept_and_no_long_ones():
     for number in range(3000):
         encode([(b'x-%d' % number, b'')])
         encode_pair(f'y-{number}', '')
-        assert 0 < len(encoder._known) <= 1024
-    encoder._known.update(b'%d' % number for number in range(3000))
+        assert 0 < len(encoder.known_names) <= 1024
+    encoder.known_names.update(b'%d' % number for number in range(3000))
     encode([(b'a', b'')])
-    assert encoder._known == {b'a'}
+    assert encoder.known_names == {b'a'}
     assert encode([(b'a' * 65, b'b')])[0] == b'a' * 65 + b': b\r\n'
-    assert encoder._known == {b'a'}
+    assert encoder.known_names == {b'a'}
 
 
 def test_names_are_kept_but_never_values_nor_the_fields_that_mean_something():
     secret = b'secret'
     encode([(b'Set-Cookie', secret), (b'Authorization', secret), (b'Content-Length', b'1'),
             (b'Connection', b'x'), (b'Transfer-Encoding', b'x'), (b'Date', b'x'), (b'Server', b'')])
-    assert encoder._known == {b'Set-Cookie', b'Authorization'}
+    assert encoder.known_names == {b'Set-Cookie', b'Authorization'}

@@ -13,9 +13,8 @@ from http_cases import BROWSER, CASES, GET, HOST, chunked, get, post
 from http_runner import is_whole, requests, run
 
 import tremolo.http
-from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser
+from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser, authority
 from tremolo.http import fields as lines_of_fields
-from tremolo.http import head as hosts_of_heads
 
 # Above this a case is not split at each of its bytes, but at random.
 SHORT = 400
@@ -374,12 +373,12 @@ def ask_host(host):
 
 
 def test_few_hosts_are_remembered_and_none_with_many_spaces():
-    hosts_of_heads._hosts.clear()
+    authority.hosts.clear()
     for number in range(1000):
         assert ask_host(b' h%d' % number) == b'h%d' % number
-        assert 0 < len(hosts_of_heads._hosts) <= 256
-    hosts_of_heads._hosts.update({b'%d' % number: b'' for number in range(300)})
+        assert 0 < len(authority.hosts) <= 256
+    authority.hosts.update({b'%d' % number: b'' for number in range(300)})
     assert ask_host(b' other') == b'other'
-    assert hosts_of_heads._hosts == {b' other': b'other'}
+    assert authority.hosts == {b' other': b'other'}
     assert ask_host(b' ' * 1000 + b'a') == b'a'
-    assert hosts_of_heads._hosts == {b' other': b'other'}
+    assert authority.hosts == {b' other': b'other'}

@@ -18,11 +18,9 @@ from tremolo.loop.poller import (
     READ,
     WRITE,
     EpollPoller,
-    SelectPoller,
 )
-from tremolo.loop.poller import (
-    make_poller as choose_poller,
-)
+from tremolo.loop.pollers import SelectPoller
+from tremolo.loop.pollers import make_poller as choose_poller
 
 
 class Setup:

@@ -14,11 +14,13 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError
-from ..http.encoder import encode, encode_links, encode_trailers
+from ..http.encoder import encode
+from ..http.text_fields import encode_links, encode_trailers
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
+from .client_gone import ClientGone, comes_from_us
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -33,13 +35,6 @@ _FILE_PIECE = 262144    # A file is read in pieces of this size, in bytes.
 _START = 'http.response.start'
 _BODY = 'http.response.body'
 _TRAILERS = 'http.response.trailers'
-
-
-class ClientGone(OSError):
-    """The client is gone, so the answer has no receiver; raised in the application."""
-
-    def __init__(self) -> None:
-        super().__init__('the client is gone')
 
 
 class Exchange:
@@ -91,7 +86,7 @@ class Exchange:
             if lost:
                 return
             error = RuntimeError('the application returned without a complete answer')
-        if lost and (isinstance(error, asyncio.CancelledError) or _was_told(error)):
+        if lost and (isinstance(error, asyncio.CancelledError) or comes_from_us(error)):
             return
         _log.error('the ASGI application failed on %s', response.connection.describe()
                    if not lost else self._request, exc_info=error)
@@ -261,14 +256,3 @@ class Exchange:
             self._response.end(self._trailers if wanted else b'')
             self._expected = ''
             self._wake()
-
-
-def _was_told(error: BaseException) -> bool:
-    """Tell whether the cause of an error is our own error that says the client is gone."""
-    link: BaseException | None = error
-    chain: dict[int, BaseException] = {}
-    # (`raise error from error` makes a chain without an end, so each error is kept once.)
-    while link is not None and id(link) not in chain:
-        chain[id(link)] = link
-        link = link.__cause__ or link.__context__
-    return any(isinstance(each, (ClientGone, StreamClosed)) for each in chain.values())

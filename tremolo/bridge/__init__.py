@@ -7,8 +7,9 @@ from .eager import Starter
 from .event_loop import ReactorEventLoop, ReactorSelector
 from .futures import awaiting, future_of
 from .guest import GuestReactor, hosted, make_loop
+from .waiting import wait_in_coroutine
 
 __all__ = [
     'Bridge', 'GuestReactor', 'ReactorEventLoop', 'ReactorSelector', 'Starter', 'awaiting',
-    'bridge_to', 'future_of', 'hosted', 'make_loop',
+    'bridge_to', 'future_of', 'hosted', 'make_loop', 'wait_in_coroutine',
 ]

@@ -36,7 +36,7 @@ class Bridge:
         """Do one turn of both, for a host that drives us; wait at most `timeout` seconds."""
         loop = self.loop
         if 'call_at' not in vars(loop):
-            loop.be_hosted()
+            _be_hosted(loop)
             timeout = 0.0    # The reactor does not know what the loop had to do before.
         loop.selector.longest, loop.selector.after = timeout, loop.stop
         try:
@@ -67,6 +67,25 @@ class Bridge:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+
+
+def _be_hosted(loop: ReactorEventLoop) -> None:
+    """Schedule each callback of asyncio on the reactor too: its host asks only the reactor."""
+    call_soon, call_at, reactor = loop.call_soon, loop.call_at, loop.reactor
+
+    def noted_soon(callback: Any, *args: Any, context: Any = None) -> Any:
+        reactor.call_soon(_nothing)
+        return call_soon(callback, *args, context=context)
+
+    def noted_at(when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        reactor.call_at(when, _nothing)
+        return call_at(when, callback, *args, context=context)
+
+    vars(loop).update(call_soon=noted_soon, call_at=noted_at)
+
+
+def _nothing() -> None:
+    """Do nothing: its only purpose is that a turn happens in time."""
 
 
 def bridge_to(reactor: Reactor) -> Bridge:

@@ -9,14 +9,13 @@ for asyncio works unchanged. Only public parts of asyncio are used.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import selectors
-import signal
 from functools import partial
 from typing import Any, Callable
 
 from ..loop import Reactor
 from ..loop.future import set_current_reactor
+from .signals import LoopSignals
 
 
 class ReactorSelector(selectors.SelectSelector):
@@ -92,7 +91,7 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
-        self._handled: set[int] = set()
+        self._signals = LoopSignals(self, reactor)
         self.selector = ReactorSelector(reactor)
         super().__init__(self.selector)
 
@@ -117,51 +116,13 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         Raises `ValueError` if `sig` is no signal, `RuntimeError` for a signal that cannot be caught
         and on another thread than the main one.
         """
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
-            raise TypeError('a coroutine cannot be the handler of a signal')
-        if not isinstance(sig, int):
-            raise TypeError(f'{sig!r} is no signal')
-        if self.is_closed():
-            raise RuntimeError('the event loop is closed')
-        context = contextvars.copy_context()
-        number = signal.Signals(sig)
-        try:
-            self.reactor.add_signal(
-                number, lambda: self.call_soon(callback, *args, context=context))
-        except (ValueError, OSError) as error:
-            raise RuntimeError(f'signal {number} cannot be caught: {error}') from error
-        self._handled.add(number)
+        self._signals.add(sig, callback, args)
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Put back the handler from before; return False if none was added."""
-        if not isinstance(sig, int):
-            raise TypeError(f'{sig!r} is no signal')
-        if signal.Signals(sig) not in self._handled:
-            return False
-        self._handled.discard(sig)
-        self.reactor.remove_signal(sig)
-        return True
+        return self._signals.remove(sig)
 
     def close(self) -> None:
         """Close the loop; the reactor can go on without it."""
-        for sig in list(self._handled):
-            self.remove_signal_handler(sig)
+        self._signals.clear()
         super().close()
-
-    def be_hosted(self) -> None:
-        """Schedule each callback of asyncio on the reactor too: its host asks only the reactor."""
-        call_soon, call_at, reactor = super().call_soon, super().call_at, self.reactor
-
-        def noted_soon(callback: Any, *args: Any, context: Any = None) -> Any:
-            reactor.call_soon(_nothing)
-            return call_soon(callback, *args, context=context)
-
-        def noted_at(when: float, callback: Any, *args: Any, context: Any = None) -> Any:
-            reactor.call_at(when, _nothing)
-            return call_at(when, callback, *args, context=context)
-
-        self.__dict__.update(call_soon=noted_soon, call_at=noted_at)
-
-
-def _nothing() -> None:
-    """Do nothing: its only purpose is that a turn happens in time."""

@@ -1,21 +1,18 @@
-"""Futures: our tasks wait for awaitables of asyncio, and its coroutines for our Futures.
+"""Futures: our tasks wait for awaitables of asyncio.
 
     reply = yield future_of(awaitable)  # a Future of ours for anything that asyncio can await
-    await sleep(1)                      # a coroutine of asyncio waits for a Future of ours
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Generator
 from functools import partial
-from typing import Any, Optional, cast
+from typing import Any
 
 from ..loop import Future, current_reactor
 from ..loop.frames import place_of
-from ..loop.future import await_by
-from .bridge import Bridge, bridge_to
+from .bridge import bridge_to
 
 
 class _TaskFuture(Future):
@@ -68,33 +65,3 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
             future.set_exception(error)
     elif not future.done():
         future.set_result(task.result())
-
-
-def _wait(future: Future) -> Generator[Any, Any, None]:
-    """Wait for our Future in a coroutine that our Task runs, or a task of asyncio."""
-    if future.done() and not future.cancelled():
-        return
-    bridge = cast(Optional[Bridge], future.reactor.bridge)
-    # (The loop is given, because to find it asyncio makes a system call before Python 3.12.)
-    if bridge is None or asyncio.current_task(bridge.loop) is None:
-        if not future.done():
-            yield future
-        return
-    if not future.done():
-        waiter = bridge.loop.create_future()
-
-        def wake(_: Any) -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        future.add_done_callback(wake)
-        try:
-            yield from waiter
-        except asyncio.CancelledError:
-            future.withdraw(wake)
-            raise
-    if future.cancelled():
-        raise asyncio.CancelledError
-
-
-await_by(_wait)    # From now on asyncio's coroutines can await a Future too.

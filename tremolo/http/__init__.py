@@ -2,12 +2,13 @@
 
 from .body import EndOfBody, Limits
 from .cookies import format_cookie, parse_cookies
-from .encoder import Encoded, encode_fields
+from .encoder import Encoded
 from .errors import HeaderError, ProtocolError
 from .head import RequestHead
 from .headers import Headers
 from .parser import RequestParser
 from .response import CONTINUE, chunk, http_date, status_line
+from .text_fields import encode_fields
 
 __all__ = [
     'CONTINUE', 'Encoded', 'EndOfBody', 'HeaderError', 'Headers', 'Limits', 'ProtocolError',

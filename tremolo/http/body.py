@@ -3,35 +3,13 @@
 A machine keeps no bytes. Its method `take(data, pos)` is given the parser's buffer and the place
 where the unread bytes begin. It returns an event and the place where it stopped. The event is a
 piece of the body, `EndOfBody` when the body is whole, or None when more bytes are needed. After a
-`ProtocolError` the machine must not be used again.
-
-Most servers that were fooled were fooled by chunked framing, so each step is exact: a size is 1 to
-16 hexadecimal digits (int() would also accept a sign, spaces and underscores), and each line and
-each chunk ends with CRLF. Extensions are checked and dropped. The bytes of framing are bounded: in
-one line by `_SIZE_LINE`, and in one message by the size of the body plus `chunk_overhead`, so a
-client cannot send a large message of tiny chunks.
+`ProtocolError` the machine must not be used again. The machine of
+a body in chunks is in chunked.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Union
-
-from .errors import ProtocolError, shown
-from .fields import check_lines, refuse_fields, split_fields
-from .grammar import CHUNK_LINE, FRAMING
-
-# The longest line with the size of a chunk, in bytes, with its extensions and CRLF.
-_SIZE_LINE = 4098
-# A field that says how to frame, route, answer or understand the message comes too late in a
-# trailer (RFC 9110 section 6.5.1). Refused are the fields that FRAMING finds, all Content-* fields
-# except Content-Digest (RFC 9530 section 3), and these.
-_NOT_IN_TRAILERS = frozenset((
-    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
-    b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
-    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'user-agent',
-    b'vary', b'via', b'warning', b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host',
-    b'x-forwarded-proto', b'x-real-ip'))
 
 
 class Limits(NamedTuple):
@@ -50,7 +28,8 @@ class EndOfBody(NamedTuple):
     trailers: list[tuple[bytes, bytes]]
 
 
-_Step = tuple[Union[bytes, EndOfBody, None], int]
+# What `take` returns: an event, and the place where it stopped.
+Step = tuple[Union[bytes, EndOfBody, None], int]
 
 
 class SizedBody:
@@ -61,7 +40,7 @@ class SizedBody:
     def __init__(self, size: int) -> None:
         self._left = size
 
-    def take(self, data: bytes, pos: int) -> _Step:
+    def take(self, data: bytes, pos: int) -> Step:
         """Return what has arrived of the body."""
         left = self._left
         if not left:
@@ -70,95 +49,3 @@ class SizedBody:
         piece = data[pos:pos + left]
         self._left = left - len(piece)
         return piece or None, pos + len(piece)
-
-
-class ChunkedBody:
-    """A body in chunks (RFC 9112 section 7.1). Its states are methods: `_state` is the next one."""
-
-    __slots__ = ('_fields', '_left', '_limits', '_overhead', '_seen', '_size', '_state')
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._size = 0        # bytes of body announced so far
-        self._overhead = 0    # bytes of framing so far
-        self._left = 0        # bytes still to come of this chunk; later: still allowed for trailers
-        self._seen = 0        # bytes of an unfinished line that were searched already
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._state: Callable[[ChunkedBody, bytes, int], _Step] = ChunkedBody._size_line
-
-    def take(self, data: bytes, pos: int) -> _Step:
-        """Return the next piece of the body, if it has arrived."""
-        return self._state(self, data, pos)
-
-    def _size_line(self, data: bytes, pos: int) -> _Step:
-        """Read the size and the extensions of a chunk."""
-        end = data.find(b'\r\n', pos + self._seen, pos + _SIZE_LINE)
-        if end < 0:
-            return self._await_line(
-                data, pos, _SIZE_LINE, 400, f'chunk size line exceeds {_SIZE_LINE} bytes')
-        line = CHUNK_LINE.match(data, pos, end + 2)
-        if line is None:
-            check_lines(data, pos, end + 2)
-            raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
-        self._seen = 0
-        size = int(line[1], 16)
-        # The line, its CRLF, and the CRLF after the data, which the last chunk does not have.
-        self._overhead += end - pos + (4 if size else 2)
-        limits = self._limits
-        if self._overhead > limits.chunk_overhead + self._size:
-            raise ProtocolError(400, 'chunk framing exceeds the body by '
-                                f'{limits.chunk_overhead} bytes (chunk_overhead)')
-        self._size += size
-        if limits.body_size is not None and self._size > limits.body_size:
-            raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
-        self._left = size or limits.trailer_size
-        self._state = ChunkedBody._chunk if size else ChunkedBody._trailers
-        return self._state(self, data, end + 2)
-
-    def _chunk(self, data: bytes, pos: int) -> _Step:
-        """Read the data of a chunk, then CRLF. (h11 once took any two bytes for the CRLF.)"""
-        left = self._left
-        if left:
-            piece = data[pos:pos + left]
-            self._left = left - len(piece)
-            return piece or None, pos + len(piece)
-        end = data[pos:pos + 2]
-        if end == b'\r\n':
-            self._state = ChunkedBody._size_line
-            return self._size_line(data, pos + 2)
-        if end in (b'', b'\r'):
-            return None, pos
-        raise ProtocolError(400, 'chunk data is longer than its size')
-
-    def _trailers(self, data: bytes, pos: int) -> _Step:
-        """Read trailer fields, line by line, up to the empty line (RFC 9112 section 7.1.2)."""
-        limits = self._limits
-        while not data.startswith(b'\r\n', pos):
-            # There always is room for the empty line.
-            room = max(self._left, 2)
-            end = data.find(b'\r\n', pos + self._seen, pos + room)
-            if end < 0:
-                return self._await_line(
-                    data, pos, room, 431,
-                    f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
-            check_lines(data, pos, end + 2)
-            refuse_fields(data, pos, end + 2)
-            if len(self._fields) == limits.field_count:
-                raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
-            [(name, value)] = split_fields(b'\n' + data[pos:end + 2])
-            if name in _NOT_IN_TRAILERS or FRAMING.match(b'\n%s:' % name) or (
-                    name.startswith(b'content-') and name != b'content-digest'):
-                raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
-            self._fields.append((name, value))
-            self._left -= end + 2 - pos
-            self._seen = 0
-            pos = end + 2
-        return EndOfBody(self._fields), pos + 2
-
-    def _await_line(self, data: bytes, pos: int, size: int, status: int, reason: str) -> _Step:
-        """Wait for the end of a line; refuse a line of more than `size` bytes with its CRLF."""
-        stop = min(len(data), pos + size)
-        self._seen = check_lines(data, pos + self._seen, stop) - pos
-        if stop == pos + size:
-            raise ProtocolError(status, reason)
-        return None, pos

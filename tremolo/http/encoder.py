@@ -1,10 +1,9 @@
 """Encoder: the fields of an answer as bytes; the one place that checks what an application sends.
 
     encode([(b'x-a', b'1'), (b'content-length', b'5')])    # (b'x-a: 1\\r\\n', 5, False, True, True)
-    encode_fields([('X-A', '1')])                          # b'X-A: 1\\r\\n'
 
-An ASGI application sends pairs of bytes, `Headers` holds pairs of str; pairs of str become bytes
-(Latin-1), and then the rules are the same. A name is a token, and a value has no control character
+An ASGI application sends pairs of bytes. `Headers` holds pairs of str; text_fields.py makes bytes
+of them, by the same rules. A name is a token, and a value has no control character
 (RFC 9110 section 5): with a CR or LF in a value, a client of the application could add a field to
 an answer, or a whole answer. Both checks are done for many fields at once. A name is looked up in
 the set of names that were checked before. The control characters are counted in all lines together:
@@ -12,7 +11,7 @@ there must be as many as the lines' own CRs and LFs (measured: 2 fields take 0.7
 
 The server alone writes the fields that frame a message. `encode` takes Content-Length and
 Connection out and returns what they say. A Transfer-Encoding that is not true would split the
-answer in two for a proxy. `encode_fields` refuses it; `encode` refuses it or leaves it out.
+answer in two for a proxy. `encode` refuses it or leaves it out.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, Optional
 
 from .errors import HeaderError, shown
-from .grammar import CONTROLS, TOKEN, TOKEN_STR
+from .grammar import CONTROLS, TOKEN
 
 # Five things: the field lines without Content-Length and Connection; the Content-Length, if any;
 # whether the connection shall close; whether the server shall add its Date; and its Server field.
 Encoded = tuple[bytes, Optional[int], bool, bool, bool]
 
-# Names with a meaning for the server. They are never in `_known`, so that `encode` notices them.
+# Names with a meaning for the server. They are never in `known_names`, so `encode` notices them.
 _OURS = frozenset((b'content-length', b'connection', b'transfer-encoding', b'date', b'server'))
 # Well-formed names of other fields, as they were written. A value may be a cookie or a token, and
 # is never kept. There are at most 1,024 names of at most 64 bytes; a full set is emptied.
-_known: set[bytes] = set()
+known_names: set[bytes] = set()
 _MOST_NAMES = 1024
 _LONGEST_NAME = 64
 
@@ -42,7 +41,7 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
     With `refuse_coding` a Transfer-Encoding is an error, otherwise it is left out. Raises
     `HeaderError` for what may not be sent, `TypeError` for what is no pair of bytes.
     """
-    block, ends, close, date, server, known = b'', 0, False, True, True, _known
+    block, ends, close, date, server, known = b'', 0, False, True, True, known_names
     length: int | None = None
     try:
         for name, value in fields:
@@ -52,7 +51,7 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
             elif name == b'content-length' and value.isdigit() and length is None:
                 length = int(value)
             else:
-                lower = _check_name(name)
+                lower = check_name(name)
                 if lower == b'content-length':
                     if not value.isdigit() or length not in (None, int(value)):
                         raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
@@ -64,67 +63,18 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                     ends += 2
                     date, server = date and lower != b'date', server and lower != b'server'
                 elif refuse_coding:
-                    _refuse_coding()
+                    refuse_transfer_encoding()
     except HeaderError:
         raise
     except (AttributeError, TypeError, ValueError, BytesWarning) as error:
         raise TypeError(f'a header is a pair of bytes: {fields!r:.200}') from error
     # The CR and LF of each line must be the only control characters.
     if len(block) - len(block.translate(None, CONTROLS)) != ends:
-        _find_fault(fields)
+        find_fault(fields)
     return block, length, close, date, server
 
 
-def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
-    """Encode pairs of str as field lines, each with CRLF; no field is left out.
-
-    Raises `HeaderError`, also for Transfer-Encoding, and `TypeError` for what is not str.
-    """
-    pairs = [encode_pair(name, value) for name, value in items]
-    for name, _ in pairs:
-        if name not in _known and name.lower() == b'transfer-encoding':
-            _refuse_coding()
-    return b''.join([b'%b: %b\r\n' % pair for pair in pairs])
-
-
-def encode_trailers(fields: Iterable[Any]) -> bytes:
-    """Encode trailer fields. Raises as `encode` does, and for Content-Length and `close`."""
-    block, length, close, _, _ = encode(fields)
-    if length is not None or close:
-        raise HeaderError('Content-Length and Connection cannot come as trailers')
-    return block
-
-
-def encode_links(links: Iterable[Any]) -> bytes:
-    """Encode the values of Link fields (RFC 8288). Raises as `encode` does."""
-    return encode([(b'link', link) for link in links])[0]
-
-
-def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
-    """Check a field; return name and value in Latin-1, without SP and HTAB around the value.
-
-    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
-    """
-    try:
-        raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
-    except (AttributeError, TypeError):
-        if not isinstance(name, str):
-            raise TypeError(
-                f'the name of a header is str, not {type(name).__name__}') from None
-        raise TypeError(
-            f'the value of header {name} is str, not {type(value).__name__}') from None
-    except UnicodeEncodeError:
-        if TOKEN_STR.fullmatch(name) is None:
-            raise HeaderError(f'malformed header name: {shown(name)}') from None
-        raise HeaderError(f'the value of header {name} is not Latin-1: {shown(value)}') from None
-    if raw_name not in _known:
-        _check_name(raw_name)
-    if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
-        _find_fault([(raw_name, raw_value)])
-    return raw_name, raw_value
-
-
-def _check_name(name: bytes) -> bytes:
+def check_name(name: bytes) -> bytes:
     """Check the name of a field: a token. Return it in lower case. Raises `HeaderError`."""
     if not isinstance(name, bytes):
         raise TypeError(f'the name of a header is bytes, not {type(name).__name__}')
@@ -133,13 +83,13 @@ def _check_name(name: bytes) -> bytes:
     lower = name.lower()
     if lower not in _OURS and len(name) <= _LONGEST_NAME:
         # (`>=`: reactors in several threads may each add a name at once.)
-        if len(_known) >= _MOST_NAMES:
-            _known.clear()
-        _known.add(name)
+        if len(known_names) >= _MOST_NAMES:
+            known_names.clear()
+        known_names.add(name)
     return lower
 
 
-def _find_fault(fields: Iterable[Any]) -> NoReturn:
+def find_fault(fields: Iterable[Any]) -> NoReturn:
     """Name the field whose value has a control character."""
     for name, value in fields:
         text = bytes(value)
@@ -149,5 +99,6 @@ def _find_fault(fields: Iterable[Any]) -> NoReturn:
     raise HeaderError('the headers can be read once only, and have a control character')
 
 
-def _refuse_coding() -> NoReturn:
+def refuse_transfer_encoding() -> NoReturn:
+    """Raise the error of an application that frames a message itself."""
     raise HeaderError('Transfer-Encoding is set by the server alone')

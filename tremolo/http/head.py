@@ -18,17 +18,12 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
+from .authority import hosts, read_authority, read_host
 from .errors import ProtocolError, shown
 from .fields import split_fields
-from .grammar import ABSOLUTE, AUTHORITY, CODING, CONTENT_LENGTH, FRAMING, HOST, LISTS
+from .grammar import CODING, CONTENT_LENGTH, FRAMING, LISTS
 
 # The longest name of DNS and RFC 3986 section 3.2.2, with a port.
-_HOST_SIZE = 255 + 6
-# Well-formed hosts as they were sent, each with its trimmed form: a server receives the same few
-# hosts again and again. There are at most 256 of at most `_HOST_SIZE` bytes with the spaces around
-# them, and nothing else of a request; a full dictionary is emptied.
-_MOST_HOSTS = 256
-_hosts: dict[bytes, bytes] = {}
 _find = FRAMING.findall
 
 
@@ -79,7 +74,7 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
     # (Most targets are paths, and CONNECT is rare.)
     authority = None
     if target[0] != 0x2f or method == b'CONNECT':
-        authority = _authority(method, target)
+        authority = read_authority(method, target)
     head = make()
     head.method = method.decode('ascii')
     head.target = target
@@ -100,7 +95,7 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
             host, connection = fields.get(b'host'), fields.get(b'connection')
             break
     if host is not None:
-        host = _hosts.get(host) or _host(host)
+        host = hosts.get(host) or read_host(host)
     elif minor:
         raise ProtocolError(400, 'no Host in HTTP/1.1')
     head.authority = authority or host
@@ -155,43 +150,6 @@ def _merge(found: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if len(values) > 1 and name not in LISTS:
             raise ProtocolError(400, f'repeated header field: {shown(name)}')
     return {name: b', '.join(values) for name, values in lines.items()}
-
-
-def _authority(method: bytes, target: bytes) -> bytes | None:
-    """Check a target that is not a path, and return its authority (RFC 9112 section 3.2).
-
-    `OPTIONS *` has none. Raises `ProtocolError`.
-    """
-    if method == b'CONNECT':
-        if AUTHORITY.fullmatch(target):
-            raise ProtocolError(501, 'CONNECT is not for this server')
-    elif target == b'*':
-        if method == b'OPTIONS':
-            return None
-    else:
-        absolute = ABSOLUTE.fullmatch(target)
-        # An http URI without a host is invalid (RFC 9110 section 4.2.1).
-        if absolute is not None and not absolute[1].startswith(b':'):
-            return _host(absolute[1].lower())
-    raise ProtocolError(400, f'the form of the target {shown(target)} does not fit {shown(method)}')
-
-
-def _host(value: bytes) -> bytes:
-    """Return a host with an optional port, checked and trimmed (RFC 9110 section 7.2).
-
-    It may be empty. Raises `ProtocolError`.
-    """
-    host = _hosts.get(value)
-    if host is None:
-        host = value.strip(b' \t')
-        if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
-            raise ProtocolError(400, f'malformed host: {shown(host)}')
-        if len(value) <= _HOST_SIZE:
-            # (`>=`: reactors in several threads may each add a host at once.)
-            if len(_hosts) >= _MOST_HOSTS:
-                _hosts.clear()
-            _hosts[value] = host
-    return host
 
 
 def _options(connection: bytes) -> list[bytes]:

@@ -6,15 +6,15 @@
     headers.get_all('set-cookie')
 
 Names and values are str. The lines keep their order, and the names their case. A line is checked
-when it is set, by the function that encodes it later (encoder.py), so that the traceback points at
-the line of the application that set it.
+when it is set, by the function that encodes it later (text_fields.py), so that the traceback
+points at the line of the application that set it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .encoder import encode_pair
+from .text_fields import encode_pair
 
 
 class Headers:

@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Union
 
-from .body import ChunkedBody, EndOfBody, Limits, SizedBody
+from .body import EndOfBody, Limits, SizedBody
+from .chunked import ChunkedBody
 from .errors import ProtocolError, shown
 from .fields import check_lines, refuse_fields
 from .grammar import REQUEST_LINE, head

@@ -6,10 +6,12 @@ from .connect import connect
 from .errors import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .future import Future, current_reactor
 from .inbox import Inbox
+from .joint import gather, timeout
 from .listener import Listener, bind, bind_unix
 from .reactor import Reactor
+from .sleep import sleep
 from .stream import Stream
-from .sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
+from .sync import Event, Lock, Queue, Semaphore
 from .task import Task, spawn
 from .threads import run_in_thread
 from .timers import Timer

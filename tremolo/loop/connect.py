@@ -13,11 +13,12 @@ import os
 from collections.abc import Generator
 from typing import Any
 
-from . import sync
 from .future import Future
+from .joint import timeout as timeout_after
 from .listener import host_port
 from .reactor import Reactor
 from .stream import Stream
+from .sync import Event
 from .task import spawn
 from .threads import run_in_thread
 from .timers import NEVER
@@ -50,7 +51,7 @@ def _connect(future: Future, host: str, port: int, end: float) -> Generator[Any,
             found = net.getaddrinfo(host, port, 0, net.SOCK_STREAM, 0, net.AI_NUMERICHOST)
         except (OSError, UnicodeError):
             job = run_in_thread(net.getaddrinfo, host, port, 0, net.SOCK_STREAM)
-            found = yield sync.timeout(end - time(), job)
+            found = yield timeout_after(end - time(), job)
         while not future.done():
             left = end - time()
             share = min(PATIENCE, left / len(found)) if len(found) > 1 else left
@@ -77,9 +78,9 @@ def _stream(reactor: Reactor, found: Any, seconds: float) -> Generator[Any, Any,
         sock.setblocking(False)
         code = sock.connect_ex(address)
         while code == errno.EINPROGRESS:
-            writable = sync.Event()
+            writable = Event()
             reactor.add_writer(stream.fd, writable.set)
-            yield sync.timeout(seconds, writable.wait())
+            yield timeout_after(seconds, writable.wait())
             code = sock.getsockopt(net.SOL_SOCKET, net.SO_ERROR)
             if not code and stream.peer is None:
                 # Not yet: the event was meant for another socket, which had this fd until now.

@@ -15,21 +15,23 @@ readable or `next_deadline()` has come, then call `step(0)`.
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
-from .poller import READ, WRITE, Poller, make_poller
+from .poller import READ, WRITE, Poller
+from .pollers import make_poller
+from .signals import Signals
 from .task import Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
+    from .partner import PartnerLoop
     from .stream import Stream
     from .threads import ThreadPool
 
@@ -48,22 +50,6 @@ class _Watcher:
         self.mask = mask
         self.reader: Callable[[], Any] | None = None
         self.writer: Callable[[], Any] | None = None
-
-
-class PartnerLoop(Protocol):
-    """A loop of another kind that turns together with the reactor: asyncio's, once it is needed."""
-
-    def run(self) -> None:
-        """Turn both until `stop`."""
-
-    def step(self, timeout: float | None = None) -> None:
-        """Turn both once."""
-
-    def stop(self) -> None:
-        """End `run` after this turn."""
-
-    def close(self) -> None:
-        """End the tasks that run there."""
 
 
 class Reactor:
@@ -101,8 +87,6 @@ class Reactor:
         self.turning = False    # Whether a turn is going on.
         self.unsent: list[Stream] = []    # The streams that have bytes to send at its end.
         self._thread: int | None = None
-        self._signals: dict[int, Any] = {}
-        self._wakeup_before = -1
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
         self.bridge: PartnerLoop | None = None
@@ -111,6 +95,7 @@ class Reactor:
         self._wake_in, self._wake_out = network.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._signals = Signals(self._wake_out)
         self.add_reader(self._wake_in.fileno(), self._woken)
         self.closed = False
 
@@ -293,25 +278,12 @@ class Reactor:
             self._poller.modify(fd, watcher.mask)
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
-        """Call `callback` from the ready queue on each signal. Main thread only."""
-        before = signal.signal(signum, lambda *_: self.call_soon_threadsafe(callback))
-        # The C handler writes a byte there: that ends the poll also when another thread got the
-        # signal from the kernel.
-        if not self._signals:
-            self._wakeup_before = signal.set_wakeup_fd(
-                self._wake_out.fileno(), warn_on_full_buffer=False)
-        self._signals.setdefault(signum, before)
+        """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""
+        self._signals.add(signum, lambda *_: self.call_soon_threadsafe(callback))
 
     def remove_signal(self, signum: int) -> None:
-        """Put back the handler that was there before."""
-        if signum in self._signals:
-            # None stands for a handler that Python did not install and cannot put back.
-            signal.signal(signum, self._signals.pop(signum) or signal.SIG_DFL)
-            if not self._signals:
-                taken = signal.set_wakeup_fd(self._wakeup_before)
-                # Other code has set the wake-up fd since: that stays.
-                if taken != self._wake_out.fileno():
-                    signal.set_wakeup_fd(taken)
+        """Put back the handler from before."""
+        self._signals.remove(signum)
 
     def close(self) -> None:
         """Close the remaining tasks, restore signals, free the poller. Not inside a turn."""
@@ -324,7 +296,7 @@ class Reactor:
         self.closed = True
         before = set_current_reactor(self)
         self.turning = True
-        for signum in list(self._signals):
+        for signum in self._signals.handled():
             self.remove_signal(signum)
         for task in list(self.tasks):
             task.close()

@@ -1,4 +1,4 @@
-"""Waiting for time and for each other: sleep, gather, timeout, Event, Lock, Semaphore, Queue.
+"""Sync: tasks that wait for each other: Event, Lock, Semaphore, Queue.
 
 All return Futures. The Futures that wait for the same thing form a line (a waiting line, a queue):
 first come, first served. A cancelled Future leaves the line. A lock or an item is handed directly
@@ -13,114 +13,17 @@ from __future__ import annotations
 
 import queue
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Generator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Callable
 
-from .errors import Cancelled, InvalidState
-from .future import Future, on_loop
-from .task import spawn
-from .timers import NEVER
+from .errors import InvalidState
+from .future import Future
+from .joint import gather, timeout
+from .sleep import sleep
 
-
-def sleep(seconds: float, result: Any = None) -> Future:
-    """Return a Future of `result`, done after `seconds`; to cancel it cancels its timer."""
-    # There is nothing to give back. But in debug mode a Future with `give_back` that is dropped
-    # before its value was taken warns: here a `yield` was forgotten.
-    future = Future(give_back=lambda _: None)
-
-    def set_alarm() -> None:
-        future.on_cancel = future.reactor.call_later(seconds, future.set_result, result).cancel
-
-    on_loop(future.reactor, set_alarm)
-    return future
-
-
-def gather(*awaitables: Any) -> Future:
-    """Run Futures, generators and coroutines side by side; return a Future of their values.
-
-    The first error cancels the other parts and is raised when all have ended; later errors are
-    dropped. To cancel the Future cancels all parts.
-    """
-    return _Joint(awaitables, list)
-
-
-def timeout(seconds: float, awaitable: Any) -> Future:
-    """Return a Future of the awaitable's value; after `seconds` cancel it, raise `TimeoutError`.
-
-    The error is raised when the work has ended; if the work ends with a value all the same, the
-    Future gets the value. To cancel the Future cancels the work.
-    """
-    return _Joint((awaitable,), lambda values: values[0], seconds)
-
-
-class _Joint(Future):
-    """A Future of several parts, done when all have ended; `pick` makes its value of theirs."""
-
-    __slots__ = ('_alarm', '_left', '_parts', '_pick', '_why')
-
-    def __init__(self, awaitables: tuple[Any, ...], pick: Callable[[list[Any]], Any],
-                 seconds: float = NEVER) -> None:
-        # All are checked before the first begins.
-        for each in awaitables:
-            if not isinstance(each, (Future, Generator, Coroutine)):
-                raise TypeError(f'{each!r} is no Future, generator or coroutine')
-        Future.__init__(self)
-        self._parts = [each if isinstance(each, Future) else spawn(each) for each in awaitables]
-        self._left = len(self._parts)
-        self._pick = pick
-        self._why: BaseException | None = None
-        on_loop(self.reactor, self._begin, seconds)
-
-    def _begin(self, seconds: float) -> None:
-        late = TimeoutError(f'not done in {seconds:g} seconds')
-        self._alarm = self.reactor.call_later(seconds, self._stop, late)
-        for part in self._parts:
-            part.add_done_callback(self._part_ended)
-        if not self._parts:
-            self._end()
-
-    def _part_ended(self, part: Future) -> None:
-        self._left -= 1
-        if (error := part.exception()) is not None:
-            self._stop(error)
-        if not self._left:
-            self._end()
-
-    def _stop(self, why: BaseException) -> None:
-        """Cancel the parts that run, and end with `why` when they have ended; once."""
-        if self._why is None:
-            self._why = why
-            for part in self._parts:
-                if not part.done():
-                    part.cancel()
-
-    def _end(self) -> None:
-        self._alarm.cancel()
-        backs = ExitStack()
-        for part in self._parts:
-            if part.give_back is not None:
-                # `outcome` takes the value over. The last value goes back first, so that the items
-                # of a queue keep their order.
-                backs.callback(part.give_back, part.outcome()[0])
-        # After the time is up a part may end with a value all the same, or may have one already.
-        good = all(part.exception() is None for part in self._parts)
-        if self._why is None or (good and not isinstance(self._why, Cancelled)):
-            self.give_back = lambda _: backs.close()
-            self.set_result(self._pick([part.outcome()[0] for part in self._parts]))
-        else:
-            backs.close()
-            self.set_exception(self._why)
-
-    def cancel(self) -> bool:
-        """Cancel the parts; this Future is done when they have ended."""
-        if self._done:
-            return Future.cancel(self)
-        self._seen = True
-        self._stop(Cancelled())
-        self._why = Cancelled()    # Also after a timeout: nobody takes a late value any more.
-        return True
+# (`gather`, `sleep` and `timeout` were in this file before; programs may import them from here.)
+__all__ = ['Event', 'Lock', 'Queue', 'Semaphore', 'gather', 'sleep', 'timeout']
 
 
 # A waiting line (a queue) of Futures, each with an object that it needs when it is served. Futures

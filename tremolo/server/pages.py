@@ -5,7 +5,7 @@ Short, in plain HTML, and of our own state nothing: a traceback is shown in debu
 
 import traceback
 
-from ..http import ProtocolError
+from ..http import ProtocolError, status_line
 from .errors import HTTPError, phrase
 from .response import HTML, TEXT, Response
 
@@ -53,3 +53,10 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
     # A traceback may hold what has no encoding: a lone surrogate of a file's name.
     response.send(page.encode('utf-8', 'backslashreplace'))
+
+
+def refusal(status: int, common: bytes) -> bytes:
+    """Make the whole answer to what is no request; nothing of it is repeated to the client."""
+    body = b'%d %s\n' % (status, phrase(status).encode('ascii'))
+    return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
+        b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

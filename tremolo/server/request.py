@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from ..http import Headers, RequestHead, parse_cookies
 from ..loop import Future, Inbox, LimitExceeded, Task
+from .context import Context
 from .errors import BadRequest, PayloadTooLarge
 from .request_body import open_inbox
 
@@ -24,24 +25,6 @@ _MOST_QUERY_FIELDS = 1000    # More in a query string are refused with 400.
 
 # Shared by all requests: most have no groups, and making a dictionary for each costs.
 _NONE: Mapping[str, Any] = MappingProxyType({})
-
-
-class Context:
-    """A place for an application's own values, as attributes; `options` are the server's options.
-
-    `request.context` lives as long as its request, and its `options` are overlaid by the handler's;
-    `request.connection.context` lives as long as the connection.
-    """
-
-    # (The dictionary is only made when somebody sets a value, and an `__init__` would cost a
-    # request 0.06 us.)
-    __slots__ = ('__dict__', 'options')
-
-    options: Mapping[str, Any]
-
-    if TYPE_CHECKING:
-        def __getattr__(self, name: str) -> Any: ...
-        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 class Request(RequestHead):

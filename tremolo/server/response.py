@@ -25,11 +25,13 @@ from ..http import (
     format_cookie,
     status_line,
 )
-from ..http.encoder import encode, encode_pair
+from ..http.encoder import encode
+from ..http.text_fields import encode_pair
 from ..loop import Future, Stream, StreamClosed
 from ..loop.stream import APART
-from .errors import HandlerError, phrase
+from .errors import HandlerError
 from .throttle import begin_answer, rate_answer, rate_of
+from .upgrade import upgrade
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -247,18 +249,7 @@ class Response:
         What the client sent ahead is read first from it. The connection closes when the handler
         ends. Raises `HandlerError` if the client did not ask for it, or announced a body.
         """
-        offered = (self.request.upgrade or b'').decode('latin-1').lower().split(',')
-        if self.head_sent or protocol.lower() not in [each.strip() for each in offered]:
-            raise HandlerError(f'the client does not offer to upgrade to {protocol}')
-        stream = self.connection.upgrade()
-        begin_answer(self)
-        self.framing = 'upgraded'
-        self.headers['Upgrade'] = protocol
-        self.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
-            status_line(101), encode_fields(self.headers.items()),
-            self.connection.server.heads.common_fields()))
-        stream.fill(self.connection.parser.rest())
-        return stream
+        return upgrade(self, protocol)
 
     def _too_late(self) -> Exception:
         """Say why nothing can be sent: what comes after an answer would be taken for the next."""
@@ -354,10 +345,3 @@ def head_start(line: tuple[int, str | None], content_type: str) -> bytes:
     """Encode the status line and the Content-Type field. Raises `HeaderError`."""
     typed = encode_fields([('Content-Type', content_type)]) if content_type else b''
     return status_line(*line) + typed
-
-
-def refusal(status: int, common: bytes) -> bytes:
-    """Make the whole answer to what is no request; nothing of it is repeated to the client."""
-    body = b'%d %s\n' % (status, phrase(status).encode('ascii'))
-    return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
-        b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

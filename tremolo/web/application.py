@@ -19,11 +19,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ..loop import Reactor
-from ..server import Handle, HTTPError, Request, Response, Server
-from ..server.errors import MethodNotAllowed, NotFound
-from ..server.pages import send_error
+from ..server import Handle, Server
 from ..service import Service
 from ..settings import Settings
+from .dispatcher import Dispatcher
 from .routing import Route, Router
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ class Application(Service):
     def __init__(self) -> None:
         super().__init__()
         self._router: Router[Handler] = Router()
-        self._exact = self._router.exact
         self._handlers: list[Handler] = []
 
     def route(self, path: str, methods: Iterable[str] = ('GET',)) -> Callable[[F], F]:
@@ -67,42 +65,11 @@ class Application(Service):
 
         return register
 
-    def _handle(self, request: Request, response: Response) -> None:
-        """Find the handler and run it. Hot: once per request."""
-        try:
-            # Most requests are for an exact path, with the usual percent-encoding.
-            handler = self._exact[request.target][request.method]
-        except KeyError:
-            try:
-                handler = self._find(request)
-            except HTTPError as error:
-                send_error(response, error)
-                return
-        handler.run(request, response)
-
-    def _find(self, request: Request) -> Handler:
-        """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
-        if request.target == b'*':
-            # OPTIONS for the server as a whole (RFC 9110 section 9.3.7).
-            known = {'OPTIONS', 'HEAD', *self._router.methods()}
-            raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
-        found = self._router.find(request.path)
-        if found is None:
-            raise NotFound
-        route, request.groups = found
-        methods = route.methods
-        handler = methods.get(request.method)
-        if handler is None and request.method == 'HEAD':
-            handler = methods.get('GET')
-        if handler is None:
-            raise MethodNotAllowed([*methods, 'HEAD'] if 'GET' in methods else methods)
-        return handler
-
     # -- called by the service --------------------------------------------------------------------
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
         """Return the function that answers each request."""
-        return self._handle
+        return Dispatcher(self._router).handle
 
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""

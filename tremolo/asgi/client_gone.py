@@ -1,0 +1,23 @@
+"""ClientGone: what an application is told by `send` when its client is gone."""
+
+from __future__ import annotations
+
+from ..loop import StreamClosed
+
+
+class ClientGone(OSError):
+    """The client is gone, so the answer has no receiver; raised in the application."""
+
+    def __init__(self) -> None:
+        super().__init__('the client is gone')
+
+
+def comes_from_us(error: BaseException) -> bool:
+    """Tell whether the cause of an error is our own error that says the client is gone."""
+    link: BaseException | None = error
+    chain: dict[int, BaseException] = {}
+    # (`raise error from error` makes a chain without an end, so each error is kept once.)
+    while link is not None and id(link) not in chain:
+        chain[id(link)] = link
+        link = link.__cause__ or link.__context__
+    return any(isinstance(each, (ClientGone, StreamClosed)) for each in chain.values())

@@ -1,0 +1,54 @@
+"""Authority: the host that a request is for, in its Host field or in its target.
+
+A target that is no path is rare, and so is a host that was not seen before: read_head (head.py)
+comes here only for these.
+"""
+
+from __future__ import annotations
+
+from .errors import ProtocolError, shown
+from .grammar import ABSOLUTE, AUTHORITY, HOST
+
+_HOST_SIZE = 255 + 6
+# Well-formed hosts as they were sent, each with its trimmed form: a server receives the same few
+# hosts again and again. There are at most 256 of at most `_HOST_SIZE` bytes with the spaces around
+# them, and nothing else of a request; a full dictionary is emptied.
+_MOST_HOSTS = 256
+hosts: dict[bytes, bytes] = {}
+
+
+def read_authority(method: bytes, target: bytes) -> bytes | None:
+    """Check a target that is not a path, and return its authority (RFC 9112 section 3.2).
+
+    `OPTIONS *` has none. Raises `ProtocolError`.
+    """
+    if method == b'CONNECT':
+        if AUTHORITY.fullmatch(target):
+            raise ProtocolError(501, 'CONNECT is not for this server')
+    elif target == b'*':
+        if method == b'OPTIONS':
+            return None
+    else:
+        absolute = ABSOLUTE.fullmatch(target)
+        # An http URI without a host is invalid (RFC 9110 section 4.2.1).
+        if absolute is not None and not absolute[1].startswith(b':'):
+            return read_host(absolute[1].lower())
+    raise ProtocolError(400, f'the form of the target {shown(target)} does not fit {shown(method)}')
+
+
+def read_host(value: bytes) -> bytes:
+    """Return a host with an optional port, checked and trimmed (RFC 9110 section 7.2).
+
+    It may be empty. Raises `ProtocolError`.
+    """
+    host = hosts.get(value)
+    if host is None:
+        host = value.strip(b' \t')
+        if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
+            raise ProtocolError(400, f'malformed host: {shown(host)}')
+        if len(value) <= _HOST_SIZE:
+            # (`>=`: reactors in several threads may each add a host at once.)
+            if len(hosts) >= _MOST_HOSTS:
+                hosts.clear()
+            hosts[value] = host
+    return host

@@ -1,0 +1,62 @@
+"""Text fields: the fields of `Headers`, trailers and Link fields as bytes, by the encoder's rules.
+
+    encode_fields([('X-A', '1')])    # b'X-A: 1\\r\\n'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .encoder import check_name, encode, find_fault, known_names, refuse_transfer_encoding
+from .errors import HeaderError, shown
+from .grammar import CONTROLS, TOKEN_STR
+
+
+def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
+    """Encode pairs of str as field lines, each with CRLF; no field is left out.
+
+    Raises `HeaderError`, also for Transfer-Encoding, and `TypeError` for what is not str.
+    """
+    pairs = [encode_pair(name, value) for name, value in items]
+    for name, _ in pairs:
+        if name not in known_names and name.lower() == b'transfer-encoding':
+            refuse_transfer_encoding()
+    return b''.join([b'%b: %b\r\n' % pair for pair in pairs])
+
+
+def encode_trailers(fields: Iterable[Any]) -> bytes:
+    """Encode trailer fields. Raises as `encode` does, and for Content-Length and `close`."""
+    block, length, close, _, _ = encode(fields)
+    if length is not None or close:
+        raise HeaderError('Content-Length and Connection cannot come as trailers')
+    return block
+
+
+def encode_links(links: Iterable[Any]) -> bytes:
+    """Encode the values of Link fields (RFC 8288). Raises as `encode` does."""
+    return encode([(b'link', link) for link in links])[0]
+
+
+def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
+    """Check a field; return name and value in Latin-1, without SP and HTAB around the value.
+
+    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
+    """
+    try:
+        raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
+    except (AttributeError, TypeError):
+        if not isinstance(name, str):
+            raise TypeError(
+                f'the name of a header is str, not {type(name).__name__}') from None
+        raise TypeError(
+            f'the value of header {name} is str, not {type(value).__name__}') from None
+    except UnicodeEncodeError:
+        if TOKEN_STR.fullmatch(name) is None:
+            raise HeaderError(f'malformed header name: {shown(name)}') from None
+        raise HeaderError(f'the value of header {name} is not Latin-1: {shown(value)}') from None
+    if raw_name not in known_names:
+        check_name(raw_name)
+    if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
+        find_fault([(raw_name, raw_value)])
+    return raw_name, raw_value

@@ -1,0 +1,43 @@
+"""Signals: handlers of signals for one reactor.
+
+A handler that Python calls only queues the callback and wakes the reactor. Python calls it between
+two instructions of the main thread, so it must first end a poll. For that there is the wake-up fd:
+the C handler writes a byte to it, also when the kernel gave the signal to another thread.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any, Callable
+
+
+class Signals:
+    """The signals that one reactor handles; `wake` is the socket that ends its poll."""
+
+    def __init__(self, wake: Any) -> None:
+        self._wake = wake
+        self._handlers_before: dict[int, Any] = {}
+        self._wakeup_before = -1
+
+    def handled(self) -> list[int]:
+        """Return the signals that have a handler here."""
+        return list(self._handlers_before)
+
+    def add(self, signum: int, handler: Callable[..., Any]) -> None:
+        """Set a handler. Main thread only."""
+        before = signal.signal(signum, handler)
+        if not self._handlers_before:
+            self._wakeup_before = signal.set_wakeup_fd(
+                self._wake.fileno(), warn_on_full_buffer=False)
+        self._handlers_before.setdefault(signum, before)
+
+    def remove(self, signum: int) -> None:
+        """Put back the handler from before; harmless if there is none of ours."""
+        if signum in self._handlers_before:
+            # None: a handler that was not set by Python, so Python cannot put it back.
+            signal.signal(signum, self._handlers_before.pop(signum) or signal.SIG_DFL)
+            if not self._handlers_before:
+                taken = signal.set_wakeup_fd(self._wakeup_before)
+                # If other code has set another wake-up fd since, that one stays.
+                if taken != self._wake.fileno():
+                    signal.set_wakeup_fd(taken)

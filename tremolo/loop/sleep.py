@@ -1,0 +1,20 @@
+"""Sleep: a Future that is done after some seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .future import Future, on_loop
+
+
+def sleep(seconds: float, result: Any = None) -> Future:
+    """Return a Future of `result`, done after `seconds`; to cancel it cancels its timer."""
+    # There is nothing to give back. But in debug mode a Future with `give_back` that is dropped
+    # before its value was taken warns: here a `yield` was forgotten.
+    future = Future(give_back=lambda _: None)
+
+    def set_alarm() -> None:
+        future.on_cancel = future.reactor.call_later(seconds, future.set_result, result).cancel
+
+    on_loop(future.reactor, set_alarm)
+    return future

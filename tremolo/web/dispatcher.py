@@ -1,0 +1,52 @@
+"""Dispatcher: finds the handler of each request, and runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..server import HTTPError, Request, Response
+from ..server.errors import MethodNotAllowed, NotFound
+from ..server.pages import send_error
+from .routing import Router
+
+if TYPE_CHECKING:
+    from .handlers import Handler
+
+
+class Dispatcher:
+    """What an application gives to its server: a `handle` by its routes."""
+
+    def __init__(self, router: Router[Handler]) -> None:
+        self._router = router
+        self._exact = router.exact
+
+    def handle(self, request: Request, response: Response) -> None:
+        """Find the handler and run it. Hot: once per request."""
+        try:
+            # Most requests are for an exact path, with the usual percent-encoding.
+            handler = self._exact[request.target][request.method]
+        except KeyError:
+            try:
+                handler = self._find(request)
+            except HTTPError as error:
+                send_error(response, error)
+                return
+        handler.run(request, response)
+
+    def _find(self, request: Request) -> Handler:
+        """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
+        if request.target == b'*':
+            # OPTIONS for the server as a whole (RFC 9110 section 9.3.7).
+            known = {'OPTIONS', 'HEAD', *self._router.methods()}
+            raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
+        found = self._router.find(request.path)
+        if found is None:
+            raise NotFound
+        route, request.groups = found
+        methods = route.methods
+        handler = methods.get(request.method)
+        if handler is None and request.method == 'HEAD':
+            handler = methods.get('GET')
+        if handler is None:
+            raise MethodNotAllowed([*methods, 'HEAD'] if 'GET' in methods else methods)
+        return handler
