@@ -141,8 +141,9 @@ class Virtual:
     def now(self) -> float:
         return self.world.now
 
-    def connect(self, data: bytes = b'') -> VirtualClient:
-        client = VirtualClient(self)
+    def connect(self, data: bytes = b'', listener: int = 0) -> VirtualClient:
+        """Connect to the server, or to another of its listeners, and send data."""
+        client = VirtualClient(self, listener)
         self.clients.append(client)
         client.send(data)
         return client
@@ -198,10 +199,10 @@ def virtual(app: Tremolo, world: World | None = None, **options: Any) -> Iterato
 class VirtualClient:
     """A client that is moved by `Virtual.until`. `ended` is '', 'fin', 'reset' or 'closed'."""
 
-    def __init__(self, host: Virtual) -> None:
+    def __init__(self, host: Virtual, listener: int = 0) -> None:
         self.host = host
         self.sock = host.world.network.socket()
-        self.sock.connect_ex(host.server.listeners[0].address)
+        self.sock.connect_ex(host.server.listeners[listener].address)
         self.received = b''
         self.reading = True
         self.ended = ''

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from server_support import Client, request
+from server_support import Client, request, serving, virtual
 
 from tremolo import Tremolo, sleep
 from tremolo.workers.channel import CONNECTION, Channel
@@ -68,3 +68,149 @@ def test_idle_and_busy_connections_go_on_at_the_other_server(app):
     receiving.close()
     old.stop()
     new.stop()
+
+
+# -- which connections can be handed over ---------------------------------------------------------
+
+
+@pytest.fixture
+def host(app):
+    @app.route('/long')
+    def long():
+        return b'x' * 1_000_000
+
+    @app.route('/unsent')
+    def unsent(request):
+        seen.append(request.connection.transferable)
+        return b''
+
+    seen: list[bool] = []
+    with virtual(app) as host:
+        host.seen = seen
+        yield host
+
+
+def transferable(host) -> bool:
+    connection, = host.server.connections
+    return connection.transferable
+
+
+def test_a_connection_between_two_requests_is_transferable(host):
+    client = host.connect()
+    host.settle()
+    assert transferable(host)
+    client.send(request())
+    client.take()
+    assert transferable(host)
+
+
+def test_a_connection_within_a_head_is_not_transferable(host):
+    client = host.connect(request()[:-5])
+    host.settle()
+    assert not transferable(host)
+    client.send(request()[-5:])
+    client.take()
+    assert transferable(host)
+
+
+def test_a_connection_that_is_answered_is_not_transferable(host):
+    client = host.connect(request('/unsent') + request('/slow'))
+    host.settle()
+    assert host.seen == [False]
+    assert not transferable(host)
+    assert client.take().body == b''
+    assert client.take().body == b'slow'
+    assert transferable(host)
+
+
+def test_an_answer_that_waits_for_the_end_of_the_turn_is_not_left_behind(host):
+    seen = []
+
+    def look() -> None:
+        connection, = host.server.connections
+        seen.append((connection.phase, connection.stream.unsent > 0, connection.transferable))
+
+    client = host.connect(request('/'))
+    handle = host.server.handle
+
+    def handle_and_look(request, response):
+        handle(request, response)
+        host.reactor.call_soon(look)
+
+    host.server.handle = handle_and_look
+    client.take()
+    host.settle()
+    assert seen == [('idle', True, False)]
+    assert transferable(host)
+
+
+def test_an_answer_that_the_client_has_not_taken_is_not_left_behind(host):
+    client = host.connect()
+    client.reading = False
+    client.send(request('/long'))
+    host.advance(1)
+    connection, = host.server.connections
+    assert connection.phase == 'idle' and connection.stream.buffered
+    assert not transferable(host)
+    client.reading = True
+    client.take()
+    assert transferable(host)
+
+
+def test_an_end_is_not_handed_over(host):
+    client = host.connect(request())
+    client.take()
+    connection, = host.server.connections
+    client.lingers = True
+    client.fin()
+    host.until(lambda: connection.stream.eof)
+    assert not connection.transferable
+    client.until_ended()
+    host.until(lambda: connection.stream.closed)
+    assert not connection.transferable
+
+
+@pytest.mark.parametrize('phase', ['discard', 'closing', 'linger', 'upgraded', 'closed'])
+def test_no_other_phase_is_transferable(host, phase):
+    host.connect(request()).take()
+    connection, = host.server.connections
+    assert connection.transferable
+    connection.phase = phase
+    assert not connection.transferable
+    connection.phase = 'idle'
+
+
+def test_an_encrypted_connection_is_not_transferable(host):
+    class Encrypted:
+        secure = True
+
+        def __getattr__(self, name):
+            return getattr(stream, name)
+
+    host.connect(request()).take()
+    connection, = host.server.connections
+    stream, connection.stream = connection.stream, Encrypted()
+    assert not connection.transferable
+    connection.stream = stream
+    assert connection.transferable
+
+
+def test_what_is_transferred_ends_here_and_nobody_is_told(app):
+    told = []
+    with serving(app) as host:
+        client = host.connect(request())
+        client.take()
+
+        def transfer() -> socket.socket:
+            connection, = host.server.connections
+            host.server.request_observers.append(lambda *args: told.append(args))
+            return socket.socket(fileno=connection.transfer())
+
+        with host.on_loop(transfer) as other:
+            assert host.server.closed == {'handed over': 1}
+            client.send(b'more')
+            other.setblocking(True)
+            assert other.recv(10) == b'more'
+            other.sendall(b'answer')
+            client.until(b'answer')
+        assert told == []

@@ -1,6 +1,6 @@
-"""Where the loop's bytes and http's messages meet: connections, requests, responses.
+"""Connections, requests and responses: here the loop's bytes and http's messages meet.
 
-The tour is in README.md.
+README.md is the tour of this room.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Concurrency: at most so many requests are answered at a time (`limit_concurrency`).
+"""Concurrency: at most `limit_concurrency` requests are answered at a time.
 
-A further one is refused before its handler is called: 503, and the connection ends.
+One request more is refused before its handler is called: 503, and its connection ends.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class ConcurrencyLimit:
-    """Stands before a server's `handle`, and calls it while fewer than `most` requests are busy."""
+    """Calls a server's `handle` as long as fewer than `most` requests are being answered."""
 
     def __init__(self, server: Server, most: int) -> None:
-        """Limit this server, and its parts that are made later."""
+        """Limit a server, and the parts of it that are made later."""
         self._handle, server.handle = server.handle, self._limited
         self._most = most
-        self._busy: set[Response] = set()    # The answers in hand that were let in.
+        self._busy: set[Response] = set()    # The answers that are not complete yet.
         server.request_observers.append(self._ended)
 
     def _limited(self, request: Request, response: Response) -> None:
-        """Let a request be answered, or refuse it. A refused request's body is not read."""
+        """Let a request be answered, or refuse it; the body of a refused request is not read."""
         if len(self._busy) >= self._most:
             send_error(response, HTTPError(503, headers={'Connection': 'close'}))
         else:

@@ -13,8 +13,8 @@ class Context:
     `request.connection.context` lives as long as the connection.
     """
 
-    # (The dictionary is only made when somebody sets a value, and an `__init__` would cost a
-    # request 0.06 us.)
+    # (The dictionary is made when the first value is set. An `__init__` would cost each request
+    # 0.06 us.)
     __slots__ = ('__dict__', 'options')
 
     options: Mapping[str, Any]

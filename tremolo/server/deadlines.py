@@ -1,15 +1,18 @@
 """Deadlines: when to look at a connection again, and what is done when a deadline has passed.
 
-Two kinds of limits hold. How long a phase may last is the table `PHASES`: a phase, the option that
-limits it, and what is done then. How slow a client may be is a `MinimumRate`: of the request body
-while we read it, and of the answer while bytes of it are kept; a client that has ended its side
-must take something within `half_close_timeout`.
+There are three kinds of limits:
+
+    how long a phase may last     the table `PHASES`: a phase, its option, and what is done then
+    how slow a client may be      a `MinimumRate` for the request's body while we read it, another
+                                  for the answer while bytes of it are kept
+    how long a half-closed        `half_close_timeout` without a byte taken
+    client may take nothing
 
 A connection has one timer, and the timer may come early: `tick` then works out anew what is due. So
-a deadline that moves away costs nothing (the idle deadline moves with each request), and only one
-that comes nearer moves the timer (`arm`).
+a deadline that moves away costs nothing, and the idle deadline moves away with each request. Only a
+deadline that comes nearer moves the timer (`arm`).
 
-While a rate limit of our own holds a transfer back, none of the client's deadlines run.
+While our own rate limit holds a transfer back, none of the client's deadlines run.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .lifetime import Lifetime
 
-# Seconds that an idle connection of a draining server may still bring a request that is on its way.
+# Seconds that a draining server waits on an idle connection: a request may be on its way.
 DRAIN_IDLE = 2.0
-# The least time between two looks at a connection where no deadline is due, for an `idle_timeout`
-# that is almost 0.
+# The least time in seconds between two looks at a connection where nothing is due: the
+# `idle_timeout` may be almost 0.
 _OFTEN = 0.05
 
 
@@ -52,8 +55,7 @@ def _lingered(connection: Connection) -> None:
     connection.stream.abort()
 
 
-# How long a phase may last, by the option of that name, and what is done then. A phase that is not
-# here has no limit of its own.
+# Each phase that may only last so long: the option with its seconds, and what is done then.
 PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
     NEW: ('first_byte_timeout', _nothing_came),
     IDLE: ('idle_timeout', _idle_too_long),
@@ -74,20 +76,20 @@ class PhaseSeconds:
         if draining:
             seconds[IDLE] = DRAIN_IDLE
         self.by_phase: dict[str, float] = seconds
-        # An answer that is given at once leaves the timer alone, and then the phase IDLE begins. So
-        # the timer of every phase stands at this time from now at the latest.
+        # An answer that is complete at once does not touch the timer, and IDLE begins. So in every
+        # phase the timer stands at most so many seconds ahead.
         self.idle = max(seconds[IDLE], _OFTEN)
 
 
 def arm(connection: Lifetime) -> None:
-    """Make sure that the timer comes no later than the next deadline."""
+    """Move the timer if it would come later than the next deadline."""
     deadline = _deadline(connection)
     if deadline < connection.timer.deadline:
         connection.timer.move(deadline)
 
 
 def _deadline(connection: Lifetime) -> float:
-    """Work out when to look again: at a deadline, or before one that is not known yet."""
+    """Return when to look again: at a deadline, or before a deadline that is not known yet."""
     phase, stream, progress = connection.phase, connection.stream, connection.progress
     if phase is UPGRADED:
         return NEVER
@@ -109,7 +111,7 @@ def _deadline(connection: Lifetime) -> float:
 
 
 def tick(connection: Connection) -> None:
-    """Do what is due (called by the timer)."""
+    """Do what is due (the timer calls this)."""
     look_at_sent(connection)
     watch_kept(connection)
     now = connection.stream.reactor.now
@@ -120,7 +122,7 @@ def tick(connection: Connection) -> None:
 
 
 def _time_out(connection: Connection, now: float) -> None:
-    """End what takes too long: the slow client first, then the phase."""
+    """End a slow client's connection, or the phase that takes too long."""
     phase, progress, body = connection.phase, connection.progress, connection.request_body
     half_close_timeout = connection.server.settings.half_close_timeout
     if progress is not None and progress.deadline <= now:
@@ -143,18 +145,18 @@ def look_at_sent(connection: Lifetime) -> None:
     progress = connection.progress
     if progress is not None and progress.look(connection.stream) \
             and (connection.phase is IDLE or connection.phase is LINGER):
-        # Up to now the client was busy with our answer.
+        # Until now the client was busy with our answer.
         connection.count_from(connection.stream.reactor.now)
 
 
 def watch_answer(connection: Lifetime, size: int) -> None:
-    """Wait for the client to take what is kept, of which `size` bytes are new."""
+    """Let the clock of the download run, now that bytes are kept; `size` of them are new."""
     if connection.make_progress().wait_for_client(connection.stream, size):
         arm(connection)
 
 
 def watch_kept(connection: Lifetime) -> None:
-    """Watch what was written in an earlier turn, and was not taken at that turn's end."""
+    """Let the clock of the download run for what was not taken at the end of an earlier turn."""
     stream, progress = connection.stream, connection.progress
     if stream.buffered and (progress is None or progress.since == NEVER):
         watch_answer(connection, stream.buffered)

@@ -1,4 +1,4 @@
-"""The application's errors: answers that are raised, and mistakes of a handler."""
+"""Errors of the application: answers that are raised, and mistakes of a handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import TremoloError
 
 
 class HandlerError(TremoloError):
-    """A handler did what no answer can be made of; the message names it with its file:line."""
+    """A handler did something that is no answer; the message names the handler's file:line."""
 
 
 class HTTPError(TremoloError):
@@ -23,7 +23,7 @@ class HTTPError(TremoloError):
                  headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f'{status!r} is no status of a final answer (200..599)')
-        # (`args` stay what was given, so that it can be copied, and pickled by another process.)
+        # (`args` stay as they were given: so the error can be copied, and pickled for a process.)
         self.status = status
         self.body = body
         self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
@@ -33,42 +33,42 @@ class HTTPError(TremoloError):
 
 
 class BadRequest(HTTPError):
-    """400: what the client sent does not make sense."""
+    """400: the request does not make sense."""
 
     def __init__(self, body: str = '') -> None:
         super().__init__(400, body)
 
 
 class Forbidden(HTTPError):
-    """403: not for this client."""
+    """403: this client may not have it."""
 
     def __init__(self, body: str = '') -> None:
         super().__init__(403, body)
 
 
 class NotFound(HTTPError):
-    """404: nothing is there."""
+    """404: there is nothing at this path."""
 
     def __init__(self, body: str = '') -> None:
         super().__init__(404, body)
 
 
 class MethodNotAllowed(HTTPError):
-    """405: something is there, but not for this method; `allow` are the methods it has."""
+    """405: the path does not have this method; `allow` are the methods that it has."""
 
     def __init__(self, allow: Iterable[str], body: str = '') -> None:
         super().__init__(405, body, [('Allow', ', '.join(sorted(allow)))])
 
 
 class PayloadTooLarge(HTTPError):
-    """413: the body is larger than we take."""
+    """413: the body is larger than the limit."""
 
     def __init__(self, body: str = '') -> None:
         super().__init__(413, body)
 
 
 def phrase(status: int) -> str:
-    """Return the standard phrase of a status; '' for one that has none."""
+    """Return the standard phrase of a status; '' if there is none."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:

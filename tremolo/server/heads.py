@@ -1,7 +1,7 @@
 """Heads: what the heads of all answers have in common, made once a second.
 
-Within a second the Date is the same for every answer, and so is all of an ordinary head up to its
-length: status line, Content-Type, Date and Server.
+Within a second the Date is the same in every answer. So the beginning of an ordinary head is the
+same too: status line, Content-Type, Date and Server. Only the length and the body follow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from ..http import http_date
 from ..loop import Reactor
 from .response import OK, head_start
 
-# Content types whose heads are kept for a second.
+# The number of content types whose heads are kept for a second.
 _MOST_STARTS = 256
 
 
@@ -19,19 +19,19 @@ class AnswerHeads:
 
     def __init__(self, reactor: Reactor, server_name: str) -> None:
         self._reactor = reactor
-        # The Date field, until when it is right, and what was made with it.
+        # Until when the Date is right; the Date field; Date and Server; and the heads made so far.
         self._date_until = -1.0
         self._date = self._common = b''
         self._starts: dict[str, bytes] = {}
         name = server_name.encode('ascii')
         self._name = b'Server: %s\r\n' % name if name else b''
-        # (Now, for what it imports must not be missing when descriptors have run out.)
+        # (It imports a module the first time; later there may be no descriptor left to do so.)
         self._make_date()
 
     def start(self, line: tuple[int, str | None], content_type: str) -> bytes:
-        """Return all of an ordinary answer's head up to its length. Hot.
+        """Return the head of an ordinary answer, up to the number of its length. Hot.
 
-        Within a second it is the same for all answers of a kind. Raises `HeaderError`.
+        Raises `HeaderError` for a content type that cannot be sent.
         """
         if self._reactor.now >= self._date_until:
             self._make_date()
@@ -51,7 +51,7 @@ class AnswerHeads:
         return (self._date if date else b'') + (self._name if server else b'')
 
     def _make_date(self) -> None:
-        """Format the Date; once a second, and only when somebody asks."""
+        """Format the Date: once a second, and only when an answer needs it."""
         wall = self._reactor.wall_clock()
         self._date = b'Date: %s\r\n' % http_date(wall).encode('ascii')
         self._common = self._date + self._name

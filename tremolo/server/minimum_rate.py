@@ -1,9 +1,10 @@
 """MinimumRate: the slowest a peer may be, as a credit of seconds.
 
-A rate over the whole transfer would let a client that was fast for a minute stall for a day; a
-limit on each pause would let it send a byte now and then for ever. So waiting for the peer uses up
-a credit, second for second, and each byte earns 1/rate seconds, up to `most`. It begins with
-`grace` seconds. It runs only between `wait` and `stop`: never while we pause, throttle or work.
+With a rate over the whole transfer, a client that was fast for a minute could stall for a day. With
+a limit on each pause, a client could send a byte now and then for ever. So there is a credit of
+seconds: it begins with `grace`, each second that we wait for the peer costs a second, and each byte
+earns 1/rate seconds, up to `most`. The clock runs only between `wait` and `stop`: never while we
+pause, throttle or work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ..loop.timers import NEVER
 
 
 class MinimumRate:
-    """One direction of one message. Times are of the reactor's clock, in seconds."""
+    """The credit of one direction. Times are those of the reactor's clock, in seconds."""
 
     __slots__ = ('credit', 'most', 'rate', 'since')
 
@@ -21,10 +22,11 @@ class MinimumRate:
         self.rate = rate
         self.credit = grace
         self.most = max(grace, most)
-        self.since = NEVER    # Since when, or from when on, we wait for the peer; NEVER: we do not.
+        # Since when, or from when on, we wait for the peer; NEVER: we do not wait.
+        self.since = NEVER
 
     def wait(self, now: float) -> None:
-        """Begin to wait for the peer; harmless when we do already."""
+        """Begin to wait for the peer; harmless when we wait already."""
         if self.since == NEVER:
             self.since = now
 
@@ -36,17 +38,17 @@ class MinimumRate:
             self.since += waited
 
     def rest(self, now: float, until: float) -> None:
-        """Wait for ourselves up to `until`; harmless when we do not wait at all."""
+        """Stop the clock until `until`: we rest. Harmless when we do not wait at all."""
         if self.since != NEVER:
             self.moved(now, 0)
             self.since = until
 
     def stop(self, now: float) -> None:
-        """Wait no longer."""
+        """Wait no longer for the peer."""
         self.moved(now, 0)
         self.since = NEVER
 
     @property
     def deadline(self) -> float:
-        """When the credit will be used up if nothing moves; NEVER if we do not wait."""
+        """When the credit is used up if nothing moves; NEVER if we do not wait."""
         return self.since + self.credit if self.rate else NEVER

@@ -1,6 +1,7 @@
 """Pages: what the client sees of an error.
 
-Short, in plain HTML, and of our own state nothing: a traceback is shown in debug mode alone.
+A page is short, in plain HTML, and shows nothing of the server's state: only in debug mode it has
+the traceback.
 """
 
 import traceback
@@ -11,7 +12,7 @@ from .response import HTML, TEXT, Response
 
 
 def send_error(response: Response, error: HTTPError) -> None:
-    """Answer with an `HTTPError`: its text, or a small page of the status alone."""
+    """Answer with an `HTTPError`: its text, or a small page that names the status."""
     for name, value in error.headers:
         response.headers.add(name, value)
     if error.body:
@@ -23,12 +24,12 @@ def send_error(response: Response, error: HTTPError) -> None:
 
 
 def send_failure(response: Response, error: BaseException) -> None:
-    """Answer what was raised, or cut the connection when it is too late for an answer.
+    """Answer an error that a handler raised, or abort the connection when the head is sent.
 
-    The peer's mistake is its status, any other 500, in debug mode with the traceback.
+    A `ProtocolError`, which is the client's mistake, has its own status. Any other error is 500.
     """
     if response.head_sent:
-        # A body that ends with the connection would look whole after an orderly close.
+        # After an orderly close a body without a length would look whole.
         response.connection.abort('failed', reset=response.framing == 'close')
         return
     response.reset()
@@ -51,12 +52,12 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     title = f'{status} {phrase(status)}'
     response.content_type = HTML
     page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
-    # A traceback may hold what has no encoding: a lone surrogate of a file's name.
+    # A traceback may hold a lone surrogate, for example from a file's name, and UTF-8 has none.
     response.send(page.encode('utf-8', 'backslashreplace'))
 
 
 def refusal(status: int, common: bytes) -> bytes:
-    """Make the whole answer to what is no request; nothing of it is repeated to the client."""
+    """Return the whole answer to a request that is refused; nothing of the request is in it."""
     body = b'%d %s\n' % (status, phrase(status).encode('ascii'))
     return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
         b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

@@ -1,11 +1,11 @@
-"""Phases: where a connection stands, and why it ended. What they mean is told in connection.py."""
+"""Phases: the names of what a connection does, and of why it ended. connection.py explains them."""
 
 from __future__ import annotations
 
 NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, CLOSED = (
     'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded', 'closed')
 
-# Why connections end; `server.closed` counts each.
+# Why connections end; `Server.closed` counts each reason.
 REASONS = {
     'done': 'the last answer was given',
     'client': 'the client ended it between requests',

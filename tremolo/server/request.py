@@ -1,7 +1,7 @@
 """Request: what a handler reads.
 
-The API speaks str where people read and bytes where wire data is. All is worked out when asked for:
-most handlers look at very little of it.
+What people read is str, and what is on the wire is bytes. Each property is worked out when it is
+asked for: most handlers look at very few.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MOST_QUERY_FIELDS = 1000    # More in a query string are refused with 400.
 
-# Shared by all requests: most have no groups, and making a dictionary for each costs.
+# Shared by all requests: most have no groups, and a dictionary for each would cost time.
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -34,16 +34,16 @@ class Request(RequestHead):
                  'trailers')
 
     connection: Connection
-    inbox: Inbox | None    # Where the body waits; None while nobody reads, and if there is none.
+    inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
     groups: Mapping[str, Any]    # The named groups of the route's path.
     context: Context    # Lives as long as this request; made when its handler is known.
-    # Fields that came after a chunked body; there when it has been read to its end.
+    # Fields after a chunked body, once the body has been read to its end (RFC 9112 section 7.1.2).
     trailers: Sequence[tuple[bytes, bytes]]
     _headers: Headers | None
     _path: str | None
 
     def begin(self, connection: Connection) -> None:
-        """Know which connection it came on. Hot."""
+        """Set up a request that came on this connection. Hot."""
         self.connection = connection
         self.inbox = self._headers = self._path = None
         self.groups = _NONE
@@ -58,7 +58,7 @@ class Request(RequestHead):
 
     @property
     def raw_path(self) -> bytes:
-        """The path as it came, without query; of an absolute-form target only its path."""
+        """The path as it came, without the query; of a target in absolute form only the path."""
         path = self.target.partition(b'?')[0]
         if path[:1] != b'/' and b'://' in path:
             _, slash, path = path.partition(b'://')[2].partition(b'/')
@@ -67,19 +67,22 @@ class Request(RequestHead):
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded as UTF-8 (what is not UTF-8 becomes U+FFFD)."""
+        """The path, percent-decoded as UTF-8; other bytes become U+FFFD."""
         if self._path is None:
             self._path = unquote_to_bytes(self.raw_path).decode('utf-8', 'replace')
         return self._path
 
     @property
     def query_string(self) -> bytes:
-        """What follows the first '?', as it came."""
+        """The bytes after the first '?', as they came."""
         return self.target.partition(b'?')[2]
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query's fields, each with all its values. Raises `BadRequest` beyond 1,000."""
+        """The fields of the query, each with all its values.
+
+        Raises `BadRequest` for more than 1,000 fields.
+        """
         try:
             return parse_qs(self.query_string.decode('latin-1'), keep_blank_values=True,
                             max_num_fields=_MOST_QUERY_FIELDS)
@@ -100,9 +103,9 @@ class Request(RequestHead):
 
     @property
     def host(self) -> str:
-        """The host asked for, with its port if one was given; '' if the client named none.
+        """The host that the client asks for, with its port if given; '' if it named no host.
 
-        That of an absolute-form target wins over the Host field (RFC 9112 section 3.2.2).
+        The host of a target in absolute form wins over the Host field (RFC 9112 section 3.2.2).
         """
         return (self.authority or b'').decode('ascii')
 
@@ -160,6 +163,6 @@ class Request(RequestHead):
             raise BadRequest('the body is not JSON') from error
 
     def _task(self, reading: Generator[Future, Any, Any]) -> Future:
-        """Read on the reactor's thread, for a handler that may run on another."""
+        """Read on the reactor's thread: the handler may run on another."""
         reactor = self.connection.stream.reactor
         return Task(reading, reactor=reactor, later=not reactor.in_loop_thread())

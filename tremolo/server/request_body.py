@@ -1,13 +1,13 @@
-"""RequestBody: the body of one request, from the parser to whoever reads it.
+"""RequestBody: the body of one request, from the parser to the handler that reads it.
 
-A request without a body has none. As long as nobody reads, nothing is parsed and the bytes stay
-where they are; from the first read on they go to the request's inbox, as far as that has room. When
-the answer is complete and the body is not, what is left is thrown away up to a bound, or the
-connection ends: it is never taken for the next request.
+A request without a body has no such object. As long as nobody reads, nothing is parsed, and the
+bytes stay where they are. From the first read on they go to the request's inbox, as far as the
+inbox has room. When the answer is complete and the body is not, the rest of the body is thrown away
+up to `discard_size`, or the connection ends: the rest is never taken for the next request.
 
-The clock of the slowest upload (`min_upload_rate`) runs only while we wait for the client: not
-while its bytes lie here and the handler is busy, and not while a rate limit lets them lie in the
-kernel.
+The clock of the slowest upload (`min_upload_rate`) runs only while we wait for the client. It does
+not run while the client's bytes lie here and the handler is busy, nor while our own rate limit lets
+them lie in the kernel.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .request import Request
 
-_AHEAD = 65536    # Bytes of a body that wait for the handler before the client has to.
+_AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the client waits.
 
 
 class RequestBody:
-    """The way of one body. It is the `Source` of the request's inbox."""
+    """One body on its way. It is the `Source` of the request's inbox."""
 
     __slots__ = ('_connection', '_continued', '_discarded', '_error', '_request', '_size', 'done',
                  'minimum_rate')
@@ -41,16 +41,16 @@ class RequestBody:
             settings.min_upload_rate, settings.rate_grace, settings.idle_timeout)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
-        self._size = self._discarded = 0    # Bytes that came so far; that were thrown away.
-        self._error: ProtocolError | None = None    # Why no more of it comes, if so.
+        self._size = self._discarded = 0    # Bytes given to the inbox; bytes thrown away.
+        self._error: ProtocolError | None = None    # Why the rest of the body does not come.
 
     @property
     def reading(self) -> bool:
-        """Whether somebody reads, and there is more to come."""
+        """Whether somebody reads, and more of the body is to come."""
         return not self.done and self._error is None and self._request.inbox is not None
 
     def open(self) -> Inbox:
-        """Make the inbox, when the handler begins to read."""
+        """Make the inbox of this body."""
         inbox = Inbox(self._connection.stream.reactor, self)
         if self.done:
             inbox.feed_eof()
@@ -59,7 +59,7 @@ class RequestBody:
         return inbox
 
     def wanted(self) -> None:
-        """Read on: the handler waits for its body, or has taken some (the inbox calls this)."""
+        """Read on: the handler waits for bytes, or has taken some (the inbox calls this)."""
         connection = self._connection
         if connection.request_body is not self or self.done:
             return
@@ -72,10 +72,10 @@ class RequestBody:
             self.pump()
 
     def pump(self) -> None:
-        """Move what has come to the inbox, as long as that has room or its reader wants more."""
+        """Move bytes to the inbox, as long as it has room or its reader waits for more."""
         connection, inbox = self._connection, self._request.inbox
         stream, now = connection.stream, connection.stream.reactor.now
-        # Who waits has asked for more than is there (`body()` for all), and set the bound to it.
+        # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
             try:
                 event = self._next_event()
@@ -103,7 +103,10 @@ class RequestBody:
         return stream.pause_reading()
 
     def discard(self) -> bool:
-        """Throw away what has come; return whether it may go on. `done` tells of the end."""
+        """Throw away what has come; return False if the connection has to end.
+
+        `done` is True when the whole body has come.
+        """
         connection = self._connection
         now, most = connection.stream.reactor.now, connection.server.settings.discard_size
         while self._error is None and self._discarded <= most:
@@ -123,28 +126,31 @@ class RequestBody:
         return False
 
     def may_discard(self) -> bool:
-        """Tell whether what is left is worth reading to keep the connection."""
+        """Tell whether the rest is small enough to be read for keeping the connection."""
         head = self._request
-        # A client that waits for our 100 may or may not send its body now: no telling what its
+        # A client that waits for our 100 may send its body now, or not: we cannot know what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
         most = self._size + self._connection.server.settings.discard_size
         return not waits and self._error is None and (head.content_length or 0) <= most
 
     def fail(self, error: ProtocolError) -> None:
-        """Tell the reader that no more comes; nothing more of this connection is read."""
+        """Let reads raise this error; nothing more of the connection is read."""
         self._error = error
         self.minimum_rate.stop(self._connection.stream.reactor.now)
         if self._request.inbox is not None:
             self._request.inbox.feed_error(error)
 
     def close(self, cause: BaseException | None = None) -> None:
-        """Tell a reader that outlives its request that no more comes."""
+        """Let reads raise `StreamClosed`, for a reader that goes on after the answer."""
         if self._request.inbox is not None and not self.done:
             self._request.inbox.feed_error(StreamClosed(cause))
 
     def _next_event(self) -> Any:
-        """Give bytes, `EndOfBody` or None. Raises `ProtocolError`, also if the client ended it."""
+        """Return bytes, `EndOfBody`, or None if more has to come first.
+
+        Raises `ProtocolError`, also when the client has ended its side within the body.
+        """
         parser = self._connection.parser
         event = parser.next_event()
         if event is None and self._connection.stream.eof:

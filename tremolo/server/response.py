@@ -1,14 +1,16 @@
 """Response: what a handler sends, and the one place where an answer's framing is decided.
 
-The head goes out with the first bytes of the body, so until then status and headers may change. The
+The head is sent with the first bytes of the body, so until then status and headers may change. The
 body is framed in one of four ways (RFC 9112 section 6):
 
-    'sized'    Content-Length: the whole answer is known, or the handler set the header
-    'chunked'  the length is not known and the client speaks 1.1
-    'close'    neither: the end of the connection is the end of the body
-    'none'     HEAD, 204 and 304 have no body; what is given for one is counted, not sent
+    'sized'    Content-Length: the whole answer is known, or the handler has set the header
+    'chunked'  the length is not known, and the client speaks HTTP/1.1
+    'close'    the length is not known, and the client speaks HTTP/1.0, or `chunked` is False: the
+               end of the connection is the end of the body
+    'none'     HEAD, 204 and 304 have no body: a body that is given is counted, and not sent
 
-A mistake is found before anything is written, or the connection is cut: never a corrupt stream.
+A fifth is 'upgraded': after 101 there is no body, and the handler has the stream. A mistake is
+found before anything is written, or the connection is aborted: the stream is never corrupt.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ TEXT = 'text/plain; charset=utf-8'
 
 OK: tuple[int, str | None] = (200, None)
 
-# Their answers have no body, whatever the method (RFC 9112 section 6.3).
+# Answers with these statuses have no body, whatever the method (RFC 9112 section 6.3).
 _BODILESS = frozenset((204, 304))
 
-_JOIN = 65536    # Up to this size head and body are one send: copying more costs more than a call.
+_JOIN = 65536    # Up to this size head and body are one send; to copy more costs more than a call.
 
 
 class Response:
     """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
-    # (Made by `to`, see `Request`.)
+    # (Made by `to`: without an `__init__`, as `Context`.)
     __slots__ = ('_headers', '_left', '_line', 'chunked', 'connection', 'content_type', 'ended',
                  'framing', 'live', 'request')
 
@@ -63,7 +65,7 @@ class Response:
     _headers: Headers | Encoded | None
     framing: str                     # How the body is framed; '' before the head is sent.
     ended: bool                      # Whether all is sent.
-    live: bool                       # Whether the connection still waits for it.
+    live: bool                       # Whether the connection waits for it (it sets this).
     _left: int                       # Bytes of a sized body that are still to come.
 
     @staticmethod
@@ -112,10 +114,10 @@ class Response:
 
     @property
     def rate(self) -> int:
-        """Bytes/second at most, instead of the option `download_rate`; 0 for no limit.
+        """Bytes/second at most, instead of the option `download_rate`; 0: no limit.
 
-        May be set as options are, `'64KiB'` or None. Raises `HandlerError` for what is none, or
-        once the head is sent.
+        It may be set as an option is: `'64KiB'`, or None for no limit. Raises `HandlerError` for a
+        value that is no rate, or once the head is sent.
         """
         return rate_of(self)
 
@@ -126,9 +128,9 @@ class Response:
         rate_answer(self, rate)
 
     def set_encoded(self, status: int, fields: Encoded) -> None:
-        """Set the status and all fields at once, for whoever has them as bytes. Hot.
+        """Set the status and all fields at once, when they are bytes already. Hot.
 
-        Raises `HeaderError` for the status; the fields must be well-formed.
+        Raises `HeaderError` for the status. The fields must be well-formed: nobody checks them.
         """
         if status == 200 and not self.framing:
             self._line = OK
@@ -140,14 +142,14 @@ class Response:
         """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
 
         `attributes` are those of `tremolo.http.format_cookie`: max_age (seconds), expires, path,
-        domain, secure, httponly, samesite. Raises `HeaderError` for what RFC 6265 does not allow.
+        domain, secure, httponly, samesite. Raises `HeaderError` for values that RFC 6265 forbids.
         """
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
     # -- sending --------------------------------------------------------------------------------
 
     def send(self, body: bytes) -> None:
-        """Send the whole answer. Raises `HandlerError` for another Content-Length than its. Hot."""
+        """Send the whole answer. Raises `HandlerError` for a wrong Content-Length. Hot."""
         connection = self.connection
         if not self.live or self.framing:
             raise self._too_late()
@@ -158,7 +160,7 @@ class Response:
         if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
                 and line[0] not in _BODILESS and len(body) <= _JOIN and server.keep_alive
                 and connection.stream.write_limit is None):
-            # The usual case, in one step (measured: 0.7 us less than the way below).
+            # The usual case, in one step (measured: 0.7 us less than the steps below).
             if self._headers is None:
                 start = server.heads.start(line, self.content_type)
                 whole = b'%s%d\r\n\r\n%s' % (start, len(body), body)
@@ -214,11 +216,11 @@ class Response:
             if head or data:
                 self.connection.send(head + data)
         stream = self.connection.stream
-        # A stream that has just broken ends the handler by its own way.
+        # If the stream has just broken, `Connection.stream_closed` has stopped the handler.
         return None if stream.closed else stream.drain()
 
     def _send_apart(self, head: bytes, before: bytes, data: bytes) -> None:
-        """Send a long piece as it is: many slow clients may be sent the same object."""
+        """Send a long piece without a copy: it may be the same object for many slow clients."""
         connection, end = self.connection, b''
         if self.framing == 'chunked':
             head += b'%x\r\n' % (len(before) + len(data))
@@ -228,7 +230,10 @@ class Response:
                 connection.send(piece)
 
     def end(self, trailers: bytes = b'') -> None:
-        """End the body; `trailers` follow a chunked one. Raises `HandlerError` if it is short."""
+        """End the body; `trailers` follow a chunked body.
+
+        Raises `HandlerError` if the body is shorter than its Content-Length.
+        """
         if self.ended or not self.live:
             return
         if self.framing == 'sized' and self._left:
@@ -239,26 +244,29 @@ class Response:
         self.connection.answered()
 
     def hint(self, fields: bytes) -> None:
-        """Send 103 Early Hints with these field lines, if it is not too late (RFC 8297)."""
+        """Send 103 Early Hints with these field lines, unless the head is sent (RFC 8297)."""
         if self.request.minor and not self.framing and self.live:
             self.connection.send(b'%s%s\r\n' % (status_line(103), fields))
 
     def upgrade(self, protocol: str) -> Stream:
-        """Answer 101 and take over the stream, to speak `protocol` on it (RFC 9110 section 7.8).
+        """Answer 101 and return the stream, to speak `protocol` on it (RFC 9110 section 7.8).
 
-        What the client sent ahead is read first from it. The connection closes when the handler
-        ends. Raises `HandlerError` if the client did not ask for it, or announced a body.
+        Bytes that the client sent ahead are read first. The connection closes when the handler
+        ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
         """
         return upgrade(self, protocol)
 
     def _too_late(self) -> Exception:
-        """Say why nothing can be sent: what comes after an answer would be taken for the next."""
+        """Return the error of sending when nothing can be sent any more.
+
+        Bytes after an answer would be taken for the next answer.
+        """
         if self.head_sent:
             return HandlerError('the answer is sent already')
         return StreamClosed(self.connection.stream.cause)
 
     def reset(self) -> None:
-        """Forget status and headers, for an error's answer in their place."""
+        """Forget status and headers: an error is answered instead."""
         self._line = OK
         self._headers = None
         self.content_type = HTML
@@ -266,7 +274,7 @@ class Response:
     # -- the head -------------------------------------------------------------------------------
 
     def _begin(self, size: int | None) -> bytes:
-        """Decide the framing of a body of `size` bytes (None: not known) and make the head. Hot."""
+        """Decide the framing of a body of `size` bytes (None: not known), return the head. Hot."""
         connection, head, line = self.connection, self.request, self._line
         length, close = None, False
         if connection.stream.write_limit is not None:
@@ -279,7 +287,7 @@ class Response:
             start = status_line(*line) + fields
             common = connection.server.heads.common_fields(date, server)
         self.framing, framing = self._frame(size, length)
-        # Only the close ends a body of unknown length that is not chunked.
+        # A body of unknown length that is not chunked ends with the connection.
         if not connection.keep_alive(head.keep_alive and not close and self.framing != 'close'):
             framing += b'Connection: close\r\n'
         elif not head.minor:
@@ -287,16 +295,20 @@ class Response:
         return b'%s%s%s\r\n' % (start, framing, common)
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
-        """Decide the framing of a body of `size` bytes for which `length` were announced."""
+        """Return the framing and its field line.
+
+        `size` is the size of the body, `length` the Content-Length that the handler set; None: not
+        known. Raises `HandlerError` if they contradict each other or the status.
+        """
         head, status = self.request, self._line[0]
         if status in _BODILESS:
             if size or (length and status == 204):
                 raise HandlerError(f'an answer of status {status} has no body')
-            # A 304 may tell the length of what it stands for (RFC 9110 section 8.6).
+            # A 304 may have the length that the answer of 200 would have (RFC 9110 section 8.6).
             if length is None or status == 204:
                 return 'none', b''
             return 'none', b'Content-Length: %d\r\n' % length
-        # HEAD tells the length that GET would have had.
+        # An answer to HEAD has the length that the answer to GET would have.
         kind = 'none' if head.method == 'HEAD' else ''
         if length is not None:
             if size is not None and size != length and not kind:
@@ -330,7 +342,7 @@ class Response:
 
 
 def _bytes_of(body: bytes) -> bytes:
-    """Copy what is like bytes; its length may count other things than bytes."""
+    """Return a copy as bytes: the length of a memoryview may count other things than bytes."""
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise HandlerError(f'a body is bytes, not {type(body).__name__}')
     return bytes(body)

@@ -1,7 +1,7 @@
-"""Server: the listeners, the connections, and how they end.
+"""Server: the listeners, the connections, and how all of them stop.
 
-It knows no routes: each request goes to `handle(request, response)`, which must not raise and sees
-to it that the response is ended, now or later.
+A server knows no routes. Each request goes to `handle(request, response)`. That must raise nothing,
+and it has to complete the response, now or later.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .throttle import Throttles, leave
 
 _log = logging.getLogger('tremolo.server')
 
-# Answers a request, now or later, and raises nothing.
+# A function that answers a request, now or later, and raises nothing.
 Handle = Callable[[Request, Response], None]
-# Is told of an answer that has ended, and why (see `Server.request_ended`).
+# A function that `Server.request_ended` calls with an answer that has ended, and the reason.
 RequestObserver = Callable[[Response, str], object]
 
 
@@ -40,7 +40,7 @@ def url_of(address: Any) -> str:
 
 
 def announce(addresses: Iterable[Any]) -> None:
-    """Print that a server is there, and where; perhaps nobody reads it."""
+    """Print where a server listens; harmless when nobody reads the output."""
     for address in addresses:
         with suppress(OSError, ValueError):
             print(f'running on {url_of(address)} (press CTRL+C to quit)', flush=True)
@@ -67,23 +67,21 @@ class Server:
         self._throttles = Throttles(settings, reactor.time)
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
-        # Whether a connection may outlive an answer; with an idle_timeout of 0 none ever does.
+        # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
         self.keep_alive = settings.idle_timeout > 0
-        # What the parts share (see `part`): the server of each listener; what all heads have in
-        # common; the open connections; how many connections ended for each of `REASONS`; who is
-        # told of each answer that has ended; and the end of a graceful stop, with the number of
-        # connections that had to be cut.
+        # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
-        self.connections: set[Connection] = set()
-        self.closed: Counter[str] = Counter()
+        self.connections: set[Connection] = set()    # The open connections.
+        self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.request_observers: list[RequestObserver] = []
+        # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)
         self.draining = False    # Whether a graceful stop is going on.
-        self.at_drain: Callable[[], object] = lambda: None    # Called when it begins to drain.
+        self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
-        """Return a server with settings of its own for its own listeners; it shares the rest."""
+        """Return a part: it has settings and listeners of its own, and shares all the rest."""
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped = self.closed, self.stopped
@@ -91,9 +89,16 @@ class Server:
         return part
 
     def request_ended(self, response: Response, reason: str) -> None:
-        """Tell all observers that an answer has ended: '' if it is complete, else why it was cut.
+        """Tell all observers that an answer has ended, and the reason.
 
-        The reason is one of `REASONS`. Each answer ends once, also one of an upgraded connection.
+        The reason is '' if the answer is complete: all of it was given to the stream, though the
+        client may not have taken all of it. Otherwise it is the one of `REASONS` why the answer was
+        cut. Each answer ends once; an answer of 101 ends with its connection. `handler_timeout` is
+        the one reason with an answer in place of the handler's: `Response.status` is 503 if the
+        head was not sent before.
+
+        The observers are called before the connection begins the next request. One that raises is
+        logged, and the others are called.
         """
         for observer in self.request_observers:
             try:
@@ -113,9 +118,9 @@ class Server:
         return [self.adopt(sock) for sock in sockets]
 
     def adopt(self, sock: Any, shared: bool = False) -> Listener:
-        """Listen on a socket that is open already; nothing is accepted before it is started.
+        """Listen on a socket that is open already; nothing is accepted before `start`.
 
-        If it is shared the file of a UNIX socket is not removed at the end.
+        The file of a UNIX socket is removed at the end, unless the socket is `shared`.
         """
         sock.setblocking(False)
         listener = Listener(self.reactor, sock, self._accepted, shared)
@@ -123,29 +128,29 @@ class Server:
         return listener
 
     def start(self) -> None:
-        """Begin to accept."""
+        """Begin to accept connections."""
         for listener in self.parts:
             listener.start()
 
     @property
     def listeners(self) -> list[Listener]:
-        """What it listens on."""
+        """The listeners of the server and of its parts."""
         return list(self.parts)
 
     @property
     def urls(self) -> list[str]:
-        """The addresses that were really bound, as URLs (`unix:/path` for a UNIX socket)."""
+        """The addresses that are bound, as URLs (`unix:/path` for a UNIX socket)."""
         return [url_of(listener.address) for listener in self.parts]
 
     def part_at(self, address: Any) -> Server:
-        """Return the part that listens at a socket's address, or else at its port, or all."""
+        """Return the part that listens at an address, or else at its port, or else the server."""
         exact = {listener.address: part for listener, part in self.parts.items()}
         ports = {each[1]: part for each, part in exact.items() if isinstance(each, tuple)}
         port = address[1] if isinstance(address, tuple) else None
         return exact.get(address) or ports.get(port) or self
 
     def take(self, sock: Any) -> None:
-        """Go on with a connection that is open already, between two requests."""
+        """Go on with a connection that is open already, and between two requests."""
         sock.setblocking(False)
         self._accepted(sock, None)
 
@@ -160,7 +165,7 @@ class Server:
                 listener.pause()
 
     def connection_closed(self, connection: Connection) -> None:
-        """Forget a connection (it calls this when it has ended)."""
+        """Forget a connection that has ended (the connection calls this)."""
         self.connections.discard(connection)
         leave(connection.stream)
         self.closed[connection.reason] += 1
@@ -175,11 +180,12 @@ class Server:
     def drain(self) -> Future:
         """Stop gracefully; return `stopped`.
 
-        Nothing more is accepted; what is in flight is answered, with `Connection: close`; after
-        `shutdown_timeout` what is left is cut.
+        Nothing more is accepted. Requests in flight are answered, with `Connection: close`. After
+        `shutdown_timeout` the connections that are left are aborted.
         """
         if not self.draining:
-            # Their requests are on the way, or here already: a close would cut them off.
+            # The clients in the kernel's queue have perhaps sent their requests: a close would cut
+            # them off.
             for listener in self.parts:
                 listener.accept_waiting(self.settings.backlog)
             self.at_drain()
@@ -200,7 +206,7 @@ class Server:
             listener.close()
 
     def finish_if_drained(self) -> None:
-        """Stop if it drains, and nothing is left."""
+        """Complete `stopped` if no connection is left."""
         if not self.connections and not self.stopped.done():
             self.stopped.set_result(0)
 
@@ -213,7 +219,7 @@ class Server:
             connection.abort('shutdown')
 
     def close(self) -> None:
-        """End at once: close the listeners and cut every connection."""
+        """End at once: close the listeners and abort every connection."""
         self._stop_listening()
         self.finish_if_drained()
         for connection in list(self.connections):

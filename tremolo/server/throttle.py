@@ -1,18 +1,20 @@
-"""Throttle: how fast bytes may pass, so many a second.
+"""Throttle: how fast bytes may pass, in bytes a second.
 
-There are up to two limits for each direction of a connection, and the slower of them counts: its
-own (`download_rate`, `upload_rate`, or an answer's own rate in place of the former), and one that
-all connections of the worker share (`worker_download_rate`, `worker_upload_rate`).
+There are up to two limits for each direction of a connection, and the slower limit counts:
 
-A limit is a `Bucket`: a timetable of pieces, each due when the one before has had its time, that is
-`piece / rate`. Who wants to pass takes the next free place, and rests until then. So whoever shares
-a bucket gets a piece in turn, and nobody starves.
+    its own       `download_rate` or `upload_rate`; an answer may have a rate of its own instead
+    a shared one  `worker_download_rate` or `worker_upload_rate`, for all connections of a worker
 
-Who comes late, because the loop was busy, catches up; but places that are gone for longer than
-`_LATE` seconds are lost, so that who was idle for an hour has no hour's worth to send.
+A limit is a `Bucket`: a timetable of pieces. The next piece is due `piece / rate` seconds after the
+one before. A connection that has bytes to move takes the next free place of the timetable, and
+rests until it is due. So the connections that share a bucket get a piece in turn, and none starves.
 
-The stream asks (`Limiter`); these classes tell the deadlines, for a client is never too slow while
-it is we who rest. A connection without a limit has none of this.
+A connection that comes late, because the loop was busy, catches up. But places that have been due
+for longer than `_LATE` seconds are lost: after an idle hour nobody may send an hour's worth.
+
+The stream asks for its allowance (`Limiter`). While a limit lets a transfer rest, these classes
+tell the deadlines: the client is not slow then, we are. A connection without a limit has no object
+of this file.
 """
 
 from __future__ import annotations
@@ -33,20 +35,21 @@ if TYPE_CHECKING:
     from .response import Response
 
 _PIECES = 50    # Pieces per second of one connection's limit.
-_SHARED_PIECES = 200    # Of one that many share: each of 200 has its turn once a second.
-_LATE = 0.03    # Seconds of which a bucket makes up for what was not used.
-_NOW = 1e-6    # What is due within so many seconds is due: sums of times are not exact.
+_SHARED_PIECES = 200    # Of a limit that many share: each of 200 has its turn once a second.
+_LATE = 0.03    # Seconds of unused places that a bucket makes up for.
+_NOW = 1e-6    # A piece due within so many seconds is due now: sums of times are not exact.
 _MUCH = 1 << 30    # Bytes that may pass at once where there is no limit.
 
 
 class Bucket:
-    """A limit of `rate` bytes/second, for one or for many."""
+    """A limit of `rate` bytes/second, for one connection or for many."""
 
     __slots__ = ('_next', 'piece', 'rate')
 
     def __init__(self, rate: int, now: float, pieces: int = _PIECES) -> None:
         self.rate = rate
-        # Bytes: so many pieces a second, fewer if those were not worth a call.
+        # Bytes in a piece. At low rates there are fewer pieces a second: a piece of a few bytes is
+        # not worth a system call.
         self.piece = max(1, min(256, rate // 4), rate // pieces)
         self._next = now    # When the next piece is due.
 
@@ -57,7 +60,7 @@ class Bucket:
         return due
 
     def give_back(self, size: int) -> None:
-        """Know that `size` bytes of what was reserved will not be used."""
+        """Return `size` bytes of a reserved piece that will not be used."""
         self._next -= size / self.rate
 
 
@@ -69,7 +72,7 @@ class Share:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.left = 0     # Bytes of the piece that have not passed yet.
-        self.due = 0.0    # When they may.
+        self.due = 0.0    # When they may pass.
 
     def allowance(self, now: float) -> int:
         """Return how many bytes may pass now; reserve a piece if there is none."""
@@ -78,9 +81,13 @@ class Share:
             self.due = self.bucket.reserve(now)
         return self.left if self.due <= now + _NOW else 0
 
+    def spend(self, size: int) -> None:
+        """Count `size` bytes that passed."""
+        self.left -= size
+
 
 class _Throttle:
-    """A connection's limits for one direction. It fulfils `Limiter`."""
+    """A connection's limits for one direction. It is a `Limiter` for the stream."""
 
     __slots__ = ('_connection', '_shares', '_time')
 
@@ -93,18 +100,18 @@ class _Throttle:
         """Return how many bytes may pass now."""
         now, allowed = self._time(), _MUCH
         for share in self._shares:
-            # (The later ones reserve nothing while the earlier ones rest.)
+            # (While one limit rests, no piece is reserved of the limits after it.)
             if allowed:
                 allowed = min(allowed, share.allowance(now))
         return allowed
 
     def spend(self, size: int) -> None:
-        """Know that `size` bytes passed."""
+        """Count `size` bytes that passed."""
         for share in self._shares:
-            share.left -= size
+            share.spend(size)
 
     def delay(self) -> float:
-        """Return after how many seconds to ask again, and let no clock run until then."""
+        """Return after how many seconds to ask again; no deadline of the client runs until then."""
         now = self._time()
         until = max(now, *(share.due for share in self._shares))
         self._rest(now, until)
@@ -114,7 +121,7 @@ class _Throttle:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Leave to others what was reserved."""
+        """Return all reserved pieces to their buckets, for other connections."""
         for share in self._shares:
             share.bucket.give_back(share.left)
         self._shares.clear()
@@ -126,13 +133,13 @@ class Upload(_Throttle):
     __slots__ = ()
 
     def _rest(self, now: float, until: float) -> None:
-        """Know that something has come and is not read before `until`."""
+        """Hold the client's clock: bytes have come, and we read none before `until`."""
         connection = self._connection
         if connection.phase is BUSY or connection.phase is DISCARD:
             if connection.request_body is not None:
                 connection.request_body.minimum_rate.rest(now, until)
         elif connection.phase is not LINGER:
-            # (Who lingers has had his answer: the time for what he still sends is not prolonged.)
+            # (A client that lingers has its answer: the time to send more is not prolonged.)
             connection.count_from(connection.since + until - now)
 
 
@@ -143,18 +150,19 @@ class Download(_Throttle):
 
     def __init__(self, connection: Connection, own: Bucket | None, total: Bucket | None) -> None:
         super().__init__(connection, own, total)
-        # The limit of answers without a rate, and that of all connections together.
+        # The limit of answers without a rate of their own, and the limit of all connections
+        # together; each has at most one share.
         self._own = self._shares[:1] if own is not None else []
         self._total = self._shares[-1:] if total is not None else []
-        # The answer that has a rate, and its limit, if that is one.
+        # The last answer that has a rate of its own, and the limit for it; empty: no limit.
         self._rated: Response | None = None
         self._rate: list[Share] = []
-        # From which byte of the stream on which limits hold: an answer that is made may still be on
-        # its way when the next one begins.
+        # Which limits hold from which byte of the stream on: bytes of one answer may still be kept
+        # when the next answer begins.
         self._changes: deque[tuple[int, list[Share]]] = deque()
 
     def allowance(self) -> int:
-        """Return how many bytes may pass now, none of the next answer if that has another rate."""
+        """Return how many bytes may pass now, up to where other limits begin to hold."""
         changes, sent = self._changes, self._connection.stream.sent
         while changes and changes[0][0] <= sent:
             self._shares = changes.popleft()[1]
@@ -162,35 +170,35 @@ class Download(_Throttle):
         return min(allowed, changes[0][0] - sent) if changes else allowed
 
     def spend(self, size: int) -> None:
-        """Know that `size` bytes were sent."""
+        """Count `size` bytes that were sent."""
         super().spend(size)
         if not self._connection.stream.buffered:
             deadlines.look_at_sent(self._connection)
 
     def _rest(self, now: float, until: float) -> None:
-        """Know that what is kept waits for us, and not for the client before `until`."""
+        """Hold the client's clock: what is kept waits for us until `until`."""
         deadlines.look_at_sent(self._connection)
         if self._connection.progress is not None:
             self._connection.progress.rest(now, until)
 
     def rate(self, response: Response, rate: int) -> None:
-        """Give an answer that has not begun a rate of its own; 0: no limit."""
+        """Set the rate of an answer that has not begun; 0: no limit."""
         self._rated = response
-        # (An answer at the same rate goes on where the last one was.)
+        # (At the same rate the timetable of the last answer goes on.)
         if not (rate and self._rate and self._rate[0].bucket.rate == rate):
             self._rate = [Share(Bucket(rate, self._time()))] if rate else []
 
     def rate_of(self, response: Response) -> int:
-        """Return an answer's own rate, or that of its connection; 0 if there is none."""
+        """Return an answer's own rate, or the rate of its connection; 0 if there is none."""
         shares = self._rate if self._rated is response else self._own
         return shares[0].bucket.rate if shares else 0
 
     def begin(self, response: Response) -> None:
-        """Know that the next bytes are those of this answer."""
+        """Let the limits of this answer hold from the next byte on."""
         stream = self._connection.stream
         shares = (self._rate if self._rated is response else self._own) + self._total
         if not (shares or stream.buffered or self._rated is response):
-            stream.write_limit = None    # Here ends what an earlier answer wanted for itself.
+            stream.write_limit = None    # Only an earlier answer had a rate.
         elif shares != (self._changes[-1][1] if self._changes else self._shares):
             self._changes.append((stream.sent + stream.buffered, shares))
 
@@ -204,14 +212,14 @@ class Throttles:
         self._upload = settings.upload_rate
         self._downloads = self._bucket(settings.worker_download_rate, _SHARED_PIECES)
         self._uploads = self._bucket(settings.worker_upload_rate, _SHARED_PIECES)
-        # Whether there is anything to do.
+        # Whether there is any limit.
         self.wanted = any((self._download, self._upload, self._downloads, self._uploads))
 
     def _bucket(self, rate: int, pieces: int = _PIECES) -> Bucket | None:
         return Bucket(rate, self._time(), pieces) if rate else None
 
     def join(self, connection: Connection) -> None:
-        """Limit a connection that begins."""
+        """Set the limits of a new connection."""
         stream = connection.stream
         if self._download or self._downloads:
             own = self._bucket(self._download)
@@ -221,7 +229,7 @@ class Throttles:
 
 
 def leave(stream: Stream) -> None:
-    """Let go of the limits of a connection that has ended."""
+    """Release the limits of a connection that has ended."""
     for limit in (stream.read_limit, stream.write_limit):
         if isinstance(limit, _Throttle):
             limit.close()
@@ -229,7 +237,7 @@ def leave(stream: Stream) -> None:
 
 
 def rate_answer(response: Response, rate: Any) -> None:
-    """Give an answer a rate, in bytes/second; None for no limit. Raises `HandlerError`."""
+    """Set the rate of an answer, in bytes/second; None: no limit. Raises `HandlerError`."""
     connection = response.connection
     try:
         number = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
@@ -251,7 +259,7 @@ def rate_of(response: Response) -> int:
 
 
 def begin_answer(response: Response) -> None:
-    """Know that an answer begins on a connection that has a limit."""
+    """Let the limits of this answer hold from now on, if its connection has limits."""
     limit = response.connection.stream.write_limit
     if isinstance(limit, Download):
         limit.begin(response)
