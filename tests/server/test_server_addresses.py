@@ -167,13 +167,12 @@ def test_what_was_not_known_is_not_kept():
         assert connection.addresses == connection.addresses == Addresses(None, None, 'http')
 
 
-@pytest.mark.parametrize(('secure', 'scheme'), [(True, 'https'), (False, 'http'), (None, 'http')])
+@pytest.mark.parametrize(('secure', 'scheme'), [(True, 'https'), (False, 'http')])
 def test_the_scheme_is_that_of_the_stream(secure, scheme):
     class Encrypted:
         peer = ('192.0.2.1', 5)
         sockname = ('192.0.2.2', 443)
 
     stream: Any = Encrypted()
-    if secure is not None:
-        stream.secure = secure
+    stream.secure = secure
     assert addresses_of(stream) == Addresses(stream.peer, stream.sockname, scheme)

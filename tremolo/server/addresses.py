@@ -27,8 +27,7 @@ class Addresses(NamedTuple):
 def addresses_of(stream: Stream) -> Addresses:
     """Ask a stream for its addresses (two system calls)."""
     client, server = stream.peer, stream.sockname
-    # (A stream in plain text need not say so.)
-    scheme = 'https' if getattr(stream, 'secure', False) else 'http'
+    scheme = 'https' if stream.secure else 'http'
     if isinstance(server, tuple):
         return Addresses(tuple(client[:2]) if client else None, tuple(server[:2]), scheme)
     return Addresses(None, None if server is None else (os.fsdecode(server), None), scheme)

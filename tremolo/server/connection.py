@@ -327,7 +327,7 @@ class Connection(Lifetime):
         return (self.phase in (IDLE, NEW) and self.parser.idle and not stream.unsent
                 and not stream.buffered and not stream.eof and not stream.closed
                 # The keys of an encrypted stream cannot be handed over.
-                and not getattr(stream, 'secure', False))
+                and not stream.secure)
 
     def transfer(self) -> int:
         """Return a descriptor of the socket for another process; the client notices nothing."""
