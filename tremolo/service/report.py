@@ -15,6 +15,8 @@ The report is written from a signal handler, between any two steps of the progra
 raises, waits or imports.
 """
 
+from __future__ import annotations
+
 import faulthandler
 import signal
 import sys
@@ -22,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..server import Server
-from ..server.connection import Connection, Running
+from ..server.connection import Running
 
 
 def report(server: Server) -> str:
@@ -32,23 +34,17 @@ def report(server: Server) -> str:
     for connection in list(server.connections):
         tasks.discard(connection.task)
         if connection.response is not None:
-            lines.append(f'{connection.describe()}: {_state(connection)}')
+            age = server.reactor.time() - connection.since
+            lines.append(f'{connection.describe()}: {age:.1f} s, {_place(connection.task)}')
     lines += [f'waiting: {_place(task)}' for task in tasks]
     return '\n'.join(lines)
 
 
-def _state(connection: Connection) -> str:
-    """Return the age of a request, and where its handler stands."""
-    reactor, task = connection.server.reactor, connection.task
-    if task is None:
-        # The handler was called in this turn of the reactor and has not returned. (The connection
-        # notes the time when the handler returns and has to wait.)
-        return f'{reactor.time() - reactor.now:.1f} s, running'
-    return f'{reactor.time() - connection.since:.1f} s, {_place(task)}'
-
-
-def _place(task: Running) -> str:
+def _place(task: Running | None) -> str:
     """Return where something that runs stands; '?' if it cannot tell."""
+    if task is None:
+        # A handler that has not returned yet: it becomes a task when it has to wait.
+        return 'running'
     try:
         return task.where()
     except Exception:
