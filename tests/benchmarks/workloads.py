@@ -33,15 +33,15 @@ class Workload(NamedTuple):
     def unit(self) -> str:
         return 'MiB' if self.asked.load == 'download' else 'requests'
 
-    def requests(self) -> list[str]:
-        """1,000 requests when something in them changes, else one."""
+    def requests(self, count: int = 1000) -> list[str]:
+        """So many requests when something in them changes, else one."""
         fields = self.fields
         if self.asked.body:
             fields += (('Content-Length', str(len(self.asked.body))),)
         head = (f'{self.asked.method} {self.asked.path} HTTP/1.1\r\n'
                 + ''.join(f'{name}: {value}\r\n' for name, value in fields) + '\r\n')
         return [head.replace('{n:064x}', f'{n * 0x9E3779B97F4A7C15 % 2 ** 64:064x}')
-                + self.asked.body.decode() for n in range(1000 if '{n' in head else 1)]
+                + self.asked.body.decode() for n in range(count if '{n' in head else 1)]
 
 
 HELLO = Asked('/', 12, b'Hello world!')
