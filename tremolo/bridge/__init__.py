@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+# From now on asyncio's coroutines can await our Futures.
+from . import waiting  # noqa: F401
 from .bridge import Bridge, bridge_to
 from .eager import Starter
 from .event_loop import ReactorEventLoop, ReactorSelector
 from .futures import awaiting, future_of
 from .guest import GuestReactor, hosted, make_loop
-from .waiting import wait_in_coroutine
 
 __all__ = [
     'Bridge', 'GuestReactor', 'ReactorEventLoop', 'ReactorSelector', 'Starter', 'awaiting',
-    'bridge_to', 'future_of', 'hosted', 'make_loop', 'wait_in_coroutine',
+    'bridge_to', 'future_of', 'hosted', 'make_loop',
 ]

@@ -16,12 +16,12 @@ never read it.
 from __future__ import annotations
 
 import re
-from typing import NoReturn
 
 from .authority import hosts, read_authority, read_host
 from .errors import ProtocolError, shown
+from .faults import refuse_coding
 from .fields import split_fields
-from .grammar import CODING, CONTENT_LENGTH, FRAMING, LISTS
+from .grammar import CONTENT_LENGTH, FRAMING, LISTS
 
 # The longest name of DNS and RFC 3986 section 3.2.2, with a port.
 _find = FRAMING.findall
@@ -125,7 +125,7 @@ def _note_rest(head: RequestHead, fields: dict[bytes, bytes]) -> None:
         if not head.minor:
             raise ProtocolError(400, 'Transfer-Encoding in HTTP/1.0')
         if coding != b'chunked':
-            _refuse_coding(coding)
+            refuse_coding(coding)
         head.chunked = head.has_body = True
     if head.minor:
         expect = fields.get(b'expect')
@@ -161,12 +161,3 @@ def _keeps_alive(connection: bytes, minor: int) -> bool:
     """Return whether the client allows another request (RFC 9112 section 9.3); `close` wins."""
     options = _options(connection)
     return b'close' not in options and (minor == 1 or b'keep-alive' in options)
-
-
-def _refuse_coding(value: bytes) -> NoReturn:
-    """Raise 501 for unknown codings before a last `chunked`, 400 for any other framing."""
-    codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
-    names = [coding[1] for coding in codings if coding is not None]
-    if len(names) == len(codings) and names.count(b'chunked') == 1 and value.endswith(b'chunked'):
-        raise ProtocolError(501, f'unknown transfer coding: {shown(value)}')
-    raise ProtocolError(400, f'malformed Transfer-Encoding: {shown(value)}')

@@ -22,9 +22,10 @@ from typing import Union
 
 from .body import EndOfBody, Limits, SizedBody
 from .chunked import ChunkedBody
-from .errors import ProtocolError, shown
-from .fields import check_lines, refuse_fields
-from .grammar import REQUEST_LINE, head
+from .errors import ProtocolError
+from .faults import raise_fault_of_head
+from .fields import check_lines
+from .grammar import head
 from .head import RequestHead, read_head
 
 Event = Union[RequestHead, bytes, EndOfBody]
@@ -146,16 +147,7 @@ class RequestParser:
         end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
         if end < 0:
             return self._await_head()
-        check_lines(data, self._scanned, end + 2)
-        line = REQUEST_LINE.match(data, pos, end + 2)
-        if line is None:
-            text = data[pos:data.index(b'\r\n', pos)]
-            raise ProtocolError(400, f'malformed request line: {shown(text)}')
-        if line[3] not in (b'1.0', b'1.1'):
-            raise ProtocolError(505, f'HTTP version {shown(line[3])}')
-        refuse_fields(data, line.end(), end + 2)
-        most = self._limits.field_count
-        raise ProtocolError(431, f'more than {most} header fields (field_count)')
+        return raise_fault_of_head(data, pos, self._scanned, end + 2, self._limits.field_count)
 
     def _await_head(self) -> Event | None:
         """Wait for the rest of a head, or refuse it: its end can no longer be within the limit."""

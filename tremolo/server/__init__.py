@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from ..http import Encoded
 from .connection import Connection
+from .context import Context
 from .errors import HandlerError, HTTPError, phrase
 from .phases import REASONS
-from .request import Context, Request
+from .request import Request
 from .response import Response
 from .server import Handle, Server, announce
 

@@ -22,10 +22,10 @@ from ..loop import Stream
 from ..loop.timers import Timer
 from . import deadlines
 from .addresses import Addresses, addresses_of
+from .context import Context
 from .pages import refusal
 from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
 from .progress import DownloadProgress
-from .request import Context
 
 if TYPE_CHECKING:
     from .request_body import RequestBody

@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 from ..loop import Future, Task, run_in_thread
 from ..server import Request, Response
-from ..server.request import Context
+from ..server.context import Context
 from ..settings import under_all_names
 from .handler_run import HandlerRun
 from .signature import Signature

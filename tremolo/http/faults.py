@@ -1,0 +1,40 @@
+"""Faults: what is wrong with a head that the expression of a good head does not match.
+
+A good head is matched as a whole; only for a bad one each rule is looked at, to find the first that
+it breaks.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from .errors import ProtocolError, shown
+from .fields import check_lines, refuse_fields
+from .grammar import CODING, REQUEST_LINE
+
+
+def raise_fault_of_head(
+    data: bytes, pos: int, scanned: int, stop: int, field_count: int
+) -> NoReturn:
+    """Raise the `ProtocolError` of the whole head from `pos` to `stop`, which is not good.
+
+    Its lines were checked already up to `scanned`.
+    """
+    check_lines(data, scanned, stop)
+    line = REQUEST_LINE.match(data, pos, stop)
+    if line is None:
+        text = data[pos:data.index(b'\r\n', pos)]
+        raise ProtocolError(400, f'malformed request line: {shown(text)}')
+    if line[3] not in (b'1.0', b'1.1'):
+        raise ProtocolError(505, f'HTTP version {shown(line[3])}')
+    refuse_fields(data, line.end(), stop)
+    raise ProtocolError(431, f'more than {field_count} header fields (field_count)')
+
+
+def refuse_coding(value: bytes) -> NoReturn:
+    """Raise 501 for unknown codings before a last `chunked`, 400 for any other framing."""
+    codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
+    names = [coding[1] for coding in codings if coding is not None]
+    if len(names) == len(codings) and names.count(b'chunked') == 1 and value.endswith(b'chunked'):
+        raise ProtocolError(501, f'unknown transfer coding: {shown(value)}')
+    raise ProtocolError(400, f'malformed Transfer-Encoding: {shown(value)}')
