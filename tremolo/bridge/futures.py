@@ -16,12 +16,12 @@ from .bridge import bridge_to
 
 
 class _TaskFuture(Future):
-    """The Future of a task of asyncio."""
+    """Our Future of a task of asyncio."""
 
     __slots__ = ()
 
     def where(self) -> str:
-        """Return where the task's coroutine stands, as file:line, for reports."""
+        """Return file:line at which the task's coroutine stands, or 'ended'."""
         # (`on_cancel` is the task's `cancel`, until the task has ended.)
         task = getattr(self.on_cancel, '__self__', None)
         return place_of(task.get_coro()) if task is not None else Future.where(self)

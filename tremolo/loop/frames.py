@@ -1,7 +1,7 @@
-"""Frames: whose code a frame executes, and where something that can be awaited stands.
+"""Frames: whose code a frame executes, and where a coroutine, a generator or a thread stands.
 
-For reports that name a line of the application. Nothing here imports, so it can be called from the
-handler of a signal; and nothing here keeps a frame.
+Reports and warnings name a line of the application with it. No function here imports anything, so
+the handler of a signal can call them; and none keeps a frame.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 
 _HOUSE = __name__.partition('.')[0] + '.'
 _ROOM = __name__.rpartition('.')[0] + '.'
-# The folder of the standard library. (Some of its modules are frozen and have no file; threading
-# has one.)
+# The folder of the standard library. (Some of its modules are frozen and have no file; `threading`
+# has a file.)
 _LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')
 _INSTALLED = tuple(_LIBRARY + name + os.sep for name in ('site-packages', 'dist-packages'))
-# The attributes with the frame of each kind, and with what it waits for.
+# For each kind the attribute with its frame, and the attribute with the object that it waits for.
 _KINDS: dict[Any, tuple[str, str]] = {
     CoroutineType: ('cr_frame', 'cr_await'),
     GeneratorType: ('gi_frame', 'gi_yieldfrom'),
     AsyncGeneratorType: ('ag_frame', 'ag_await'),
 }
-_DEEPEST = 100    # Frames that are looked at, so that a report is done at once.
+_DEEPEST = 100    # Frames that are looked at, at most: a report has to be quick.
 
 
 def is_house(module: str) -> bool:
-    """Tell whether a module, given by its name, belongs to tremolo."""
+    """Return whether the module of that name belongs to tremolo."""
     return module.startswith(_HOUSE)
 
 
 def is_application(module: str, file: str) -> bool:
-    """Tell whether code belongs neither to tremolo nor to the standard library."""
+    """Return whether code belongs neither to tremolo nor to the standard library."""
     return not (is_house(module) or file.startswith('<frozen ')
                 or (file.startswith(_LIBRARY) and not file.startswith(_INSTALLED)))
 
@@ -42,7 +42,8 @@ def is_application(module: str, file: str) -> bool:
 def place_of(awaitable: Any) -> str:
     """Return where a coroutine or generator stands, as file:line; 'ended' if it has ended.
 
-    It is the innermost line of the application; if there is none, the innermost line of all.
+    It is the innermost line of the application; if there is none, the innermost line of all. While
+    a chain of generators runs, Python tells the line of the outermost one only.
     """
     innermost, found = 'ended', ''
     for _ in range(_DEEPEST):
@@ -65,7 +66,7 @@ def place_of(awaitable: Any) -> str:
 def caller() -> str:
     """Return the line of the application that called, directly or not, as file:line.
 
-    Without such a line, as in our own tests of this room, it is the first one outside the room.
+    If the application did not call, it is the first line outside this room.
     """
     frame, outside = sys._getframe(1), None
     while True:
@@ -80,7 +81,7 @@ def caller() -> str:
 
 
 def place_in(innermost: FrameType) -> str:
-    """Return where a thread stands whose innermost frame is given; chosen as in `place_of`."""
+    """Return where a thread stands, from its innermost frame; the choice is that of `place_of`."""
     frame: FrameType | None = innermost
     while frame is not None:
         file = frame.f_code.co_filename
@@ -93,7 +94,7 @@ def place_in(innermost: FrameType) -> str:
 def _behind(awaitable: Any) -> Any:
     """Return the coroutine or generator behind an object that drives it; None if there is none.
 
-    `async for` waits for such an object, and `__await__` of a coroutine returns one. They have no
-    attribute for it: only the garbage collector knows what they refer to.
+    `async for` waits for an object of this kind, and `__await__` of a coroutine returns one. It has
+    no attribute for the coroutine: only the garbage collector knows what it refers to.
     """
     return next((each for each in gc.get_referents(awaitable) if type(each) in _KINDS), None)

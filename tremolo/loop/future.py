@@ -107,7 +107,7 @@ class Future:
         return self._value, self._error
 
     def where(self) -> str:
-        """Return where the work behind it stands, as file:line, for reports."""
+        """Return file:line at which the work behind it stands, or a word, for reports."""
         return 'ended' if self._done else 'unknown'
 
     def set_result(self, value: Any = None) -> None:
