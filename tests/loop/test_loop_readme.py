@@ -20,7 +20,7 @@ from tremolo.loop import poller, timers
 ROOM = Path(loop.__file__).parent
 README = (ROOM / 'README.md').read_text(encoding='utf-8')
 PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
-NAMES = ('blocking', 'callbacks', 'generators', 'echo', 'chat')
+NAMES = ('blocking', 'callbacks', 'generators', 'futures', 'echo', 'chat')
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def read_line(sock: socket.socket) -> bytes:
     return line
 
 
-@pytest.mark.parametrize('name', NAMES[:4])
+@pytest.mark.parametrize('name', NAMES[:5])
 def test_the_echo_servers_run(name: str, started: Any) -> None:
     client = started('-c', PROGRAMS[NAMES.index(name)])
     if name != 'blocking':
