@@ -10,7 +10,7 @@ from server_support import Client, request, serving, virtual
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Stream
-from tremolo.server.addresses import Addresses, addresses_of
+from tremolo.server.addresses import addresses_of
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_two_system_calls_for_a_connection_however_many_requests(asked):
                 client.take()
         assert asked == ['peer', 'sockname']
         ours, theirs = client.sock.getsockname(), client.sock.getpeername()
-        assert found == [(ours, Addresses(ours, theirs, 'http'), 'http', (ours, theirs))] * 100
+        assert found == [(ours, (ours, theirs, 'http'), 'http', (ours, theirs))] * 100
         host.connect(request()).take()
         assert asked == ['peer', 'sockname'] * 2
 
@@ -113,7 +113,7 @@ def test_a_unix_client_has_no_address(tmp_path, kind, asked):
             if kind == 'asgi':
                 assert body.decode() == f'http None {(path, None)}'
             else:
-                assert found.pop()[:2] == (None, Addresses(None, (path, None), 'http'))
+                assert found.pop()[:2] == (None, (None, (path, None), 'http'))
         assert asked == ['peer', 'sockname']
         client.close()
 
@@ -125,7 +125,7 @@ def test_an_ipv6_address_has_two_parts_as_any_other():
         with socket.create_connection(host.running.address[:2]) as sock:
             sock.sendall(request())
             assert b'200 OK' in sock.recv(65536)
-            assert found[0][1] == Addresses(
+            assert found[0][1] == (
                 sock.getsockname()[:2], sock.getpeername()[:2], 'http')
 
 
@@ -148,7 +148,7 @@ def test_after_the_client_has_gone_nothing_is_known():
         host.settle()
         client.reset()
         host.advance(5)
-        assert found == [Addresses(None, None, 'http')]
+        assert found == [(None, None, 'http')]
 
 
 def test_what_was_not_known_is_not_kept():
@@ -164,7 +164,7 @@ def test_what_was_not_known_is_not_kept():
     with virtual(app) as host:
         host.ask(request('/', 'GET', 'Connection: close'))
         connection, = connections
-        assert connection.addresses == connection.addresses == Addresses(None, None, 'http')
+        assert connection.addresses == connection.addresses == (None, None, 'http')
 
 
 @pytest.mark.parametrize(('secure', 'scheme'), [(True, 'https'), (False, 'http')])
@@ -175,4 +175,4 @@ def test_the_scheme_is_that_of_the_stream(secure, scheme):
 
     stream: Any = Encrypted()
     stream.secure = secure
-    assert addresses_of(stream) == Addresses(stream.peer, stream.sockname, scheme)
+    assert addresses_of(stream) == (stream.peer, stream.sockname, scheme)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .errors import ProtocolError, shown
 from .grammar import ABSOLUTE, AUTHORITY, HOST
 
+# The longest name of DNS and RFC 3986 section 3.2.2, with a port.
 _HOST_SIZE = 255 + 6
 # Well-formed hosts as they were sent, each with its trimmed form: a server receives the same few
 # hosts again and again. There are at most 256 of at most `_HOST_SIZE` bytes with the spaces around

@@ -23,8 +23,8 @@ from .faults import refuse_coding
 from .fields import split_fields
 from .grammar import CONTENT_LENGTH, FRAMING, LISTS
 
-# The longest name of DNS and RFC 3986 section 3.2.2, with a port.
 _find = FRAMING.findall
+_known_host = hosts.get
 
 
 class RequestHead:
@@ -95,7 +95,7 @@ def read_head(match: re.Match[bytes], make: type[RequestHead]) -> RequestHead:
             host, connection = fields.get(b'host'), fields.get(b'connection')
             break
     if host is not None:
-        host = hosts.get(host) or read_host(host)
+        host = _known_host(host) or read_host(host)
     elif minor:
         raise ProtocolError(400, 'no Host in HTTP/1.1')
     head.authority = authority or host

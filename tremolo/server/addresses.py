@@ -7,21 +7,14 @@ them: most handlers never do.
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..loop import Stream
 
-
-class Addresses(NamedTuple):
-    """What one connection has: both ends as `(host, port)`, and 'http' or 'https'.
-
-    On a UNIX socket a client has no address: None, and the server's end is `(path, None)`. What the
-    socket can no longer tell is None.
-    """
-
-    client: Any
-    server: Any
-    scheme: str
+# The client's end and our own as `(host, port)`, and the scheme, 'http' or 'https'. On a UNIX socket
+# a client has no address: None, and our end is `(path, None)`. What the socket can no longer tell
+# is None. (A plain tuple: to take a NamedTuple apart costs an ASGI request 0.5 % more.)
+Addresses = tuple[Any, Any, str]
 
 
 def addresses_of(stream: Stream) -> Addresses:
@@ -29,5 +22,5 @@ def addresses_of(stream: Stream) -> Addresses:
     client, server = stream.peer, stream.sockname
     scheme = 'https' if stream.secure else 'http'
     if isinstance(server, tuple):
-        return Addresses(tuple(client[:2]) if client else None, tuple(server[:2]), scheme)
-    return Addresses(None, None if server is None else (os.fsdecode(server), None), scheme)
+        return tuple(client[:2]) if client else None, tuple(server[:2]), scheme
+    return None, None if server is None else (os.fsdecode(server), None), scheme

@@ -77,7 +77,7 @@ class Lifetime:
     @property
     def scheme(self) -> str:
         """'https' if the bytes are encrypted on their way, else 'http'."""
-        return self.addresses.scheme
+        return self.addresses[2]
 
     @property
     def ends(self) -> tuple[Any, Any]:

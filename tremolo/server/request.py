@@ -117,7 +117,7 @@ class Request(RequestHead):
     @property
     def client(self) -> Any:
         """The client's address, `(host, port)`; None on a UNIX socket."""
-        return self.connection.addresses.client
+        return self.connection.addresses[0]
 
     # -- the body -------------------------------------------------------------------------------
 
