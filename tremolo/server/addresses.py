@@ -11,9 +11,9 @@ from typing import Any
 
 from ..loop import Stream
 
-# The client's end and our own as `(host, port)`, and the scheme, 'http' or 'https'. On a UNIX socket
-# a client has no address: None, and our end is `(path, None)`. What the socket can no longer tell
-# is None. (A plain tuple: to take a NamedTuple apart costs an ASGI request 0.5 % more.)
+# The client's end and our own as `(host, port)`, and the scheme, 'http' or 'https'. On a UNIX
+# socket a client has no address: None, and our end is `(path, None)`. What the socket can no longer
+# tell is None. (A plain tuple: to take a NamedTuple apart costs an ASGI request 0.5 % more.)
 Addresses = tuple[Any, Any, str]
 
 
