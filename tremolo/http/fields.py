@@ -22,11 +22,12 @@ _MOST_LINES = 1024
 _LONGEST_LINE = 256
 _KEPT = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'cache-control',
-    b'connection', b'content-encoding', b'content-type', b'dnt', b'expect', b'host', b'origin',
-    b'pragma', b'priority', b'save-data', b'sec-ch-ua', b'sec-ch-ua-mobile', b'sec-ch-ua-platform',
-    b'sec-fetch-dest', b'sec-fetch-mode', b'sec-fetch-site', b'sec-fetch-user', b'sec-gpc', b'te',
-    b'transfer-encoding', b'upgrade', b'upgrade-insecure-requests', b'user-agent', b'via',
-    b'x-forwarded-host', b'x-forwarded-port', b'x-forwarded-proto', b'x-requested-with'))
+    b'connection', b'content-encoding', b'content-length', b'content-type', b'dnt', b'expect',
+    b'host', b'origin', b'pragma', b'priority', b'save-data', b'sec-ch-ua', b'sec-ch-ua-mobile',
+    b'sec-ch-ua-platform', b'sec-fetch-dest', b'sec-fetch-mode', b'sec-fetch-site',
+    b'sec-fetch-user', b'sec-gpc', b'te', b'transfer-encoding', b'upgrade',
+    b'upgrade-insecure-requests', b'user-agent', b'via', b'x-forwarded-host',
+    b'x-forwarded-port', b'x-forwarded-proto', b'x-requested-with'))
 
 
 def check_lines(data: bytes, start: int, stop: int) -> int:
