@@ -158,8 +158,8 @@ class Response:
         server, head, line = connection.server, self.request, self._line
         whole = b''
         if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
-                and (line is OK or line[0] not in _BODILESS) and len(body) <= _JOIN and server.keep_alive
-                and connection.stream.write_limit is None):
+                and (line is OK or line[0] not in _BODILESS) and len(body) <= _JOIN
+                and server.keep_alive and connection.stream.write_limit is None):
             # The usual case, in one step (measured: 0.7 us less than the steps below).
             if self._headers is None:
                 start = server.heads.start(line, self.content_type)
