@@ -138,7 +138,7 @@ def test_what_was_asked_before_is_kept_when_the_client_has_gone(leave):
         getattr(client, leave)()
         host.advance(5)
         assert len(found) == 2 and found[0] is found[1]
-        assert found[0].client is not None
+        assert found[0][0] is not None
 
 
 def test_after_the_client_has_gone_nothing_is_known():
