@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def drawn():
     """Each name of the tree in the docstring, and the name that it is drawn below ('' for none)."""
     found, above = {}, []
-    for line in (exceptions.__doc__ or '').splitlines():
-        match = re.match(r'( {4,})((?:[A-Z]\w+(?:, )?)+)', line)
+    # (From Python 3.13 on the compiler takes the common indentation away.)
+    tree = inspect.cleandoc(exceptions.__doc__ or '').partition('\n\n')[2]
+    for line in textwrap.dedent(tree).splitlines():
+        match = re.match(r'( *)((?:[A-Z]\w+(?:, )?)+)', line)
         if match is None:
             continue
         while above and above[-1][0] >= len(match[1]):

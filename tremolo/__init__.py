@@ -20,8 +20,22 @@ from typing import Any, Callable
 
 from . import exceptions
 from .errors import SettingError, TremoloError
-from .loop import Cancelled, Future, Reactor, StreamClosed, connect, run_in_thread, spawn
-from .loop.sync import Event, Lock, Queue, Semaphore, gather, sleep, timeout
+from .loop import (
+    Cancelled,
+    Event,
+    Future,
+    Lock,
+    Queue,
+    Reactor,
+    Semaphore,
+    StreamClosed,
+    connect,
+    gather,
+    run_in_thread,
+    sleep,
+    spawn,
+    timeout,
+)
 from .loop.task import adopt_awaitables_by
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge

@@ -268,11 +268,11 @@ CASES: list[tuple[str, Callable[[Any], None], list[Ended], dict[str, Any]]] = [
      {'shutdown_timeout': 5}),
     ('server.close', closed, [Ended('/wait', 200, '', 'shutdown')], {}),
     ('upgrade', then('fin', request('/upgrade', 'GET', *UPGRADE)),
-     [Ended('/upgrade', 200, 'upgraded', '')], {}),
+     [Ended('/upgrade', 101, 'upgraded', '')], {}),
     ('upgrade and reset', then('reset', request('/upgrade', 'GET', *UPGRADE)),
-     [Ended('/upgrade', 200, 'upgraded', 'upgraded')], {}),
+     [Ended('/upgrade', 101, 'upgraded', 'upgraded')], {}),
     ('upgrade that fails', then('fin', request('/upgrade/fails', 'GET', *UPGRADE)),
-     [Ended('/upgrade/fails', 200, 'upgraded', 'upgraded')], {}),
+     [Ended('/upgrade/fails', 101, 'upgraded', 'upgraded')], {}),
     ('own abort', plain(request('/ends/abort')), [Ended('/ends/abort', 200, '', 'failed')], {}),
     ('own close', plain(request('/ends/close')), [Ended('/ends/close', 200, '', 'hang-up')], {}),
     ('own shutdown', plain(request('/ends/shutdown')),
@@ -353,6 +353,27 @@ def test_an_observer_may_end_the_connection(path, method, logged):
         assert len(told) == 1
         assert not host.server.connections and not host.reactor.tasks
         assert sum(host.closed.values()) == 1
+
+
+@pytest.mark.parametrize(('path', 'seconds'), [('/whole', 0), ('/late', 3), ('/endless', 5)])
+def test_an_observer_can_tell_how_long_an_answer_took(path, seconds, logged):
+    app, took = Tremolo(), []
+
+    @app.route('/<path:rest>')
+    def index(rest):
+        if rest != 'whole':
+            yield sleep(3 if rest == 'late' else 60)
+        yield b'done'
+
+    with virtual(app, handler_timeout=5) as host:
+        def observe(response: Any, reason: str) -> None:
+            connection = response.connection
+            took.append(connection.stream.reactor.now - connection.since)
+
+        host.server.request_observers.append(observe)
+        host.connect(request(path))
+        host.advance(10)
+        assert took == [pytest.approx(seconds, abs=0.1)]
 
 
 def test_nobody_is_told_of_what_ended_before_it_asked():

@@ -63,7 +63,7 @@ class Starter:
 
     def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if args or context is None:
-            # Not the step of a task: a finalizer calls, if garbage is collected at this moment.
+            # This is not a task's step: garbage was collected, and a finalizer called `call_soon`.
             call_soon = self._before or partial(type(self._loop).call_soon, self._loop)
             return call_soon(step, *args, context=context)
         self._step = step, context

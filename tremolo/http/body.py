@@ -1,10 +1,10 @@
-"""Body: a machine for each of the two ways to frame a request's body (RFC 9112 section 6).
+"""Body: the machine of a request's body with an announced size (RFC 9112 section 6).
 
 A machine keeps no bytes. Its method `take(data, pos)` is given the parser's buffer and the place
 where the unread bytes begin. It returns an event and the place where it stopped. The event is a
 piece of the body, `EndOfBody` when the body is whole, or None when more bytes are needed. After a
-`ProtocolError` the machine must not be used again. The machine of
-a body in chunks is in chunked.py.
+`ProtocolError` the machine must not be used again. The machine of a body in
+chunks is in chunked.py.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from .grammar import FIELD, LINES
 # Lines as they were sent, each with the name and value that it was split into: a server receives
 # the same few lines again and again (measured: 12 fields of a browser 1.7 us, not 3.4). Only fields
 # with a name in `_KEPT` are kept: their values are shared by many clients. A field that may
-# belong to one user (a cookie, credentials, a token in any other field, an address, a URL) is never
-# kept. There are at most 1,024 lines of at most 256 bytes; a full dictionary is emptied.
+# belong to one user (a cookie, credentials, a token in any other field, an address, a page's URL)
+# is never kept. There are at most 1,024 lines of at most 256 bytes; a full dictionary is emptied.
 _lines: dict[bytes, tuple[bytes, bytes]] = {}
 _MOST_LINES = 1024
 _LONGEST_LINE = 256

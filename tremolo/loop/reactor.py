@@ -85,7 +85,7 @@ class Reactor:
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
-        self.unsent: list[Stream] = []    # The streams that have bytes to send at its end.
+        self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self._thread: int | None = None
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
@@ -128,7 +128,7 @@ class Reactor:
                 if (watcher := watchers.get(fd)) is None:
                     continue
                 try:
-                    # Both hear of a hang-up or an error. (The local variable is faster in 3.11.)
+                    # A hang-up or an error calls both. (The local variable is faster in 3.11.)
                     if mask != WRITE and (reader := watcher.reader) is not None:
                         reader()
                     if mask != READ and watcher.writer is not None:
@@ -154,7 +154,7 @@ class Reactor:
         return timeout if timeout is None else max(timeout, 0.0)
 
     def _fire_timers(self, now: float) -> None:
-        # Bounded by the timers there are: one that arms itself again waits for the next turn.
+        # At most as many as there are now: a timer that arms itself again waits for the next turn.
         for _ in range(len(self.timers)):
             if (timer := self.timers.pop_due(now)) is None:
                 break
@@ -234,7 +234,10 @@ class Reactor:
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
-        """Until `add_reader` call the reader only for a hang-up or an error; it must let go."""
+        """Until `add_reader`, call the reader only for a hang-up or an error.
+
+        The reader must then remove the fd.
+        """
         self._unwant(fd, self.watchers[fd], READ)
 
     def remove_reader(self, fd: int) -> None:

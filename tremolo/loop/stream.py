@@ -73,7 +73,7 @@ class Stream:
         self._drain: Future | None = None
         self.read_limit: Limiter | None = None
         self.write_limit: Limiter | None = None
-        # The timers that end the last rest of each limit.
+        # For each limit, the timer that ends its last pause.
         self.read_rest: Timer | None = None
         self.write_rest: Timer | None = None
 
@@ -104,7 +104,7 @@ class Stream:
         return self.inbox.read(size)
 
     def read_until(self, mark: bytes, limit: int = 65536) -> Future:
-        """Return a Future of all through `mark`. Raises `LimitExceeded` beyond `limit` bytes."""
+        """Return a Future of all bytes up to and with `mark`. Raises `LimitExceeded`."""
         return self.inbox.read_until(mark, limit)
 
     def read_exactly(self, size: int) -> Future:
@@ -357,7 +357,7 @@ class Stream:
                 self._terminate(error)
 
     def _terminate(self, cause: BaseException | None) -> None:
-        """Close the socket and let go of everything, once; `cause` is None for our own wish."""
+        """Close the socket and let go of everything, once; `cause` is None if we wanted it."""
         if self.closed:
             return
         self.closed = True

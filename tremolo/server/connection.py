@@ -61,7 +61,7 @@ class Running(Protocol):
 
 
 class Connection(Lifetime):
-    """One client, from accept to close. `context` lasts as long."""
+    """One client, from accept to close. `context` lives as long as the connection."""
 
     __slots__ = ('_left_alone', 'keep', 'parser', 'response', 'task')
 
@@ -154,7 +154,7 @@ class Connection(Lifetime):
             if request is None:
                 return self._await_head()
             self.phase = BUSY
-            # (In the usual case this is also when IDLE begins again: it is the same turn.)
+            # (Usually the answer is complete in this turn, so IDLE begins at the same time.)
             self.since = stream.reactor.now
             request.begin(self)
             response = self.response = answer_to(request, self)
@@ -255,16 +255,17 @@ class Connection(Lifetime):
         stream = self.stream
         stream.write(answer)
         if not response.live:
-            return    # The client was found gone while we wrote: `stream_closed` did all.
+            return    # The write showed that the client has gone; `stream_closed` cleaned up.
         self.response = None
         response.live = False
         self.phase = IDLE
+        if self.server.request_observers:
+            # (Now, as long as `since` is the request's begin.)
+            self.server.request_ended(response, '')
         if self._left_alone:
             self._come_back()
         if stream.buffered:
             deadlines.watch_answer(self, len(answer))
-        if self.server.request_observers:
-            self.server.request_ended(response, '')
 
     def answered(self) -> None:
         """Go on, or end: all of the answer is sent."""
@@ -313,11 +314,12 @@ class Connection(Lifetime):
         response.status = 503
         if self.request_body is not None:
             self.request_body.close()
+        if self.server.request_observers:
+            # (Now, as long as `since` is the request's begin.)
+            self.server.request_ended(response, 'handler_timeout')
         self.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
                     'handler_timeout')
         task.cancel()
-        if self.server.request_observers:
-            self.server.request_ended(response, 'handler_timeout')
         return None
 
     @property

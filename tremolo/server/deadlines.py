@@ -76,8 +76,8 @@ class PhaseSeconds:
         if draining:
             seconds[IDLE] = DRAIN_IDLE
         self.by_phase: dict[str, float] = seconds
-        # An answer that is complete at once does not touch the timer, and IDLE begins. So in every
-        # phase the timer stands at most so many seconds ahead.
+        # An answer that is complete at once does not touch the timer, and then IDLE begins. So the
+        # timer is never set further ahead than the idle time.
         self.idle = max(seconds[IDLE], _OFTEN)
 
 

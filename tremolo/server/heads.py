@@ -19,13 +19,12 @@ class AnswerHeads:
 
     def __init__(self, reactor: Reactor, server_name: str) -> None:
         self._reactor = reactor
-        # Until when the Date is right; the Date field; Date and Server; and the heads made so far.
-        self._date_until = -1.0
-        self._date = self._common = b''
-        self._starts: dict[str, bytes] = {}
+        self._date_until = -1.0    # The time at which the Date changes.
+        self._date = self._common = b''    # The Date field; the Date and the Server field.
+        self._starts: dict[str, bytes] = {}    # The heads of this second, by Content-Type.
         name = server_name.encode('ascii')
         self._name = b'Server: %s\r\n' % name if name else b''
-        # (It imports a module the first time; later there may be no descriptor left to do so.)
+        # (The first call imports a module. Later no file descriptor may be free for that.)
         self._make_date()
 
     def start(self, line: tuple[int, str | None], content_type: str) -> bytes:

@@ -254,7 +254,9 @@ class Response:
         Bytes that the client sent ahead are read first. The connection closes when the handler
         ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
         """
-        return upgrade(self, protocol)
+        stream = upgrade(self, protocol)
+        self._line = 101, None
+        return stream
 
     def _too_late(self) -> Exception:
         """Return the error of sending when nothing can be sent any more.

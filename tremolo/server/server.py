@@ -1,6 +1,6 @@
 """Server: the listeners, the connections, and how all of them stop.
 
-A server knows no routes. Each request goes to `handle(request, response)`. That must raise nothing,
+A server knows no routes. Each request goes to `handle(request, response)`. `handle` must not raise,
 and it has to complete the response, now or later.
 """
 
@@ -92,10 +92,10 @@ class Server:
         """Tell all observers that an answer has ended, and the reason.
 
         The reason is '' if the answer is complete: all of it was given to the stream, though the
-        client may not have taken all of it. Otherwise it is the one of `REASONS` why the answer was
-        cut. Each answer ends once; an answer of 101 ends with its connection. `handler_timeout` is
-        the one reason with an answer in place of the handler's: `Response.status` is 503 if the
-        head was not sent before.
+        client may not have taken all of it. Otherwise it is the name in `REASONS` that says why
+        the answer was cut. Each answer ends once; an answer of 101 ends with its connection. After
+        `handler_timeout` the server answers instead of the handler: `Response.status` is 503 if
+        the head was not sent before.
 
         The observers are called before the connection begins the next request. One that raises is
         logged, and the others are called.

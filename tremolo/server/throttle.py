@@ -7,7 +7,8 @@ There are up to two limits for each direction of a connection, and the slower li
 
 A limit is a `Bucket`: a timetable of pieces. The next piece is due `piece / rate` seconds after the
 one before. A connection that has bytes to move takes the next free place of the timetable, and
-rests until it is due. So the connections that share a bucket get a piece in turn, and none starves.
+waits until the time of that place. So the connections that share a bucket get a piece in turn, and
+none starves.
 
 A connection that comes late, because the loop was busy, catches up. But places that have been due
 for longer than `_LATE` seconds are lost: after an idle hour nobody may send an hour's worth.
@@ -157,8 +158,8 @@ class Download(_Throttle):
         # The last answer that has a rate of its own, and the limit for it; empty: no limit.
         self._rated: Response | None = None
         self._rate: list[Share] = []
-        # Which limits hold from which byte of the stream on: bytes of one answer may still be kept
-        # when the next answer begins.
+        # Pairs: the number of a byte of the stream, and the limits that apply from that byte on.
+        # Bytes of one answer may still be kept when the next answer begins.
         self._changes: deque[tuple[int, list[Share]]] = deque()
 
     def allowance(self) -> int:

@@ -135,7 +135,7 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
     def __await__(self) -> Generator[Any, Any, None]:
         return self._serve().__await__()
 
-    # A task of asyncio takes a coroutine alone, so this is one: it passes all on to `_serve`.
+    # `asyncio.create_task` takes only a coroutine. So this class is one, and passes each call on.
 
     def _begun(self) -> Coroutine[Any, Any, None]:
         if self._coroutine is None:

@@ -58,7 +58,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
 
 def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     """Serve in this process until a signal (see `Service.work`)."""
-    # Without a supervisor. (After SIGHUP such a process has a slot: its sockets came from there.)
+    # Whether there is no supervisor. (After SIGHUP such a process has a slot with old sockets.)
     alone = slot is None or slot.channel_end is None
     try:
         if alone:

@@ -4,7 +4,7 @@ It is the base class of every kind of application: `web.Application` with routes
 `asgi.AsgiApplication` for an application written for ASGI. A kind overrides:
 
     handle_on(reactor, settings)    returns the function that answers each request (required)
-    prepare(server)                 is called between that and the first listening socket
+    prepare(server)                 is called after `handle_on`, before the first socket listens
     startup(settings), shutdown()   before the first connection, after the last
 
 Everything else is the same for all kinds. `run` serves until a signal ends it, `start` serves

@@ -9,8 +9,8 @@
 
     app.run('0.0.0.0', 8000, debug=True)
 
-`route` puts a Handler for the function into the Router. `_handle` is called for each request: it
-finds the Handler in the Router and runs it.
+`route` puts a Handler for the function into the Router. For each request the Dispatcher finds the
+Handler there and runs it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Dispatcher:
-    """What an application gives to its server: a `handle` by its routes."""
+    """Has the function `handle` of an application with routes."""
 
     def __init__(self, router: Router[Handler]) -> None:
         self._router = router

@@ -25,8 +25,8 @@ _log = logging.getLogger('tremolo.error')
 def fail(handler: Handler, request: Request, response: Response, error: BaseException) -> None:
     """Answer an error; if the head was sent already, cut the connection."""
     gone = not response.live
-    # These errors are no faults of the application. The last two mean that the client is gone; if
-    # it is not, the application has raised them itself.
+    # These errors are no faults of the application. StreamClosed and Cancelled mean that the client
+    # is gone; if it is still there, the application has raised them itself.
     if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
             not gone and isinstance(error, (StreamClosed, Cancelled))):
         log_error(handler, request, error)

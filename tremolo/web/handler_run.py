@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .handlers import Handler
 
 
-
 class HandlerRun:
     """One run of a handler, and the answer it becomes. It is the owner of the handler's task."""
 

@@ -1,4 +1,4 @@
-"""Handlers: how a request runs a registered function (signature.py: what that asks for).
+"""Handlers: how a request runs a registered function (its arguments: signature.py).
 
     plain function      called; its value is the whole answer
     with thread=True    called on a worker thread
@@ -45,9 +45,9 @@ class Handler:
         self._presets = signature.presets
 
     def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Prepare for a server: its options, below the handler's own, and the objects it gives.
+        """Prepare for a server. A server's option holds where the handler has none of its own.
 
-        The objects in `given` are the same for every request.
+        The objects in `given` are the arguments that are the same for every request.
         """
         self.options: Mapping[str, Any] = MappingProxyType(
             {**options, **under_all_names(self.defaults)})
@@ -99,7 +99,7 @@ class Handler:
                 if type(value) is bytes and not response.framing:
                     response.send(value)
                 elif inspect.isgenerator(value):
-                    # The function is a decorator's, and returns a generator of the one below.
+                    # A decorator made this function: it returns the generator of the wrapped one.
                     self._go_on(value, request, response, context, chunks)
                 elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
                     from .coroutines import begin

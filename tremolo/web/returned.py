@@ -1,4 +1,4 @@
-"""Returned: the whole answer, of what a handler returns.
+"""Returned: makes the whole answer from the value that a handler returns.
 
     str, bytes, bytearray, memoryview    the body
     (body, encoding)                     the body, its encoding named in Content-Type

@@ -1,4 +1,4 @@
-"""Signature: what a handler's function asks for, and the options that its defaults are.
+"""Signature: which arguments a handler asks for, and its options: the defaults of the others.
 
     def film(name, rate='1MiB', **server):    # `name` is passed, `rate` is an option
 

@@ -2,7 +2,7 @@
 
 A timer of the worker's own loop sends the beats. So they stop when the loop hangs, although other
 threads of the process may run. When the worker has asked to be renewed (renewal.py), each beat asks
-again, until that has happened.
+again, until the new worker is there.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from ..loop import Future, InvalidState, Reactor, Semaphore, Task, sleep
+from ..loop import timeout as within
 from ..loop.future import on_loop
-from ..loop.sync import timeout as within
 
 # Seconds between two attempts on a lock that another process holds: at first, and at most. (The
 # kernel can wait for a record lock, but then the loop would stand still.)
