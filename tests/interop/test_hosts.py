@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TESTS = ('tests/server', 'tests/asgi', 'tests/web',
-         'tests/bridge')
+TESTS = ('tests/server', 'tests/asgi', 'tests/web/test_web_coroutines.py',
+         'tests/web/test_web_handlers.py')
 
 
 @pytest.mark.parametrize('host', ['asyncio', 'program', 'uvloop'])
