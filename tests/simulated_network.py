@@ -9,8 +9,10 @@ hangs the other up at once. What a socket does not have room for waits at the se
 buffers of a connection's direction are one, `World.buffer_size`.
 
 Faults: `reset(sock)` breaks a connection, `stall(sock)` makes a socket read and accept no more,
-`silent` holds the hosts that never answer, `most_descriptors` is where EMFILE begins. `hosts` holds
-the names that `getaddrinfo` knows.
+`silent` holds the hosts that never answer, `most_descriptors` is where EMFILE begins, a socket is
+reported as writable only with more than `least_room` bytes of room (Linux: a third of the buffer),
+and without `tells_acknowledged` TCP_INFO tells nothing. `hosts` holds the names that `getaddrinfo`
+knows.
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ class Network:
         self.hosts = {'localhost': ['127.0.0.1']}
         self.silent: set[str] = set()
         self.most_descriptors = 1_000_000
+        self.least_room = 0
+        self.tells_acknowledged = True
         self.sockets: dict[int, Socket] = {}
         self.bound: dict[Any, Socket] = {}
         self._free_fds: list[int] = []
@@ -131,6 +135,7 @@ class Socket:
         # Bytes that have arrived, and how many are on their way.
         self._unread = bytearray()
         self._coming = 0
+        self._sent = 0    # Bytes that were sent since the beginning.
         # The end of what comes, the end of what goes, and the error not told yet.
         self._got_fin = False
         self._sent_fin = False
@@ -152,7 +157,13 @@ class Socket:
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self._options[level, option] = value
 
-    def getsockopt(self, level: int, option: int) -> Any:
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        if (level, option) == (real.IPPROTO_TCP, real.TCP_INFO) and self.network.tells_acknowledged:
+            self._check_open()
+            if self.is_unix:
+                raise os_error(errno.EOPNOTSUPP)
+            unread = self.peer.unread() if self.peer is not None else 0
+            return struct.pack('=120xQ', self._sent - unread)
         if (level, option) == (real.SOL_SOCKET, real.SO_ERROR):
             code, self._error = self._error, 0
             return code
@@ -212,6 +223,7 @@ class Socket:
         if data and self._room() <= 0:
             raise os_error(errno.EAGAIN)
         data = data[:self.world.piece(min(len(data), self._room()))]
+        self._sent += len(data)
         self.peer.expect(len(data))
         self._send(self.peer.data_arrived, data)
         return len(data)
@@ -277,7 +289,7 @@ class Socket:
             return mask | WRITE | HANGUP
         if (self._unread or self._got_fin or self._error) and not self.stalled:
             mask |= READ
-        if self._sent_fin or self._error or self._room() > 0:
+        if self._sent_fin or self._error or self._room() > self.network.least_room:
             mask |= WRITE
         if self._got_fin and self._sent_fin:
             mask |= HANGUP

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import platform
+import sys
 from typing import Any
 
 import pytest
@@ -985,3 +986,46 @@ def test_a_peer_that_is_gone_at_the_end_of_the_turn_is_told_to_the_receiver(
 
     run(even, main())
     assert logged.records == []
+
+
+def test_a_stream_tells_what_the_peer_has_acknowledged(any_reactor: Reactor) -> None:
+    """On Linux, of TCP; elsewhere None."""
+    net = any_reactor.network
+    listener = net.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen()
+    peer = net.socket()
+    peer.setblocking(False)
+    peer.connect_ex(listener.getsockname())
+    while True:
+        try:
+            sock, _ = listener.accept()
+            break
+        except BlockingIOError:
+            any_reactor.step(0.01)
+    sock.setblocking(False)
+    stream = Stream(any_reactor, sock)
+    assert stream.acknowledged() in (None, 0)
+    stream.write(b'x' * 1000)
+    stream.push()
+    got = b''
+    while len(got) < 1000:
+        try:
+            got += peer.recv(1000)
+        except BlockingIOError:
+            any_reactor.step(0.01)
+    expected = (1000,) if sys.platform == 'linux' else (1000, None)
+    while stream.acknowledged() not in expected:
+        any_reactor.step(0.01)
+    stream.abort()
+    assert stream.acknowledged() is None
+    for each in (peer, listener):
+        each.close()
+
+
+def test_of_a_unix_socket_nobody_knows_what_the_peer_has_taken(any_reactor: Reactor) -> None:
+    one, other = any_reactor.network.socketpair()
+    stream = Stream(any_reactor, one)
+    assert stream.acknowledged() is None
+    stream.abort()
+    other.close()

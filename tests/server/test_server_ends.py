@@ -191,7 +191,8 @@ def test_a_client_may_leave_at_any_time(app, phase, end):
         client.lingers = True
         host.advance(0.5)
         {'reset': client.reset, 'fin': client.fin, 'close': client.close}[end]()
-        host.advance(2)
+        # (A closed and a half-closed client look alike as long as nothing is sent.)
+        host.advance(31 if phase == 'busy' else 2)
         assert not host.server.connections
         assert sum(host.closed.values()) == 1
         assert not host.reactor.tasks

@@ -220,10 +220,10 @@ def test_a_flood_of_pipelined_requests_that_is_never_read_is_bounded(app):
 
 
 def test_a_flood_of_pipelined_requests_that_is_never_read_is_cut(app):
-    with serving(app, rate_grace=0.2, idle_timeout=0.2) as host:
+    with serving(app, rate_grace=0.1, stall_timeout=0.2) as host:
         for _ in range(5):
             flood(host)
-        host.wait_for(lambda: host.server.closed['min_download_rate'] == 5)
+        host.wait_for(lambda: host.server.closed['stall_timeout'] == 5)
 
 
 def test_a_slow_loris_holds_a_connection_but_nobody_else(app):
@@ -239,7 +239,7 @@ def test_a_slow_loris_holds_a_connection_but_nobody_else(app):
 
 
 def test_a_byte_a_minute_is_too_slow_everywhere(app):
-    with virtual(app) as host:
+    with virtual(app, stall_timeout=59) as host:
         head = host.connect(request('/now/a')[:15])
         body = host.connect(request('/read/a', 'POST', 'Content-Length: 100'))
         chunk = host.connect(request('/read/a', 'POST', 'Transfer-Encoding: chunked'))

@@ -1,4 +1,4 @@
-"""The table of deadlines.py: each phase has the limit that stands there, and no other."""
+"""The table of timeouts.py: each phase has the limit that stands there, and no other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server_support import request, virtual
 from tremolo import Tremolo, sleep
 from tremolo.loop.timers import NEVER
 from tremolo.server import deadlines, phases
-from tremolo.server.deadlines import DRAIN_IDLE, PHASES, PhaseSeconds
+from tremolo.server.timeouts import DRAIN_IDLE, PHASES, PhaseSeconds
 from tremolo.settings import Settings
 
 ALL = {phases.NEW, phases.IDLE, phases.HEAD, phases.BUSY, phases.DISCARD, phases.CLOSING,
@@ -21,7 +21,7 @@ HOUR = 3600.0
 # The options of all phases, and of what else has a clock: nothing ends within an hour.
 PATIENT: dict[str, Any] = {
     **{option: HOUR for option, _ in PHASES.values()}, 'half_close_timeout': HOUR,
-    'min_upload_rate': 0, 'min_download_rate': 0}
+    'stall_timeout': 0}
 
 
 @pytest.fixture

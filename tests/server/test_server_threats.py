@@ -90,7 +90,7 @@ def test_rule_13_an_unread_body_is_drained_up_to_a_bound_or_the_connection_ends(
     (request('/', 'POST', 'Content-Length: 5'), 6.1),
     (b'BAD\r\n\r\n', 3.1)])
 def test_rule_14_every_wait_for_the_client_has_a_deadline(app, data, latest):
-    with virtual(app, first_byte_timeout=3, head_timeout=3, idle_timeout=3, rate_grace=3,
+    with virtual(app, first_byte_timeout=3, head_timeout=3, idle_timeout=3, stall_timeout=3,
                  linger_timeout=3) as host:
         client = host.connect(data)
         client.lingers = True
@@ -103,12 +103,13 @@ def test_rule_14_an_answer_that_is_not_taken_has_a_deadline(app):
     def big():
         return b'x' * 1_000_000
 
-    with virtual(app, rate_grace=3) as host:
+    with virtual(app, stall_timeout=30) as host:
         client = host.connect()
         client.reading = False
         client.send(request('/big'))
         host.until(lambda: host.server.closed)
-        assert host.now <= 3.1
+        # (What the client takes is looked at every 5 seconds, `rate_grace`.)
+        assert host.now <= 35.1
 
 
 def test_rule_15_every_queue_has_a_cap_and_a_counter(app):

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, StreamClosed
 from .future import Future
 from .inbox import Inbox
+from .kernel import acknowledged
 from .outbox import Outbox
 from .reactor import Reactor
 from .timers import NEVER, Timer
@@ -98,6 +99,10 @@ class Stream:
     def secure(self) -> bool:
         """Whether the bytes are encrypted on the wire; it never changes."""
         return getattr(self._socket, 'secure', False)
+
+    def acknowledged(self) -> int | None:
+        """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
+        return acknowledged(self._socket, self.reactor.network)
 
     def read(self, size: int = -1) -> Future:
         """Return a Future of what has arrived, at most `size` bytes; b'' at the end."""

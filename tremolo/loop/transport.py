@@ -51,8 +51,11 @@ class Transport(Protocol):
     def shutdown(self, how: int, /) -> None:
         """End our side (`SHUT_WR`). After `BlockingIOError` it is called again when writable."""
 
-    def getsockopt(self, level: int, option: int, /) -> int:
-        """Return an option of the socket: `SO_ERROR`, for a peer that hung up."""
+    def getsockopt(self, level: int, option: int, size: int = 0, /) -> Any:
+        """Return an option of the socket: `SO_ERROR`, for a peer that hung up.
+
+        With a `size` the option is bytes: `TCP_INFO`, for what the peer has acknowledged.
+        """
 
     def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
         """Set an option of the socket: `SO_LINGER`, before a `close` that resets the connection."""

@@ -7,11 +7,11 @@ is answered at a time. The phases of a connection (README.md draws how one leads
     NEW      nothing has come yet               first_byte_timeout, then a quiet close
     IDLE     between requests                   idle_timeout, then a quiet close
     HEAD     a head has begun                   head_timeout, then 408
-    BUSY     a request is being answered        min_upload_rate, min_download_rate,
+    BUSY     a request is being answered        stall_timeout, minimum rates,
                                                 half_close_timeout, handler_timeout
-    DISCARD  answered; the unread rest of its   min_upload_rate and discard_size, then LINGER
+    DISCARD  answered; the unread rest of its   stall_timeout and discard_size, then LINGER
              body is thrown away
-    CLOSING  all is written; the connection     min_download_rate
+    CLOSING  all is written; the connection     stall_timeout
              closes when the kernel has it
     LINGER   our side is ended; what the        linger_timeout
              client still sends is thrown away,
@@ -22,7 +22,7 @@ is answered at a time. The phases of a connection (README.md draws how one leads
 README.md also has the table of what happens in BUSY when two of Expect, pipelining, half-close,
 upgrade and draining meet. A handler is cancelled at once when its client is gone (reset, hang-up,
 failed write). When the client has only ended its side, the handler is cancelled after
-`half_close_timeout` without a byte sent: a closed and a half-closed client look alike.
+`half_close_timeout` without a byte taken: a closed and a half-closed client look alike.
 """
 
 from __future__ import annotations

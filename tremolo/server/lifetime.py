@@ -94,7 +94,7 @@ class Lifetime:
     def make_progress(self) -> DownloadProgress:
         """Return the record of what the client takes; it begins with the first call."""
         if self.progress is None:
-            self.progress = DownloadProgress(self.server.settings, self.stream.sent)
+            self.progress = DownloadProgress(self.server.settings)
         return self.progress
 
     def count_from(self, moment: float) -> None:

@@ -1,54 +1,80 @@
-"""MinimumRate: the slowest a peer may be, as a credit of seconds.
+"""MinimumRate: how long a client may pause, and the slowest it may be.
 
-With a rate over the whole transfer, a client that was fast for a minute could stall for a day. With
-a limit on each pause, a client could send a byte now and then for ever. So there is a credit of
-seconds: it begins with `grace`, each second that we wait for the peer costs a second, and each byte
-earns 1/rate seconds, up to `most`. The clock runs only between `wait` and `stop`: never while we
-pause, throttle or work.
+Two clocks run while we wait for the client to move bytes in one direction:
+
+    the pause    no longer than `stall` seconds without one byte: always
+    the rate     at least `rate` bytes/second after `grace` seconds: only while connections are
+                 scarce (scarcity.py); a client that pauses is no attacker as long as its
+                 connection is wanted by nobody else
+
+With a rate over the whole transfer, a client that was fast for a minute could stall for a day. So
+the rate is a credit of seconds: it begins with `grace`, each second that we wait for the client
+costs a second, and each byte earns 1/rate seconds, up to a minute.
+
+Both clocks run only between `wait` and `stop`: never while we pause, throttle or work.
 """
 
 from __future__ import annotations
 
 from ..loop.timers import NEVER
+from ..settings import Settings
+
+_MOST = 60.0    # Seconds that a fast beginning may earn.
 
 
 class MinimumRate:
-    """The credit of one direction. Times are those of the reactor's clock, in seconds."""
+    """The two clocks of one direction. Times are those of the reactor's clock, in seconds."""
 
-    __slots__ = ('credit', 'most', 'rate', 'since')
+    __slots__ = ('_grace', '_stall', 'credit', 'quiet_since', 'rate', 'since')
 
-    def __init__(self, rate: float, grace: float, most: float) -> None:
+    def __init__(self, settings: Settings, rate: float) -> None:
         """`rate` is in bytes/second; 0 sets no limit."""
         self.rate = rate
-        self.credit = grace
-        self.most = max(grace, most)
-        # Since when, or from when on, we wait for the peer; NEVER: we do not wait.
-        self.since = NEVER
+        self.credit = self._grace = settings.rate_grace
+        self._stall = settings.stall_timeout or NEVER    # 0 is off.
+        # Since when, or from when on, we wait for the client; NEVER: we do not wait. Then, since
+        # when it has moved nothing.
+        self.since = self.quiet_since = NEVER
 
     def wait(self, now: float) -> None:
-        """Begin to wait for the peer; harmless when we wait already."""
+        """Begin to wait for the client; harmless when we wait already."""
         if self.since == NEVER:
-            self.since = now
+            self.since = self.quiet_since = now
 
     def moved(self, now: float, size: int) -> None:
-        """Count `size` bytes that the peer moved since `wait` or since the last call."""
-        if self.since != NEVER and self.rate:
+        """Count `size` bytes that the client moved since `wait` or since the last call."""
+        if self.since != NEVER:
             waited = max(0.0, now - self.since)
-            self.credit = min(self.most, self.credit - waited + size / self.rate)
             self.since += waited
+            if size:
+                self.quiet_since = self.since
+            if self.rate:
+                most = max(self._grace, _MOST)
+                self.credit = min(most, self.credit - waited + size / self.rate)
 
     def rest(self, now: float, until: float) -> None:
-        """Stop the clock until `until`: we rest. Harmless when we do not wait at all."""
+        """Stop the clocks until `until`: we rest. Harmless when we do not wait at all."""
         if self.since != NEVER:
             self.moved(now, 0)
-            self.since = until
+            self.since = self.quiet_since = until
 
     def stop(self, now: float) -> None:
-        """Wait no longer for the peer."""
+        """Wait no longer for the client."""
         self.moved(now, 0)
         self.since = NEVER
 
-    @property
-    def deadline(self) -> float:
-        """When the credit is used up if nothing moves; NEVER if we do not wait."""
-        return self.since + self.credit if self.rate else NEVER
+    def forgive(self, now: float) -> None:
+        """Forget how slow the client was: connections are not scarce."""
+        self.moved(now, 0)
+        self.credit = max(self.credit, self._grace)
+
+    def deadline(self, scarce: bool) -> float:
+        """Return when the client is too slow if it moves nothing; NEVER if we do not wait."""
+        if self.since == NEVER:
+            return NEVER
+        stalled = self.quiet_since + self._stall
+        return min(stalled, self.since + self.credit) if scarce and self.rate else stalled
+
+    def is_stalled(self, now: float) -> bool:
+        """Tell whether the client has moved nothing for `stall` seconds."""
+        return self.since != NEVER and self.quiet_since + self._stall <= now

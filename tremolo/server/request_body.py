@@ -5,8 +5,8 @@ bytes stay where they are. From the first read on they go to the request's inbox
 inbox has room. When the answer is complete and the body is not, the rest of the body is thrown away
 up to `discard_size`, or the connection ends: the rest is never taken for the next request.
 
-The clock of the slowest upload (`min_upload_rate`) runs only while we wait for the client. It does
-not run while the client's bytes lie here and the handler is busy, nor while our own rate limit lets
+The clocks of the upload (`stall_timeout`, `min_upload_rate`) run only while we wait for the client:
+not while the client's bytes lie here and the handler is busy, nor while our own rate limit lets
 them lie in the kernel.
 """
 
@@ -37,8 +37,7 @@ class RequestBody:
         settings = connection.server.settings
         self._connection = connection
         self._request = request
-        self.minimum_rate = MinimumRate(
-            settings.min_upload_rate, settings.rate_grace, settings.idle_timeout)
+        self.minimum_rate = MinimumRate(settings, settings.min_upload_rate)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
         self._size = self._discarded = 0    # Bytes given to the inbox; bytes thrown away.

@@ -15,13 +15,15 @@ from typing import Any, Callable
 
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
+from ..loop.kernel import watch_peers
 from ..settings import Address, Settings
 from .connection import Connection
-from .deadlines import PhaseSeconds
 from .heads import AnswerHeads
 from .request import Request
 from .response import Response
+from .scarcity import plenty, vanished_after
 from .throttle import Throttles, leave
+from .timeouts import PhaseSeconds
 
 _log = logging.getLogger('tremolo.server')
 
@@ -69,6 +71,8 @@ class Server:
         self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
         self.keep_alive = settings.idle_timeout > 0
+        # With more open connections than this, connections are scarce.
+        self.plenty = plenty(settings.connections)
         # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
@@ -123,6 +127,7 @@ class Server:
         The file of a UNIX socket is removed at the end, unless the socket is `shared`.
         """
         sock.setblocking(False)
+        watch_peers(sock, self.reactor.network, vanished_after(self.settings))
         listener = Listener(self.reactor, sock, self._accepted, shared)
         self.parts[listener] = self
         return listener

@@ -13,14 +13,12 @@ import weakref
 from pathlib import Path
 
 from ..loop import ListenError, Reactor
+from ..server.scarcity import OWN_DESCRIPTORS
 
 try:
     _FOLDER = os.getcwd()
 except OSError:    # The folder was deleted.
     _FOLDER = os.sep
-# Descriptors that are no connections: ours, and some for the application.
-_OWN_DESCRIPTORS = 64
-
 
 def reserve_descriptors(connections: int) -> None:
     """Raise the limit of file descriptors if so many connections need more. Raises `ListenError`.
@@ -32,7 +30,7 @@ def reserve_descriptors(connections: int) -> None:
     except ImportError:    # Windows has no such limit.
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _OWN_DESCRIPTORS
+    needed = connections + OWN_DESCRIPTORS
     if connections and needed > soft != resource.RLIM_INFINITY:
         if needed > hard != resource.RLIM_INFINITY:
             raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '

@@ -175,8 +175,9 @@ class Options:
         TIMEOUTS, 'time', 30.0, 'from an answer to the next request of the connection',
         synonyms=('keepalive_timeout', 'timeout_keep_alive', 'keep_alive'))
     half_close_timeout: float = _option(
-        TIMEOUTS, 'time', 1.0,
-        'how long a half-closed client may receive nothing before its handler is cancelled')
+        TIMEOUTS, 'time', 30.0,
+        'how long a half-closed client may take nothing before its handler is cancelled; at most '
+        '1s while connections are scarce')
     linger_timeout: float = _option(
         TIMEOUTS, 'time', 2.0, 'how long a refused client may go on sending before the close')
     shutdown_timeout: float = _option(
@@ -185,14 +186,17 @@ class Options:
     handler_timeout: float = _option(
         TIMEOUTS, 'time', 0.0, 'how long a handler may take',
         synonyms=('app_handler_timeout',), off=0.0)
+    stall_timeout: float = _option(
+        TIMEOUTS, 'time', 60.0,
+        'how long a client may take nothing of an answer, or send nothing of a body', off=0.0)
     rate_grace: float = _option(
         TIMEOUTS, 'time', 5.0,
-        'how long a client may be slower than min_upload_rate and min_download_rate')
+        'how long a client may be slower than the two rates below, while connections are scarce')
     min_upload_rate: int = _option(
-        TIMEOUTS, 'rate', 240, 'slowest upload of a request body, after rate_grace',
+        TIMEOUTS, 'rate', 240, 'slowest upload of a request body while connections are scarce',
         synonyms=('body_rate',), off=0)
     min_download_rate: int = _option(
-        TIMEOUTS, 'rate', 240, 'slowest download of an answer, after rate_grace',
+        TIMEOUTS, 'rate', 240, 'slowest download of an answer while connections are scarce',
         synonyms=('answer_rate',), off=0)
 
     download_rate: int = _option(

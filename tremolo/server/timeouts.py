@@ -1,0 +1,99 @@
+"""Timeouts: how long each phase may last, and what is done when a deadline has passed.
+
+deadlines.py says when to look. What is here runs only when a client, or a handler, is late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from ..http import ProtocolError
+from ..loop.timers import NEVER
+from ..settings import Settings
+from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# Seconds that a draining server waits on an idle connection: a request may be on its way.
+DRAIN_IDLE = 2.0
+# Seconds that a half-closed client may take nothing while connections are scarce.
+HALF_CLOSE_SCARCE = 1.0
+# The least time in seconds between two looks at a connection where nothing is due: the
+# `idle_timeout` may be almost 0.
+_OFTEN = 0.05
+
+
+def _nothing_came(connection: Connection) -> None:
+    connection.close('first_byte_timeout')
+
+
+def _head_too_slow(connection: Connection) -> None:
+    connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'), 'head_timeout')
+
+
+def _idle_too_long(connection: Connection) -> None:
+    connection.close('shutdown' if connection.server.draining else 'idle_timeout')
+
+
+def _handler_too_slow(connection: Connection) -> None:
+    connection.time_out_handler()
+
+
+def _lingered(connection: Connection) -> None:
+    connection.stream.abort()
+
+
+# Each phase that may only last so long: the option with its seconds, and what is done then.
+PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
+    NEW: ('first_byte_timeout', _nothing_came),
+    IDLE: ('idle_timeout', _idle_too_long),
+    HEAD: ('head_timeout', _head_too_slow),
+    BUSY: ('handler_timeout', _handler_too_slow),
+    LINGER: ('linger_timeout', _lingered),
+}
+
+
+class PhaseSeconds:
+    """How many seconds each phase may last on a server with these settings; NEVER: no limit."""
+
+    __slots__ = ('by_phase', 'half_close', 'idle', 'look')
+
+    def __init__(self, settings: Settings, draining: bool = False) -> None:
+        seconds = {phase: getattr(settings, option) for phase, (option, _) in PHASES.items()}
+        seconds[BUSY] = seconds[BUSY] or NEVER    # handler_timeout: 0 is off.
+        if draining:
+            seconds[IDLE] = DRAIN_IDLE
+        self.by_phase: dict[str, float] = seconds
+        # An answer that is complete at once does not touch the timer, and then IDLE begins. So the
+        # timer is never set further ahead than the idle time.
+        self.idle = max(seconds[IDLE], _OFTEN)
+        # How long a half-closed client may take nothing: usually, and while connections are scarce.
+        usual = settings.half_close_timeout
+        self.half_close = (usual, min(usual, HALF_CLOSE_SCARCE))
+        # While we wait for a client, the connection is looked at so often.
+        self.look = max(settings.rate_grace, _OFTEN)
+
+
+def time_out(connection: Connection, scarce: bool) -> None:
+    """End a slow client's connection, or the phase that takes too long."""
+    now, limits = connection.stream.reactor.now, connection.server.phase_seconds
+    phase, progress, body = connection.phase, connection.progress, connection.request_body
+    if progress is not None and progress.deadline(scarce) <= now:
+        reason = 'stall_timeout' if progress.is_stalled(now) else 'min_download_rate'
+        connection.ends_because(reason)
+        connection.abort(reason)
+    elif phase is DISCARD:
+        connection.linger('unread')
+    elif (phase is BUSY and progress is not None
+            and progress.half_closed_since + limits.half_close[scarce] <= now):
+        connection.abort('half_closed')
+    elif phase is BUSY and body is not None and body.minimum_rate.deadline(scarce) <= now:
+        if body.minimum_rate.is_stalled(now):
+            reason, why = 'stall_timeout', 'the rest of the body did not come (stall_timeout)'
+        else:
+            reason, why = 'min_upload_rate', 'the body came too slowly (min_upload_rate)'
+        connection.ends_because(reason)
+        body.fail(ProtocolError(408, why))
+    elif phase in PHASES:
+        PHASES[phase][1](connection)
