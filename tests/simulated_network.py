@@ -9,10 +9,10 @@ hangs the other up at once. What a socket does not have room for waits at the se
 buffers of a connection's direction are one, `World.buffer_size`.
 
 Faults: `reset(sock)` breaks a connection, `stall(sock)` makes a socket read and accept no more,
-`silent` holds the hosts that never answer, `most_descriptors` is where EMFILE begins, a socket is
-reported as writable only with more than `least_room` bytes of room (Linux: a third of the buffer),
-and without `tells_acknowledged` TCP_INFO tells nothing. `hosts` holds the names that `getaddrinfo`
-knows.
+`vanished` holds sockets that acknowledge nothing any more (and must not read), `silent` holds the
+hosts that never answer, `most_descriptors` is where EMFILE begins, a socket is reported as writable
+only with more than `least_room` bytes of room (Linux: a third of the buffer), and without
+`tells_acknowledged` TCP_INFO tells nothing. `hosts` holds the names that `getaddrinfo` knows.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Network:
         self.silent: set[str] = set()
         self.most_descriptors = 1_000_000
         self.least_room = 0
+        self.vanished: set[Socket] = set()
         self.tells_acknowledged = True
         self.sockets: dict[int, Socket] = {}
         self.bound: dict[Any, Socket] = {}
@@ -136,6 +137,7 @@ class Socket:
         self._unread = bytearray()
         self._coming = 0
         self._sent = 0    # Bytes that were sent since the beginning.
+        self._heard = 0.0    # When the last bytes were sent: a peer that is there acknowledges.
         # The end of what comes, the end of what goes, and the error not told yet.
         self._got_fin = False
         self._sent_fin = False
@@ -163,7 +165,8 @@ class Socket:
             if self.is_unix:
                 raise os_error(errno.EOPNOTSUPP)
             unread = self.peer.unread() if self.peer is not None else 0
-            return struct.pack('=120xQ', self._sent - unread)
+            silence = self.world.now - self._heard if self.peer in self.network.vanished else 0
+            return struct.pack('=56xI60xQ', int(silence * 1000), self._sent - unread)
         if (level, option) == (real.SOL_SOCKET, real.SO_ERROR):
             code, self._error = self._error, 0
             return code
@@ -224,6 +227,8 @@ class Socket:
             raise os_error(errno.EAGAIN)
         data = data[:self.world.piece(min(len(data), self._room()))]
         self._sent += len(data)
+        if self.peer not in self.network.vanished:
+            self._heard = self.world.now
         self.peer.expect(len(data))
         self._send(self.peer.data_arrived, data)
         return len(data)

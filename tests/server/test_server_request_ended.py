@@ -161,6 +161,14 @@ def unread(host: Any) -> None:
     host.advance(100)
 
 
+def vanished(host: Any) -> None:
+    client = host.connect(request('/begun'))
+    client.reading = False
+    host.advance(1)
+    host.world.network.vanished.add(client.sock)
+    host.advance(400)
+
+
 def drained(host: Any) -> None:
     host.connect(request('/wait'))
     host.connect(request('/begun'))
@@ -265,6 +273,7 @@ CASES: list[tuple[str, Callable[[Any], None], list[Ended], dict[str, Any]]] = [
     ('taken too slowly', unread, [Ended('/endless', 200, 'chunked', 'min_download_rate')],
      {'connections': 1}),
     ('not taken', unread, [Ended('/endless', 200, 'chunked', 'stall_timeout')], {}),
+    ('vanished', vanished, [Ended('/begun', 200, 'chunked', 'vanished')], {}),
     ('shutdown_timeout', drained,
      [Ended('/begun', 200, 'chunked', 'shutdown'), Ended('/wait', 200, '', 'shutdown')],
      {'shutdown_timeout': 5}),

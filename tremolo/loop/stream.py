@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, StreamClosed
 from .future import Future
 from .inbox import Inbox
-from .kernel import acknowledged
+from .kernel import acknowledged, has_vanished
 from .outbox import Outbox
 from .reactor import Reactor
 from .timers import NEVER, Timer
@@ -103,6 +103,10 @@ class Stream:
     def acknowledged(self) -> int | None:
         """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
         return acknowledged(self._socket, self.reactor.network)
+
+    def has_vanished(self) -> bool:
+        """Tell whether the peer has acknowledged nothing for minutes, though it should."""
+        return has_vanished(self._socket, self.reactor.network, self.sent)
 
     def read(self, size: int = -1) -> Future:
         """Return a Future of what has arrived, at most `size` bytes; b'' at the end."""

@@ -75,6 +75,8 @@ def tick(connection: Connection) -> None:
     now, scarce = connection.stream.reactor.now, is_scarce(connection.server)
     if progress is not None and progress.is_due:
         progress.ask(connection.stream)
+    elif connection.phase is BUSY and connection.stream.has_vanished():
+        return connection.abort('vanished')
     look_at_sent(connection)
     watch_kept(connection)
     if not scarce:
@@ -86,6 +88,7 @@ def tick(connection: Connection) -> None:
         time_out(connection, scarce)
     if connection.phase is not CLOSED:
         arm(connection)
+    return None
 
 
 def look_at_sent(connection: Lifetime) -> None:

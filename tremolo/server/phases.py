@@ -19,6 +19,7 @@ REASONS = {
     'min_upload_rate': 'a body came too slowly (408)',
     'min_download_rate': 'an answer was taken too slowly',
     'half_closed': 'the client had ended its side and took nothing',
+    'vanished': 'the client answered nothing any more',
     'hang-up': 'the client hung up',
     'reset': 'the connection broke',
     'failed': 'the handler failed after the head was sent',

@@ -11,14 +11,8 @@ from __future__ import annotations
 
 import sys
 
-from ..settings import Settings
-
 OWN_DESCRIPTORS = 64    # Descriptors that are no connections: ours, and some for the application.
 _ENOUGH = 0.75    # The part of the connections that may be open before they are scarce.
-# A peer that has vanished is found out after so many seconds at the earliest, and so many seconds
-# after the longest pause that is allowed.
-_VANISHED = 90.0
-_LATER = 30.0
 
 
 def plenty(connections: int) -> int:
@@ -35,9 +29,3 @@ def _descriptors() -> int:
         return sys.maxsize
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
-def vanished_after(settings: Settings) -> float:
-    """Return after how many seconds a peer is gone whose kernel answers nothing; 0: never."""
-    stall = settings.stall_timeout
-    return max(_VANISHED, stall + _LATER) if stall else 0.0

@@ -21,7 +21,7 @@ from .connection import Connection
 from .heads import AnswerHeads
 from .request import Request
 from .response import Response
-from .scarcity import plenty, vanished_after
+from .scarcity import plenty
 from .throttle import Throttles, leave
 from .timeouts import PhaseSeconds
 
@@ -127,7 +127,7 @@ class Server:
         The file of a UNIX socket is removed at the end, unless the socket is `shared`.
         """
         sock.setblocking(False)
-        watch_peers(sock, self.reactor.network, vanished_after(self.settings))
+        watch_peers(sock, self.reactor.network)
         listener = Listener(self.reactor, sock, self._accepted, shared)
         self.parts[listener] = self
         return listener
