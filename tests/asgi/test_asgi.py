@@ -80,7 +80,7 @@ def test_the_scope_tells_all_of_the_request():
     scope, = seen
     assert scope.pop('client')[0] == '127.0.0.1'
     assert scope == {
-        'type': 'http', 'asgi': {'version': '3.0', 'spec_version': '2.4'}, 'http_version': '1.1',
+        'type': 'http', 'asgi': {'version': '3.0', 'spec_version': '2.3'}, 'http_version': '1.1',
         'method': 'GET', 'scheme': 'http', 'path': '/mount/a b', 'raw_path': b'/mount/a%20b',
         'query_string': b'c=d', 'root_path': '/mount', 'server': ('127.0.0.1', port),
         'headers': [(b'host', b'test'), (b'connection', b'close'), (b'x-test', b'Yes')],

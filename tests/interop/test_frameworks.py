@@ -6,6 +6,7 @@ are wanted. What the applications do is in frameworks/.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -178,6 +179,21 @@ def test_a_client_that_leaves_ends_a_starlette_stream(starlette, reset):
     leave(starlette, '/signed/endless', reset=reset)
     assert ask(starlette, '/event').body == b'stream ended'
     # Nobody made a mistake: there is nothing to log.
+    assert starlette.log == ''
+
+
+@pytest.mark.parametrize('path', ['/subscribe', '/signed/subscribe'])
+def test_silent_starlette_streams_end_when_their_clients_leave(starlette, path):
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            sock = stack.enter_context(
+                socket.create_connection(('127.0.0.1', starlette.port), timeout=30))
+            sock.sendall(b'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n' % path.encode())
+            received = b''
+            while b'subscribed' not in received:
+                received += sock.recv(65536) or pytest.fail(f'ended: {received!r}')
+    left = {ask(starlette, '/event').body for _ in range(20)}
+    assert left == {b'%d left' % number for number in range(20)}
     assert starlette.log == ''
 
 

@@ -1,7 +1,8 @@
 """Exchange: one request and its answer, between the server and an ASGI application.
 
 An exchange has the two functions that the application is called with: `receive` and `send`. The
-messages and their order follow the ASGI specification, HTTP version 2.4
+messages and their order follow the ASGI specification, HTTP version 2.3, and as in 2.4 `send`
+raises OSError when the client is gone
 (https://asgi.readthedocs.io/en/latest/specs/www.html). The extensions early_hint, trailers and
 pathsend are supported, in debug mode also debug (.../extensions.html).
 """

@@ -84,7 +84,9 @@ class Runner:
                        *(field for field in headers if field[0] != b'host')]
         return {
             'type': 'http',
-            'asgi': {'version': '3.0', 'spec_version': '2.4'},
+            # 2.3, because 2.4 tells frameworks that a `send` is enough to learn that the client
+            # has left. A stream that is silent never calls it (Starlette would not end one).
+            'asgi': {'version': '3.0', 'spec_version': '2.3'},
             'http_version': '1.1' if request.minor else '1.0',
             'method': request.method,
             'scheme': scheme,

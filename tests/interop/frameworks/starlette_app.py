@@ -106,6 +106,26 @@ async def endless(request: Request) -> Response:
     return StreamingResponse(ticks())
 
 
+# The queues of those who listen to `subscribe`; nobody puts anything into them.
+subscribers: set[asyncio.Queue[bytes]] = set()
+
+
+async def subscribe(request: Request) -> Response:
+    """Stream what comes into a queue: a stream that is silent."""
+    async def messages() -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        subscribers.add(queue)
+        try:
+            yield b'subscribed\n'
+            while True:
+                yield await queue.get()
+        finally:
+            subscribers.discard(queue)
+            await events.put(f'{len(subscribers)} left')
+
+    return StreamingResponse(messages())
+
+
 async def patient(request: Request) -> Response:
     """Answer a head, then wait to be told that the client has left."""
     async def until_gone() -> AsyncIterator[bytes]:
@@ -189,13 +209,14 @@ routes = [
     Route('/echo', echo, methods=['POST', 'PUT']), Route('/upload', upload, methods=['POST']),
     Route('/endless', endless), Route('/patient', patient), Route('/polled', polled),
     Route('/reader', reader, methods=['POST']), Route('/impatient', impatient, methods=['POST']),
-    Route('/event', event), Route('/fail', fail), Route('/fail-late', fail_late),
+    Route('/event', event), Route('/subscribe', subscribe), Route('/fail', fail),
+    Route('/fail-late', fail_late),
     Route('/teapot', teapot), Route('/cancelled', cancelled),
     Mount('/static', StaticFiles(directory=HERE)),
     Mount('/signed', Starlette(
         routes=[Route('/text', text), Route('/stream', stream), Route('/fail', fail),
                 Route('/where', where, name='where'), Route('/endless', endless),
-                Route('/upload', upload, methods=['POST'])],
+                Route('/upload', upload, methods=['POST']), Route('/subscribe', subscribe)],
         middleware=[Middleware(Signed)])),
 ]
 
