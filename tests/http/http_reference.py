@@ -14,12 +14,12 @@ HOST_CHARS = frozenset(b"-._~!$&'()*+,;=" + DIGIT + ALPHA)
 CONTROLS = frozenset([*range(9), 11, 12, *range(14, 32), 127])
 SINGLE = {
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type',
-    b'date', b'expect', b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since',
-    b'max-forwards', b'origin', b'proxy-authorization', b'range', b'referer', b'sec-websocket-key',
-    b'sec-websocket-version', b'transfer-encoding'}
-NOT_TRAILERS = SINGLE | {
+    b'host', b'if-range', b'max-forwards', b'origin', b'proxy-authorization', b'range',
+    b'sec-websocket-key', b'sec-websocket-version', b'transfer-encoding'}
+FIRST_COUNTS = {b'date', b'from', b'if-modified-since', b'if-unmodified-since', b'referer'}
+NOT_TRAILERS = SINGLE | FIRST_COUNTS | {
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
-    b'connection', b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match',
+    b'connection', b'cookie', b'expect', b'expires', b'forwarded', b'if-match', b'if-none-match',
     b'keep-alive', b'pragma', b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te',
     b'trailer', b'upgrade', b'user-agent', b'vary', b'via', b'warning', b'www-authenticate',
     b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto', b'x-real-ip'}
@@ -47,18 +47,24 @@ def reference(data, limits):
 
 def message(data, limits, events):
     """Read one message and return what follows it."""
-    if data.startswith(b'\r\n'):
-        data = data[2:]
-        if data.startswith(b'\r\n'):
+    empty = 0
+    while data.startswith(b'\r\n'):
+        if empty == 8:
             raise Refused(400)
+        empty += 1
+        data = data[2:]
     lines, data = block(data, limits.head_size)
     method, target, minor = request_line(lines[0])
     headers = fields(lines[1:], limits)
     authority = check_target(method, target)
     by_name = {}
+    kept = []
     for name, value in headers:
         if name in by_name and name in SINGLE:
             raise Refused(400)
+        if name in by_name and name in FIRST_COUNTS:
+            continue
+        kept.append((name, value))
         by_name.setdefault(name, []).append(value)
     host = None
     if b'host' in by_name:
@@ -89,8 +95,10 @@ def message(data, limits, events):
         keep_alive = False
     if minor == 1:
         if b'expect' in by_name:
-            if by_name[b'expect'][0].lower() != b'100-continue':
-                raise Refused(417)
+            for value in by_name[b'expect']:
+                for expectation in value.split(b','):
+                    if expectation.strip(b' \t').lower() != b'100-continue':
+                        raise Refused(417)
             expect = True
         if b'upgrade' in by_name and b'upgrade' in options:
             upgrade = by_name[b'upgrade']
@@ -99,7 +107,7 @@ def message(data, limits, events):
     events.append((
         'head', method.decode(), target, minor, keep_alive, length, chunked,
         chunked or bool(length), expect, upgrade and b', '.join(upgrade).lower(), authority or host,
-        tuple(headers)))
+        tuple(kept)))
     if length:
         if data:
             events.append(('data', data[:length]))
@@ -329,7 +337,9 @@ def trailers(data, limits, events):
         found.append((name, value))
         if len(found) > limits.field_count:
             raise Refused(431)
-        if name in NOT_TRAILERS or (name.startswith(b'content-') and name != b'content-digest'):
+        if name in (b'content-length', b'transfer-encoding', b'host'):
             raise Refused(400)
-    events.append(('end', tuple(found)))
+    events.append(('end', tuple(
+        (name, value) for name, value in found if name not in NOT_TRAILERS
+        and (name == b'content-digest' or not name.startswith(b'content-')))))
     return data

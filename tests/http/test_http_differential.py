@@ -21,7 +21,9 @@ LINES = [line + b'\r\n' for line in (
     b'Transfer-Encoding: Chunked ', b'TE: trailers', b'Connection: close',
     b'Connection: Keep-Alive', b'Connection: upgrade, close', b'connection:Upgrade',
     b'Upgrade: WebSocket', b'upgrade: h2c', b'Expect: 100-continue',
-    b'Expect: 100-Continue ', b'Expect: x', b'Content-Type: a/b',
+    b'Expect: 100-Continue ', b'Expect: x', b'Expect: 100-continue, 100-continue',
+    b'Referer: /other', b'Date: x', b'DATE: y', b'If-Modified-Since: x', b'Origin: null',
+    b'Content-Type: a/b',
     b'Referer: /', b'Cookie: a=b', b'Cookie: c=d', b'Accept: */*', b'X_Y: z', b'A:', b'A: \t b \t',
     b' folded', b'no colon', b'a : b', b': c', b'')]
 FIRST = [b'GET / HTTP/1.1\r\n', b'POST /a?b HTTP/1.1\r\n', b'GET / HTTP/1.0\r\n',
@@ -32,7 +34,8 @@ FIRST = [b'GET / HTTP/1.1\r\n', b'POST /a?b HTTP/1.1\r\n', b'GET / HTTP/1.0\r\n'
 LIMITS = [Limits(), Limits(), Limits(head_size=60, field_count=3, body_size=4, trailer_size=8)]
 CHUNKED = [
     b'5\r\nhello\r\n0\r\n\r\n', b'1;a=b\r\nx\r\n0\r\nA: b\r\n\r\n', b'0\r\nA: b\r\nC: d\r\n\r\n',
-    b'a ; b = "c\\"d" ;e\r\n0123456789\r\n00;f\r\n\r\n', b'1\r\na\r\n' * 9 + b'0\r\n\r\n']
+    b'a ; b = "c\\"d" ;e\r\n0123456789\r\n00;f\r\n\r\n', b'1\r\na\r\n' * 9 + b'0\r\n\r\n',
+    b'0\r\nTE: b\r\nA: b\r\n\r\n', b'0\r\nA: b\r\nContent-MD5: c\r\nHost: d\r\n\r\n']
 
 
 def a_head(rng):
@@ -95,6 +98,6 @@ def test_random_bodies_are_read_alike():
 def test_random_pipelines_are_read_alike():
     rng = random.Random(7230)
     whole = [get(), BROWSER, post(b'Content-Length: 5\r\n', b'hello'), *map(chunked, CHUNKED),
-             b'\r\n' + get()]
+             b'\r\n' + get(), b'\r\n' * 6]
     for _ in range(10_000):
         same(rng, mutated(rng, b''.join(rng.choices(whole, k=3))), Limits())

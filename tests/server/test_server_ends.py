@@ -219,9 +219,9 @@ REFUSED = [
     (b'POST / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n', 417),
     (b'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 501),
     (b'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 505),
-    (b'GET /' + b'x' * 20000, 414),
-    (b'GET / HTTP/1.1\r\nHost: a\r\nA: ' + b'x' * 20000, 431),
-    (b'GET / HTTP/1.1\r\nHost: a\r\n' + b'A: b\r\n' * 101 + b'\r\n', 431),
+    (b'GET /' + b'x' * 40000, 414),
+    (b'GET / HTTP/1.1\r\nHost: a\r\nA: ' + b'x' * 40000, 431),
+    (b'GET / HTTP/1.1\r\nHost: a\r\n' + b'A: b\r\n' * 129 + b'\r\n', 431),
     (b'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n', 413),
 ]
 

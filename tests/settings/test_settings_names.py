@@ -164,7 +164,7 @@ def test_the_default_of_a_handler_counts_under_all_names_of_an_option():
         bodies = [each.body for each in host.ask(request('/synonym') + request('/both'))]
         assert bodies[0] == b'5,5,5,5,3,x'
         assert bodies[1] == b'5,6,6,6,16384,y'
-        assert host.server.options['keep_alive'] == 30
+        assert host.server.options['keep_alive'] == 75
 
 
 def test_a_value_is_spread_over_the_names_of_its_option_alone():

@@ -25,7 +25,7 @@ def read_authority(method: bytes, target: bytes) -> bytes | None:
     """
     if method == b'CONNECT':
         if AUTHORITY.fullmatch(target):
-            raise ProtocolError(501, 'CONNECT is not for this server')
+            raise ProtocolError(501, 'the method CONNECT is for proxies, and this is none')
     elif target == b'*':
         if method == b'OPTIONS':
             return None
@@ -34,7 +34,8 @@ def read_authority(method: bytes, target: bytes) -> bytes | None:
         # An http URI without a host is invalid (RFC 9110 section 4.2.1).
         if absolute is not None and not absolute[1].startswith(b':'):
             return read_host(absolute[1].lower())
-    raise ProtocolError(400, f'the form of the target {shown(target)} does not fit {shown(method)}')
+    raise ProtocolError(400, 'the form of the request target does not fit the method',
+                        shown(method + b' ' + target))
 
 
 def read_host(value: bytes) -> bytes:
@@ -46,7 +47,7 @@ def read_host(value: bytes) -> bytes:
     if host is None:
         host = value.strip(b' \t')
         if len(host) > _HOST_SIZE or HOST.fullmatch(host) is None:
-            raise ProtocolError(400, f'malformed host: {shown(host)}')
+            raise ProtocolError(400, 'the host is malformed', shown(host))
         if len(value) <= _HOST_SIZE:
             # (`>=`: reactors in several threads may each add a host at once.)
             if len(hosts) >= _MOST_HOSTS:

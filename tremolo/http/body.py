@@ -15,8 +15,8 @@ from typing import NamedTuple, Union
 class Limits(NamedTuple):
     """The limits of one message; sizes in bytes."""
 
-    head_size: int = 16384          # of a head, from the request line to the empty line included
-    field_count: int = 100          # fields in a head, and in a trailer section
+    head_size: int = 32768          # of a head, from the request line to the empty line included
+    field_count: int = 128          # fields in a head, and in a trailer section
     body_size: int | None = None    # of a body without its framing; None: no limit
     chunk_overhead: int = 65536     # of chunked framing, beyond as many bytes as the body has
     trailer_size: int = 8192        # of the fields after a chunked body, without the empty line

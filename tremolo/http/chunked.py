@@ -18,9 +18,13 @@ from .grammar import CHUNK_LINE, FRAMING
 
 # The longest line with the size of a chunk, in bytes, with its extensions and CRLF.
 _SIZE_LINE = 4098
-# A field that says how to frame, route, answer or understand the message comes too late in a
-# trailer (RFC 9110 section 6.5.1). Refused are the fields that FRAMING finds, all Content-* fields
-# except Content-Digest (RFC 9530 section 3), and these.
+# A field that says how the message is framed, or whom it is for, comes too late in a trailer. It is
+# refused: a server behind us might believe it.
+_REFUSED = frozenset((b'content-length', b'host', b'transfer-encoding'))
+# So does a field that says how to answer or understand the message, or who asks (RFC 9110 section
+# 6.5.1). Some clients send one all the same (Go: Content-MD5), so it is dropped, and the
+# application never sees it. Dropped are the fields that FRAMING finds, all Content-* fields except
+# Content-Digest (RFC 9530 section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
     b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
@@ -52,22 +56,22 @@ class ChunkedBody:
         end = data.find(b'\r\n', pos + self._seen, pos + _SIZE_LINE)
         if end < 0:
             return self._await_line(
-                data, pos, _SIZE_LINE, 400, f'chunk size line exceeds {_SIZE_LINE} bytes')
+                data, pos, _SIZE_LINE, 400, f'a chunk size line exceeds {_SIZE_LINE} bytes')
         line = CHUNK_LINE.match(data, pos, end + 2)
         if line is None:
             check_lines(data, pos, end + 2)
-            raise ProtocolError(400, f'malformed chunk size line: {shown(data[pos:end])}')
+            raise ProtocolError(400, 'a chunk size line is malformed', shown(data[pos:end]))
         self._seen = 0
         size = int(line[1], 16)
         # The line, its CRLF, and the CRLF after the data, which the last chunk does not have.
         self._overhead += end - pos + (4 if size else 2)
         limits = self._limits
         if self._overhead > limits.chunk_overhead + self._size:
-            raise ProtocolError(400, 'chunk framing exceeds the body by '
+            raise ProtocolError(400, 'the framing of the chunks exceeds the body by '
                                 f'{limits.chunk_overhead} bytes (chunk_overhead)')
         self._size += size
         if limits.body_size is not None and self._size > limits.body_size:
-            raise ProtocolError(413, f'request body exceeds {limits.body_size} bytes (body_size)')
+            raise ProtocolError(413, f'the body exceeds {limits.body_size} bytes (body_size)')
         self._left = size or limits.trailer_size
         self._state = ChunkedBody._chunk if size else ChunkedBody._trailers
         return self._state(self, data, end + 2)
@@ -85,7 +89,7 @@ class ChunkedBody:
             return self._size_line(data, pos + 2)
         if end in (b'', b'\r'):
             return None, pos
-        raise ProtocolError(400, 'chunk data is longer than its size')
+        raise ProtocolError(400, 'the data of a chunk is longer than its size')
 
     def _trailers(self, data: bytes, pos: int) -> Step:
         """Read trailer fields, line by line, up to the empty line (RFC 9112 section 7.1.2)."""
@@ -97,25 +101,34 @@ class ChunkedBody:
             if end < 0:
                 return self._await_line(
                     data, pos, room, 431,
-                    f'trailers exceed {limits.trailer_size} bytes (trailer_size)')
+                    f'the trailers exceed {limits.trailer_size} bytes (trailer_size)')
             check_lines(data, pos, end + 2)
             refuse_fields(data, pos, end + 2)
             if len(self._fields) == limits.field_count:
-                raise ProtocolError(431, f'more than {limits.field_count} trailers (field_count)')
+                raise ProtocolError(
+                    431, f'there are more than {limits.field_count} trailers (field_count)')
             [(name, value)] = split_fields(b'\n' + data[pos:end + 2])
-            if name in _NOT_IN_TRAILERS or FRAMING.match(b'\n%s:' % name) or (
-                    name.startswith(b'content-') and name != b'content-digest'):
-                raise ProtocolError(400, f'a field that may not be a trailer: {shown(name)}')
+            if name in _REFUSED:
+                raise ProtocolError(
+                    400, 'a trailer cannot say how long the body is, nor its host', shown(name))
             self._fields.append((name, value))
             self._left -= end + 2 - pos
             self._seen = 0
             pos = end + 2
-        return EndOfBody(self._fields), pos + 2
+        # (Until here the dropped ones are there too: they count for `field_count`.)
+        return EndOfBody([field for field in self._fields if _may_come_last(field[0])]), pos + 2
 
-    def _await_line(self, data: bytes, pos: int, size: int, status: int, reason: str) -> Step:
+    def _await_line(self, data: bytes, pos: int, size: int, status: int, sentence: str) -> Step:
         """Wait for the end of a line; refuse a line of more than `size` bytes with its CRLF."""
         stop = min(len(data), pos + size)
         self._seen = check_lines(data, pos + self._seen, stop) - pos
         if stop == pos + size:
-            raise ProtocolError(status, reason)
+            raise ProtocolError(status, sentence)
         return None, pos
+
+
+def _may_come_last(name: bytes) -> bool:
+    """Return whether a field with this name, in lower case, may be a trailer."""
+    if name.startswith(b'content-'):
+        return name == b'content-digest'
+    return name not in _NOT_IN_TRAILERS and FRAMING.match(b'\n%s:' % name) is None

@@ -8,13 +8,22 @@ from ..errors import TremoloError
 class ProtocolError(TremoloError):
     """The peer broke HTTP. The server answers with `status` and closes the connection.
 
-    `reason` is for the log alone: it may hold up to 64 characters of what the peer sent.
+    `sentence` tells the peer what is wrong. So it must not hold anything that the peer sent: what
+    a server repeats may be another's request, or a script. `arrived` is for the log alone: up to 64
+    characters of what the peer sent (see `shown`). `reason` is both.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(status, reason)
+    def __init__(self, status: int, sentence: str, arrived: str = '') -> None:
+        # (All three: the error can be copied, and each reader of a body raises a copy.)
+        super().__init__(status, sentence, arrived)
         self.status = status
-        self.reason = reason
+        self.sentence = sentence
+        self.arrived = arrived
+
+    @property
+    def reason(self) -> str:
+        """The sentence, and what arrived, for the log."""
+        return f'{self.sentence}: {self.arrived}' if self.arrived else self.sentence
 
     def __str__(self) -> str:
         return f'{self.status}: {self.reason}'

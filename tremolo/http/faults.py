@@ -24,11 +24,11 @@ def raise_fault_of_head(
     line = REQUEST_LINE.match(data, pos, stop)
     if line is None:
         text = data[pos:data.index(b'\r\n', pos)]
-        raise ProtocolError(400, f'malformed request line: {shown(text)}')
+        raise ProtocolError(400, 'the request line is malformed', shown(text))
     if line[3] not in (b'1.0', b'1.1'):
-        raise ProtocolError(505, f'HTTP version {shown(line[3])}')
+        raise ProtocolError(505, 'the HTTP version is not 1.0 or 1.1', shown(line[3]))
     refuse_fields(data, line.end(), stop)
-    raise ProtocolError(431, f'more than {field_count} header fields (field_count)')
+    raise ProtocolError(431, f'the head has more than {field_count} fields (field_count)')
 
 
 def refuse_coding(value: bytes) -> NoReturn:
@@ -36,5 +36,5 @@ def refuse_coding(value: bytes) -> NoReturn:
     codings = [CODING.fullmatch(coding.strip(b' \t')) for coding in value.split(b',')]
     names = [coding[1] for coding in codings if coding is not None]
     if len(names) == len(codings) and names.count(b'chunked') == 1 and value.endswith(b'chunked'):
-        raise ProtocolError(501, f'unknown transfer coding: {shown(value)}')
-    raise ProtocolError(400, f'malformed Transfer-Encoding: {shown(value)}')
+        raise ProtocolError(501, 'the only known transfer coding is chunked', shown(value))
+    raise ProtocolError(400, 'the Transfer-Encoding field is malformed', shown(value))

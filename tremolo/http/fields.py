@@ -41,7 +41,7 @@ def check_lines(data: bytes, start: int, stop: int) -> int:
     if data[mark:stop] in (b'', b'\r'):
         return mark
     raise ProtocolError(
-        400, f'a control character or half a line end: {shown(data[mark:mark + 1])}')
+        400, 'a line holds a control character, or a CR or LF alone', shown(data[mark:mark + 1]))
 
 
 def refuse_fields(data: bytes, start: int, stop: int) -> None:
@@ -51,7 +51,7 @@ def refuse_fields(data: bytes, start: int, stop: int) -> None:
     """
     for line in data[start:stop].splitlines(keepends=True):
         if FIELD.match(line) is None:
-            raise ProtocolError(400, f'malformed header field: {shown(line[:-2])}')
+            raise ProtocolError(400, 'a header field is malformed', shown(line[:-2]))
 
 
 def split_fields(block: bytes) -> list[tuple[bytes, bytes]]:

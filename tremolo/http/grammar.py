@@ -59,12 +59,13 @@ def head(field_count: int) -> re.Pattern[bytes]:
 LINES = re.compile(rb'%s(?:\r\n%s)*' % (_TEXT, _TEXT))
 
 # Fields that decide about framing and routing, and fields whose value is not a list. The latter may
-# not be repeated (RFC 9110 section 5.3): of two values, two servers may believe different ones.
-# Cookie is not among them, since it may be split (RFC 9113 section 8.2.3).
-LISTS = frozenset((b'connection', b'upgrade'))
+# not be repeated (RFC 9110 section 5.3): of two values, two servers may believe different ones. (Of
+# a few the first line is kept: repeated.py.) Cookie is not among them, since it may be split
+# (RFC 9113 section 8.2.3).
+LISTS = frozenset((b'connection', b'expect', b'upgrade'))
 _SINGLE = (
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type',
-    b'date', b'expect', b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since',
+    b'date', b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since',
     b'max-forwards', b'origin', b'proxy-authorization', b'range', b'referer', b'sec-websocket-key',
     b'sec-websocket-version', b'transfer-encoding')
 

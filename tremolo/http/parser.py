@@ -30,6 +30,9 @@ from .head import RequestHead, read_head
 
 Event = Union[RequestHead, bytes, EndOfBody]
 _NO_BODY = SizedBody(0)
+# At least one empty line before a request line is skipped (RFC 9112 section 2.2). As everything
+# that may be repeated, it has a bound.
+_EMPTY_LINES = 8
 
 
 class RequestParser:
@@ -49,7 +52,7 @@ class RequestParser:
         self.buffer = b''       # what has arrived; b'' when all of it is parsed
         self._pos = 0           # where the bytes begin that are not parsed
         self._scanned = 0       # up to where a head in pieces was searched for its end
-        self._skipped = False   # whether an empty line before the request line was skipped
+        self._skipped = 0       # how many empty lines before the request line were skipped
         # The machine of the body, in the state `_body`.
         self._framing: SizedBody | ChunkedBody = _NO_BODY
         # The state: None before a head, else a function of the class. (With a bound method the
@@ -79,7 +82,7 @@ class RequestParser:
         else:
             return
         self._die()
-        raise ProtocolError(400, f'the {part} ends too early')
+        raise ProtocolError(400, f'the {part} is not whole: the end of input came before')
 
     def rest(self) -> bytes:
         """Remove and return the bytes that are not parsed, for the protocol after an upgrade."""
@@ -118,7 +121,7 @@ class RequestParser:
         except ProtocolError:
             self._die()
             raise
-        self._skipped = False
+        self._skipped = 0
         # This is `_consume`, without a call.
         end = match.end()
         if end == len(data):
@@ -137,11 +140,11 @@ class RequestParser:
     def _other_head(self) -> Event | None:
         """Find out why no head matched: it is not whole, too large, or malformed."""
         data, pos = self.buffer, self._pos
-        # Some clients send an additional CRLF after a body (RFC 9112 section 2.2). Skip one.
+        # Some clients send additional empty lines after a body. Skip a few.
         if data.startswith(b'\r\n', pos):
-            if self._skipped:
-                raise ProtocolError(400, 'more than one empty line before the request line')
-            self._skipped = True
+            if self._skipped == _EMPTY_LINES:
+                raise ProtocolError(400, f'more than {_EMPTY_LINES} empty lines before a request')
+            self._skipped += 1
             self._consume(pos + 2)
             return self.next_event()
         end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
@@ -156,7 +159,7 @@ class RequestParser:
         mark = check_lines(data, self._scanned, stop)
         if stop == pos + size:
             status, part = (431, 'head') if b'\r\n' in data[pos:stop] else (414, 'line')
-            raise ProtocolError(status, f'request {part} exceeds {size} bytes (head_size)')
+            raise ProtocolError(status, f'the request {part} exceeds {size} bytes (head_size)')
         # (If a CR is all there is, it may begin an empty line before the request line. The state
         # does not change then, so that `_other_head` sees the whole empty line.)
         if mark > pos:
@@ -172,7 +175,7 @@ class RequestParser:
             self._framing = ChunkedBody(limits)
         elif limits.body_size is not None and size > limits.body_size:
             raise ProtocolError(
-                413, f'request body of {size} bytes exceeds {limits.body_size} bytes (body_size)')
+                413, f'the body exceeds {limits.body_size} bytes (body_size)', str(size))
         else:
             self._framing = SizedBody(size)
         self._state = RequestParser._body

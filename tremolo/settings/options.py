@@ -144,9 +144,9 @@ class Options:
         'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
 
     head_size: int = _option(
-        LIMITS, 'size', 16384, 'largest request head',
+        LIMITS, 'size', 32768, 'largest request head',
         synonyms=('client_max_header_size',), least=64)
-    field_count: int = _option(LIMITS, 'count', 100, 'most header fields of a request', least=1)
+    field_count: int = _option(LIMITS, 'count', 128, 'most header fields of a request', least=1)
     body_size: int | None = _option(
         LIMITS, 'size', None, 'largest request body',
         synonyms=('client_max_body_size',), off=None)
@@ -172,7 +172,7 @@ class Options:
         TIMEOUTS, 'time', 10.0, 'from the first byte of a request head to its end',
         synonyms=('request_timeout',), least=0.001)
     idle_timeout: float = _option(
-        TIMEOUTS, 'time', 30.0, 'from an answer to the next request of the connection',
+        TIMEOUTS, 'time', 75.0, 'from an answer to the next request of the connection',
         synonyms=('keepalive_timeout', 'timeout_keep_alive', 'keep_alive'))
     half_close_timeout: float = _option(
         TIMEOUTS, 'time', 30.0,
