@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -139,6 +141,7 @@ def test_locks_of_other_numbers_are_others_and_time_runs_out(workers):
     with sock:
         assert workers.get('/take/1').isdigit()
         assert {workers.get('/soon') for _ in range(20)} == {'too late'}
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     # The client has gone, so its handler has ended and has released the lock.
     assert workers.get('/take/0').isdigit()
 
