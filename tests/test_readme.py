@@ -157,6 +157,16 @@ def test_it_throttles():
             assert len(get(f'{server.url}/sample{query}')) == 16384
 
 
+def test_an_event_stream_ends_politely_at_a_stop():
+    app = run('app.stopping')['app']
+    with app.start() as server, urllib.request.urlopen(f'{server.url}/clock', timeout=30) as answer:
+        assert answer.headers['Content-Type'] == 'text/event-stream'
+        assert answer.readline().startswith(b'data: ')
+        assert not app.stopping.done()
+        app.stop()
+        assert answer.read().endswith(b'event: end\ndata: the server stops\n\n')
+
+
 def test_every_program_is_tried_here():
     source = Path(__file__).read_text(encoding='utf-8')
     words = re.findall(r'\brun\((["\'])(.*?)\1', source)

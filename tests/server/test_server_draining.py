@@ -84,38 +84,6 @@ def test_an_answer_that_began_before_is_finished_and_the_next_is_told_to_close(a
         assert host.closed == {'done': 1}
 
 
-def test_idle_connections_have_two_seconds_for_a_request_that_is_on_its_way(app):
-    with virtual(app) as host:
-        late, never = host.connect(request()), host.connect(request())
-        new = host.connect()
-        late.take()
-        never.take()
-        host.advance(10)
-        start = host.now
-        host.server.drain()
-        host.advance(1.9)
-        late.send(request())
-        answer = late.take()
-        assert (answer.body, answer.headers['connection']) == (b'hello', 'close')
-        never.until_ended()
-        new.until_ended()
-        late.until_ended()
-        assert never.ended_at == new.ended_at == pytest.approx(start + 2, abs=0.01)
-        assert host.server.stopped.result() == 0
-        assert host.closed == {'shutdown': 2, 'done': 1}
-
-
-def test_idle_timeout_may_be_shorter_than_the_two_seconds_and_longer(app):
-    for idle in (0.5, 100):
-        with virtual(app, idle_timeout=idle) as host:
-            client = host.connect(request())
-            client.take()
-            host.server.drain()
-            start = host.now
-            client.until_ended()
-            assert client.ended_at <= start + 2.01
-
-
 def test_a_head_that_has_begun_may_be_finished(app):
     with virtual(app) as host:
         client = host.connect(request()[:20])

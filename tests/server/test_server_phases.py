@@ -12,7 +12,8 @@ from server_support import request, virtual
 from tremolo import Tremolo, sleep
 from tremolo.loop.timers import NEVER
 from tremolo.server import deadlines, phases
-from tremolo.server.timeouts import DRAIN_IDLE, PHASES, PhaseSeconds
+from tremolo.server.idle import DRAIN_LEAST, DRAIN_MOST
+from tremolo.server.timeouts import PHASES, PhaseSeconds
 from tremolo.settings import Settings
 
 ALL = {phases.NEW, phases.IDLE, phases.HEAD, phases.BUSY, phases.DISCARD, phases.CLOSING,
@@ -139,7 +140,7 @@ def test_while_draining_only_the_idle_time_differs(idle):
     usual, draining = PhaseSeconds(settings), PhaseSeconds(settings, draining=True)
     assert usual.by_phase[phases.IDLE] == idle
     assert usual.idle == max(idle, 0.05)
-    assert draining.idle == draining.by_phase[phases.IDLE] == DRAIN_IDLE
+    assert (draining.idle, draining.by_phase[phases.IDLE]) == (DRAIN_MOST, DRAIN_LEAST)
     assert {**usual.by_phase, phases.IDLE: 0} == {**draining.by_phase, phases.IDLE: 0}
 
 
@@ -181,8 +182,8 @@ def test_a_part_with_settings_of_its_own_keeps_them_while_draining(app, phase, s
         stopped = host.server.drain()
         host.advance(20)
         if phase in (phases.NEW, phases.IDLE):
-            # A request that is on its way has the same time everywhere.
-            assert ours.ended_at == theirs.ended_at == pytest.approx(began + DRAIN_IDLE, abs=0.06)
+            # A request that is on its way has the same time everywhere: ten round trips.
+            assert ours.ended_at == theirs.ended_at == pytest.approx(began + DRAIN_LEAST, abs=0.01)
             assert host.closed == {'shutdown': 2}
             assert stopped.result() == 0
         else:

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from .errors import Cancelled
 from .future import Future, on_loop
+from .shared_future import SharedFuture
 from .task import spawn
 from .timers import NEVER
 
@@ -45,7 +46,7 @@ class _Joint(Future):
             if not isinstance(each, (Future, Generator, Coroutine)):
                 raise TypeError(f'{each!r} is no Future, generator or coroutine')
         Future.__init__(self)
-        self._parts = [each if isinstance(each, Future) else spawn(each) for each in awaitables]
+        self._parts = [_part(each) for each in awaitables]
         self._left = len(self._parts)
         self._pick = pick
         self._why: BaseException | None = None
@@ -99,3 +100,10 @@ class _Joint(Future):
         self._stop(Cancelled())
         self._why = Cancelled()    # Also after a timeout: nobody takes a late value any more.
         return True
+
+
+def _part(awaitable: Any) -> Future:
+    """Return a Future of a part, which the joint one may cancel."""
+    if isinstance(awaitable, SharedFuture):
+        return awaitable.follower()
+    return awaitable if isinstance(awaitable, Future) else spawn(awaitable)

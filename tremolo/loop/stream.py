@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, StreamClosed
 from .future import Future
 from .inbox import Inbox
-from .kernel import acknowledged, has_vanished
+from .kernel import acknowledged, has_vanished, round_trip
 from .outbox import Outbox
 from .reactor import Reactor
 from .timers import NEVER, Timer
@@ -107,6 +107,11 @@ class Stream:
     def has_vanished(self) -> bool:
         """Tell whether the peer has acknowledged nothing for minutes, though it should."""
         return has_vanished(self._socket, self.reactor.network, self.sent)
+
+    @property
+    def round_trip(self) -> float | None:
+        """The round trip to the peer and back, in seconds; None if the kernel cannot say."""
+        return round_trip(self._socket, self.reactor.network)
 
     def read(self, size: int = -1) -> Future:
         """Return a Future of what has arrived, at most `size` bytes; b'' at the end."""

@@ -16,6 +16,7 @@ from typing import Any, Callable
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
+from ..loop.shared_future import SharedFuture
 from ..settings import Address, Settings
 from .connection import Connection
 from .heads import AnswerHeads
@@ -79,6 +80,8 @@ class Server:
         self.connections: set[Connection] = set()    # The open connections.
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.request_observers: list[RequestObserver] = []
+        # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
+        self.stopping = SharedFuture(reactor)
         # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)
         self.draining = False    # Whether a graceful stop is going on.
@@ -88,7 +91,7 @@ class Server:
         """Return a part: it has settings and listeners of its own, and shares all the rest."""
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
-        part.closed, part.stopped = self.closed, self.stopped
+        part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.request_observers = self.request_observers
         return part
 
@@ -182,6 +185,11 @@ class Server:
 
     # -- stopping -------------------------------------------------------------------------------
 
+    def begin_to_stop(self) -> None:
+        """Complete `stopping`, once: what would go on for ever may come to its end now."""
+        if not self.stopping.done():
+            self.stopping.set_result()
+
     def drain(self) -> Future:
         """Stop gracefully; return `stopped`.
 
@@ -194,6 +202,7 @@ class Server:
             for listener in self.parts:
                 listener.accept_waiting(self.settings.backlog)
             self.at_drain()
+            self.begin_to_stop()
             self._stop_listening()
             give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
             self.stopped.add_done_callback(lambda _: give_up.cancel())
@@ -225,6 +234,7 @@ class Server:
 
     def close(self) -> None:
         """End at once: close the listeners and abort every connection."""
+        self.begin_to_stop()
         self._stop_listening()
         self.finish_if_drained()
         for connection in list(self.connections):

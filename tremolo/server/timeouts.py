@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Callable
 from ..http import ProtocolError
 from ..loop.timers import NEVER
 from ..settings import Settings
+from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-# Seconds that a draining server waits on an idle connection: a request may be on its way.
-DRAIN_IDLE = 2.0
 # Seconds that a half-closed client may take nothing while connections are scarce.
 HALF_CLOSE_SCARCE = 1.0
 # The least time in seconds between two looks at a connection where nothing is due: the
@@ -32,10 +31,6 @@ def _head_too_slow(connection: Connection) -> None:
     connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'), 'head_timeout')
 
 
-def _idle_too_long(connection: Connection) -> None:
-    connection.close('shutdown' if connection.server.draining else 'idle_timeout')
-
-
 def _handler_too_slow(connection: Connection) -> None:
     connection.time_out_handler()
 
@@ -47,7 +42,7 @@ def _lingered(connection: Connection) -> None:
 # Each phase that may only last so long: the option with its seconds, and what is done then.
 PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
     NEW: ('first_byte_timeout', _nothing_came),
-    IDLE: ('idle_timeout', _idle_too_long),
+    IDLE: ('idle_timeout', idle_too_long),
     HEAD: ('head_timeout', _head_too_slow),
     BUSY: ('handler_timeout', _handler_too_slow),
     LINGER: ('linger_timeout', _lingered),
@@ -57,17 +52,19 @@ PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
 class PhaseSeconds:
     """How many seconds each phase may last on a server with these settings; NEVER: no limit."""
 
-    __slots__ = ('by_phase', 'half_close', 'idle', 'look')
+    __slots__ = ('by_phase', 'grace', 'half_close', 'idle', 'look')
 
     def __init__(self, settings: Settings, draining: bool = False) -> None:
         seconds = {phase: getattr(settings, option) for phase, (option, _) in PHASES.items()}
         seconds[BUSY] = seconds[BUSY] or NEVER    # handler_timeout: 0 is off.
         if draining:
-            seconds[IDLE] = DRAIN_IDLE
+            seconds[IDLE] = DRAIN_LEAST
         self.by_phase: dict[str, float] = seconds
+        self.grace = DrainGrace() if draining else None    # More seconds for idle connections.
         # An answer that is complete at once does not touch the timer, and then IDLE begins. So the
-        # timer is never set further ahead than the idle time.
-        self.idle = max(seconds[IDLE], _OFTEN)
+        # timer is never set further ahead than the idle time. (While draining, IDLE begins only
+        # after an answer that took its time, and that arms the timer.)
+        self.idle = max(DRAIN_MOST if draining else seconds[IDLE], _OFTEN)
         # How long a half-closed client may take nothing: usually, and while connections are scarce.
         usual = settings.half_close_timeout
         self.half_close = (usual, min(usual, HALF_CLOSE_SCARCE))

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from ..loop import Listener, ListenError, Reactor
+from ..loop import Future, InvalidState, Listener, ListenError, Reactor
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options
 from ..workers.lock import Lock
@@ -194,6 +194,22 @@ class Service:
         server = self._server
         if server is not None:
             server.reactor.call_soon_threadsafe(server.drain)
+
+    @property
+    def stopping(self) -> Future:
+        """A Future that is done as soon as the server begins to stop, for whatever reason.
+
+            yield app.stopping                      # or: await app.stopping
+            yield timeout(15, app.stopping)         # raises TimeoutError after 15 seconds
+            while not app.stopping.done():
+
+        In a thread `app.stopping.result()` waits for it. Any number may wait, and none of them
+        cancels it for the others. It is that of the server that was made last: the next one has
+        another. Raises `InvalidState` before the first.
+        """
+        if self._server is None:
+            raise InvalidState('stopping: no server serves this application yet')
+        return self._server.stopping
 
     def begin(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
         """The old name of `startup`."""

@@ -37,6 +37,8 @@ class Handover:
                 listener.accept_waiting(server.settings.backlog)
             listener.close()
         self._had = len(server.connections)
+        # (`drain` comes only when all others are gone.)
+        server.begin_to_stop()
         self._look()
 
     def _look(self) -> None:
