@@ -1,6 +1,6 @@
 """The entry of `python -m tremolo`."""
 
-from .cli import main
+from .cli import run_and_leave
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run_and_leave()

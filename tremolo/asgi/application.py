@@ -10,14 +10,20 @@ application's lifespan. All else is the Service's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..bridge import bridge_to
+from ..bridge.work import of_task
 from ..loop import Reactor
+from ..loop.work import Work
 from ..server import Handle
 from ..server.pages import send_failure
 from ..service import Service
 from ..settings import Settings
 from .lifespan import Lifespan
 from .runner import Application, Runner
+
+_FOR_HOOKS = 1.0    # Seconds for the stop hooks, after an application whose shutdown hangs.
 
 
 class AsgiApplication(Service):
@@ -29,10 +35,16 @@ class AsgiApplication(Service):
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
         """Return the function that calls the application for each request."""
-        self._lifespan = Lifespan(self._app, settings.lifespan)
+        self._lifespan = Lifespan(self._app, settings.lifespan, self.fail)
         self._startup_timeout = settings.startup_timeout
-        return Runner(self._app, bridge_to(reactor).start, send_failure, settings.root_path,
-                      self._lifespan.state, settings.debug).handle
+        self._runner = Runner(
+            self._app, bridge_to(reactor).start, send_failure, settings.root_path,
+            self._lifespan.state, settings.debug)
+        return self._runner.handle
+
+    def left(self) -> Iterable[Work]:
+        """Return the calls of the application that have not ended."""
+        return map(of_task, list(self._runner.running))
 
     async def startup(self, settings: Settings) -> None:
         """Call the start hooks, then start the application; nothing is accepted before both ended.
@@ -44,9 +56,13 @@ class AsgiApplication(Service):
             await hooks
         await self._lifespan.startup(self._startup_timeout)
 
-    async def shutdown(self) -> None:
-        """Let the application clean up after the last connection, then call the stop hooks."""
-        await self._lifespan.shutdown(self._startup_timeout)
-        hooks = super().shutdown()
+    async def shutdown(self, seconds: float = 0.0) -> None:
+        """Let the application clean up after the last connection, then call the stop hooks.
+
+        Of the seconds for both the last one is for the hooks.
+        """
+        limits = self._startup_timeout, seconds - _FOR_HOOKS if seconds else 0.0
+        await self._lifespan.shutdown(min(filter(None, limits), default=0.0))
+        hooks = super().shutdown(seconds)
         if hooks is not None:
             await hooks

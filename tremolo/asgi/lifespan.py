@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Callable
 
 from ..errors import LifespanFailed
 from .exchange import Message
@@ -23,12 +23,17 @@ class Lifespan:
     that does not know lifespans, and is served without. With 'on' that is a failed start.
     """
 
-    def __init__(self, app: Application, mode: str) -> None:
+    def __init__(self, app: Application, mode: str,
+                 failed: Callable[[LifespanFailed], object] = lambda _: None) -> None:
+        """Prepare. `failed` is called when the application ends itself while it is served."""
         self._app = app
         self._mode = mode
         self.state: dict[str, Any] = {}    # The application's values, for each request's scope.
         self._task: asyncio.Task[None] | None = None
         self._started = False
+        self._failed = failed
+        self._over = False    # Whether we have ended the task.
+        self._asked = ''    # What the application was last asked for: startup or shutdown.
         # (`startup` makes both: before Python 3.10 a queue can only be made while the loop runs.)
         self._messages: asyncio.Queue[Message]
         self._heard: asyncio.Future[str]    # The application's answer to the last message.
@@ -44,21 +49,27 @@ class Lifespan:
             if why := await self._ask('startup', seconds):
                 raise LifespanFailed(why)
         except BaseException:
-            self._task.cancel()
+            self._end()
             raise
         self._started = not self._task.done()
 
     async def shutdown(self, seconds: float) -> None:
         """Let the application clean up; a failure is logged."""
-        if self._started:
+        if self._started and self._task is not None and not self._task.done():
             self._heard = asyncio.get_running_loop().create_future()
             if why := await self._ask('shutdown', seconds):
                 _log.error('the shutdown of the application failed: %s', why)
+        self._end()
+
+    def _end(self) -> None:
+        """End the application's call."""
+        self._over = True
         if self._task is not None:
             self._task.cancel()
 
     async def _ask(self, what: str, seconds: float) -> str:
         """Send a message and wait for its answer; return the fault as a text, '' for none."""
+        self._asked = what
         self._messages.put_nowait({'type': f'lifespan.{what}'})
         try:
             return await asyncio.wait_for(self._heard, seconds or None)
@@ -66,7 +77,11 @@ class Lifespan:
             return f'the {what} took longer than {seconds:g} seconds'
 
     async def _run(self) -> None:
-        """Call the application once, for its whole lifespan."""
+        """Call the application once, for its whole lifespan.
+
+        Nothing but `KeyboardInterrupt` leaves it. An error is the answer to what it was asked for.
+        `SystemExit` and a `CancelledError` that is not ours say more: the application has ended.
+        """
         scope = {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'},
                  'state': self.state}
         why = ''
@@ -78,6 +93,16 @@ class Lifespan:
             else:
                 _log.error('the lifespan of the application failed', exc_info=error)
                 why = repr(error)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            if self._over:
+                return
+            why = f'the application has ended itself: {error!r}'
+            if self._started and self._asked == 'startup':
+                _log.error('the lifespan of the application failed: %s', why)
+                self._started = False
+                self._failed(LifespanFailed(why))
         self._hear(why)
 
     async def _send(self, message: Message) -> None:

@@ -11,21 +11,33 @@ imported. From then on `Reactor.run` drives both (event_loop.py tells how):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+from collections.abc import Coroutine, Iterable, Set
 from typing import Any, cast
 
 from ..loop import Reactor
+from ..loop.frames import place_of
 from ..loop.task import CLEANUP_TIMEOUT
+from ..loop.work import Work, name_of
 from .eager import Starter
 from .event_loop import ReactorEventLoop
+from .work import LoopWork
+
+_log = logging.getLogger('tremolo.loop')
+_LOOK = 0.02    # Seconds between two looks at the jobs of threads.
 
 
 class Bridge:
     """The asyncio loop of a reactor. It fulfils `PartnerLoop`."""
 
-    def __init__(self, reactor: Reactor, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(self, reactor: Reactor, loop: asyncio.AbstractEventLoop | None = None,
+                 own: bool = True) -> None:
         # A loop on the reactor's poll, unless the reactor is a guest of `loop` (guest.py).
         self.loop: Any = loop or ReactorEventLoop(reactor)
+        self.patience = CLEANUP_TIMEOUT    # Seconds that `close` waits, at most.
+        self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
+        # None for a loop of somebody else: its tasks are not ours.
+        self._work = LoopWork(self.loop) if own else None
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
@@ -52,21 +64,70 @@ class Bridge:
         """Run a coroutine to its end while the loop does not run, and return its value."""
         return self.loop.run_until_complete(coroutine)
 
+    def begun(self) -> None:
+        """Count all tasks that there are now as work of the application's start."""
+        if self._work is not None:
+            self._work.begun()
+
+    def left(self, early: bool = False) -> Iterable[Work]:
+        """Return the tasks and jobs that have not ended.
+
+        Those of the application's start are left out, unless `early` is said. What a loop of
+        somebody else does is not told.
+        """
+        return self._work.left(early) if self._work is not None else ()
+
     def close(self) -> None:
-        """Cancel the remaining tasks; wait for them, asynchronous generators and threads."""
+        """Cancel the remaining tasks; wait for them, asynchronous generators and threads.
+
+        All this takes `patience` at most. A thread that is still busy then is named, and left
+        alone.
+        """
         loop = self.loop
         if loop.is_closed():
             return
         try:
+            until = loop.time() + self.patience
             tasks = asyncio.all_tasks(loop)
             for task in tasks:
                 task.cancel()
             if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=CLEANUP_TIMEOUT))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+                waited = tasks - self.left_alone
+                loop.run_until_complete(asyncio.wait(
+                    waited or tasks, timeout=self.patience if waited else 0))
+            # (A generator's `finally` may wait for ever, too.)
+            generators = loop.create_task(loop.shutdown_asyncgens())
+            loop.run_until_complete(asyncio.wait({generators}, timeout=until - loop.time()))
+            loop.run_until_complete(self._end_threads(until))
         finally:
+            # (It tells the threads of the executor to end, and does not wait for them.)
             loop.close()
+
+    async def _end_threads(self, until: float) -> None:
+        """End the threads of the loop's executor, unless one is busy until then."""
+        def busy(but: Set[Any] = frozenset()) -> list[Work]:
+            return [work for work in self.left(early=True)
+                    if not isinstance(work.source, asyncio.Task) and work.source not in but]
+
+        while busy(self.left_alone) and self.loop.time() < until:
+            await asyncio.sleep(_LOOK)
+        for job in busy():
+            _log.warning('%s is still busy, and nothing waits for it: %s', job.what, job.where())
+        if not busy():
+            await self.loop.shutdown_default_executor()
+
+
+async def within(seconds: float, coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine; after so many seconds name it in the log, and cancel it."""
+    task = asyncio.ensure_future(coroutine)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    if done:
+        task.result()
+        return
+    _log.error('%s took longer than %.3g seconds, and is cancelled: %s', name_of(coroutine),
+               seconds, place_of(coroutine))
+    task.cancel()
+    await asyncio.wait({task}, timeout=_LOOK)
 
 
 def _be_hosted(loop: ReactorEventLoop) -> None:

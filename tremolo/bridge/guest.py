@@ -31,7 +31,7 @@ class _GuestBridge(Bridge):
     """The bridge of a guest, to the loop that hosts it."""
 
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
-        super().__init__(reactor, loop)
+        super().__init__(reactor, loop, own)
         self._guest, self._own = reactor, own
 
     def run(self) -> None:

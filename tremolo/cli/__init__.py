@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .arguments import main
+from .leaving import run_and_leave
 
-__all__ = ['main']
+__all__ = ['main', 'run_and_leave']

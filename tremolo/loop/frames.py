@@ -91,6 +91,12 @@ def place_in(innermost: FrameType) -> str:
     return f'{innermost.f_code.co_filename}:{innermost.f_lineno}'
 
 
+def place_in_thread(thread: int) -> str:
+    """Return where the thread of that number stands; '' if there is none."""
+    frame = sys._current_frames().get(thread)
+    return place_in(frame) if frame is not None else ''
+
+
 def _behind(awaitable: Any) -> Any:
     """Return the coroutine or generator behind an object that drives it; None if there is none.
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Set
+from typing import Any, Protocol
+
+from .work import Work
 
 
 class PartnerLoop(Protocol):
     """A loop of another kind that turns together with the reactor: asyncio's, once it is needed."""
+
+    patience: float    # Seconds that `close` waits for tasks and jobs, at most.
+    left_alone: Set[Any]    # Tasks and jobs that it does not wait for.
 
     def run(self) -> None:
         """Turn both until `stop`."""
@@ -16,6 +22,15 @@ class PartnerLoop(Protocol):
 
     def stop(self) -> None:
         """End `run` after this turn."""
+
+    def begun(self) -> None:
+        """Count all tasks that there are now as work of the application's start."""
+
+    def left(self, early: bool = False) -> Iterable[Work]:
+        """Return the tasks and jobs that have not ended.
+
+        Those of the application's start are left out, unless `early` is said.
+        """
 
     def close(self) -> None:
         """End the tasks that run there."""

@@ -51,7 +51,7 @@ class Owner(Protocol):
 class Task(Future):
     """A generator or coroutine that runs; also the Future of its result: `yield Task(job())`."""
 
-    __slots__ = ('_awaitable', '_closer', '_context', '_doom', '_owner', '_waiting')
+    __slots__ = ('_awaitable', '_closer', '_doom', '_owner', '_waiting', 'context')
 
     def __init__(self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
                  owner: Owner | None = None, context: contextvars.Context | None = None,
@@ -65,7 +65,7 @@ class Task(Future):
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
         self._owner = owner
-        self._context = context if context is not None else contextvars.copy_context()
+        self.context = context if context is not None else contextvars.copy_context()
         # The Future that it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
         # After `cancel`: the error to raise in it next, and the timer that closes it if it does
@@ -76,7 +76,7 @@ class Task(Future):
             self.reactor.tasks.add(self)
             self.reactor.call_soon_threadsafe(self._resume)
         else:
-            self._context.run(self._run, yielded)
+            self.context.run(self._run, yielded)
 
     def where(self) -> str:
         """Return where it stands, as file:line of the innermost generator; or 'ended'."""
@@ -105,7 +105,7 @@ class Task(Future):
             return
         self._waiting = None
         error, self._doom = self._doom, None
-        self._context.run(self._run, _NOTHING if arrived is None else arrived, error)
+        self.context.run(self._run, _NOTHING if arrived is None else arrived, error)
         del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
 
     def _run(self, yielded: Any, error: BaseException | None = None) -> None:
@@ -181,7 +181,7 @@ class Task(Future):
             self._seen = True
             self._abandon()
             try:
-                self._context.run(self._awaitable.close)
+                self.context.run(self._awaitable.close)
             except (Exception, Cancelled) as exc:
                 _log.error('%s: closing a task failed', self.where(), exc_info=exc)
             self._end(None, Cancelled())

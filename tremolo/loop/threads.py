@@ -16,16 +16,16 @@ the time and the order of threads, so the simulated world of the tests has none.
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 from collections import OrderedDict
 from functools import partial
 from typing import Any, Callable
 
 from .errors import InvalidState
-from .frames import place_in
+from .frames import place_in_thread
 from .future import Future, current_reactor, set_current_reactor
 from .reactor import Reactor
+from .work import Work, name_of, of_startup
 
 MOST_THREADS = 32
 
@@ -33,17 +33,18 @@ MOST_THREADS = 32
 class _Job(Future):
     """The Future of a job on a worker thread."""
 
-    __slots__ = ('thread',)
+    __slots__ = ('early', 'name', 'thread')
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, func: Callable[..., Any]) -> None:
         Future.__init__(self, reactor)
+        self.name = name_of(func)
+        self.early = of_startup.get()    # Whether it is a job of the application's start.
         self.thread = 0    # The number of the thread that does the job; 0 before and after.
 
     def where(self) -> str:
         """Return file:line at which the thread stands now, or what the job waits for."""
-        if (frame := sys._current_frames().get(self.thread)) is not None:
-            return place_in(frame)
-        return 'ended' if self.done() else 'waiting for a thread'
+        return place_in_thread(self.thread) or (
+            'ended' if self.done() else 'waiting for a thread')
 
 
 class ThreadPool:
@@ -51,11 +52,12 @@ class ThreadPool:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        # Guards the four attributes below; notified when a job is added and when the pool closes.
+        # Guards the five attributes below; notified when a job is added and when the pool closes.
         self._changed = threading.Condition()
         # The jobs that wait for a thread, in order: the Future of each, and the call to do.
         self._jobs: OrderedDict[_Job, Callable[[], Any]] = OrderedDict()
         self._idle: set[threading.Thread] = set()
+        self._busy: set[_Job] = set()    # The jobs that threads do now.
         self._started = 0
         self._closed = False
         reactor.at_close.add(self.close)
@@ -93,9 +95,23 @@ class ThreadPool:
                 self._idle.discard(this)
                 if self._closed:
                     return
-                job = self._jobs.popitem(last=False)
-            _run(*job)
-            del job    # An idle thread keeps nothing of its last job alive.
+                future, call = self._jobs.popitem(last=False)
+                self._busy.add(future)
+            _run(future, call)
+            with self._changed:
+                self._busy.discard(future)
+            del future, call    # An idle thread keeps nothing of its last job alive.
+
+    def left(self, early: bool = False) -> list[Work]:
+        """Return the jobs that are done now or wait for a thread.
+
+        Those of the application's start are left out, unless `early` is said.
+        """
+        with self._changed:
+            waiting = [Work(job, f'the job {job.name} in a thread', job.where, job.cancel)
+                       for job in self._jobs if early or not job.early]
+            return waiting + [Work(job, f'the job {job.name} in a thread', job.where, None)
+                              for job in self._busy if early or not job.early]
 
     def close(self) -> None:
         """Cancel the waiting jobs, end the idle threads; a busy thread ends after its job."""
@@ -140,7 +156,7 @@ def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
     runs is dropped.
     """
     reactor = current_reactor()
-    future = _Job(reactor)
+    future = _Job(reactor, func)
     if reactor.pool is None:
         # Two threads that call this first, together, may make two pools: both work, and the
         # reactor closes both.

@@ -10,12 +10,14 @@ import logging
 import threading
 from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from ..loop import Future, Reactor
 from ..server import Server
 from ..settings import Settings
+from .ending import Ending, starting
 from .monitor import watch
 from .reactors import complete, make_reactor
 
@@ -35,7 +37,8 @@ def start(service: Service, settings: Settings, reactor: Reactor | None,
     try:
         server = service.serve_on(reactor, settings)
         try:
-            complete(reactor, service.startup(settings))
+            with starting(reactor):
+                complete(reactor, service.startup(settings))
         except BaseException:
             server.close()
             raise
@@ -44,7 +47,7 @@ def start(service: Service, settings: Settings, reactor: Reactor | None,
             reactor.close()
         raise
     watch(reactor, settings)
-    return RunningServer(reactor, server, thread, own, service.shutdown)
+    return RunningServer(reactor, server, thread, own, service)
 
 
 class BoundServer:
@@ -77,11 +80,13 @@ class RunningServer(BoundServer):
     """
 
     def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool,
-                 end: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
-        """Start it. With `own` the reactor is closed with the server, after a call of `end`."""
+                 service: Service) -> None:
+        """Start it. With `own` the reactor is closed with the server."""
         self.reactor = reactor
         self._own = own
-        self._end = end
+        self._service = service
+        # (On a reactor of the host's, other work than ours goes on.)
+        self._ending = Ending(server, others=None if own else service.left)
         self.server = server
         self.fileno = reactor.fileno
         self.next_deadline = reactor.next_deadline
@@ -97,7 +102,10 @@ class RunningServer(BoundServer):
         (self.reactor if self.reactor.bridge is None else self.reactor.bridge).step(timeout)
 
     def stop(self) -> None:
-        """Finish the requests in hand, for at most `shutdown_timeout`, and free everything."""
+        """Finish the requests in hand and what they left running, and free everything.
+
+        It takes `shutdown_timeout` at most, and then 5 s for the application's shutdown.
+        """
         reactor = self.reactor
         if self._stopped:
             return
@@ -109,12 +117,15 @@ class RunningServer(BoundServer):
             self._drain_and_stop()
             reactor.run()
         self.server.close()
-        complete(reactor, self._end())
+        seconds = self._ending.for_shutdown
+        complete(reactor, self._service.shutdown(seconds), seconds)
         if self._own:
+            self._ending.close()
             reactor.close()
 
     def _drain_and_stop(self) -> None:
-        self.server.drain().add_done_callback(lambda _: self.reactor.stop())
+        self._ending.then(self.reactor.stop)
+        self.server.drain()
 
     def __enter__(self) -> RunningServer:
         return self
@@ -160,8 +171,7 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
                 _log.info('running on %s', url)
             # (Not `stopped` itself: a task that is cancelled cancels the Future it waits for.)
             ended = Future(self.server.reactor)
-            self.server.stopped.add_done_callback(
-                lambda _: None if ended.done() else ended.set_result())
+            self.server.stopped.add_done_callback(lambda _: _set(ended))
             await ended
 
     async def __aenter__(self) -> HostedServer:
@@ -171,9 +181,11 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
             reactor = stack.enter_context(hosted(settings.debug))
             self.server = service.serve_on(reactor, settings)
             stack.callback(self.server.close)
-            begun = service.startup(settings)
-            if begun is not None:
-                await begun
+            with starting(reactor):
+                begun = service.startup(settings)
+                if begun is not None:
+                    await begun
+            self._ending = Ending(self.server, others=service.left)
             stack.push_async_callback(self._end)
             watch(reactor, settings)
             self.server.start()
@@ -185,10 +197,20 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
         await self._stack.aclose()
 
     async def _drain(self) -> None:
-        await self.server.drain()
+        ended = Future(self.server.reactor)
+        self._ending.then(partial(_set, ended))
+        self.server.drain()
+        await ended
 
     async def _end(self) -> None:
+        from ..bridge.bridge import within
         self.server.close()
-        ended = self._service.shutdown()
+        seconds = self._ending.for_shutdown
+        ended = self._service.shutdown(seconds)
         if ended is not None:
-            await ended
+            await within(seconds, ended)
+
+
+def _set(future: Future) -> None:
+    if not future.done():
+        future.set_result()

@@ -1,8 +1,8 @@
 """Process: a service as a process of its own: its workers, its signals, and its exit status.
 
 `run` reads the options and decides: `supervise` starts workers, and each worker calls `work`;
-without workers this process calls `work` itself. `work` binds, starts the application, and serves
-in `run_until_signal`.
+without workers this process calls `work` itself. `work` binds, starts the application, serves in
+`run_until_signal` (signals.py), and ends what it has started (ending.py).
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
-from ..loop import ListenError, Reactor
-from ..server import Server, announce
+from ..loop import ListenError
+from ..server import announce
 from ..settings import Address, Settings
+from .ending import Ending, starting
 from .log import set_up_logging
 from .monitor import watch
 from .reactors import complete, make_reactor
-from .system import command_line, keep_from_children, reserve_descriptors
+from .signals import HUP, run_until_signal
+from .system import command_line, reserve_descriptors
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
     from .service import Service
 
 _log = logging.getLogger('tremolo')
-
-_HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 
 
 def run(service: Service, options: dict[str, Any]) -> None:
@@ -69,13 +69,15 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     except ListenError as error:
         leave(error, 1)
     from .report import answer_to_signal
+    before = set(threading.enumerate())
     with made as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
         except ListenError as error:
             leave(error, 1)
         try:
-            complete(reactor, service.startup(settings))
+            with starting(reactor):
+                complete(reactor, service.startup(settings))
         except TremoloError as error:
             server.close()
             leave(error, 3)
@@ -95,10 +97,15 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             from ..workers.slot import Slot
             kept.append(Slot(service.share_sockets()))
 
-        ended = run_until_signal(reactor, server, ready, keep if alone else None)
-        if ended in (0, _HUP):
-            complete(reactor, service.shutdown())
-    if kept and ended == _HUP:
+        ending = Ending(server, before)
+        ended = run_until_signal(server, ending, ready, keep if alone else None)
+        if ended in (0, HUP):
+            seconds = ending.for_shutdown
+            complete(reactor, service.shutdown(seconds), seconds)
+        ending.close(at_once=ended not in (0, HUP))
+        if service.failure is not None:
+            leave(service.failure, 3)
+    if kept and ended == HUP:
         try:
             kept[0].start_afresh(command_line())
         except OSError as error:
@@ -122,49 +129,6 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
         return Supervisor(settings, addresses, work, program).run()
     except ListenError as error:
         leave(error, 1)
-
-
-def run_until_signal(reactor: Reactor, server: Server, ready: Callable[[], None],
-                     renew: Callable[[], None] | None = None) -> int:
-    """Serve until a signal; return 0, or the number of the signal that forced the end.
-
-    `ready` is called once the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully,
-    and its number is returned. A signal that comes after the return ends the process at once, so
-    that cleaning up cannot hang.
-    """
-    ended = 0
-    over = False    # Whether the server is closed; only the cleaning up is left.
-
-    def stop(signum: int) -> None:
-        nonlocal ended
-        if over:
-            os._exit(128 + signum)
-        again = server.draining and ended != _HUP
-        if signum == signal.SIGQUIT or (signum == signal.SIGINT and again):
-            ended = signum
-            reactor.stop()
-            return
-        if signum != _HUP:
-            ended = 0
-        elif renew is not None and not server.draining:
-            ended = signum
-            renew()
-        if not server.draining:
-            _log.info('stopping: finishing what is in flight')
-        server.drain()
-
-    for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
-        signum = getattr(signal, name, None)
-        if signum is not None:
-            reactor.add_signal(signum, functools.partial(stop, signum))
-    keep_from_children(reactor)
-    server.start()
-    server.stopped.add_done_callback(lambda _: None if over else reactor.stop())
-    ready()
-    reactor.run()
-    over = True
-    server.close()
-    return ended
 
 
 def leave(error: Exception, status: int) -> NoReturn:

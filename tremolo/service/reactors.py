@@ -26,8 +26,12 @@ def make_reactor(settings: Settings) -> Reactor:
     return GuestReactor(loop, debug=settings.debug)
 
 
-def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None) -> None:
-    """Run a coroutine, if there is one, to its end; the reactor must not be running."""
+def complete(reactor: Reactor, coroutine: Coroutine[Any, Any, None] | None,
+             seconds: float | None = None) -> None:
+    """Run a coroutine, if there is one, to its end; the reactor must not be running.
+
+    After `seconds` it is named in the log and cancelled.
+    """
     if coroutine is not None:
-        from ..bridge import bridge_to
-        bridge_to(reactor).complete(coroutine)
+        from ..bridge.bridge import bridge_to, within
+        bridge_to(reactor).complete(coroutine if seconds is None else within(seconds, coroutine))

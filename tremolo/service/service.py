@@ -5,7 +5,7 @@ It is the base class of every kind of application: `web.Application` with routes
 
     handle_on(reactor, settings)    returns the function that answers each request (required)
     prepare(server)                 is called after `handle_on`, before the first socket listens
-    startup(settings), shutdown()   before the first connection, after the last
+    startup(settings), shutdown(s)  before the first connection, after the last
 
 Everything else is the same for all kinds. `run` serves until a signal ends it, `start` serves
 inside another program or a test, and `serve` inside a running asyncio program.
@@ -14,10 +14,12 @@ inside another program or a test, and `serve` inside a running asyncio program.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
+from ..errors import TremoloError
 from ..loop import Future, InvalidState, Listener, ListenError, Reactor
+from ..loop.work import Work
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options
 from ..workers.lock import Lock
@@ -45,6 +47,8 @@ class Service:
         self._lock: Lock
         # The hooks that each process calls before the first connection and after the last.
         self._starts: list[Callable[..., Any]] = []
+        # Why the application has ended by itself, while it was served.
+        self.failure: TremoloError | None = None
         self._stops: list[Callable[..., Any]] = []
 
     # -- what each kind of application says -------------------------------------------------------
@@ -55,6 +59,14 @@ class Service:
 
     def prepare(self, server: Server) -> None:
         """Prepare for a server that was made and does not listen yet."""
+
+    def left(self) -> Iterable[Work]:
+        """Return what requests of this application have left running, as far as it is known.
+
+        (It is asked on a reactor of somebody else, which has other work. On one of ours all work
+        that there is comes from the application.)
+        """
+        return ()
 
     # -- serving ----------------------------------------------------------------------------------
 
@@ -80,6 +92,7 @@ class Service:
 
         With a slot, the sockets that the slot has are used. Raises `ListenError`.
         """
+        self.failure = None
         self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
         if settings.limit_concurrency:
             from ..server.concurrency import ConcurrencyLimit
@@ -134,8 +147,12 @@ class Service:
         """
         return self._call_all(self._starts, False)
 
-    def shutdown(self) -> Coroutine[Any, Any, None] | None:
-        """Call the stop hooks, and return as `startup` does; errors are logged."""
+    def shutdown(self, seconds: float = 0.0) -> Coroutine[Any, Any, None] | None:
+        """Call the stop hooks, and return as `startup` does; errors are logged.
+
+        `seconds` is the time for all of it; 0: without limit. (The caller cancels what takes
+        longer; with it an application can share the time.)
+        """
         return self._call_all(self._stops, True)
 
     def _call_all(
@@ -188,6 +205,11 @@ class Service:
         Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
         """
         return process.work(self, settings, slot)
+
+    def fail(self, failure: TremoloError) -> None:
+        """Stop the server, because the application has ended by itself."""
+        self.failure = failure
+        self.stop()
 
     def stop(self) -> None:
         """Stop the server gracefully, however it was started; from any thread."""

@@ -3,27 +3,23 @@
 The parent forks between two turns of its reactor, with all signals blocked and no other thread.
 So no callback is half done in the child, and no handler of the supervisor runs there. The child
 never returns to the supervisor's code: it closes what belongs to the supervisor, works, and ends
-in `os._exit`.
+in `os._exit` (leaving.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Iterable, Set
 from functools import partial
 from typing import Any, Callable, NoReturn, Protocol
 
+from .leaving import end_processes, exit_status, flush, leave_process, processes
 from .slot import Slot, leave_to_supervisor
 
 # The signals that the supervisor handles; a child has none of its handlers.
 SIGNALS = ('SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR2', 'SIGCHLD')
-# Seconds for the processes that multiprocessing started in a worker, until they are killed.
-_GRACE = 5.0
 
 
 class _Closeable(Protocol):
@@ -37,7 +33,8 @@ def fork_worker(slot: Slot, work: Callable[[Slot], int],
     The child closes `foreign`, calls `work(slot)`, and exits with the status that this returns.
     Raises `OSError`.
     """
-    _flush()
+    # Otherwise both sides of the fork would write what is buffered.
+    flush()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pair: tuple[socket.socket, ...] = ()
     try:
@@ -62,14 +59,12 @@ def _be_worker(slot: Slot, work: Callable[[Slot], int], channel_end: socket.sock
     inherited: set[Any] = set()
     try:
         try:
-            inherited = _processes()
-            status = _exit_status(partial(_work, slot, work, channel_end, foreign, mask))
+            inherited = processes()
+            status = exit_status(partial(_work, slot, work, channel_end, foreign, mask))
         finally:
-            _end_processes(_processes() - inherited)
-            _flush()
+            end_processes(processes() - inherited)
     finally:
-        # (The kernel keeps the same eight bits; but `os._exit` refuses what is no C int.)
-        os._exit(status & 0xff)
+        leave_process(status)
 
 
 def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
@@ -85,41 +80,3 @@ def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     slot.channel_end = channel_end
     return work(slot)
-
-
-def _exit_status(work: Callable[[], int]) -> int:
-    """Work; return the status that the interpreter would exit with, and print what it prints."""
-    try:
-        return work()
-    except SystemExit as error:
-        if error.code is None or isinstance(error.code, int):
-            return error.code or 0
-        print(error.code, file=sys.stderr)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BaseException:
-        traceback.print_exc()
-    return 1
-
-
-def _flush() -> None:
-    """Write what is buffered: otherwise both sides of a fork would write it."""
-    for stream in (sys.stdout, sys.stderr):
-        # A stream may be missing, closed by its reader, or full.
-        with contextlib.suppress(Exception):
-            stream.flush()
-
-
-def _processes() -> set[Any]:
-    """Return the running processes of multiprocessing."""
-    module = sys.modules.get('multiprocessing')
-    return set(module.active_children()) if module is not None else set()
-
-
-def _end_processes(processes: set[Any]) -> None:
-    """End processes of multiprocessing: `os._exit` leaves out the hook that would end them."""
-    for process in processes:
-        with contextlib.suppress(Exception):
-            process.terminate()
-            process.join(_GRACE)
-            process.kill()

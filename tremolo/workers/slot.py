@@ -143,7 +143,8 @@ class Slot:
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores RENEW if it gave the order.
-            server.at_drain = partial(self._channel.send, RENEW)
+            before, renew = server.at_drain, partial(self._channel.send, RENEW)
+            server.at_drain = lambda: (before(), renew())
             Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
                       server.settings.worker_timeout)
 

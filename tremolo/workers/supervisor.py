@@ -27,7 +27,8 @@ from .slot import Slot
 _log = logging.getLogger('tremolo')
 
 _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash at its start.
-_GRACE = 5.0    # Seconds between the last moment for a worker to end by itself and SIGKILL.
+# Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
+_GRACE = 6.0
 _LAST_WORDS = 0.5    # Seconds for the report of a worker that hangs, before SIGKILL.
 # With these exit statuses a worker says that the next one would fail, too.
 _HOPELESS = (1, 2, 3, 4)
@@ -217,7 +218,7 @@ class Supervisor:
         elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
             self._force(signum)
         elif signum in (signal.SIGTERM, signal.SIGINT):
-            self._end(0)
+            self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
             if signum == signal.SIGHUP:
                 self._renew()
@@ -226,14 +227,15 @@ class Supervisor:
             else:
                 self._group.remove()
 
-    def _end(self, status: int) -> None:
+    def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
         if self._ending:
             return
         self._ending = True
         self._status = status
         if not status:
-            _log.info('stopping: the workers finish what is in flight')
+            _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
+                      self._settings.shutdown_timeout, more)
         for worker in self._group.workers.values():
             worker.end(signal.SIGTERM)
         # A client that connects from now on is refused; in an open queue it would wait in vain.

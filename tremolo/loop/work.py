@@ -1,0 +1,33 @@
+"""Work: what goes on beside the requests: tasks and jobs, as a host sees them that has to end.
+
+A host that ends first waits for the work that its requests have begun. What the application began
+before the first of them (`of_startup`) is the application's own to end.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar
+from functools import partial
+from typing import Any, Callable, NamedTuple
+
+# Whether the code that runs belongs to the start of the application. What it begins copies its
+# context: so the tasks of a task that was begun at the start are known, too.
+of_startup: ContextVar[bool] = ContextVar('tremolo.of_startup', default=False)
+
+
+class Work(NamedTuple):
+    """A task or a job that has not ended."""
+
+    source: Any    # The task or the job itself.
+    what: str    # What it is, for the log.
+    where: Callable[[], str]    # Returns where it stands, as file:line.
+    cancel: Callable[[], object] | None    # None: it cannot be cancelled.
+
+
+def name_of(call: Any) -> str:
+    """Return the name of a function or a coroutine, or of the function that a partial calls."""
+    while isinstance(call, partial):
+        # (`asyncio.to_thread` calls the method `run` of a context with the function.)
+        of_context = isinstance(getattr(call.func, '__self__', None), Context)
+        call = call.args[0] if of_context and call.args else call.func
+    return str(getattr(call, '__qualname__', type(call).__qualname__))

@@ -1,0 +1,242 @@
+"""Ending: in which order a server ends, and how long each part may take.
+
+    Server.drain    nothing more is accepted; the answers are          until `shutdown_timeout`
+                    finished, or cut                                   is over
+    Ending          what the answers left running is finished:         until `shutdown_timeout`
+                    tasks, jobs in threads, applications that          is over
+                    go on after their answer
+                    what is left is named in the log and cancelled;    1 s
+                    a `finally` runs
+    shutdown        the application's shutdown, then the stop hooks    what remains, at least 4 s
+
+All of it takes `shutdown_timeout` and 5 s at most. What the application began before the first
+connection is not waited for and not cancelled: it is the application's to end, in its shutdown.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..loop import Reactor
+from ..loop.timers import NEVER
+from ..loop.work import Work, of_startup
+from ..server import Server
+from .busy import busy_threads
+
+_log = logging.getLogger('tremolo')
+
+CLEANUP = 1.0     # Seconds for the `finally` of what is cancelled.
+SHUTDOWN = 4.0    # Seconds for the application's shutdown and the stop hooks, at least.
+_LOOK = 0.02      # Seconds between two looks at what is left.
+_LEAST = 0.1      # Seconds for the end of the tasks that are left at the very end, at least.
+
+
+@contextmanager
+def starting(reactor: Reactor) -> Iterator[None]:
+    """Count what begins in this block as work of the application's start."""
+    token = of_startup.set(True)
+    try:
+        yield
+    finally:
+        of_startup.reset(token)
+    if reactor.bridge is not None:
+        reactor.bridge.begun()
+
+
+class Ending:
+    """The end of one server, from `Server.drain` on.
+
+    It looks at the work of the whole reactor. For a server in a program of somebody else,
+    whose reactor has other work, `others` returns the work to look at instead.
+    """
+
+    def __init__(self, server: Server, before: set[threading.Thread] | None = None,
+                 others: Callable[[], Iterable[Work]] | None = None) -> None:
+        """Begin when the server drains.
+
+        `before` are the threads that there were before the application was started: with them all
+        others of the process are looked at, too.
+        """
+        self._server = server
+        self._reactor = server.reactor
+        self._others = others
+        self._before = before
+        # The threads that there are before the first connection.
+        self._early = set(threading.enumerate()) if before is not None else set()
+        self.deadline = NEVER    # When `shutdown_timeout` is over; NEVER before the server drains.
+        # What the server itself has cut: it is named already.
+        self._cut: set[Any] = set()
+        # What has had its time already, when the server began to drain (`finish_first`).
+        self._spent: set[Any] = set()
+        # What nothing waits for any longer.
+        self._given_up: set[Any] = set()
+        # What is called when all has ended.
+        self._then: Callable[[], object] = lambda: None
+        others_too = server.at_drain
+
+        def begin() -> None:
+            others_too()
+            self._begin()
+
+        server.at_drain = begin
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the answers are finished, and what they left running has ended."""
+        self._then = callback
+        self._server.stopped.add_done_callback(lambda _: self._look())
+
+    def left(self) -> list[Work]:
+        """Return what goes on beside the server and was not begun by the application's start."""
+        if self._others is not None:
+            return list(self._others())
+        found = work_of(self._reactor)
+        return found + self._threads(self._early)
+
+    def _threads(self, but: set[threading.Thread]) -> list[Work]:
+        """Return the busy threads of the process that do no known job, but for some."""
+        if self._before is None:
+            return []
+        return busy_threads(but, jobs_of(self._reactor))
+
+    def waits_for(self) -> str:
+        """Tell in words what a stop would wait for now; '' for nothing."""
+        connections = self._server.connections
+        requests = sum(each.response is not None for each in connections)
+        # (What runs a request is counted with the request.)
+        running = sum(each.task is not None for each in connections)
+        numbers = ((requests, 'request'), (len(connections), 'connection'),
+                   (max(0, len(self.left()) - running), 'background job'))
+        return ', '.join(f'{number} {what}{"s" * (number != 1)}'
+                         for number, what in numbers if number)
+
+    @property
+    def for_shutdown(self) -> float:
+        """The seconds that remain for the application's shutdown and the stop hooks."""
+        return max(SHUTDOWN, self.rest)
+
+    @property
+    def rest(self) -> float:
+        """The seconds until all of it has to be over; 0 for a server that never drained."""
+        if self.deadline == NEVER:
+            return 0.0
+        return max(0.0, self.deadline + CLEANUP + SHUTDOWN - self._reactor.time())
+
+    # -- the parts, in their order ----------------------------------------------------------------
+
+    def finish_first(self, callback: Callable[[], object]) -> bool:
+        """Call `callback` when what is left running now has ended; return whether it has to wait.
+
+        The server goes on meanwhile. After `shutdown_timeout` it does not wait any longer; what
+        is left then has had its time, and is cancelled as soon as the answers are finished.
+        """
+        until = self._reactor.time() + self._server.settings.shutdown_timeout
+        first = {work.source for work in self.left()}
+
+        def look() -> None:
+            running = sum(each.task is not None for each in self._server.connections)
+            left = first.intersection(work.source for work in self.left())
+            if len(left) <= running or self._reactor.time() >= until:
+                self._spent = left
+                callback()
+            else:
+                self._reactor.call_later(_LOOK, look)
+
+        look()
+        return not self._server.draining
+
+    def _begin(self) -> None:
+        """Let the clock run: the server drains."""
+        self.deadline = self._reactor.time() + self._server.settings.shutdown_timeout
+        # (Before the server's own timer, which cuts them.)
+        self._reactor.call_at(self.deadline, self._note_requests)
+
+    def _note_requests(self) -> None:
+        """Remember what runs the requests that the server is about to cut, and to name."""
+        for connection in self._server.connections:
+            if (task := connection.task) is not None:
+                self._cut |= {task, getattr(getattr(task, 'on_cancel', None), '__self__', None)}
+
+    def _look(self) -> None:
+        """Look whether anything is left; at the deadline cancel it."""
+        left = self.left()
+        if not left:
+            self._then()
+        elif self._reactor.time() < self.deadline \
+                and any(work.source not in self._spent for work in left):
+            self._reactor.call_later(_LOOK, self._look)
+        else:
+            self._cancel(left)
+
+    def _cancel(self, left: list[Work]) -> None:
+        for work in left:
+            if work.source not in self._cut:
+                _log.warning('shutdown_timeout is over: %s %s: %s', work.what,
+                             'is left alone' if work.cancel is None else 'is cancelled',
+                             work.where())
+            if work.cancel is not None:
+                work.cancel()
+        self._wait_for_cleanup(self._reactor.time() + CLEANUP)
+
+    def _wait_for_cleanup(self, until: float) -> None:
+        """Wait a moment for what was cancelled."""
+        left = self.left()
+        cancelled = [work for work in left if work.cancel is not None]
+        if cancelled and self._reactor.time() < until:
+            self._reactor.call_later(_LOOK, self._wait_for_cleanup, until)
+            return
+        self._given_up = {work.source for work in left}
+        for work in cancelled:
+            _log.warning('%s was cancelled, and did not end within %g s: %s', work.what, CLEANUP,
+                         work.where())
+        self._then()
+
+    def close(self, at_once: bool = False) -> None:
+        """Prepare for the end of the reactor: give what is still there what remains of the time.
+
+        Threads that the application's start has begun may end in this time, too. One that does
+        not is named, and left alone.
+        """
+        reactor = self._reactor
+        if not at_once and self._threads_of_start():
+            reactor.call_later(_LOOK, self._look_at_threads)
+            reactor.run()
+        if reactor.bridge is not None:
+            reactor.bridge.patience = _LEAST if at_once else max(_LEAST, self.rest)
+            reactor.bridge.left_alone = self._given_up
+        for work in (*self._threads(self._before or set()),
+                     *(reactor.pool.left(early=True) if reactor.pool is not None else ())):
+            if work.cancel is None:
+                _log.warning('%s is still busy, and nothing waits for it: %s', work.what,
+                             work.where())
+
+    def _look_at_threads(self) -> None:
+        """Stop the reactor when no thread of the application's start is busy any more."""
+        if self._threads_of_start() and self.rest:
+            self._reactor.call_later(_LOOK, self._look_at_threads)
+        else:
+            self._reactor.stop()
+
+    def _threads_of_start(self) -> set[Any]:
+        return {work.source for work in self._threads(self._before or set())} - self._given_up
+
+
+def work_of(reactor: Reactor) -> list[Work]:
+    """Return the tasks and jobs of a reactor that the application's start did not begin."""
+    found = [Work(task, 'a task', task.where, task.cancel)
+             for task in list(reactor.tasks) if not task.context.get(of_startup, False)]
+    if reactor.pool is not None:
+        found += reactor.pool.left()
+    if reactor.bridge is not None:
+        found += reactor.bridge.left()
+    return found
+
+
+def jobs_of(reactor: Reactor) -> set[int]:
+    """Return the numbers of the threads that do a known job of the reactor."""
+    if reactor.bridge is None:
+        return set()
+    return {getattr(each.source, 'thread', 0) for each in reactor.bridge.left(early=True)}

@@ -1,0 +1,100 @@
+"""Signals: serve until a signal, and what each signal does.
+
+    SIGTERM, SIGINT           the end, gracefully (ending.py tells its parts)
+    SIGHUP                    the same, and the program begins anew (only without a supervisor)
+    SIGQUIT, second SIGINT    the end, at once
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+from typing import Any, Callable
+
+from ..loop import Reactor
+from ..server import Server
+from .ending import Ending
+from .system import keep_from_children
+
+_log = logging.getLogger('tremolo')
+
+HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
+
+
+def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
+                     renew: Callable[[], None] | None = None) -> int:
+    """Serve until a signal; return 0, or the number of the signal that forced the end.
+
+    When this returns, the answers are finished, and what they left running. `ready` is called once
+    the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully, and its number is
+    returned. A signal that comes after the return ends the process at once, so that cleaning up
+    cannot hang.
+    """
+    serving = _Serving(server, ending, renew)
+    for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
+        signum = getattr(signal, name, None)
+        if signum is not None:
+            server.reactor.add_signal(signum, functools.partial(serving.signalled, signum))
+    keep_from_children(server.reactor)
+    server.start()
+    ready()
+    return serving.run()
+
+
+class _Serving:
+    """A server that serves until a signal."""
+
+    def __init__(self, server: Server, ending: Ending, renew: Callable[[], None] | None) -> None:
+        self._server = server
+        self._reactor: Reactor = server.reactor
+        self._ending = ending
+        self._renew = renew
+        self._ended = 0    # What `run_until_signal` returns.
+        self._over = False    # Whether the server is closed; only the cleaning up is left.
+
+    def run(self) -> int:
+        """Serve; return what `run_until_signal` returns."""
+        self._ending.then(lambda: None if self._over else self._reactor.stop())
+        self._reactor.run()
+        self._over = True
+        self._server.close()
+        return self._ended
+
+    def signalled(self, signum: int) -> None:
+        """Do what a signal says."""
+        if self._over:
+            os._exit(128 + signum)
+        again = self._server.draining and self._ended != HUP
+        if signum == signal.SIGQUIT or (signum == signal.SIGINT and again):
+            self._ended = signum
+            self._reactor.stop()
+        elif signum != HUP:
+            self._ended = 0
+            self._stop('stopping', '; a second Ctrl-C ends it at once'
+                       if signum == signal.SIGINT else '')
+        elif self._ended != HUP and not self._server.draining:
+            self._ended = HUP
+            # Until then it serves: nobody else accepts from its sockets.
+            if self._ending.finish_first(self._begin_anew):
+                self._tell('renewing: serving goes on, while what is left running ends')
+
+    def _begin_anew(self) -> None:
+        if self._ended == HUP and not self._server.draining and self._renew is not None:
+            self._renew()
+            self._stop('renewing')
+
+    def _stop(self, what: str, more: str = '') -> None:
+        if not self._server.draining:
+            self._tell(what, more)
+        self._server.drain()
+
+    def _tell(self, what: str, more: str = '') -> None:
+        """Tell in one line for what the end waits, and for how long."""
+        waits_for: Any = self._ending.waits_for()
+        if waits_for:
+            _log.info('%s: waiting for %s, for at most %g s%s', what, waits_for,
+                      self._server.settings.shutdown_timeout, more)
+        else:
+            _log.info('%s: nothing is in flight', what)
