@@ -438,7 +438,7 @@ def test_a_client_that_leaves_ends_the_sending_of_a_file(tmp_path):
             sock.sendall(get())
             sock.recv(1000)
         assert ended.wait(10)
-    assert seen == ['the client is gone']
+    assert seen == ['the client is gone: reset: the connection broke']
 
 
 def test_debug_information_is_for_debug_mode(logged):

@@ -314,8 +314,8 @@ def test_every_reason_that_can_cut_an_answer_is_in_the_table():
         # The connection ends between two requests, within a head, or after the last answer.
         'done', 'client', 'first_byte_timeout', 'idle_timeout', 'head_timeout', 'truncated',
         'refused', 'unread', 'handed over',
-        # The body's reader is told, and its answer is complete.
-        'min_upload_rate'}
+        # The body's reader is told, or the request is refused; the answer is complete.
+        'min_upload_rate', 'limit_concurrency'}
     told = {ended.reason for case in CASES for ended in case[2]}
     assert told == {'', *REASONS} - never
 
@@ -462,7 +462,8 @@ def test_a_client_that_is_found_gone_while_it_is_refused():
         clients[-1].send(request('/0') + request('/16100') + b'nonsense\r\n\r\n')
         host.wait_for(lambda: host.server.closed)
         assert [ended.reason for ended in observer.told] == ['', '']
-        assert host.server.closed == {'reset': 1}
+        # It was refused before it was found gone.
+        assert host.server.closed == {'refused': 1}
         assert host.on_loop(lambda: not host.server.connections)
 
 

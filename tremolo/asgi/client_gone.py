@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from ..loop import StreamClosed
+from ..server import Response
+from ..server.notices import why
 
 
 class ClientGone(OSError):
     """The client is gone, so the answer has no receiver; raised in the application."""
 
-    def __init__(self) -> None:
-        super().__init__('the client is gone')
+
+def client_gone(response: Response) -> ClientGone:
+    """Return the error that says why nobody takes this answer any more."""
+    reason = response.connection.reason
+    return ClientGone(f'the client is gone: {why(reason)}' if reason else 'the client is gone')
 
 
 def comes_from_us(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from ..loop import Future, Reactor, StreamClosed
 from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
-from .client_gone import ClientGone, comes_from_us
+from .client_gone import client_gone, comes_from_us
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -94,11 +94,11 @@ class Exchange:
         if not lost:
             self._runner.fail(response, error)
 
-    def cancel(self) -> None:
+    def cancel(self, message: str = '') -> None:
         """Tell the application that the client is gone; cancel it after `handler_timeout`."""
         self._wake()
         if self._task is not None and self._response.connection.reason == 'handler_timeout':
-            self._task.cancel()
+            self._task.cancel(message)
 
     def where(self) -> str:
         """Return where the application stands, as file:line, for reports."""
@@ -167,7 +167,7 @@ class Exchange:
         if kind != self._expected:
             await self._extension(kind, message)
         elif not response.live:
-            raise ClientGone
+            raise client_gone(response)
         elif kind == _BODY:
             body = message.get('body', b'')
             if type(body) is not bytes:
@@ -209,7 +209,7 @@ class Exchange:
             try:
                 await wait
             except StreamClosed as error:
-                raise ClientGone from error
+                raise client_gone(self._response) from error
         elif not self._until:
             self._until = reactor.now + TIME_SLICE
         elif reactor.time() > self._until:
@@ -239,7 +239,7 @@ class Exchange:
                 if not piece:
                     break
                 if not response.live:
-                    raise ClientGone
+                    raise client_gone(response)
                 await self._room(response.write(piece), response.connection.stream.reactor)
         self._expected = _BODY
         self._trailers = None

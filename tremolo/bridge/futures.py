@@ -20,6 +20,13 @@ class _TaskFuture(Future):
 
     __slots__ = ()
 
+    def cancel(self, message: str = '') -> bool:
+        """Cancel the task too; its `CancelledError` has the message."""
+        stop: Any = self.on_cancel
+        if stop is not None and message:
+            self.on_cancel = partial(stop, message)
+        return Future.cancel(self, message)
+
     def where(self) -> str:
         """Return file:line at which the task's coroutine stands, or 'ended'."""
         # (`on_cancel` is the task's `cancel`, until the task has ended.)

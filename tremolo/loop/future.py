@@ -118,8 +118,8 @@ class Future:
         """Set an error instead of a value. Raises `InvalidState` if it is done."""
         self._finish(None, error)
 
-    def cancel(self) -> bool:
-        """End it with `Cancelled`; return False if it was done.
+    def cancel(self, message: str = '') -> bool:
+        """End it with `Cancelled(message)`; return False if it was done.
 
         If it was done and nobody has taken its value, the value is given back.
         """
@@ -130,7 +130,7 @@ class Future:
             return False
         stop = self.on_cancel
         self._seen = True
-        self._finish(None, Cancelled())
+        self._finish(None, Cancelled(message))
         if stop is not None:
             stop()
         return True
@@ -143,11 +143,11 @@ class Future:
         else:
             self._callbacks.append(callback)
 
-    def withdraw(self, callback: Callable[[Any], Any]) -> None:
+    def withdraw(self, callback: Callable[[Any], Any], message: str = '') -> None:
         """Remove a callback; if it was the last one, cancel the Future."""
         self._callbacks = [each for each in self._callbacks if each != callback]
         if not self._callbacks:
-            self.cancel()
+            self.cancel(message)
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
         if self._done:

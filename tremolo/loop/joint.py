@@ -92,13 +92,14 @@ class _Joint(Future):
             backs.close()
             self.set_exception(self._why)
 
-    def cancel(self) -> bool:
+    def cancel(self, message: str = '') -> bool:
         """Cancel the parts; this Future is done when they have ended."""
         if self._done:
-            return Future.cancel(self)
+            return Future.cancel(self, message)
         self._seen = True
-        self._stop(Cancelled())
-        self._why = Cancelled()    # Also after a timeout: nobody takes a late value any more.
+        self._stop(Cancelled(message))
+        # Also after a timeout: nobody takes a late value any more.
+        self._why = Cancelled(message)
         return True
 
 

@@ -41,11 +41,11 @@ class SharedFuture(Future):
         else:
             self._waiting[callback] = None
 
-    def withdraw(self, callback: Callable[[Any], Any]) -> None:
+    def withdraw(self, callback: Callable[[Any], Any], message: str = '') -> None:
         """Remove a callback; the Future goes on without it."""
         self._waiting.pop(callback, None)
 
-    def cancel(self) -> bool:
+    def cancel(self, message: str = '') -> bool:
         """Return False, and do nothing: others may wait for it."""
         return False
 

@@ -305,14 +305,17 @@ class Stream:
         self.pause_reading()
         self._finish('close')
 
-    def abort(self, reset: bool = False) -> None:
-        """Close now and drop what is kept; with `reset` a TCP peer gets an RST instead of a FIN."""
+    def abort(self, reset: bool = False, cause: BaseException | None = None) -> None:
+        """Close now and drop what is kept; with `reset` a TCP peer gets an RST instead of a FIN.
+
+        Reads and drains raise `StreamClosed`; with a `cause`, its message is the cause's.
+        """
         self.push()
         if reset and not self.closed:
             net = self.reactor.network
             with suppress(OSError):
                 self._socket.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', 1, 0))
-        self._terminate(None)
+        self._terminate(cause)
 
     def _keep(self, data: Buffer) -> None:
         # (An empty piece is never sent; after `push` found the peer gone, no piece is.)

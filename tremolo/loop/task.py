@@ -82,11 +82,11 @@ class Task(Future):
         """Return where it stands, as file:line of the innermost generator; or 'ended'."""
         return place_of(self._awaitable)
 
-    def cancel(self) -> bool:
-        """Raise `Cancelled` in it, soon; return False if it was done already."""
+    def cancel(self, message: str = '') -> bool:
+        """Raise `Cancelled(message)` in it, soon; return False if it was done already."""
         if not self._done and self._closer is None:
             self._seen = True
-            self._doom = Cancelled()
+            self._doom = Cancelled(message)
             self._closer = self.reactor.call_later(CLEANUP_TIMEOUT, self._give_up)
             self._abandon()
         return not self._done
@@ -95,7 +95,7 @@ class Task(Future):
         """Stop waiting; a task that waited goes on from the ready queue."""
         if (waited := self._waiting) is not None:
             self._waiting = None
-            waited.withdraw(self._resume)
+            waited.withdraw(self._resume, str(self._doom or ''))
             self.reactor.call_soon(self._resume)
 
     def _resume(self, arrived: Future | None = None) -> None:

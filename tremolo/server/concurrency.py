@@ -29,6 +29,7 @@ class ConcurrencyLimit:
     def _limited(self, request: Request, response: Response) -> None:
         """Let a request be answered, or refuse it; the body of a refused request is not read."""
         if len(self._busy) >= self._most:
+            response.connection.ends_because('limit_concurrency')
             send_error(response, HTTPError(503, headers={'Connection': 'close'}))
         else:
             self._busy.add(response)

@@ -27,7 +27,6 @@ failed write). When the client has only ended its side, the handler is cancelled
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +36,7 @@ from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
 from .lifetime import Lifetime
+from .notices import shown_request, told_to_handler
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
 from .request import Request
 from .request_body import RequestBody
@@ -45,16 +45,14 @@ from .response import Response, answer_to
 if TYPE_CHECKING:
     from .server import Server
 
-_log = logging.getLogger('tremolo.server')
-
 _AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
 
 
 class Running(Protocol):
     """What runs a handler that has to wait: a task, for example."""
 
-    def cancel(self) -> Any:
-        """Stop the handler: nobody takes its answer any more."""
+    def cancel(self, message: str = '') -> Any:
+        """Stop the handler: nobody takes its answer any more, and the message says why."""
 
     def where(self) -> str:
         """Return where it stands, as file:line, for reports."""
@@ -135,7 +133,7 @@ class Connection(Lifetime):
         if request_body is not None:
             request_body.close(cause)
         if task is not None:
-            task.cancel()
+            task.cancel(told_to_handler(self, cause))
         if response is not None and self.server.request_observers:
             self.server.request_ended(response, self.reason)
         self.server.connection_closed(self)
@@ -302,26 +300,6 @@ class Connection(Lifetime):
 
     # -- the ends (the others are in lifetime.py) -----------------------------------------------
 
-    def time_out_handler(self) -> None:
-        """Stop a handler that took longer than `handler_timeout`: 503, if nothing was sent."""
-        _log.error('%s: the handler took too long (handler_timeout)', self.describe())
-        task, response = self.task, self.response
-        if response is None or response.head_sent or task is None:
-            return self.abort('handler_timeout', reset=True)
-        # From now on what the handler does cannot reach the client.
-        self.response = self.task = None
-        response.live = False
-        response.status = 503
-        if self.request_body is not None:
-            self.request_body.close()
-        if self.server.request_observers:
-            # (Now, as long as `since` is the request's begin.)
-            self.server.request_ended(response, 'handler_timeout')
-        self.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
-                    'handler_timeout')
-        task.cancel()
-        return None
-
     @property
     def transferable(self) -> bool:
         """Whether another process can go on: between requests, with no byte in our buffers."""
@@ -339,8 +317,7 @@ class Connection(Lifetime):
         return fd
 
     def describe(self) -> str:
-        """Tell which request is in hand, for the log: escaped, and at most 200 characters."""
+        """Tell which request is in hand, for the log: escaped and bounded."""
         if self.response is None:
             return f'a connection ({self.phase})'
-        request = self.response.request
-        return f'{request.method} {request.target.decode("latin-1")[:200]!a}'
+        return shown_request(self.response.request)

@@ -14,7 +14,6 @@ of all of them to `Connection.stream_closed`.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError
@@ -23,6 +22,7 @@ from ..loop.timers import Timer
 from . import deadlines
 from .addresses import Addresses, addresses_of
 from .context import Context
+from .notices import record, why
 from .pages import refusal
 from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
 from .progress import DownloadProgress
@@ -30,8 +30,6 @@ from .progress import DownloadProgress
 if TYPE_CHECKING:
     from .request_body import RequestBody
     from .server import Server
-
-_log = logging.getLogger('tremolo.server')
 
 
 class Lifetime:
@@ -115,27 +113,32 @@ class Lifetime:
 
     def refuse(self, error: ProtocolError, reason: str) -> None:
         """Answer an error with its status, and never read another request."""
-        _log.debug('refused: %s', error)
+        record(self, reason, error)
         self.send(refusal(error.status, self.server.heads.common_fields()))
         self.linger(reason)
 
-    def ends_because(self, reason: str) -> None:
-        """Record why the connection ends, in place of a reason that was recorded before."""
+    def ends_because(self, reason: str, fault: object = '') -> None:
+        """Record why the connection ends, in place of a reason that was recorded before.
+
+        If that is no end in good order, the log has a line (notices.py); `fault` is the error of a
+        request that is refused.
+        """
         self.reason = reason
+        self.server.notices.tell(self, fault)
 
     def abort(self, reason: str, reset: bool = False) -> None:
         """End the connection now, in the middle of an answer, so that the client notices.
 
         With `reset` the client is told by RST: a body that only the close ends would look whole.
         """
-        self.reason = self.reason or reason
-        self.stream.abort(reset)
+        record(self, reason)
+        self.stream.abort(reset, ConnectionAbortedError(why(reason)))
 
     cut = abort    # The old name.
 
     def close(self, reason: str) -> None:
         """End the connection when the kernel has taken what is kept."""
-        self.reason = self.reason or reason
+        record(self, reason)
         self.phase = CLOSING
         self.stream.close()
         if not self.stream.closed:
@@ -146,7 +149,7 @@ class Lifetime:
         """End our side, and throw away what still comes: a reset would destroy the answer."""
         if self.phase is CLOSED:
             return None    # The client was found gone while the last bytes were sent.
-        self.reason = self.reason or reason
+        record(self, reason)
         stream = self.stream
         if stream.eof:
             return self.close(reason)

@@ -14,6 +14,7 @@ REASONS = {
     'head_timeout': 'a head did not become whole in time (408)',
     'truncated': 'the client ended it within a head',
     'refused': 'the client broke HTTP',
+    'limit_concurrency': 'more requests were in hand than may be (503)',
     'unread': 'the rest of a body that nobody read was too much or too slow',
     'stall_timeout': 'nothing was taken or sent for too long (408 within a body)',
     'min_upload_rate': 'a body came too slowly (408)',

@@ -18,6 +18,7 @@ from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from . import deadlines
 from .minimum_rate import MinimumRate
+from .notices import gone, record
 from .progress import begin_of_wait
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class RequestBody:
         self._continued = False    # Whether 100 Continue was sent.
         self._size = self._discarded = 0    # Bytes given to the inbox; bytes thrown away.
         self._error: ProtocolError | None = None    # Why the rest of the body does not come.
+
+    @property
+    def request(self) -> Request:
+        """The request whose body this is."""
+        return self._request
 
     @property
     def reading(self) -> bool:
@@ -136,6 +142,7 @@ class RequestBody:
     def fail(self, error: ProtocolError) -> None:
         """Let reads raise this error; nothing more of the connection is read."""
         self._error = error
+        record(self._connection, 'refused', error)
         self.minimum_rate.stop(self._connection.stream.reactor.now)
         if self._request.inbox is not None:
             self._request.inbox.feed_error(error)
@@ -166,7 +173,7 @@ def open_inbox(request: Request) -> Inbox:
     inbox = Inbox(connection.stream.reactor)
     if request.has_body:
         # Its answer is complete, or the client is gone.
-        inbox.feed_error(StreamClosed(connection.stream.cause))
+        inbox.feed_error(StreamClosed(gone(connection)))
     else:
         inbox.feed_eof()
     return inbox

@@ -32,6 +32,7 @@ from ..http.text_fields import encode_pair
 from ..loop import Future, Stream, StreamClosed
 from ..loop.stream import APART
 from .errors import HandlerError
+from .notices import gone
 from .throttle import begin_answer, rate_answer, rate_of
 from .upgrade import upgrade
 
@@ -263,9 +264,9 @@ class Response:
 
         Bytes after an answer would be taken for the next answer.
         """
-        if self.head_sent:
+        if self.ended or self.live:
             return HandlerError('the answer is sent already')
-        return StreamClosed(self.connection.stream.cause)
+        return StreamClosed(gone(self.connection))
 
     def reset(self) -> None:
         """Forget status and headers: an error is answered instead."""

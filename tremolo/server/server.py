@@ -20,6 +20,7 @@ from ..loop.shared_future import SharedFuture
 from ..settings import Address, Settings
 from .connection import Connection
 from .heads import AnswerHeads
+from .notices import Notices
 from .request import Request
 from .response import Response
 from .scarcity import plenty
@@ -79,6 +80,7 @@ class Server:
         self.heads = AnswerHeads(reactor, settings.server_name)
         self.connections: set[Connection] = set()    # The open connections.
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
+        self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
         # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
         self.stopping = SharedFuture(reactor)
@@ -92,6 +94,7 @@ class Server:
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
+        part.notices = self.notices
         part.request_observers = self.request_observers
         return part
 
@@ -239,3 +242,4 @@ class Server:
         self.finish_if_drained()
         for connection in list(self.connections):
             connection.abort('shutdown')
+        self.notices.close()

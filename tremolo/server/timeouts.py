@@ -11,6 +11,7 @@ from ..http import ProtocolError
 from ..loop.timers import NEVER
 from ..settings import Settings
 from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
+from .overdue import stop_handler
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ def _head_too_slow(connection: Connection) -> None:
     connection.refuse(ProtocolError(408, 'the head took too long (head_timeout)'), 'head_timeout')
 
 
-def _handler_too_slow(connection: Connection) -> None:
-    connection.time_out_handler()
-
-
 def _lingered(connection: Connection) -> None:
     connection.stream.abort()
 
@@ -44,7 +41,7 @@ PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
     NEW: ('first_byte_timeout', _nothing_came),
     IDLE: ('idle_timeout', idle_too_long),
     HEAD: ('head_timeout', _head_too_slow),
-    BUSY: ('handler_timeout', _handler_too_slow),
+    BUSY: ('handler_timeout', stop_handler),
     LINGER: ('linger_timeout', _lingered),
 }
 

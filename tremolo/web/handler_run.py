@@ -71,7 +71,7 @@ class HandlerRun:
                 task = self.response.connection.task
                 self.fail(error)
                 if task is not None:
-                    task.cancel()
+                    task.cancel('the answer is complete')
 
     def _flush(self) -> Future | None:
         """Send the collected chunks; return a Future if the client's buffer is full."""
@@ -92,7 +92,7 @@ class HandlerRun:
             # The answer is complete: for HEAD, 204 and 304 the head is all of it.
             task = response.connection.task
             if task is not None:
-                task.cancel()
+                task.cancel('the answer is complete')
         return wait
 
     # -- the end --------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ class Handler:
             connection.task = task
         if not response.live or response.framing == 'none':
             # The answer is complete already: it was an error, or it was for HEAD.
-            task.cancel()
+            task.cancel('the answer is complete')
 
 
 def _callers(

@@ -1,0 +1,205 @@
+"""Notices: what the log and a handler are told when a connection is cut or a request is refused.
+
+A cut ends what was not finished: an answer, a request's head or its body. Each cut is one line:
+
+    203.0.113.7:51234: cut: half_closed: the client had ended its side and nothing could be sent
+    (half_close_timeout): GET '/events'
+
+A refusal is a request that the server answers by itself, with an error's status:
+
+    203.0.113.7:51234: refused: 431: more than 100 header fields (field_count)
+
+The table `CUTS` names the reasons that have a line, and the options that rule each of them. All
+other ends (`idle_timeout`, a client that has left) are in good order, and have a line at debug.
+
+Whoever sends bad requests writes into this log, so the log is bounded: each reason has at most ten
+lines a second, each with at most a few hundred characters, all of them printable. What is beyond
+that is counted, and the counts are written every ten seconds and at the server's end. The state is
+one record for each reason, however many clients there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..loop import Reactor
+from ..loop.timers import Timer
+from .phases import IDLE, NEW, REASONS
+
+if TYPE_CHECKING:
+    from .lifetime import Lifetime
+    from .request import Request
+
+_log = logging.getLogger('tremolo.server')
+
+_MOST_LINES = 10    # Lines that one reason may write in a second.
+_COUNT_EVERY = 10.0    # Seconds between two counts of what was not written.
+_LONGEST_METHOD = 32    # Characters of a method that are shown.
+_LONGEST_TARGET = 200    # Characters of a target that are shown, before they are escaped.
+
+
+class Cut(NamedTuple):
+    """A reason that has a line: the options that rule it, and the line's verb and level."""
+
+    options: tuple[str, ...] = ()
+    verb: str = 'cut'
+    level: int = logging.INFO
+
+
+# The reasons that have a line. Their sentences are in `REASONS`.
+CUTS: dict[str, Cut] = {
+    'refused': Cut(verb='refused'),    # (The error says which option, if one is broken.)
+    'limit_concurrency': Cut(('limit_concurrency',), 'refused'),
+    'head_timeout': Cut(('head_timeout',)),
+    'stall_timeout': Cut(('stall_timeout',)),
+    'min_upload_rate': Cut(('min_upload_rate', 'rate_grace')),
+    'unread': Cut(('discard_size', 'stall_timeout', 'min_upload_rate')),
+    'min_download_rate': Cut(('min_download_rate', 'rate_grace')),
+    'vanished': Cut(),
+    'half_closed': Cut(('half_close_timeout',)),
+    # (That is no client's fault.)
+    'handler_timeout': Cut(('handler_timeout',), level=logging.ERROR),
+    'failed': Cut(),
+    'shutdown': Cut(('shutdown_timeout',)),
+}
+
+
+def why(reason: str) -> str:
+    """Return a reason with its sentence and its options: `half_closed: the … (…)`."""
+    sentence = REASONS.get(reason, '')
+    options = ', '.join(CUTS[reason].options) if reason in CUTS else ''
+    if options and sentence.endswith(')'):
+        sentence = f'{sentence[:-1]}, {options})'
+    elif options:
+        sentence = f'{sentence} ({options})'
+    return f'{reason}: {sentence}' if sentence else reason
+
+
+def gone(connection: Lifetime) -> BaseException | None:
+    """Return the error that says why nothing more can be sent to a client; None if it is open."""
+    if connection.stream.cause is not None or not connection.reason:
+        return connection.stream.cause
+    return ConnectionAbortedError(why(connection.reason))
+
+
+def told_to_handler(connection: Lifetime, cause: BaseException | None) -> str:
+    """Return what a handler is told that is ended because its connection has ended."""
+    if connection.reason == 'upgraded' and cause is not None:
+        return str(cause)
+    return why(connection.reason)
+
+
+def record(connection: Lifetime, reason: str, fault: object = '') -> None:
+    """Record why a connection ends, unless a reason is recorded already, and write its line."""
+    if not connection.reason:
+        connection.ends_because(reason, fault)
+
+
+def shown_request(request: Request) -> str:
+    """Return method and target for the log: escaped and bounded."""
+    target = request.target[:_LONGEST_TARGET].decode('latin-1')
+    return f'{request.method[:_LONGEST_METHOD]} {target!a}'
+
+
+class Notices:
+    """The lines about cuts and refusals of one server, and of its parts."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._paces: dict[str, _Pace] = {}    # By reason.
+        # The next count; None as long as all lines are written.
+        self._count: Timer | None = None
+        self._counted_from = 0.0
+
+    def tell(self, connection: Lifetime, fault: object = '') -> None:
+        """Write the line of a connection that ends for its `reason`, before its socket closes.
+
+        `fault` is the error of a request that is refused. Raises nothing: an error of the log must
+        not keep a connection open.
+        """
+        reason = connection.reason
+        cut = CUTS.get(reason)
+        if cut is None or not _log.isEnabledFor(cut.level) or _is_known(connection):
+            return
+        with suppress(Exception):
+            if self._may_write(reason):
+                # (Only now the socket is asked for the address.)
+                said = fault if reason == 'refused' and fault else why(reason)
+                _log.log(cut.level, '%s: %s: %s%s',
+                         _client(connection), cut.verb, said, _in_hand(connection))
+
+    def _may_write(self, reason: str) -> bool:
+        """Return whether this second has room for a line; if not, count it."""
+        now = self._reactor.time()
+        pace = self._paces.get(reason)
+        if pace is None or not 0 <= now - pace.second < 1:
+            more = pace.more if pace is not None else 0
+            pace = self._paces[reason] = _Pace(now, more)
+        if pace.lines < _MOST_LINES:
+            pace.lines += 1
+            return True
+        pace.more += 1
+        if self._count is None:
+            self._counted_from = now
+            self._count = self._reactor.call_later(_COUNT_EVERY, self._write_counts)
+        return False
+
+    def _write_counts(self) -> None:
+        """Write how many lines of each reason were left out."""
+        self._count = None
+        seconds = max(1, round(self._reactor.time() - self._counted_from))
+        for reason, pace in self._paces.items():
+            more, pace.more = pace.more, 0
+            if more:
+                with suppress(Exception):
+                    _log.log(CUTS[reason].level, '%s: %s more connection%s in the last %d s',
+                             reason, f'{more:,}', 's' if more > 1 else '', seconds)
+
+    def close(self) -> None:
+        """Write the last counts: the server ends."""
+        if self._count is not None:
+            self._count.cancel()
+            self._write_counts()
+
+
+class _Pace:
+    """How fast one reason writes: the lines of this second, and how many were left out."""
+
+    __slots__ = ('lines', 'more', 'second')
+
+    def __init__(self, second: float, more: int) -> None:
+        self.second = second    # When the first of `lines` was written.
+        self.lines = 0
+        self.more = more
+
+
+def _is_known(connection: Lifetime) -> bool:
+    """Return whether a server that stops needs no line about this connection.
+
+    It cuts nothing between two requests, and after `shutdown_timeout` it has warned already.
+    """
+    return connection.reason == 'shutdown' and (
+        connection.server.stopped.done()
+        or (connection.phase in (NEW, IDLE) and not connection.stream.buffered))
+
+
+def _client(connection: Lifetime) -> str:
+    """Return the client's address as `host:port`; on a UNIX socket it has none: our path."""
+    client, server, _ = connection.addresses
+    if client is not None:
+        host, port = client
+        return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+    if server is not None and server[1] is None:
+        return f'a client of unix:{ascii(server[0])[1:-1]}'
+    return 'a client'    # (The socket has lost its address: the client is gone.)
+
+
+def _in_hand(connection: Any) -> str:
+    """Return `: GET '/'` if a request is in hand, or the rest of its body is."""
+    if connection.response is not None:
+        return f': {shown_request(connection.response.request)}'
+    if connection.request_body is not None:
+        return f': {shown_request(connection.request_body.request)}'
+    return ''
