@@ -311,11 +311,17 @@ class Stream:
         Reads and drains raise `StreamClosed`; with a `cause`, its message is the cause's.
         """
         self.push()
-        if reset and not self.closed:
+        if reset:
+            self.end_by_reset(True)
+        self._terminate(cause)
+
+    def end_by_reset(self, wanted: bool) -> None:
+        """Let a TCP peer get an RST, however the socket closes: also when the process is killed."""
+        if not self.closed:
             net = self.reactor.network
             with suppress(OSError):
-                self._socket.setsockopt(net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', 1, 0))
-        self._terminate(cause)
+                self._socket.setsockopt(
+                    net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', wanted, 0))
 
     def _keep(self, data: Buffer) -> None:
         # (An empty piece is never sent; after `push` found the peer gone, no piece is.)

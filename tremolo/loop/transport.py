@@ -58,7 +58,7 @@ class Transport(Protocol):
         """
 
     def setsockopt(self, level: int, option: int, value: bytes, /) -> None:
-        """Set an option of the socket: `SO_LINGER`, before a `close` that resets the connection."""
+        """Set an option of the socket: `SO_LINGER`, for a `close` that resets the connection."""
 
     def getpeername(self) -> Any:
         """Return the address of the peer. Raises `OSError` when it is gone."""

@@ -129,10 +129,15 @@ class Lifetime:
     def abort(self, reason: str, reset: bool = False) -> None:
         """End the connection now, in the middle of an answer, so that the client notices.
 
-        With `reset` the client is told by RST: a body that only the close ends would look whole.
+        With `reset` the client is told by RST, and so is the client of a body that only the close
+        ends (`Response` has prepared the socket for that): after a FIN a part would look whole.
         """
         record(self, reason)
-        self.stream.abort(reset, ConnectionAbortedError(why(reason)))
+        stream = self.stream
+        stream.push()
+        # After the last answer, bytes are kept: nobody knows any more how that was framed.
+        lost = stream.buffered and self.phase in (CLOSING, LINGER)
+        stream.abort(reset or bool(lost), ConnectionAbortedError(why(reason)))
 
     cut = abort    # The old name.
 

@@ -29,8 +29,7 @@ def send_failure(response: Response, error: BaseException) -> None:
     A `ProtocolError`, which is the client's mistake, has its own status. Any other error is 500.
     """
     if response.head_sent:
-        # After an orderly close a body without a length would look whole.
-        response.connection.abort('failed', reset=response.framing == 'close')
+        response.connection.abort('failed')
         return
     response.reset()
     status, text = 500, ''

@@ -242,6 +242,8 @@ class Response:
         self.ended = True
         if self.framing == 'chunked':
             self.connection.send(b'0\r\n%s\r\n' % trailers)
+        elif self.framing == 'close':
+            self.connection.stream.end_by_reset(False)
         self.connection.answered()
 
     def hint(self, fields: bytes) -> None:
@@ -322,6 +324,9 @@ class Response:
             return kind or 'sized', b'Content-Length: %d\r\n' % size
         if self.chunked and head.minor:
             return kind or 'chunked', b'Transfer-Encoding: chunked\r\n'
+        if not kind:
+            # Until the end of the body each close is a reset: after a FIN a part would look whole.
+            self.connection.stream.end_by_reset(True)
         return kind or 'close', b''
 
     def _with_own_fields(self, body: bytes) -> bytes:
