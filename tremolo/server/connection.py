@@ -13,7 +13,7 @@ is answered at a time. The phases of a connection (README.md draws how one leads
              body is thrown away
     CLOSING  all is written; the connection     stall_timeout
              closes when the kernel has it
-    LINGER   our side is ended; what the        linger_timeout
+    LINGER   our side is ended; what the        linger_timeout; more in linger.py
              client still sends is thrown away,
              or a reset would destroy the answer
     UPGRADED the handler has the stream         none of ours
@@ -37,7 +37,7 @@ from . import deadlines
 from .errors import HandlerError
 from .lifetime import Lifetime
 from .notices import shown_request, told_to_handler
-from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, NEW, UPGRADED
+from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, NEW, UPGRADED
 from .request import Request
 from .request_body import RequestBody
 from .response import Response, answer_to
@@ -111,8 +111,6 @@ class Connection(Lifetime):
             deadlines.arm(self)
         elif phase is DISCARD:
             self.close('done')
-        elif phase is LINGER:
-            self.stream.close()
         elif phase is UPGRADED:
             self.stream.inbox.feed_eof()
         else:

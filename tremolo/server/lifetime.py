@@ -22,6 +22,7 @@ from ..loop.timers import Timer
 from . import deadlines
 from .addresses import Addresses, addresses_of
 from .context import Context
+from .linger import Linger
 from .notices import record, why
 from .pages import refusal
 from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
@@ -114,7 +115,7 @@ class Lifetime:
     def refuse(self, error: ProtocolError, reason: str) -> None:
         """Answer an error with its status, and never read another request."""
         record(self, reason, error)
-        self.send(refusal(error.status, self.server.heads.common_fields()))
+        self.send(refusal(error, self.server.heads.common_fields()))
         self.linger(reason)
 
     def ends_because(self, reason: str, fault: object = '') -> None:
@@ -160,6 +161,7 @@ class Lifetime:
             return self.close(reason)
         self.phase = LINGER
         self.since = stream.reactor.now
+        stream.receiver = Linger(self, stream.receiver)
         stream.shutdown()
         if not stream.closed:
             stream.resume_reading()

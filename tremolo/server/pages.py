@@ -1,7 +1,9 @@
 """Pages: what the client sees of an error.
 
 A page is short, in plain HTML, and shows nothing of the server's state: only in debug mode it has
-the traceback.
+the traceback. A client that broke HTTP is told how, in a sentence that holds nothing of its
+request (`ProtocolError.sentence`): so a developer sees the mistake at once, and nobody can have a
+text of his own shown to others.
 """
 
 import traceback
@@ -26,17 +28,19 @@ def send_error(response: Response, error: HTTPError) -> None:
 def send_failure(response: Response, error: BaseException) -> None:
     """Answer an error that a handler raised, or abort the connection when the head is sent.
 
-    A `ProtocolError`, which is the client's mistake, has its own status. Any other error is 500.
+    A `ProtocolError`, which is the client's mistake, has its own status, and its sentence is told.
+    Any other error is 500.
     """
     if response.head_sent:
         response.connection.abort('failed')
         return
+    # (Imported here, because only failures need it.)
+    import html
     response.reset()
     status, text = 500, ''
     if isinstance(error, ProtocolError):
-        status = error.status
+        status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
-        import html
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         text = f'<pre>{html.escape("".join(lines))}</pre>'
     send_page(response, status, text)
@@ -55,8 +59,9 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     response.send(page.encode('utf-8', 'backslashreplace'))
 
 
-def refusal(status: int, common: bytes) -> bytes:
+def refusal(error: ProtocolError, common: bytes) -> bytes:
     """Return the whole answer to a request that is refused; nothing of the request is in it."""
-    body = b'%d %s\n' % (status, phrase(status).encode('ascii'))
+    status = error.status
+    body = f'{status} {phrase(status)}: {error.sentence}\n'.encode('utf-8', 'backslashreplace')
     return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
         b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

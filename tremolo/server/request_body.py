@@ -3,7 +3,8 @@
 A request without a body has no such object. As long as nobody reads, nothing is parsed, and the
 bytes stay where they are. From the first read on they go to the request's inbox, as far as the
 inbox has room. When the answer is complete and the body is not, the rest of the body is thrown away
-up to `discard_size`, or the connection ends: the rest is never taken for the next request.
+up to `discard_size`, or the connection ends: the rest is never taken for the next request. The
+answer's head has to say which (`may_discard`).
 
 The clocks of the upload (`stall_timeout`, `min_upload_rate`) run only while we wait for the client:
 not while the client's bytes lie here and the handler is busy, nor while our own rate limit lets
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from . import deadlines
+from .early_answer import may_go_on
 from .minimum_rate import MinimumRate
 from .notices import gone, record
 from .progress import begin_of_wait
@@ -131,13 +133,15 @@ class RequestBody:
         return False
 
     def may_discard(self) -> bool:
-        """Tell whether the rest is small enough to be read for keeping the connection."""
+        """Tell whether the rest is known to be small enough to be read, to keep the connection."""
         head = self._request
         # A client that waits for our 100 may send its body now, or not: we cannot know what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
         most = self._size + self._connection.server.settings.discard_size
-        return not waits and self._error is None and (head.content_length or 0) <= most
+        if waits or self._error is not None:
+            return False
+        return may_go_on(self, head) if head.chunked else (head.content_length or 0) <= most
 
     def fail(self, error: ProtocolError) -> None:
         """Let reads raise this error; nothing more of the connection is read."""

@@ -179,7 +179,8 @@ class Options:
         'how long a half-closed client may take nothing before its handler is cancelled; at most '
         '1s while connections are scarce')
     linger_timeout: float = _option(
-        TIMEOUTS, 'time', 2.0, 'how long a refused client may go on sending before the close')
+        TIMEOUTS, 'time', 2.0,
+        'how long a refused client may be silent before the close; 30s in all while it sends')
     shutdown_timeout: float = _option(
         TIMEOUTS, 'time', 30.0, 'how long a graceful stop waits for what is in flight',
         synonyms=('graceful_timeout', 'timeout_graceful_shutdown'))
