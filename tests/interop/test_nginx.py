@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 import zlib
 
@@ -34,6 +35,7 @@ http {{
             proxy_pass http://tremolo;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            proxy_set_header Host $host;
             proxy_buffering off;
             proxy_request_buffering off;
         }}
@@ -119,3 +121,15 @@ def test_a_big_download_passes_through_nginx(proxy, big_file):
         checksum = zlib.crc32(data, checksum)
     assert f'{size} {checksum:08x}' == expected
     assert no_errors(folder)
+
+
+@pytest.mark.parametrize('size', [100, 300_000, 3_000_000])
+def test_an_early_answer_to_an_upload_costs_no_request(proxy, size):
+    """Nobody reads what is sent there: the answer is 404 while the upload still comes."""
+    url, _ = proxy
+    for _ in range(10):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            list(get(url + '/refuse', data=iter([bytes(size // 10)] * 10), method='PUT'))
+        assert caught.value.code == 404
+        caught.value.close()
+        assert b''.join(get(url + '/')) == b'Hello world!'

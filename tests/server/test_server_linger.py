@@ -171,6 +171,16 @@ def test_a_client_that_hangs_up_or_resets_while_it_is_waited_for(app):
         assert not host.server.connections
 
 
+def test_a_server_that_drains_does_not_wait_for_a_slow_uploader(app):
+    with virtual(app) as host:
+        client = uploader(host, UPLOAD)
+        send_slowly(host, client, 20_000, 5)
+        drained = host.server.drain()
+        send_slowly(host, client, 20_000, 100)
+        assert host.now == pytest.approx(5 + 2, abs=2 * STEP)
+        host.until(drained.done)
+
+
 @pytest.mark.parametrize('size', [300_000, 3_000_000])
 @pytest.mark.parametrize('kind', ['sized', 'chunked'])
 def test_a_blocking_client_reads_the_refusal_over_a_real_socket(app, size, kind):

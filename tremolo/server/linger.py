@@ -13,6 +13,8 @@ thrown away, for a while:
 What comes in the first `linger_timeout` is read whatever its size: a client that first sends all,
 and then reads, loses its answer if we stop, and on a fast line 100 MiB take a second.
 
+A server that drains does not wait for slow ones: then the bytes are read, but the clock runs on.
+
 Such an object exists only in this phase, so no other connection carries what it remembers.
 """
 
@@ -50,8 +52,9 @@ class Linger:
         patience = connection.server.settings.linger_timeout
         now = stream.reactor.now
         self._size += len(data)
-        connection.count_from(min(now, self._begin + max(LONGEST, patience) - patience))
-        deadlines.arm(connection)
+        if not connection.server.draining:
+            connection.count_from(min(now, self._begin + max(LONGEST, patience) - patience))
+            deadlines.arm(connection)
         if self._size >= MOST and now - self._begin >= patience:
             stream.pause_reading()
 
