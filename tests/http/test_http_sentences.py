@@ -51,7 +51,7 @@ def refusal(data, limits=None):
     (chunked(b'x\r\n'), 400, 'chunk size line is malformed'),
     (chunked(b'1\r\nxyz'), 400, 'longer than its size'),
     (chunked(b'0\r\nHost: a\r\n\r\n'), 400, 'a trailer cannot say'),
-    (post(b'Content-Length: 9\r\n', b'x'), 400, 'the body is not whole'),
+    (post(b'Content-Length: 9\r\n', b'x'), 400, 'the body ends too early'),
     (b'\r\n' * 9, 400, 'empty lines before a request'),
 ])
 def test_the_sentence_says_what_is_wrong(data, status, words):

@@ -269,7 +269,7 @@ def test_an_unread_body_that_is_malformed_closes_the_connection(app):
                               + b'zz\r\n' + request('/now/next'))
         client.until_ended()
         assert bodies(client.received) == [b'ignored']
-        assert host.closed == {'unread': 1}
+        assert host.closed == {'refused': 1}
 
 
 def test_a_client_that_sends_10_mb_gets_the_whole_answer_of_a_handler_that_does_not_read(app):

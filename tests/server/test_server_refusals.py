@@ -77,7 +77,7 @@ BODIES = {
     'too much': (chunked(b'mark' * 2000), 413, 'the body exceeds 5000 bytes (body_size)'),
     'a trailer': (b'0\r\nHost: mark\r\n\r\n', 400,
                   'a trailer cannot say how long the body is, nor its host'),
-    'too slow': (b'5\r\nmark', 408, 'the body came too slowly (min_upload_rate)'),
+    'too slow': (b'5\r\nmark', 408, 'the rest of the body did not come (stall_timeout)'),
 }
 
 

@@ -82,7 +82,7 @@ class RequestParser:
         else:
             return
         self._die()
-        raise ProtocolError(400, f'the {part} is not whole: the end of input came before')
+        raise ProtocolError(400, f'the {part} ends too early')
 
     def rest(self) -> bytes:
         """Remove and return the bytes that are not parsed, for the protocol after an upgrade."""

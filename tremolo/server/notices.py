@@ -7,7 +7,7 @@ A cut ends what was not finished: an answer, a request's head or its body. Each 
 
 A refusal is a request that the server answers by itself, with an error's status:
 
-    203.0.113.7:51234: refused: 431: more than 100 header fields (field_count)
+    203.0.113.7:51234: refused: 431: the head has more than 128 fields (field_count)
 
 The table `CUTS` names the reasons that have a line, and the options that rule each of them. All
 other ends (`idle_timeout`, a client that has left) are in good order, and have a line at debug.
