@@ -188,20 +188,21 @@ def ended_at_once(host: Any) -> None:
     host.settle()
 
 
+SCARCE = {'connections': 1}
 INFO, ERROR = logging.INFO, logging.ERROR
 LINES = [
     (slow_head, {}, INFO, 'cut: head_timeout: a head did not become whole in time (408, '
                           'head_timeout)'),
-    (slow_body, {}, INFO, 'cut: min_upload_rate: a body came too slowly (408, min_upload_rate, '
+    (slow_body, SCARCE, INFO, 'cut: min_upload_rate: a body came too slowly (408, min_upload_rate, '
                           "rate_grace): POST '/read'"),
-    (slow_reader, {}, INFO, 'cut: min_download_rate: an answer was taken too slowly '
+    (slow_reader, SCARCE, INFO, 'cut: min_download_rate: an answer was taken too slowly '
                             "(min_download_rate, rate_grace): GET '/endless'"),
-    (half_closed, {}, INFO, 'cut: half_closed: the client had ended its side and nothing could be '
-                            "sent (half_close_timeout): GET '/wait'"),
+    (half_closed, {}, INFO, 'cut: half_closed: the client had ended its side and took nothing '
+                            "(half_close_timeout): GET '/wait'"),
     (unread, {}, INFO, 'cut: unread: the rest of a body that nobody read was too much or too slow '
-                       "(discard_size, min_upload_rate): POST '/'"),
+                       "(discard_size, stall_timeout, min_upload_rate): POST '/'"),
     (never_comes, {}, INFO, 'cut: unread: the rest of a body that nobody read was too much or too '
-                            "slow (discard_size, min_upload_rate): POST '/'"),
+                            "slow (discard_size, stall_timeout, min_upload_rate): POST '/'"),
     (slow_handler, {'handler_timeout': 4}, ERROR, 'cut: handler_timeout: the handler took too long '
                                                   "(handler_timeout): GET '/wait'"),
     (slow_stream, {'handler_timeout': 4}, ERROR, 'cut: handler_timeout: the handler took too long '
@@ -352,8 +353,8 @@ def test_a_client_that_has_lost_its_address_is_told_all_the_same(app, lines):
         client.reset()
         host.world.wait_until(host.now)
         connection.abort('half_closed')
-    assert lines.texts == ['a client: cut: half_closed: the client had ended its side and nothing '
-                           'could be sent (half_close_timeout)']
+    assert lines.texts == ['a client: cut: half_closed: the client had ended its side and took '
+                           'nothing (half_close_timeout)']
 
 
 # -- how many -------------------------------------------------------------------------------------
@@ -449,9 +450,9 @@ def test_a_log_that_fails_keeps_no_connection(app, error, lines, monkeypatch):
     monkeypatch.setattr(lines, 'emit', fails)
     with virtual(app, World(seed=1, buffer_size=20_000)) as host:
         slow_reader(host)
-        assert host.closed == {'min_download_rate': 1}
+        assert host.closed == {'stall_timeout': 1}
         for _ in range(20):
             nonsense(host)
         host.advance(20)
-        assert host.closed == {'min_download_rate': 1, 'refused': 20}
+        assert host.closed == {'stall_timeout': 1, 'refused': 20}
         assert host.connect(request()).take().body == b'hello'

@@ -144,10 +144,10 @@ CUTS = [
     (takes_too_long, {'handler_timeout': 4}, 'handler_timeout'),
     (takes_too_long_unframed, {'handler_timeout': 4}, 'handler_timeout'),
     (is_half_closed, {}, 'half_closed'),
-    (reads_slowly, {}, 'min_download_rate'),
+    (reads_slowly, {'connections': 1}, 'min_download_rate'),
     (breaks_http, {}, 'refused'),
     (sends_too_much, {'body_buffer_size': 10}, 'failed'),
-    (sends_slowly, {}, 'min_upload_rate'),
+    (sends_slowly, {'connections': 1}, 'min_upload_rate'),
     (drains, {'shutdown_timeout': 3}, 'shutdown'),
     (ends_at_once, {}, 'shutdown'),
 ]
@@ -219,9 +219,9 @@ def test_the_same_with_asgi(logged):
         await send({'type': 'http.response.body', 'body': b'begun', 'more_body': True})
         raise ValueError
 
-    with serving(AsgiApplication(asgi), lifespan='off') as host:
-        with pytest.raises(ConnectionResetError):
-            host.connect(ask('/')).read_all()
+    with serving(AsgiApplication(asgi), lifespan='off') as host, \
+            pytest.raises(ConnectionResetError):
+        host.connect(ask('/')).read_all()
 
 
 # -- when the process ends ------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def test_a_generator_that_sends_is_told_of_the_slow_reader(app):
             app.context.note(error)
             raise
 
-    with virtual(app, small()) as host:
+    with virtual(app, small(), connections=1) as host:
         takes_nothing(host, '/')
     assert app.context.seen == [('Cancelled', SLOW)]
     assert SLOW.startswith('min_download_rate: ')
@@ -122,7 +122,7 @@ def test_reads_and_writes_after_a_cut_raise_the_reason(app):
                 assert str(copy.copy(error)) == str(error)
                 app.context.note(error)
 
-    with virtual(app, small(), min_upload_rate=0) as host:
+    with virtual(app, small(), connections=1, min_upload_rate=0) as host:
         takes_nothing(host, '/', 'POST')
         host.advance(1)
     assert app.context.seen == [('Cancelled', SLOW)] + [('StreamClosed', SLOW)] * 3

@@ -16,7 +16,7 @@ REASONS = {
     'refused': 'the client broke HTTP',
     'limit_concurrency': 'more requests were in hand than may be (503)',
     'unread': 'the rest of a body that nobody read was too much or too slow',
-    'stall_timeout': 'nothing was taken or sent for too long (408 within a body)',
+    'stall_timeout': 'nothing was taken or sent for too long',
     'min_upload_rate': 'a body came too slowly (408)',
     'min_download_rate': 'an answer was taken too slowly',
     'half_closed': 'the client had ended its side and took nothing',
