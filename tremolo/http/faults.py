@@ -20,7 +20,7 @@ def raise_fault_of_head(
 
     Its lines were checked already up to `scanned`.
     """
-    check_lines(data, scanned, stop)
+    check_lines(data, scanned, stop, pos)
     line = REQUEST_LINE.match(data, pos, stop)
     if line is None:
         text = data[pos:data.index(b'\r\n', pos)]

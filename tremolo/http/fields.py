@@ -30,16 +30,20 @@ _KEPT = frozenset((
     b'x-forwarded-port', b'x-forwarded-proto', b'x-requested-with'))
 
 
-def check_lines(data: bytes, start: int, stop: int) -> int:
+def check_lines(data: bytes, start: int, stop: int, begin: int = -1) -> int:
     """Refuse what no line of text may hold. Return the place from which the next call continues.
 
-    The place is `stop`, or one less when the last byte is a CR whose LF may still arrive.
+    The place is `stop`, or one less when the last byte is a CR whose LF may still arrive. If the
+    lines are those of a head, it begins at `begin`.
     """
     match = LINES.match(data, start, stop)
     # (LINES also matches the empty string, so there always is a match; the `else` is for mypy.)
     mark = match.end() if match else start
     if data[mark:stop] in (b'', b'\r'):
         return mark
+    if mark == begin and data[mark] == 22:    # The first byte of TLS (RFC 8446 section 5.1).
+        raise ProtocolError(
+            400, 'this looks like TLS: the port speaks plain HTTP (is the URL https?)')
     raise ProtocolError(
         400, 'a line holds a control character, or a CR or LF alone', shown(data[mark:mark + 1]))
 

@@ -156,7 +156,7 @@ class RequestParser:
         """Wait for the rest of a head, or refuse it: its end can no longer be within the limit."""
         data, pos, size = self.buffer, self._pos, self._head_size
         stop = min(len(data), pos + size)
-        mark = check_lines(data, self._scanned, stop)
+        mark = check_lines(data, self._scanned, stop, pos)
         if stop == pos + size:
             status, part = (431, 'head') if b'\r\n' in data[pos:stop] else (414, 'line')
             raise ProtocolError(status, f'the request {part} exceeds {size} bytes (head_size)')
