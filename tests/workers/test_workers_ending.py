@@ -287,8 +287,8 @@ def test_what_is_left_is_named_and_cancelled_and_the_shutdown_comes_after_it(pro
 
 
 def test_what_does_not_end_after_it_was_cancelled_is_named_and_left(program):
-    stubborn = ASGI.replace("        note('cancelled')\n", '        await asyncio.sleep(60)\n')
-    group = program(stubborn, *ONE, '--shutdown-timeout', '0')
+    text = ASGI.replace("        note('cancelled')\n", '        await asyncio.sleep(60)\n')
+    group = program(text, *ONE, '--shutdown-timeout', '0')
     group.get('/background')
     begun = time.monotonic()
     assert group.end() == 0

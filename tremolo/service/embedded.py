@@ -173,6 +173,8 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
             ended = Future(self.server.reactor)
             self.server.stopped.add_done_callback(lambda _: _set(ended))
             await ended
+            if self._service.failure is not None:
+                raise self._service.failure
 
     async def __aenter__(self) -> HostedServer:
         from ..bridge.guest import hosted

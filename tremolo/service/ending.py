@@ -137,6 +137,8 @@ class Ending:
         first = {work.source for work in self.left()}
 
         def look() -> None:
+            if self._server.draining:
+                return
             running = sum(each.task is not None for each in self._server.connections)
             left = first.intersection(work.source for work in self.left())
             if len(left) <= running or self._reactor.time() >= until:
@@ -152,7 +154,8 @@ class Ending:
         """Let the clock run: the server drains."""
         self.deadline = self._reactor.time() + self._server.settings.shutdown_timeout
         # (Before the server's own timer, which cuts them.)
-        self._reactor.call_at(self.deadline, self._note_requests)
+        timer = self._reactor.call_at(self.deadline, self._note_requests)
+        self._server.stopped.add_done_callback(lambda _: timer.cancel())
 
     def _note_requests(self) -> None:
         """Remember what runs the requests that the server is about to cut, and to name."""
@@ -173,7 +176,8 @@ class Ending:
 
     def _cancel(self, left: list[Work]) -> None:
         for work in left:
-            if work.source not in self._cut:
+            # (A request that a thread answers is named, but not what the thread does.)
+            if work.source not in self._cut or work.cancel is None:
                 _log.warning('shutdown_timeout is over: %s %s: %s', work.what,
                              'is left alone' if work.cancel is None else 'is cancelled',
                              work.where())
@@ -208,7 +212,7 @@ class Ending:
             reactor.bridge.patience = _LEAST if at_once else max(_LEAST, self.rest)
             reactor.bridge.left_alone = self._given_up
         for work in (*self._threads(self._before or set()),
-                     *(reactor.pool.left(early=True) if reactor.pool is not None else ())):
+                     *(reactor.pool.left() if reactor.pool is not None else ())):
             if work.cancel is None:
                 _log.warning('%s is still busy, and nothing waits for it: %s', work.what,
                              work.where())

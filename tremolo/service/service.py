@@ -173,7 +173,8 @@ class Service:
             async with app.serve() as server:          # as long as the block lasts
                 print(server.url)
 
-        Without a port a free one is taken. Both ways raise what `start` raises.
+        Without a port a free one is taken. Both ways raise what `start` raises; the first also
+        `LifespanFailed`, if an ASGI application ends itself while it is served.
         """
         return HostedServer(self, settings_inside({'host': host, 'port': port, **options}))
 
