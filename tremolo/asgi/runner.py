@@ -16,6 +16,7 @@ from types import CoroutineType
 from typing import Any, Callable
 
 from ..bridge import awaiting
+from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from .exchange import Exchange, Message
 
@@ -55,7 +56,9 @@ class Runner:
         scope = self.scope(request)
         try:
             coroutine: Any = self._app(scope, exchange.receive, exchange.send)
-        except Exception as error:
+        except BaseException as error:
+            if from_keyboard(error):
+                raise
             _log.error('the ASGI application failed on %s', request, exc_info=error)
             self.fail(response, error)
             return

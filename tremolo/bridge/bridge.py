@@ -21,6 +21,7 @@ from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
 from .eager import Starter
 from .event_loop import ReactorEventLoop
+from .exits import is_outcome
 from .work import LoopWork
 
 _log = logging.getLogger('tremolo.loop')
@@ -41,8 +42,14 @@ class Bridge:
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
-        """Drive the loop and the reactor until `stop`."""
-        self.loop.run_forever()
+        """Drive the loop and the reactor until `stop`; may return before, at the end of a task."""
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            if not is_outcome(error):
+                raise
+            # What the loop had still to do in this turn is done in the next one.
+            self.loop.call_soon(_nothing)
 
     def step(self, timeout: float | None = None) -> None:
         """Do one turn of both, for a host that drives us; wait at most `timeout` seconds."""
@@ -93,15 +100,25 @@ class Bridge:
                 task.cancel()
             if tasks:
                 waited = tasks - self.left_alone
-                loop.run_until_complete(asyncio.wait(
+                self._outlast(asyncio.wait(
                     waited or tasks, timeout=self.patience if waited else 0))
             # (A generator's `finally` may wait for ever, too.)
             generators = loop.create_task(loop.shutdown_asyncgens())
-            loop.run_until_complete(asyncio.wait({generators}, timeout=until - loop.time()))
-            loop.run_until_complete(self._end_threads(until))
+            self._outlast(asyncio.wait({generators}, timeout=until - loop.time()))
+            self._outlast(self._end_threads(until))
         finally:
             # (It tells the threads of the executor to end, and does not wait for them.)
             loop.close()
+
+    def _outlast(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine to its end, also when tasks end with SystemExit meanwhile."""
+        waiting = self.loop.create_task(coroutine)
+        while not waiting.done():
+            try:
+                self.loop.run_until_complete(waiting)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if not is_outcome(error):
+                    raise
 
     async def _end_threads(self, until: float) -> None:
         """End the threads of the loop's executor, unless one is busy until then."""

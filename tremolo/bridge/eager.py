@@ -13,6 +13,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from .exits import failed, is_outcome
+
 _EAGER = sys.version_info >= (3, 12)    # asyncio.Task has the parameter `eager_start`.
 _CONTEXT = sys.version_info >= (3, 11)    # asyncio.Task has the parameter `context`.
 _Task: Any = asyncio.Task
@@ -36,7 +38,11 @@ class Starter:
               name: str | None = None) -> Any:
         """Start a task in `context`. Hot: once per request (a generated name would cost 0.2 us)."""
         if _EAGER:
-            return _Task(coroutine, loop=self._loop, name=name, context=context, eager_start=True)
+            try:
+                return _Task(
+                    coroutine, loop=self._loop, name=name, context=context, eager_start=True)
+            except (SystemExit, KeyboardInterrupt) as error:
+                return failed(self._loop, error)
         own = self._own
         before = self._before = own.get('call_soon')
         own['call_soon'] = self._catch
@@ -59,6 +65,9 @@ class Starter:
             # No task can begin inside the step of another one: this one begins soon. (An error of
             # the task itself does not arrive here, but stays in the task.)
             self._loop.call_soon(step, context=context)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if not is_outcome(error):
+                raise
         return task
 
     def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:

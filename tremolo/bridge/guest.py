@@ -19,12 +19,15 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Callable
 
 from ..loop.future import set_current_reactor
 from ..loop.reactor import Reactor
+from ..loop.signals import ours
 from ..loop.timers import NEVER, Timer, Timers
 from .bridge import Bridge
+from .exits import contained
 
 
 class _GuestBridge(Bridge):
@@ -33,6 +36,11 @@ class _GuestBridge(Bridge):
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
         super().__init__(reactor, loop, own)
         self._guest, self._own = reactor, own
+        if not own:
+            # These tasks are ours, and the loop is the program's.
+            start = self.start
+            self.start = lambda coroutine, context, name=None: start(
+                contained(coroutine), context, name)
 
     def run(self) -> None:
         with _driven(self._guest):
@@ -114,10 +122,13 @@ class GuestReactor(Reactor):
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
         """Call `callback` on each signal, by the loop's own method. Main thread only."""
         self._loop.add_signal_handler(signum, callback)
+        ours.add(signum)
+        self.at_close.add(partial(ours.discard, signum))
 
     def remove_signal(self, signum: int) -> None:
         """Put back the system's default."""
         self._loop.remove_signal_handler(signum)
+        ours.discard(signum)
 
     def close(self) -> None:
         """Close the reactor, and the loop if the reactor owns it. Not inside a turn."""

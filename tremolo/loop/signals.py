@@ -8,7 +8,21 @@ the C handler writes a byte to it, also when the kernel gave the signal to anoth
 from __future__ import annotations
 
 import signal
+import threading
 from typing import Any, Callable
+
+# The signals that a reactor of this process handles.
+ours: set[int] = set()
+
+
+def from_keyboard(error: BaseException) -> bool:
+    """Tell whether an error is the user's Ctrl-C: a KeyboardInterrupt that Python made of SIGINT.
+
+    It arrives on the main thread, unless a reactor handles SIGINT. Any other KeyboardInterrupt was
+    raised by code, and is an error as others are.
+    """
+    return (isinstance(error, KeyboardInterrupt) and signal.SIGINT not in ours
+            and threading.current_thread() is threading.main_thread())
 
 
 class Signals:
@@ -30,12 +44,14 @@ class Signals:
             self._wakeup_before = signal.set_wakeup_fd(
                 self._wake.fileno(), warn_on_full_buffer=False)
         self._handlers_before.setdefault(signum, before)
+        ours.add(signum)
 
     def remove(self, signum: int) -> None:
         """Put back the handler from before; harmless if there is none of ours."""
         if signum in self._handlers_before:
             # None: a handler that was not set by Python, so Python cannot put it back.
             signal.signal(signum, self._handlers_before.pop(signum) or signal.SIG_DFL)
+            ours.discard(signum)
             if not self._handlers_before:
                 taken = signal.set_wakeup_fd(self._wakeup_before)
                 # If other code has set another wake-up fd since, that one stays.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 from .errors import Cancelled
 from .frames import place_of
 from .future import Future, current_reactor
+from .signals import from_keyboard
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ class Task(Future):
             except StopIteration as stop:
                 yielded = error = None
                 return self._end(stop.value, None)
-            except KeyboardInterrupt:
-                raise
             except BaseException as exc:
+                if from_keyboard(exc):
+                    raise
                 yielded = error = None
                 # Our own frame leaves the traceback: then the error does not refer to this task,
                 # and there is no cycle. From Python 3.12 on the generator's last frame refers to
@@ -182,7 +183,7 @@ class Task(Future):
             self._abandon()
             try:
                 self.context.run(self._awaitable.close)
-            except (Exception, Cancelled) as exc:
+            except (Exception, Cancelled, SystemExit) as exc:
                 _log.error('%s: closing a task failed', self.where(), exc_info=exc)
             self._end(None, Cancelled())
 

@@ -1,0 +1,60 @@
+"""Exits: a task that raises SystemExit or KeyboardInterrupt ends itself, and not the loop.
+
+asyncio keeps these two errors in the task that raised them, as it keeps any other. Besides, it
+raises them out of `run_forever`, so that a program ends. A server must not end because a handler
+calls `sys.exit`: the error is the task's outcome, as all others are. What no task raised goes on as
+in asyncio: the error of a callback, of a signal handler, and the user's Ctrl-C (see
+`from_keyboard`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Coroutine
+from typing import Any
+
+from ..loop.signals import from_keyboard
+
+_COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def is_outcome(error: BaseException) -> bool:
+    """Tell whether an error that left the loop is the outcome of a task, which keeps it.
+
+    Then the loop's own frames leave its traceback: they refer to the task, which would be a cycle.
+    """
+    if from_keyboard(error):
+        return False
+    place = error.__traceback__
+    while place is not None:
+        if place.tb_frame.f_code.co_flags & _COROUTINE:
+            error.__traceback__ = place
+            return True
+        place = place.tb_next
+    return False
+
+
+def failed(loop: asyncio.AbstractEventLoop, error: BaseException) -> asyncio.Future[Any]:
+    """Return a future with this error, for a task that has ended before it had a name.
+
+    Raises the error if it is no task's outcome.
+    """
+    if not is_outcome(error):
+        raise error
+    future = loop.create_future()
+    future.set_exception(error)
+    return future
+
+
+async def contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in the loop of somebody else's program, which these errors would end.
+
+    They are raised as the cause of a RuntimeError.
+    """
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        if from_keyboard(error):
+            raise
+        raise RuntimeError(f'a task raised {error!r}, which would end the program') from error
