@@ -9,6 +9,7 @@ text of his own shown to others.
 import traceback
 
 from ..http import ProtocolError, status_line
+from .bodiless import BODILESS
 from .errors import HTTPError, phrase
 from .response import HTML, TEXT, Response
 
@@ -49,7 +50,7 @@ def send_failure(response: Response, error: BaseException) -> None:
 def send_page(response: Response, status: int, more: str = '') -> None:
     """Answer with a small page that names the status; `more` is HTML."""
     response.status = status
-    if status in (204, 304):
+    if status in BODILESS:
         response.send(b'')
         return
     title = f'{status} {phrase(status)}'
