@@ -62,7 +62,32 @@ def test_what_the_fields_say_of_framing_is_returned_and_not_written():
         assert encode([(name, b'12'), (name, b'012')]) == (b'', 12, False, True, True)
     assert encode([(b'Connection', b'Close')]) == (b'', None, True, True, True)
     assert encode([(b'connection', b'close'), (b'connection', b'x')])[2] is True
-    assert encode([(b'connection', b'keep-alive, upgrade')]) == (b'', None, False, True, True)
+    assert encode([(b'connection', b'keep-alive')]) == (b'', None, False, True, True)
+
+
+@pytest.mark.parametrize(('value', 'close', 'others'), [
+    (b'close', True, b''), (b'x-foo, close', True, b'x-foo'), (b'CLOSE ,x-foo', True, b'x-foo'),
+    (b'x-foo,\tClose,, Upgrade', True, b'x-foo, Upgrade'), (b'x-close', False, b'x-close'),
+    (b'keep-alive, x-foo', False, b'x-foo'), (b'Keep-Alive, close', True, b''),
+    (b'close-x', False, b'close-x'), (b'', False, b''), (b' , ', False, b''),
+    (b'upgrade', False, b'upgrade'),
+    # To name what frames the message would tell a proxy to remove it.
+    (b'Content-Length, transfer-encoding, x', False, b'x'),
+])
+def test_connection_is_a_list(value, close, others):
+    block = b'Connection: %s\r\n' % others if others else b''
+    for _ in range(2):
+        assert encode([(b'a', b'b'), (b'Connection', value)]) == (
+            b'a: b\r\n' + block, None, close, True, True)
+    assert encode([(b'connection', value), (b'connection', b'close')])[2] is True
+
+
+@pytest.mark.parametrize('value', [b'a b', b'close;', b'x\r\ny: z', b'\x00', b'"close"', b'a,b/c'])
+def test_a_connection_option_that_is_no_token_is_refused(value):
+    with pytest.raises(HeaderError, match='Connection'):
+        encode([(b'Connection', value)])
+    with pytest.raises(HeaderError, match='Connection'):
+        encode([(b'Connection', b'close, ' + value)])
 
 
 def test_a_date_and_a_server_of_the_application_take_the_place_of_ours():
@@ -95,7 +120,7 @@ def test_fields_of_str_leave_nothing_out():
 
 def test_trailers_frame_nothing():
     assert encode_trailers([(b'a', b'1'), (b'a', b'2')]) == b'a: 1\r\na: 2\r\n'
-    for pair in [(b'content-length', b'1'), (b'connection', b'close')]:
+    for pair in [(b'content-length', b'1'), (b'connection', b'close'), (b'Connection', b'x')]:
         with pytest.raises(HeaderError, match='trailers'):
             encode_trailers([pair])
 

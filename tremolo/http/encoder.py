@@ -10,20 +10,23 @@ the set of names that were checked before. The control characters are counted in
 there must be as many as the lines' own CRs and LFs (measured: 2 fields take 0.7 us in all).
 
 The server alone writes the fields that frame a message. `encode` takes Content-Length and
-Connection out and returns what they say. A Transfer-Encoding that is not true would split the
+`Connection: close` out and returns what they say; other options of Connection are passed on. A
+Transfer-Encoding that is not true would split the
 answer in two for a proxy. `encode` refuses it or leaves it out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn, Optional
+from typing import Any, Optional
 
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN
+from .own_fields import connection_options, find_fault, refuse_transfer_encoding
 
-# Five things: the field lines without Content-Length and Connection; the Content-Length, if any;
-# whether the connection shall close; whether the server shall add its Date; and its Server field.
+# Five things: the field lines without Content-Length and `Connection: close`; the Content-Length,
+# if any; whether the connection shall close; whether the server shall add its Date; and its Server
+# field.
 Encoded = tuple[bytes, Optional[int], bool, bool, bool]
 
 # Names with a meaning for the server. They are never in `known_names`, so `encode` notices them.
@@ -57,7 +60,11 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                         raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
                     length = int(value)
                 elif lower == b'connection':
-                    close = close or value.lower() == b'close'
+                    closes, value = connection_options(value)
+                    close = close or closes
+                    if value:
+                        block += b'%b: %b\r\n' % (name, value)
+                        ends += 2
                 elif lower != b'transfer-encoding':
                     block += b'%b: %b\r\n' % (name, value)
                     ends += 2
@@ -87,18 +94,3 @@ def check_name(name: bytes) -> bytes:
             known_names.clear()
         known_names.add(name)
     return lower
-
-
-def find_fault(fields: Iterable[Any]) -> NoReturn:
-    """Name the field whose value has a control character."""
-    for name, value in fields:
-        text = bytes(value)
-        if len(text.translate(None, CONTROLS)) != len(text):
-            raise HeaderError(f'the value of header {bytes(name).decode()} has a control '
-                              f'character: {shown(text)}')
-    raise HeaderError('the headers can be read once only, and have a control character')
-
-
-def refuse_transfer_encoding() -> NoReturn:
-    """Raise the error of an application that frames a message itself."""
-    raise HeaderError('Transfer-Encoding is set by the server alone')

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .encoder import check_name, encode, find_fault, known_names, refuse_transfer_encoding
+from .encoder import check_name, encode, known_names
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN_STR
+from .own_fields import find_fault, refuse_transfer_encoding
 
 
 def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
@@ -26,9 +27,10 @@ def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
 
 
 def encode_trailers(fields: Iterable[Any]) -> bytes:
-    """Encode trailer fields. Raises as `encode` does, and for Content-Length and `close`."""
-    block, length, close, _, _ = encode(fields)
-    if length is not None or close:
+    """Encode trailer fields. Raises as `encode` does, and for Content-Length and Connection."""
+    fields = list(fields)
+    block, length, _, _, _ = encode(fields)
+    if length is not None or any(bytes(name).lower() == b'connection' for name, _ in fields):
         raise HeaderError('Content-Length and Connection cannot come as trailers')
     return block
 

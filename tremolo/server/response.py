@@ -289,8 +289,9 @@ class Response:
             common = connection.server.heads.common_fields()
         else:
             fields, length, close, date, server = self._encoded()
-            start = status_line(*line) + fields
-            common = connection.server.heads.common_fields(date, server)
+            start = status_line(*line)
+            # (After our `Connection: close`: some clients look at the first such field alone.)
+            common = fields + connection.server.heads.common_fields(date, server)
         self.framing, framing = self._frame(size, length)
         # A body of unknown length that is not chunked ends with the connection.
         if not connection.keep_alive(head.keep_alive and not close and self.framing != 'close'):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..http import encode_fields, status_line
+from ..http import status_line
+from ..http.encoder import encode
 from ..loop import Stream
 from .errors import HandlerError
 from .throttle import begin_answer
@@ -22,8 +23,8 @@ def upgrade(response: Response, protocol: str) -> Stream:
     begin_answer(response)
     response.framing = 'upgraded'
     response.headers['Upgrade'] = protocol
+    fields, _, _, date, server = encode(response.headers.raw_items(), refuse_coding=True)
     response.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
-        status_line(101), encode_fields(response.headers.items()),
-        response.connection.server.heads.common_fields()))
+        status_line(101), fields, response.connection.server.heads.common_fields(date, server)))
     stream.fill(response.connection.parser.rest())
     return stream
