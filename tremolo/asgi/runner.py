@@ -19,6 +19,7 @@ from ..bridge import awaiting
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from .exchange import Exchange, Message
+from .methods import upper_method
 
 Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -91,7 +92,7 @@ class Runner:
             # has left. A stream that is silent never calls it (Starlette would not end one).
             'asgi': {'version': '3.0', 'spec_version': '2.3'},
             'http_version': '1.1' if request.minor else '1.0',
-            'method': request.method,
+            'method': request.method if request.method.isupper() else upper_method(request),
             'scheme': scheme,
             # (`b'%' in path` would first try to convert b'%' to a number: 0.2 us more.)
             'path': self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path),
