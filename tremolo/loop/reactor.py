@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
 
 from .errors import Cancelled, InvalidState
+from .full_polls import MANY, FullPolls
 from .future import set_current_reactor
 from .poller import READ, WRITE, Poller
 from .pollers import make_poller
@@ -85,6 +86,7 @@ class Reactor:
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
+        self._full_polls = FullPolls()
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self._thread: int | None = None
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
@@ -137,7 +139,8 @@ class Reactor:
                     _log.exception('the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
-            if self.timers.next_deadline() <= now:
+            if self.timers.next_deadline() <= now and not (
+                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers))):
                 self._fire_timers(now)
             for _ in range(len(self._ready)):
                 self._guard(*self._ready.popleft())

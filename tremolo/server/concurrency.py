@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .response import Response
     from .server import Server
 
+# Seconds after which a refused client may ask again (RFC 9110 section 10.2.3). Answers take
+# milliseconds; a client that waits longer than this would find the server idle.
+RETRY_AFTER = '1'
+
 
 class ConcurrencyLimit:
     """Calls a server's `handle` as long as fewer than `most` requests are being answered."""
@@ -30,7 +34,8 @@ class ConcurrencyLimit:
         """Let a request be answered, or refuse it; the body of a refused request is not read."""
         if len(self._busy) >= self._most:
             response.connection.ends_because('limit_concurrency')
-            send_error(response, HTTPError(503, headers={'Connection': 'close'}))
+            send_error(response, HTTPError(
+                503, headers={'Connection': 'close', 'Retry-After': RETRY_AFTER}))
         else:
             self._busy.add(response)
             self._handle(request, response)
