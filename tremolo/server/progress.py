@@ -21,11 +21,14 @@ from .minimum_rate import MinimumRate
 class DownloadProgress(MinimumRate):
     """The download of one connection: its two clocks, and the clock of a half-closed client."""
 
-    __slots__ = ('_seen', 'half_closed_since')
+    __slots__ = ('_counts', '_seen', 'half_closed_since')
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.min_download_rate)
         self._seen = 0    # What the client had taken when we asked last.
+        # Whether we asked since the wait began. What it took before (a receive buffer full, earlier
+        # answers) earns nothing: a client of a byte a minute would hold out for a minute on it.
+        self._counts = False
         # Since when a half-closed client has taken nothing; NEVER while its side is open.
         self.half_closed_since = NEVER
 
@@ -45,7 +48,12 @@ class DownloadProgress(MinimumRate):
         moved, self._seen = taken - self._seen, taken
         if moved and self.half_closed_since != NEVER:
             self.half_closed_since = stream.reactor.now
-        self.moved(stream.reactor.now, moved)
+        if self._counts or not moved:
+            self.moved(stream.reactor.now, moved)
+        elif self.since != NEVER:
+            # Nobody knows how much of it was taken in this time, so the time costs nothing either.
+            self.since = self.quiet_since = max(self.since, stream.reactor.now)
+        self._counts = True
         return moved > 0
 
     def look(self, stream: Stream) -> bool:
@@ -70,6 +78,7 @@ class DownloadProgress(MinimumRate):
             return False
         # All that is kept is new, so until now we did not wait for the client.
         self.since = NEVER
+        self._counts = False
         self.wait(begin_of_wait(stream.write_rest, stream.reactor.now))
         return True
 

@@ -76,7 +76,8 @@ def time_out(connection: Connection, scarce: bool) -> None:
     if progress is not None and progress.deadline(scarce) <= now:
         reason = 'stall_timeout' if progress.is_stalled(now) else 'min_download_rate'
         connection.ends_because(reason)
-        connection.abort(reason)
+        # By a reset: after an orderly end the kernel would keep megabytes for who takes nothing.
+        connection.abort(reason, reset=True)
     elif phase is DISCARD:
         connection.linger('unread')
     elif (phase is BUSY and progress is not None
