@@ -79,6 +79,26 @@ def test_a_host_is_told_that_something_is_left_after_an_exit(reactor: Reactor) -
     assert [type(task.exception()) for task in tasks] == [SystemExit] * 3
 
 
+def test_an_exit_while_the_reactor_closes_is_no_end_of_the_closing() -> None:
+    async def wait(number: int) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(number)
+            raise SystemExit(3)
+
+    ended: list[int] = []
+    reactor = Reactor()
+    loop = bridge_to(reactor).loop
+    tasks = [loop.create_task(wait(number)) for number in range(3)]
+    loop.call_soon(reactor.stop)
+    reactor.run()
+    reactor.close()
+    assert sorted(ended) == [0, 1, 2]
+    assert [type(task.exception()) for task in tasks] == [SystemExit] * 3
+    assert loop.is_closed()
+
+
 @pytest.mark.parametrize('schedule', ['call_soon', 'call_later', 'reactor'])
 def test_the_exit_of_a_callback_ends_the_loop(reactor: Reactor, schedule: str) -> None:
     # Such is the way of asyncio; and what a signal handler raises arrives there too.

@@ -204,7 +204,7 @@ def test_many_that_exit_in_one_turn_are_all_answered(logged, monkeypatch):
     assert logged.count('failed on') == 2
 
 
-def test_an_exit_while_the_server_closes_is_no_end_of_the_closing(monkeypatch):
+def test_an_exit_while_the_server_stops_is_no_end_of_the_stopping(logged, monkeypatch):
     monkeypatch.setitem(raised, 'now', SystemExit)
     ended: list[str] = []
     stubborn = Tremolo()
@@ -222,10 +222,11 @@ def test_an_exit_while_the_server_closes_is_no_end_of_the_closing(monkeypatch):
         return 'begun'
 
     tasks: list[asyncio.Future[None]] = []
-    with serving(stubborn, port=0) as host:
+    with serving(stubborn, port=0, shutdown_timeout=0.01) as host:
         assert host.ask(request('/', 'GET', CLOSE))[0].body == b'begun'
     assert sorted(ended) == ['a', 'b']
     assert [type(task.exception()) for task in tasks] == [SystemExit] * 2
+    assert logged.count('is cancelled') == 2
 
 
 @pytest.mark.parametrize('path', ['/plain', '/generator', '/generator/late', '/coroutine',

@@ -1019,7 +1019,7 @@ def test_each_request_has_a_context_of_its_own(app):
         paths = ['/plain', '/generator', '/waited'] * 2
         client = host.connect(b''.join(map(request, paths)))
         assert [client.take().body for _ in paths] == [
-            b'unset', b'unset', b'unset waited'] * 2
+            b'outside', b'outside', b'outside waited'] * 2
     assert VARIABLE.get() == 'outside'
 
 

@@ -17,6 +17,7 @@ from ..bridge.work import of_task
 from ..loop import Reactor
 from ..loop.work import Work
 from ..server import Handle
+from ..server.contexts import keep_context
 from ..server.pages import send_failure
 from ..service import Service
 from ..settings import Settings
@@ -55,6 +56,8 @@ class AsgiApplication(Service):
         if hooks is not None:
             await hooks
         await self._lifespan.startup(self._startup_timeout)
+        if self._server is not None:
+            keep_context(self._server, self._lifespan.context)
 
     async def shutdown(self, seconds: float = 0.0) -> None:
         """Let the application clean up after the last connection, then call the stop hooks.

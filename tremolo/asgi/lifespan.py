@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from typing import Any, Callable
 
@@ -36,6 +37,8 @@ class Lifespan:
         self._asked = ''    # What the application was last asked for: startup or shutdown.
         # (`startup` makes both: before Python 3.10 a queue can only be made while the loop runs.)
         self._messages: asyncio.Queue[Message]
+        # That of the application at the end of its startup; None if it knows no lifespan.
+        self.context: contextvars.Context | None = None
         self._heard: asyncio.Future[str]    # The application's answer to the last message.
 
     async def startup(self, seconds: float) -> None:
@@ -109,6 +112,8 @@ class Lifespan:
         """Take the application's answer to `startup` or `shutdown`."""
         kind = message['type']
         if kind in ('lifespan.startup.complete', 'lifespan.shutdown.complete'):
+            if kind == 'lifespan.startup.complete':
+                self.context = contextvars.copy_context()
             self._hear('')
         elif kind in ('lifespan.startup.failed', 'lifespan.shutdown.failed'):
             self._hear(str(message.get('message') or 'the application gave no reason'))

@@ -9,15 +9,12 @@ request is answered before `handle` returns. Otherwise the request's Exchange fo
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Awaitable
-from types import CoroutineType
 from typing import Any, Callable
 
-from ..bridge import awaiting
-from ..loop.signals import from_keyboard
 from ..server import Request, Response
+from .calling import as_coroutine_function
 from .exchange import Exchange, Message
 from .methods import upper_method
 
@@ -39,7 +36,7 @@ class Runner:
         `start(coroutine, context, name)` starts a task that has run up to its first wait when
         `start` returns. `fail(response, error)` answers a request after the application failed.
         """
-        self._app = app
+        self._app: Callable[..., Any] = as_coroutine_function(app)
         self._start = start
         self.fail = fail
         self.debug = debug
@@ -55,18 +52,15 @@ class Runner:
         """Call the application for a request. Hot: once per request."""
         exchange = Exchange(self, request, response)
         scope = self.scope(request)
+        # A copy of the context after the start: nothing leaks from one request into the next.
+        context = request.connection.server.new_context()
         try:
-            coroutine: Any = self._app(scope, exchange.receive, exchange.send)
-        except BaseException as error:
-            if from_keyboard(error):
-                raise
+            task = self._start(
+                self._app(scope, exchange.receive, exchange.send), context, scope['path'])
+        except Exception as error:
             _log.error('the ASGI application failed on %s', request, exc_info=error)
             self.fail(response, error)
             return
-        if type(coroutine) is not CoroutineType and not asyncio.iscoroutine(coroutine):
-            coroutine = awaiting(coroutine)
-        # Each task has an empty context: nothing leaks from one request into the next.
-        task = self._start(coroutine, contextvars.Context(), scope['path'])
         if task.done():
             exchange.finished(task)
         else:

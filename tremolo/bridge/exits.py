@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 from ..loop.signals import from_keyboard
 
@@ -47,11 +47,17 @@ def failed(loop: asyncio.AbstractEventLoop, error: BaseException) -> asyncio.Fut
     return future
 
 
-async def contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in the loop of somebody else's program, which these errors would end.
+def contained(coroutine: Any) -> Coroutine[Any, Any, Any]:
+    """Return a coroutine for the loop of somebody else's program, which these errors would end.
 
     They are raised as the cause of a RuntimeError.
     """
+    outer: Any = _contained(coroutine)
+    outer.__qualname__ = coroutine.__qualname__    # What it is called in reports.
+    return cast('Coroutine[Any, Any, Any]', outer)
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await coroutine
     except (SystemExit, KeyboardInterrupt) as error:

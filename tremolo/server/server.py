@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import Context
 from types import MappingProxyType
 from typing import Any, Callable
 
@@ -19,6 +20,7 @@ from ..loop.kernel import watch_peers
 from ..loop.shared_future import SharedFuture
 from ..settings import Address, Settings
 from .connection import Connection
+from .contexts import keep_context
 from .heads import AnswerHeads
 from .notices import Notices
 from .request import Request
@@ -75,6 +77,8 @@ class Server:
         self.keep_alive = settings.idle_timeout > 0
         # With more open connections than this, connections are scarce.
         self.plenty = plenty(settings.connections)
+        # Makes the context of each request (contexts.py). It is set when the server starts.
+        self.new_context: Callable[[], Context] = Context
         # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
@@ -140,6 +144,8 @@ class Server:
 
     def start(self) -> None:
         """Begin to accept connections."""
+        if self.new_context is Context:
+            keep_context(self)
         for listener in self.parts:
             listener.start()
 

@@ -10,6 +10,7 @@ app, context and globals (both are `app.context`), lock, logger, loop, reactor.
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
@@ -17,9 +18,12 @@ from typing import Any, Callable
 
 from ..errors import HookFailed
 from ..loop import Task
+from ..server import Server
+from ..server.contexts import keep_context
 
 _log = logging.getLogger('tremolo.error')
 Hook = Callable[..., Any]
+_NOTHING: Any = object()
 
 
 def call_all(
@@ -47,12 +51,30 @@ async def _wait_for(
     hook: Hook, value: Any, left: Iterable[Hook], names: Mapping[str, Any], go_on: bool
 ) -> None:
     try:
-        await (Task(value, reactor=names['reactor']) if inspect.isgenerator(value) else value)
+        if inspect.isgenerator(value):
+            context = contextvars.copy_context()
+            await Task(value, reactor=names['reactor'], context=context)
+            _take_over(context)
+        else:
+            await value
     except Exception as error:
         _fail(hook, error, go_on)
     rest = call_all(left, names, go_on)
     if rest is not None:
         await rest
+
+
+async def then_keep_context(hooks: Coroutine[Any, Any, None], server: Server) -> None:
+    """Wait for the hooks; what they have set in ContextVars holds for the server's requests."""
+    await hooks
+    keep_context(server)
+
+
+def _take_over(context: contextvars.Context) -> None:
+    """Set the variables of a context in the current one."""
+    for variable, value in context.items():
+        if variable.get(_NOTHING) is not value:
+            variable.set(value)
 
 
 def _call(hook: Hook, names: Mapping[str, Any]) -> Any:

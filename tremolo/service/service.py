@@ -145,7 +145,11 @@ class Service:
 
         Raises `HookFailed`, as the coroutine does.
         """
-        return self._call_all(self._starts, False)
+        rest = self._call_all(self._starts, False)
+        if rest is None or self._server is None:
+            return None
+        from .hooks import then_keep_context
+        return then_keep_context(rest, self._server)
 
     def shutdown(self, seconds: float = 0.0) -> Coroutine[Any, Any, None] | None:
         """Call the stop hooks, and return as `startup` does; errors are logged.

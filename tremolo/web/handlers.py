@@ -79,8 +79,8 @@ class Handler:
             if self._presets:
                 for name, value in self._presets:
                     setattr(response, name, value)
-            # The handler gets an empty context: nothing leaks from one request into the next.
-            context = contextvars.Context()
+            # A copy of the context after the start: nothing leaks from one request into the next.
+            context = request.connection.server.new_context()
             if self._collects:
                 begun = context.run(self._collect, request, response, chunks)
                 if begun is not None:
