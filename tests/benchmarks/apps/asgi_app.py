@@ -2,11 +2,14 @@
 
 GET / is 12 bytes; POST /upload reads a body to its end and says how long it was; GET /stream sends
 1,000 chunks of 1 KiB without a length; GET /download sends 1 GiB with one, in pieces of 64 KiB, as
-the usual file responses of ASGI frameworks do.
+the usual file responses of ASGI frameworks do. For openloop.py, GET /sleep waits for 0.2 s, and
+GET /compute holds up the loop for 20 ms.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, MutableMapping
 from typing import Any, Callable
 
@@ -55,6 +58,18 @@ async def download(receive: Receive, send: Send) -> None:
     await send({'type': 'http.response.body'})
 
 
+async def sleep(receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0.2)
+    await hello(receive, send)
+
+
+async def compute(receive: Receive, send: Send) -> None:
+    end = time.perf_counter() + 0.02
+    while time.perf_counter() < end:
+        pass
+    await hello(receive, send)
+
+
 async def missing(receive: Receive, send: Send) -> None:
     await send({'type': 'http.response.start', 'status': 404, 'headers': [
         (b'content-length', b'0')]})
@@ -69,7 +84,8 @@ async def lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-PAGES = {'/': hello, '/upload': upload, '/stream': stream, '/download': download}
+PAGES = {'/': hello, '/upload': upload, '/stream': stream, '/download': download, '/sleep': sleep,
+         '/compute': compute}
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:

@@ -5,9 +5,11 @@ The same pages as those of asgi_app.py, in tremolo's own words.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from typing import Any
 
+import tremolo
 from tremolo import Tremolo
 
 CHUNKS = 1000
@@ -46,3 +48,17 @@ def download(response: Any) -> Generator[bytes, None, None]:
     response.headers['Content-Length'] = str(DOWNLOAD)
     for _ in range(DOWNLOAD // len(PIECE)):
         yield PIECE
+
+
+@app.route('/sleep')
+def sleep() -> Generator[Any, None, None]:
+    yield tremolo.sleep(0.2)
+    yield b'Hello world!'
+
+
+@app.route('/compute')
+def compute() -> Generator[bytes, None, None]:
+    end = time.perf_counter() + 0.02
+    while time.perf_counter() < end:
+        pass
+    yield b'Hello world!'
