@@ -66,7 +66,8 @@ def serve_once(name):
     """Make a fixture: one process of an application, for all tests of this file."""
     @pytest.fixture(scope='module', name=name)
     def fixture(framework):
-        with framework(f'{name}_app') as server:
+        # (A client that has left looks like one that still reads, until this is over.)
+        with framework(f'{name}_app', '--half-close-timeout', '0.5') as server:
             yield server
 
     return fixture

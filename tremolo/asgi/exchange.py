@@ -22,6 +22,7 @@ from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from .client_gone import client_gone, comes_from_us
+from .unusual import takes_trailers
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -246,14 +247,9 @@ class Exchange:
         await self.send({'type': _BODY})
 
     def _add_trailers(self, message: Message) -> None:
-        """Collect trailers; with the last of them end the answer.
-
-        They are sent if the client accepts trailers (RFC 9110 section 6.5.1).
-        """
+        """Collect trailers; with the last of them end the answer."""
         self._trailers = (self._trailers or b'') + encode_trailers(message.get('headers', ()))
         if not message.get('more_trailers', False):
-            asked = ','.join(self._request.headers.get_all('te')).lower().split(',')
-            wanted = 'trailers' in [each.partition(';')[0].strip() for each in asked]
-            self._response.end(self._trailers if wanted else b'')
+            self._response.end(self._trailers if takes_trailers(self._request) else b'')
             self._expected = ''
             self._wake()

@@ -16,7 +16,7 @@ from typing import Any, Callable
 from ..server import Request, Response
 from .calling import as_coroutine_function
 from .exchange import Exchange, Message
-from .methods import upper_method
+from .unusual import split_target, upper_method
 
 Application = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -76,10 +76,7 @@ class Runner:
         path, _, query = request.target.partition(b'?')
         headers = request.fields
         if path[:1] != b'/':
-            path, query = request.raw_path, request.query_string
-            # The target's authority replaces the Host field (RFC 9112 section 3.2.2).
-            headers = [(b'host', request.authority or b''),
-                       *(field for field in headers if field[0] != b'host')]
+            path, query, headers = split_target(request)
         return {
             'type': 'http',
             # 2.3, because 2.4 tells frameworks that a `send` is enough to learn that the client
