@@ -73,6 +73,7 @@ class Runner:
         """
         connection = request.connection
         client, server, scheme = connection.addresses
+        method = request.method
         path, _, query = request.target.partition(b'?')
         headers = request.fields
         if path[:1] != b'/':
@@ -83,7 +84,8 @@ class Runner:
             # has left. A stream that is silent never calls it (Starlette would not end one).
             'asgi': {'version': '3.0', 'spec_version': '2.3'},
             'http_version': '1.1' if request.minor else '1.0',
-            'method': request.method if request.method.isupper() else upper_method(request),
+            # (`isupper` takes 400 instructions, the comparison 60.)
+            'method': method if method == 'GET' or method.isupper() else upper_method(request),
             'scheme': scheme,
             # (`b'%' in path` would first try to convert b'%' to a number: 0.2 us more.)
             'path': self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path),
