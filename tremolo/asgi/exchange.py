@@ -21,6 +21,7 @@ from ..loop import Future, Reactor, StreamClosed
 from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
+from ..server.notices import why
 from .client_gone import client_gone, comes_from_us
 from .unusual import takes_trailers
 
@@ -95,11 +96,12 @@ class Exchange:
         if not lost:
             self._runner.fail(response, error)
 
-    def cancel(self, message: str = '') -> None:
+    def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it after `handler_timeout`."""
         self._wake()
-        if self._task is not None and self._response.connection.reason == 'handler_timeout':
-            self._task.cancel(message)
+        reason = self._response.connection.reason
+        if self._task is not None and reason == 'handler_timeout':
+            self._task.cancel(why(reason))
 
     def where(self) -> str:
         """Return where the application stands, as file:line, for reports."""

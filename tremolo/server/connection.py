@@ -36,7 +36,7 @@ from ..loop.timers import NEVER
 from . import deadlines
 from .errors import HandlerError
 from .lifetime import Lifetime
-from .notices import shown_request, told_to_handler
+from .notices import cancel, shown_request, told_to_handler
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, NEW, UPGRADED
 from .request import Request
 from .request_body import RequestBody
@@ -51,8 +51,8 @@ _AT_ONCE = 32    # Pipelined requests answered in one go, before other connectio
 class Running(Protocol):
     """What runs a handler that has to wait: a task, for example."""
 
-    def cancel(self, message: str = '') -> Any:
-        """Stop the handler: nobody takes its answer any more, and the message says why."""
+    def cancel(self) -> Any:
+        """Stop the handler: nobody takes its answer any more."""
 
     def where(self) -> str:
         """Return where it stands, as file:line, for reports."""
@@ -131,7 +131,7 @@ class Connection(Lifetime):
         if request_body is not None:
             request_body.close(cause)
         if task is not None:
-            task.cancel(told_to_handler(self, cause))
+            cancel(task, told_to_handler(self, cause))
         if response is not None and self.server.request_observers:
             self.server.request_ended(response, self.reason)
         self.server.connection_closed(self)

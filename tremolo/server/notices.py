@@ -24,11 +24,12 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..loop import Reactor
+from ..loop import Future, Reactor
 from ..loop.timers import Timer
 from .phases import IDLE, NEW, REASONS
 
 if TYPE_CHECKING:
+    from .connection import Running
     from .lifetime import Lifetime
     from .request import Request
 
@@ -89,6 +90,14 @@ def told_to_handler(connection: Lifetime, cause: BaseException | None) -> str:
     if connection.reason == 'upgraded' and cause is not None:
         return str(cause)
     return why(connection.reason)
+
+
+def cancel(task: Running, message: str) -> None:
+    """Stop a handler and tell it why; one that is no Future can look at its connection."""
+    if isinstance(task, Future):
+        task.cancel(message)
+    else:
+        task.cancel()
 
 
 def record(connection: Lifetime, reason: str, fault: object = '') -> None:

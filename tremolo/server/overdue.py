@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..http import ProtocolError
-from .notices import gone, told_to_handler
+from .notices import cancel, gone, why
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -28,5 +28,5 @@ def stop_handler(connection: Connection) -> None:
         connection.server.request_ended(response, 'handler_timeout')
     connection.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
                       'handler_timeout')
-    task.cancel(told_to_handler(connection, None))
+    cancel(task, why(connection.reason))
     return None

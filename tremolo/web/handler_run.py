@@ -19,6 +19,7 @@ from ..loop import Cancelled, Future, StreamClosed
 from ..loop.stream import APART
 from ..loop.task import awaited
 from ..server import HandlerError, Request, Response
+from ..server.notices import cancel
 from .failure import fail, forget_frames, log_error
 from .returned import BODY, send_returned, to_bytes
 
@@ -71,7 +72,7 @@ class HandlerRun:
                 task = self.response.connection.task
                 self.fail(error)
                 if task is not None:
-                    task.cancel('the answer is complete')
+                    cancel(task, 'the answer is complete')
 
     def _flush(self) -> Future | None:
         """Send the collected chunks; return a Future if the client's buffer is full."""
@@ -92,7 +93,7 @@ class HandlerRun:
             # The answer is complete: for HEAD, 204 and 304 the head is all of it.
             task = response.connection.task
             if task is not None:
-                task.cancel('the answer is complete')
+                cancel(task, 'the answer is complete')
         return wait
 
     # -- the end --------------------------------------------------------------------------------
