@@ -26,7 +26,6 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,6 +41,7 @@ BUFFERS = (4 << 10, 64 << 10, 0)
 # Of an attack: for each slow reader three idle connections and a bit, so that connections are
 # scarce also when all slow readers are gone. Scarce: more than three quarters of them are open.
 IDLE = 3
+HELLO = b'GET / HTTP/1.1\r\nHost: test\r\n\r\n'
 # A slow reader has `rate_grace`, 5 s, and then this long.
 GRACE, GONE = 5, 15
 
@@ -93,17 +93,6 @@ class Server:
         self.log.close()
 
 
-@contextlib.contextmanager
-def serving(options: argparse.Namespace, *more: str) -> Iterator[list[Server]]:
-    """Servers of all kinds that are asked for."""
-    with contextlib.ExitStack() as stack:
-        servers = []
-        for name in options.servers.split(','):
-            servers.append(Server(options.python, name, *more))
-            stack.callback(servers[-1].close)
-        yield servers
-
-
 def checksum_of(mib: int) -> int:
     checksum = 0
     for _ in range(mib):
@@ -127,7 +116,9 @@ def those_who_take_part(server: Server, quick: bool, mib: int) -> list[Client]:
 
 def take_part(options: argparse.Namespace) -> bool:
     """Let all take part; whether none was cut."""
-    with serving(options) as servers:
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(contextlib.closing(Server(options.python, name)))
+                   for name in options.servers.split(',')]
         clients = [client for server in servers
                    for client in those_who_take_part(server, options.quick, options.mib)]
         run(clients)
@@ -150,10 +141,11 @@ class Attack:
     def __init__(self, server: Server, slow: int, mib: int) -> None:
         self.server = server
         self.clients: list[socket.socket] = []
+        self.own = server.connections()
         self.idle = [self._connect() for _ in range(IDLE * slow + 4)]
         for client in self.idle:
             ask(client)
-        self.slow = [self._connect(BUFFERS[0]) for _ in range(slow)]
+        self.slow = [self._connect(BUFFERS[0] * (number % 2)) for number in range(slow)]
         for client in self.slow:
             client.sendall(b'GET /answer/%d HTTP/1.1\r\nHost: test\r\n\r\n' % mib)
         for client in self.slow:
@@ -161,11 +153,12 @@ class Attack:
             client.recv(1)
         self.began = time.monotonic()
         self.steady = Reader(
-            server.name, server.port, 0, 2 * RATES[-1], mib, checksum_of(mib))
+            server.name, server.port, 0, 500_000, mib, checksum_of(mib))
         self.reading = threading.Thread(target=run, args=([self.steady],))
         self.reading.start()
         # One too many: it waits to be accepted.
         self.late = self._connect()
+        self.late.sendall(HELLO)
 
     def _connect(self, buffer: int = 0) -> socket.socket:
         client = socket.socket()
@@ -178,37 +171,34 @@ class Attack:
 
     def is_held_off(self) -> bool:
         """See what the server does about it, and say it."""
-        left, took = self._wait()
-        at_server = self.server.connections()
-        self.reading.join()
-        answered = sum(map(is_served, self.idle))
-        late = is_served(self.late)
-        print(f'{self.server.name}: {took:.1f} s after {len(self.slow)} slow readers came, {left} '
-              f'were not told that they are cut; the server had {at_server} sockets. '
-              f'{answered} of {len(self.idle)} idle connections are served, '
-              f'{"and" if late else "but not"} one more; a steady reader beside them: '
-              f'{self.steady.outcome}. Most memory: {self.server.resident() >> 20} MiB')
-        whole = self.steady.outcome == 'whole'
-        return not left and answered == len(self.idle) and late and whole
-
-    def _wait(self) -> tuple[int, float]:
-        """Wait until no slow reader is left: how many are, after all, and the seconds.
-
-        A reset comes through though they do not read; and with it the kernel forgets what waited
-        for them. After an orderly end it would keep that for as long as they like.
-        """
         poller = select.poll()
         waiting = {client.fileno() for client in self.slow}
         for each in waiting:
             poller.register(each, 0)
-        while waiting:
-            left = self.began + GRACE + GONE - time.monotonic()
-            if left < 0:
+        rid_after = told_after = 0.0
+        while not (rid_after and told_after):
+            passed = time.monotonic() - self.began
+            if passed > GRACE + GONE:
                 break
-            for each, _ in poller.poll(left * 1000):
+            # Beside the idle ones, it may have the steady reader and the late one.
+            others = self.server.connections() - self.own - len(self.idle)
+            if not rid_after and others <= 2:
+                rid_after = passed
+            for each, _ in poller.poll(100):
                 poller.unregister(each)
                 waiting.discard(each)
-        return len(waiting), time.monotonic() - self.began
+            if not waiting and not told_after:
+                told_after = passed
+        self.reading.join()
+        answered = sum(map(is_served, self.idle))
+        late = is_served(self.late, True)
+        print(f'{self.server.name}: {len(self.slow)} slow readers: the server is '
+              f'{said(rid_after, "rid of them")}, they are {said(told_after, "told")}. '
+              f'{answered} of {len(self.idle)} idle connections are served, '
+              f'{"and" if late else "but not"} one more; a steady reader beside them: '
+              f'{self.steady.outcome}. Most memory: {self.server.resident() >> 20} MiB')
+        served = answered == len(self.idle) and late and self.steady.outcome == 'whole'
+        return bool(rid_after and told_after and served)
 
     def close(self) -> None:
         self.reading.join()
@@ -216,8 +206,14 @@ class Attack:
             client.close()
 
 
-def ask(client: socket.socket) -> None:
-    client.sendall(b'GET / HTTP/1.1\r\nHost: test\r\n\r\n')
+def said(after: float, what: str) -> str:
+    return f'{what} after {after:.1f} s' if after else f'not {what} after {GRACE + GONE} s'
+
+
+def ask(client: socket.socket, asked: bool = False) -> None:
+    """Ask, unless it was asked before, and wait for the answer."""
+    if not asked:
+        client.sendall(HELLO)
     data = b''
     while not data.endswith(b'Hello world!'):
         more = client.recv(4096)
@@ -226,9 +222,9 @@ def ask(client: socket.socket) -> None:
         data += more
 
 
-def is_served(client: socket.socket) -> bool:
+def is_served(client: socket.socket, asked: bool = False) -> bool:
     try:
-        ask(client)
+        ask(client, asked)
     except OSError:
         return False
     return True
@@ -238,18 +234,20 @@ def attack(options: argparse.Namespace, slow: int) -> bool:
     """Let slow readers come when connections are scarce; whether they go, and they alone."""
     # All connections are taken: by the slow ones, the idle ones, and a reader that takes part.
     most = (IDLE + 1) * slow + 5
-    needed = len(options.servers.split(',')) * most + 200
+    needed = most + 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise SystemExit(f'readers: {needed} descriptors are needed, and {hard} allowed')
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-    with serving(options, '--connections', str(most), '--idle-timeout', '600') as servers, \
-            contextlib.ExitStack() as stack:
-        found = []
-        for server in servers:
-            found.append(Attack(server, slow, options.mib))
-            stack.callback(found[-1].close)
-        return not [each for each in found if not each.is_held_off()]
+    good = True
+    # One server after the other: what waits for the slow ones is a gigabyte in the kernel.
+    for name in options.servers.split(','):
+        with contextlib.closing(Server(
+                options.python, name, '--connections', str(most),
+                '--idle-timeout', '600')) as server, \
+                contextlib.closing(Attack(server, slow, options.mib)) as found:
+            good &= found.is_held_off()
+    return good
 
 
 def main() -> int:
