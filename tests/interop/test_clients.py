@@ -38,8 +38,8 @@ def go(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp('go')
     subprocess.run(
         ['go', 'build', '-o', str(folder / 'client'), str(PROGRAMS / 'client.go')], check=True,
-        cwd=folder, env={**os.environ, 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod',
-                         'GO111MODULE': 'off', 'GOPATH': str(folder / 'path')})
+        cwd=folder, env={**os.environ, 'GOCACHE': str(folder / 'cache'),
+                         'GOPATH': str(folder / 'path'), 'GO111MODULE': 'off'})
     return [str(folder / 'client')]
 
 
