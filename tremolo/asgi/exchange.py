@@ -23,6 +23,7 @@ from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from ..server.notices import why
 from .client_gone import client_gone, comes_from_us
+from .pathsend import send_file
 from .unusual import takes_trailers
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ Message = MutableMapping[str, Any]
 _log = logging.getLogger('tremolo.error')
 
 _PIECE = 65536    # The largest piece of a request's body in one message, in bytes.
-_FILE_PIECE = 262144    # A file is read in pieces of this size, in bytes.
 
 _START = 'http.response.start'
 _BODY = 'http.response.body'
@@ -225,28 +225,14 @@ class Exchange:
         if kind == 'http.response.early_hint' and expected in (_START, _BODY):
             self._response.hint(encode_links(message.get('links', ())))
         elif kind == 'http.response.pathsend' and expected == _BODY and not self._response.framing:
-            await self._send_file(message['path'])
+            self._trailers = None
+            await send_file(self.send, message['path'], self._request.method != 'HEAD')
         elif kind == 'http.response.debug' and expected == _START and self._runner.debug:
             _log.debug('%s: %.1000r', self._request, message['info'])
         elif expected:
             raise RuntimeError(f'expected {expected}, got {kind}')
         else:
             raise RuntimeError(f'{kind} after the answer was complete')
-
-    async def _send_file(self, path: str) -> None:
-        """Send a file as the whole body, piece by piece. Raises `OSError`."""
-        response = self._response
-        with open(path, 'rb', buffering=0) as file:
-            while self._request.method != 'HEAD':
-                piece = file.read(_FILE_PIECE)
-                if not piece:
-                    break
-                if not response.live:
-                    raise client_gone(response)
-                await self._room(response.write(piece), response.connection.stream.reactor)
-        self._expected = _BODY
-        self._trailers = None
-        await self.send({'type': _BODY})
 
     def _add_trailers(self, message: Message) -> None:
         """Collect trailers; with the last of them end the answer."""

@@ -33,13 +33,13 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 class RequestBody:
     """One body on its way. It is the `Source` of the request's inbox."""
 
-    __slots__ = ('_connection', '_continued', '_discarded', '_error', '_request', '_size', 'done',
-                 'minimum_rate')
+    __slots__ = ('_connection', '_continued', '_discarded', '_error', '_size', 'done',
+                 'minimum_rate', 'request')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
         self._connection = connection
-        self._request = request
+        self.request = request
         self.minimum_rate = MinimumRate(settings, settings.min_upload_rate)
         self.done = False    # Whether the whole body has come.
         self._continued = False    # Whether 100 Continue was sent.
@@ -47,14 +47,9 @@ class RequestBody:
         self._error: ProtocolError | None = None    # Why the rest of the body does not come.
 
     @property
-    def request(self) -> Request:
-        """The request whose body this is."""
-        return self._request
-
-    @property
     def reading(self) -> bool:
         """Whether somebody reads, and more of the body is to come."""
-        return not self.done and self._error is None and self._request.inbox is not None
+        return not self.done and self._error is None and self.request.inbox is not None
 
     def open(self) -> Inbox:
         """Make the inbox of this body."""
@@ -71,7 +66,7 @@ class RequestBody:
         if connection.request_body is not self or self.done:
             return
         response = connection.response
-        if (self._request.expect_continue and not self._continued
+        if (self.request.expect_continue and not self._continued
                 and response is not None and not response.head_sent and not connection.stream.eof):
             self._continued = True
             connection.send(CONTINUE)
@@ -80,7 +75,7 @@ class RequestBody:
 
     def pump(self) -> None:
         """Move bytes to the inbox, as long as it has room or its reader waits for more."""
-        connection, inbox = self._connection, self._request.inbox
+        connection, inbox = self._connection, self.request.inbox
         stream, now = connection.stream, connection.stream.reactor.now
         # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
@@ -100,7 +95,7 @@ class RequestBody:
                 self.minimum_rate.moved(now, len(event))
                 inbox.feed(event)
             else:
-                self._request.trailers = event.trailers
+                self.request.trailers = event.trailers
                 self.done = True
                 self.minimum_rate.stop(now)
                 inbox.feed_eof()
@@ -134,7 +129,7 @@ class RequestBody:
 
     def may_discard(self) -> bool:
         """Tell whether the rest is known to be small enough to be read, to keep the connection."""
-        head = self._request
+        head = self.request
         # A client that waits for our 100 may send its body now, or not: we cannot know what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
@@ -148,13 +143,13 @@ class RequestBody:
         self._error = error
         record(self._connection, 'refused', error)
         self.minimum_rate.stop(self._connection.stream.reactor.now)
-        if self._request.inbox is not None:
-            self._request.inbox.feed_error(error)
+        if self.request.inbox is not None:
+            self.request.inbox.feed_error(error)
 
     def close(self, cause: BaseException | None = None) -> None:
         """Let reads raise `StreamClosed`, for a reader that goes on after the answer."""
-        if self._request.inbox is not None and not self.done:
-            self._request.inbox.feed_error(StreamClosed(cause))
+        if self.request.inbox is not None and not self.done:
+            self.request.inbox.feed_error(StreamClosed(cause))
 
     def _next_event(self) -> Any:
         """Return bytes, `EndOfBody`, or None if more has to come first.
