@@ -206,6 +206,18 @@ def test_one_process_serves_on_while_it_waits_for_its_renewal(program, path):
     assert int(group.get()) == pid
 
 
+@pytest.mark.parametrize('path', ASGI_WORK)
+def test_it_does_so_as_the_guest_of_another_loop(program, path):
+    group = program(ASGI, *ONE, '--loop', 'asyncio')
+    group.get(path)
+    group.signal('SIGTERM')
+    wait_until(group.refuses)
+    assert texts(group) == ['startup']
+    go(group)
+    assert group.end() == 0
+    assert texts(group) == ['startup', 'finished', 'shutdown']
+
+
 # -- the first signal ---------------------------------------------------------------------------
 
 
