@@ -212,6 +212,7 @@ def arguments() -> argparse.Namespace:
                         help='names and groups of peers.py, with a comma between (%(default)s)')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--seconds', type=float, default=4, help='of each server in each round')
+    parser.add_argument('--beside', default=','.join(BESIDE), help='what runs beside (%(default)s)')
     parser.add_argument('--rate', type=float, default=1000, help='fast requests per second')
     parser.add_argument('--json', action='store_true', help='a JSON line at the end')
     parser.add_argument('--venvs', type=lambda text: Path(text).absolute(),
@@ -239,7 +240,7 @@ def main() -> int:
             measure(racer, 'alone', options.rate, 1)
         print(f'{options.rate:g} fast requests/s, {options.rounds} rounds of '
               f'{options.seconds:g} s; latencies from the time when a request was due')
-        for beside in BESIDE:
+        for beside in options.beside.split(','):
             rows: dict[str, list[Row]] = {name: [] for name in names}
             for number in range(options.rounds):
                 # Who comes first changes, lest one always meets a cold or a hot machine.
