@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from server_support import PATIENCE, Client, bodies, request, serving, virtual
@@ -210,6 +212,41 @@ def test_a_handler_that_waits_too_long_for_a_thread_is_given_up(app, few, logged
         assert host.ask(CLOSE)[0].body == b'hello'
     # The three that waited were never called.
     assert not gate.begun.acquire(blocking=False)
+
+
+def test_the_threads_of_asyncio_are_a_queue_of_their_own_and_count_for_the_limit():
+    begun, opened = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        begun.release()
+        assert opened.wait(PATIENCE)
+
+    async def answer(scope, receive, send):
+        if scope['path'] == '/thread':
+            asyncio.get_running_loop().set_default_executor(pool)
+            await asyncio.to_thread(work)
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        await send({'type': 'http.response.body', 'body': b'done'})
+
+    with ThreadPoolExecutor(2) as pool, \
+            serving(AsgiApplication(answer), lifespan='off', limit_concurrency=6) as host:
+        clients = [host.connect(request('/thread')) for _ in range(5)]
+        for _ in range(2):
+            assert begun.acquire(timeout=PATIENCE)
+        host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections) == 5)
+        assert host.ask(CLOSE)[0].body == b'done'
+        clients.append(host.connect(request('/thread')))
+        host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections) == 6)
+        refused, = host.ask(CLOSE)
+        assert (refused.status, refused.headers['retry-after']) == (503, '1')
+        # A client that leaves does not count any more, but its job stays in the queue.
+        clients.pop().reset()
+        host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections) == 5)
+        assert host.ask(CLOSE)[0].body == b'done'
+        opened.set()
+        assert [each.take().body for each in clients] == [b'done'] * 5
+        for _ in range(4):
+            assert begun.acquire(timeout=PATIENCE)
 
 
 # -- the loop is held up --------------------------------------------------------------------------
