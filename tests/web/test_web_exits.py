@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,17 @@ def test_an_exit_while_the_server_stops_is_no_end_of_the_stopping(logged, monkey
     assert logged.count('is cancelled') == 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT raise: where tests run in the background, it may be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('path', ['/plain', '/generator', '/generator/late', '/coroutine',
                                   '/coroutine/late', '/async-generator/late'])
-def test_ctrl_c_in_a_program_that_steps_a_server_reaches_the_program(path, logged):
+def test_ctrl_c_in_a_program_that_steps_a_server_reaches_the_program(path, logged, interruptible):
     interrupted = Tremolo()
 
     def press() -> None:
