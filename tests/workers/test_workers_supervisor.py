@@ -220,7 +220,7 @@ def test_one_that_hangs_says_where_and_is_replaced(group, path):
     assert 'does not answer (worker_timeout)' in workers.log
 
 
-def test_a_report_on_demand(group):
+def test_a_report_on_demand(group, tmp_path):
     workers = group('--workers', '1', '--port', '0')
     [pid] = workers.wait_for(1)
     with workers.connect() as sock:
@@ -232,6 +232,7 @@ def test_a_report_on_demand(group):
         workers.signal('SIGUSR2')
         wait_until(lambda: workers.log.count('most recent call first') > 1)
         assert 'example.py' in workers.log
+        (tmp_path / 'go').touch()
     assert workers.wait_for(1) == {pid}
 
 
