@@ -7,7 +7,6 @@ import copy
 import gc
 import pickle
 import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -107,8 +106,9 @@ def test_an_error_that_is_copied_says_the_same(again):
 # -- what a head may hold -------------------------------------------------------------------------
 
 
-@pytest.mark.skipif('PyPy' in sys.version, reason='tracemalloc is a part of CPython')
+@pytest.mark.skipif('PyPy' in sys.version, reason='frees nothing at once')
 def test_the_memory_of_the_largest_head_is_bounded():
+    import tracemalloc
     line = Limits().head_size // Limits().field_count - 2
     head = b'GET / HTTP/1.1\r\n' + HOST + b'\r\n'.join(
         (b'a%d: ' % number).ljust(line, b'b') for number in range(Limits().field_count - 2))
