@@ -140,7 +140,7 @@ def test_what_is_no_pair_of_bytes_is_a_type_error(fields):
 
 
 @pytest.mark.parametrize(('pair', 'part'), [
-    (('a', b'b'), 'value'), ((b'a', 'b'), 'name'), (('a', 1), 'value'), ((1, 'a'), 'name'),
+    (('a', b'b'), 'value'), ((b'a', 'b'), 'name'), (('a', 1.5), 'value'), ((1, 'a'), 'name'),
     (('a', None), 'value'), ((b'a', b'b'), 'name')])
 def test_what_is_no_pair_of_str_is_a_type_error(pair, part):
     for refuse in (encode_pair, lambda *pair: encode_fields([pair]), Headers().add):

@@ -103,7 +103,7 @@ def test_what_is_not_latin_1_says_so(value):
         Headers([('A', value)])
 
 
-@pytest.mark.parametrize('value', [5, b'5', None, ['5']])
+@pytest.mark.parametrize('value', [5.5, True, b'5', None, ['5']])
 def test_a_value_that_is_not_str_is_a_type_error(value):
     with pytest.raises(TypeError, match='header A is str'):
         Headers()['A'] = value

@@ -8,7 +8,8 @@ Writing is strict: a `;` in a value would begin an attribute that the applicatio
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
 
 from .errors import HeaderError, shown
 from .grammar import COOKIE_ATTRIBUTE, COOKIE_VALUE, DOMAIN, TOKEN_STR
@@ -37,6 +38,25 @@ def parse_cookies(value: str) -> dict[str, str]:
     return cookies
 
 
+def read_cookies(fields: Iterable[bytes]) -> dict[str, str]:
+    """Return names and values from all values of Cookie fields, as they came.
+
+    They are text in UTF-8, as browsers send them; a name or value that is not UTF-8 is Latin-1.
+    """
+    raw = b'; '.join(fields).decode('latin-1')
+    cookies = parse_cookies(raw)
+    if raw.isascii():
+        return cookies
+    return {_text(name): _text(value) for name, value in cookies.items()}
+
+
+def _text(raw: str) -> str:
+    try:
+        return raw.encode('latin-1').decode('utf-8')
+    except UnicodeDecodeError:
+        return raw
+
+
 def format_cookie(
     name: str, value: str, *, max_age: int | None = None,
     expires: datetime | float | str | None = None, path: str | None = '/',
@@ -52,14 +72,21 @@ def format_cookie(
     """
     if not isinstance(name, str) or TOKEN_STR.fullmatch(name) is None:
         raise HeaderError(f'malformed name of a cookie: {repr(name)[:64]}')
-    if not isinstance(value, str) or COOKIE_VALUE.fullmatch(value) is None:
-        raise HeaderError(f'malformed value of cookie {shown(name)}: {repr(value)[:64]}')
+    if not isinstance(value, str):
+        instead = ('value.decode()' if isinstance(value, bytes) else 'str(value)'
+                   if isinstance(value, (int, float)) else 'quote(json.dumps(value))')
+        raise HeaderError(f'the value of cookie {name} is str, not {type(value).__name__}: write '
+                          f'{instead}')
+    if COOKIE_VALUE.fullmatch(value) is None:
+        raise HeaderError(f'malformed value of cookie {name}: {shown(value)}: write quote(value), '
+                          'and unquote(...) where it is read (urllib.parse)')
     if len(name) + len(value) > _SIZE:
         raise HeaderError(f'cookie {shown(name)} exceeds {_SIZE} bytes')
     parts = [f'{name}={value}']
     if max_age is not None:
         if not isinstance(max_age, int) or isinstance(max_age, bool) or max_age < 0:
-            raise HeaderError(f'max_age of cookie {name} is seconds, not {repr(max_age)[:64]}')
+            raise HeaderError(f'max_age of cookie {name} is a whole number of seconds, not '
+                              f'{repr(max_age)[:64]}{_whole(max_age)}')
         parts.append(f'Max-Age={max_age}')
     if expires is not None:
         parts.append(f'Expires={_date(name, expires)}')
@@ -90,6 +117,12 @@ def format_cookie(
         parts.append('Partitioned')
     _check_prefix(name, secure, path, domain)
     return '; '.join(parts)
+
+
+def _whole(max_age: object) -> str:
+    if isinstance(max_age, timedelta):
+        max_age = max_age.total_seconds()
+    return f': write {int(max_age)}' if isinstance(max_age, float) and 0 <= max_age < 1e15 else ''
 
 
 def _date(name: str, expires: datetime | float | str) -> str:

@@ -13,6 +13,7 @@ points at the line of the application that set it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .text_fields import encode_pair
 
@@ -20,7 +21,8 @@ from .text_fields import encode_pair
 class Headers:
     """Header fields: a case-insensitive mapping from a name to one value or several.
 
-    To set a line raises `HeaderError` if it may not be sent, `TypeError` if it is not str.
+    A value is str, or an int (`headers['Retry-After'] = 120`), and is read as str. To set a line
+    raises `HeaderError` if it may not be sent, `TypeError` if it is of another type.
     """
 
     __slots__ = ('_lines',)
@@ -61,7 +63,7 @@ class Headers:
         lower = name.lower()
         return [value for key, _, value in self._lines if key == lower]
 
-    def __setitem__(self, name: str, value: str) -> None:
+    def __setitem__(self, name: str, value: str | int) -> None:
         """Replace all lines of a field by one, in the place of the first."""
         line = _checked(name, value)
         lower = line[0]
@@ -75,7 +77,7 @@ class Headers:
         self._lines = [each for each in self._lines if each[0] != lower]
         self._lines.insert(first, line)
 
-    def add(self, name: str, value: str) -> None:
+    def add(self, name: str, value: str | int) -> None:
         """Add a line after all others."""
         self._lines.append(_checked(name, value))
 
@@ -115,7 +117,13 @@ class Headers:
         return f'Headers({self.items()!r})'
 
 
-def _checked(name: str, value: str) -> tuple[str, str, str]:
+def _checked(name: str, value: str | int) -> tuple[str, str, str]:
     """Check a line as the encoder does, and return it as `Headers` keeps it."""
-    encode_pair(name, value)
-    return name.lower(), name, value.strip(' \t')
+    text = value if type(value) is str else _as_text(value)
+    encode_pair(name, text)
+    return name.lower(), name, text.strip(' \t')
+
+
+def _as_text(value: Any) -> Any:
+    """Return an int as text, and any other value as it is."""
+    return f'{value:d}' if isinstance(value, int) and not isinstance(value, bool) else value

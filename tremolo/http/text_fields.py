@@ -49,16 +49,21 @@ def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
         raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
     except (AttributeError, TypeError):
         if not isinstance(name, str):
-            raise TypeError(
-                f'the name of a header is str, not {type(name).__name__}') from None
-        raise TypeError(
-            f'the value of header {name} is str, not {type(value).__name__}') from None
+            raise TypeError(f'the name of a header is str, not {type(name).__name__}'
+                            f'{_decoded(name)}') from None
+        raise TypeError(f'the value of header {name} is str, not {type(value).__name__}'
+                        f'{_decoded(value) or f": write str({value!r:.64})"}') from None
     except UnicodeEncodeError:
         if TOKEN_STR.fullmatch(name) is None:
             raise HeaderError(f'malformed header name: {shown(name)}') from None
-        raise HeaderError(f'the value of header {name} is not Latin-1: {shown(value)}') from None
+        raise HeaderError(f'the value of header {name} is not Latin-1: {shown(value)}: write '
+                          'urllib.parse.quote(value)') from None
     if raw_name not in known_names:
         check_name(raw_name)
     if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
         find_fault([(raw_name, raw_value)])
     return raw_name, raw_value
+
+
+def _decoded(value: object) -> str:
+    return f': write {value.decode("latin-1")!r:.64}' if isinstance(value, bytes) else ''
