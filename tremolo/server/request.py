@@ -10,18 +10,17 @@ import json
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
-from ..http import Headers, RequestHead, parse_cookies
+from ..http import Headers, RequestHead
 from ..loop import Future, Inbox, LimitExceeded, Task
 from .context import Context
 from .errors import BadRequest, PayloadTooLarge
 from .request_body import open_inbox
+from .request_parts import cookies_of, query_of
 
 if TYPE_CHECKING:
     from .connection import Connection
-
-_MOST_QUERY_FIELDS = 1000    # More in a query string are refused with 400.
 
 # Shared by all requests: most have no groups, and a dictionary for each would cost time.
 _NONE: Mapping[str, Any] = MappingProxyType({})
@@ -31,7 +30,7 @@ class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'groups', 'inbox',
-                 'trailers')
+                 'parts', 'trailers')
 
     connection: Connection
     inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
@@ -41,11 +40,13 @@ class Request(RequestHead):
     trailers: Sequence[tuple[bytes, bytes]]
     _headers: Headers | None
     _path: str | None
+    # The query, the cookies and the body, once they were asked for (request_parts.py).
+    parts: dict[str, Any] | None
 
     def begin(self, connection: Connection) -> None:
         """Set up a request that came on this connection. Hot."""
         self.connection = connection
-        self.inbox = self._headers = self._path = None
+        self.inbox = self._headers = self._path = self.parts = None
         self.groups = _NONE
         self.trailers = ()
 
@@ -79,15 +80,11 @@ class Request(RequestHead):
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The fields of the query, each with all its values.
+        """The fields of the query, each with all its values; the same dictionary each time.
 
         Raises `BadRequest` for more than 1,000 fields.
         """
-        try:
-            return parse_qs(self.query_string.decode('latin-1'), keep_blank_values=True,
-                            max_num_fields=_MOST_QUERY_FIELDS)
-        except ValueError as error:
-            raise BadRequest('too many fields in the query') from error
+        return query_of(self)
 
     @property
     def headers(self) -> Headers:
@@ -98,8 +95,8 @@ class Request(RequestHead):
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that the client sent."""
-        return parse_cookies('; '.join(self.headers.get_all('cookie')))
+        """The cookies that the client sent; the same dictionary each time."""
+        return cookies_of(self)
 
     @property
     def host(self) -> str:
@@ -132,7 +129,10 @@ class Request(RequestHead):
         return self._task(self._read(size))
 
     def body(self) -> Future:
-        """Read the whole body. Raises `PayloadTooLarge` beyond the option `body_buffer_size`."""
+        """Read the whole body; the same bytes each time.
+
+        Raises `PayloadTooLarge` beyond the option `body_buffer_size`.
+        """
         return self._task(self._body())
 
     def json(self) -> Future:
@@ -147,11 +147,15 @@ class Request(RequestHead):
         return (yield self._inbox().read(size))
 
     def _body(self) -> Generator[Future, Any, Any]:
+        parts = self.parts = self.parts or {}
+        if 'body' in parts:
+            return parts['body']
         limit = self.connection.server.settings.body_buffer_size
         if (self.content_length or 0) > limit:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)')
         try:
-            return (yield self._inbox().read_all(limit))
+            parts['body'] = yield self._inbox().read_all(limit)
+            return parts['body']
         except LimitExceeded as error:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)') from error
 
