@@ -268,10 +268,16 @@ def test_a_handler_sets_the_rate_before_the_first_bytes(app, logged):
 
 @pytest.mark.parametrize('rate', [-1, 1.5, True, 'much', '1MB/s', b'1', []])
 def test_a_rate_that_is_none_is_the_handlers_mistake(app, logged, rate):
-    @app.route('/wrong')
-    def wrong(rate=rate):
+    def signed(rate=rate):
         yield b'never sent'
 
+    @app.route('/wrong')
+    def wrong(response):
+        response.rate = rate
+        yield b'never sent'
+
+    with pytest.raises(HandlerError, match='is not a number of bytes/second'):
+        app.route('/signed')(signed)
     with virtual(app) as host:
         client = host.connect(request('/wrong'))
         assert client.take().status == 500

@@ -633,7 +633,7 @@ def test_an_answer_is_sent_once(app, logged):
 
 @pytest.mark.parametrize(('name', 'value'), [
     ('X-Bad', 'a\r\nX-Evil: yes'), ('X-Bad', 'a\nb'), ('X-Bad', 'a\0b'), ('X Bad', 'a'),
-    ('X-Bad\r\nX-Evil', 'a'), ('', 'a'), ('X-Bad', 7), ('X-Bad', '€')])
+    ('X-Bad\r\nX-Evil', 'a'), ('', 'a'), ('X-Bad', 7.5), ('X-Bad', '€')])
 @pytest.mark.parametrize('caught', [False, True])
 def test_a_bad_header_is_500_and_never_on_the_wire(app, name, value, caught, logged):
     def careless(response):
@@ -751,14 +751,14 @@ def test_an_http_error_is_an_answer(app, kind):
 def test_an_http_error_takes_the_place_of_what_was_collected(app):
     def handler(response):
         response.status = 201
-        response.headers['X-Secret'] = 'yes'
+        response.headers['X-Kept'] = 'yes'
         yield b'collected'
         raise NotFound
 
     answer = ask_and_next(app, handler)
     assert answer.status == 404
     assert b'collected' not in answer.body
-    assert 'x-secret' not in answer.headers
+    assert answer.headers['x-kept'] == 'yes'
 
 
 def test_an_http_error_after_the_head_was_sent_cuts_the_connection(app, logged):
@@ -776,7 +776,7 @@ def test_an_http_error_after_the_head_was_sent_cuts_the_connection(app, logged):
         assert 'raised 409 too late after the head was sent' in logged.text
 
 
-@pytest.mark.parametrize('headers', [{'X': 'a\r\nEvil: yes'}, {'Evil evil': 'x'}, [('X', 7)]])
+@pytest.mark.parametrize('headers', [{'X': 'a\r\nEvil: yes'}, {'Evil evil': 'x'}, [('X', 7.5)]])
 def test_an_http_error_with_bad_headers_is_500(app, headers, logged):
     def handler():
         raise HTTPError(409, 'x', headers)
@@ -1207,11 +1207,15 @@ def test_a_decorated_generator_is_a_generator(app):
         assert answer.read() == b'first second'
 
 
-def test_send_takes_bytes_alone_and_counts_them(app, logged):
+def test_send_takes_bytes_and_text_and_counts_their_bytes(app):
     @app.route('/text')
     def text(response):
+        response.send('é')
+
+    @app.route('/list')
+    def list_of_bytes(response):
         try:
-            response.send('text')
+            response.send([b'text'])
         except HandlerError as error:
             return f'told: {error}'
 
@@ -1224,6 +1228,7 @@ def test_send_takes_bytes_alone_and_counts_them(app, logged):
         response.write(memoryview(b'abcdefgh').cast('I'))
         response.end()
 
-    assert ask(app, '/text').body == b'told: a body is bytes, not str'
+    assert ask(app, '/text').body == 'é'.encode()
+    assert ask(app, '/list').body == b'told: a body is bytes or str, not list'
     assert ask(app, '/items').body == b'abcdefgh'
     assert ask(app, '/pieces').body == b'abcdefgh'

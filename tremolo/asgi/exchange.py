@@ -178,7 +178,8 @@ class Exchange:
                     raise TypeError(f'the body of a message is bytes, not {type(body).__name__}')
                 body = bytes(body)
             if message.get('more_body', False):
-                await self._room(response.write(body), response.connection.stream.reactor)
+                wait = response.write_pieces(b'', body)
+                await self._room(wait, response.connection.stream.reactor)
             elif self._trailers is not None:
                 self._write(body)
                 self._expected = _TRAILERS
@@ -186,9 +187,9 @@ class Exchange:
                 # (An empty body for HEAD says nothing of the length that GET would get.)
                 if response.framing or (not body and self._request.method == 'HEAD'):
                     self._write(body)
-                    response.end()
+                    response.finish()
                 else:
-                    response.send(body)
+                    response.send_body(body)
                 self._expected = ''
                 if self._gone is not None:
                     self._wake()
@@ -202,7 +203,7 @@ class Exchange:
 
     def _write(self, body: bytes) -> None:
         """Write the last piece of a body, without waiting for the client."""
-        wait = self._response.write(body)
+        wait = self._response.write_pieces(b'', body)
         if wait is not None:
             wait.add_done_callback(id)    # With a callback its error counts as seen.
 
@@ -223,7 +224,7 @@ class Exchange:
         """Take the message of an extension. Raises `RuntimeError` for a message out of order."""
         expected = self._expected
         if kind == 'http.response.early_hint' and expected in (_START, _BODY):
-            self._response.hint(encode_links(message.get('links', ())))
+            self._response.send_hint(encode_links(message.get('links', ())))
         elif kind == 'http.response.pathsend' and expected == _BODY and not self._response.framing:
             self._trailers = None
             await send_file(self.send, message['path'], self._request.method != 'HEAD')
@@ -238,6 +239,6 @@ class Exchange:
         """Collect trailers; with the last of them end the answer."""
         self._trailers = (self._trailers or b'') + encode_trailers(message.get('headers', ()))
         if not message.get('more_trailers', False):
-            self._response.end(self._trailers if takes_trailers(self._request) else b'')
+            self._response.finish(self._trailers if takes_trailers(self._request) else b'')
             self._expected = ''
             self._wake()

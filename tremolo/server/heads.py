@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..http import http_date
 from ..loop import Reactor
-from .response import OK, head_start
+from .response import head_start
+from .response_head import OK
 
 # The number of content types whose heads are kept for a second.
 _MOST_STARTS = 256

@@ -9,19 +9,21 @@ text of his own shown to others.
 import traceback
 
 from ..http import ProtocolError, status_line
+from ..http.replaced import replace_fields
 from .bodiless import BODILESS
 from .errors import HTTPError, phrase
-from .response import HTML, TEXT, Response
+from .response import Response
+from .response_head import HTML, TEXT
 
 
 def send_error(response: Response, error: HTTPError) -> None:
     """Answer with an `HTTPError`: its text, or a small page that names the status."""
-    for name, value in error.headers:
-        response.headers.add(name, value)
+    if error.headers:
+        replace_fields(response.headers, error.headers)
     if error.body:
         response.status = error.status
         response.content_type = TEXT
-        response.send(error.body.encode('utf-8'))
+        response.send_body(response.encode(error.body))
     else:
         send_page(response, error.status)
 
@@ -37,7 +39,7 @@ def send_failure(response: Response, error: BaseException) -> None:
         return
     # (Imported here, because only failures need it.)
     import html
-    response.reset()
+    response.reset(meant=False)
     status, text = 500, ''
     if isinstance(error, ProtocolError):
         status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
@@ -51,13 +53,13 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     """Answer with a small page that names the status; `more` is HTML."""
     response.status = status
     if status in BODILESS:
-        response.send(b'')
+        response.send_body(b'')
         return
     title = f'{status} {phrase(status)}'
     response.content_type = HTML
     page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
     # A traceback may hold a lone surrogate, for example from a file's name, and UTF-8 has none.
-    response.send(page.encode('utf-8', 'backslashreplace'))
+    response.send_body(page.encode('utf-8', 'backslashreplace'))
 
 
 def refusal(error: ProtocolError, common: bytes) -> bytes:

@@ -16,56 +16,41 @@ found before anything is written, or the connection is aborted: the stream is ne
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from ..http import (
-    Encoded,
-    HeaderError,
-    Headers,
-    chunk,
-    encode_fields,
-    format_cookie,
-    status_line,
-)
+from ..http import Encoded, chunk, encode_fields, status_line
+from ..http.charset import charset_of, fault
 from ..http.encoder import encode
 from ..http.text_fields import encode_pair
-from ..loop import Future, Stream, StreamClosed
+from ..loop import Future, StreamClosed
 from ..loop.stream import APART
+from . import sending
 from .bodiless import BODILESS, frame_bodiless, leave_out
 from .errors import HandlerError
 from .notices import gone
-from .throttle import begin_answer, rate_answer, rate_of
-from .upgrade import upgrade
+from .response_head import HTML, OK, ResponseHead
+from .throttle import begin_answer
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .request import Request
 
-HTML = 'text/html; charset=utf-8'
-TEXT = 'text/plain; charset=utf-8'
-
-OK: tuple[int, str | None] = (200, None)
 
 _JOIN = 65536    # Up to this size head and body are one send; to copy more costs more than a call.
 
 
-class Response:
+class Response(ResponseHead):
     """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
     # (Made by `to`: without an `__init__`, as `Context`.)
-    __slots__ = ('_headers', '_left', '_line', 'chunked', 'connection', 'content_type', 'ended',
-                 'framing', 'live', 'request')
+    __slots__ = ('_left', 'ended', 'live', 'yielded')
 
-    connection: Connection
-    request: Request
-    _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
-    content_type: str                # '' for no Content-Type at all.
-    chunked: bool                    # False: the close ends a body of unknown length.
-    _headers: Headers | Encoded | None
-    framing: str                     # How the body is framed; '' before the head is sent.
     ended: bool                      # Whether all is sent.
     live: bool                       # Whether the connection waits for it (it sets this).
     _left: int                       # Bytes of a sized body that are still to come.
+    # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
+    yielded: list[bytes]
 
     @staticmethod
     def to(request: Request, connection: Connection) -> Response:
@@ -89,43 +74,6 @@ class Response:
 
     begun = head_sent    # The old name.
 
-    @property
-    def status(self) -> int:
-        """The status, 200 to 599. Raises `HeaderError` for another, or once the head is sent."""
-        return self._line[0]
-
-    @status.setter
-    def status(self, status: int | tuple[int, str]) -> None:
-        code, reason = status if isinstance(status, tuple) else (status, None)
-        if self.head_sent:
-            raise HeaderError('the head is sent already: the status cannot change')
-        if not isinstance(code, int) or not 200 <= code <= 599:
-            raise HeaderError(f'{code!r} is no status of a final answer (200..599)')
-        status_line(code, reason)
-        self._line = code, reason
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields; a bad name or value raises `HeaderError` where it is set."""
-        if not isinstance(self._headers, Headers):
-            self._headers = Headers()
-        return self._headers
-
-    @property
-    def rate(self) -> int:
-        """Bytes/second at most, instead of the option `download_rate`; 0: no limit.
-
-        It may be set as an option is: `'64KiB'`, or None for no limit. Raises `HandlerError` for a
-        value that is no rate, or once the head is sent.
-        """
-        return rate_of(self)
-
-    @rate.setter
-    def rate(self, rate: int | str | None) -> None:
-        if self.head_sent:
-            raise HandlerError('the head is sent already: the rate cannot change')
-        rate_answer(self, rate)
-
     def set_encoded(self, status: int, fields: Encoded) -> None:
         """Set the status and all fields at once, when they are bytes already. Hot.
 
@@ -137,17 +85,44 @@ class Response:
             self.status = status
         self._headers = fields
 
-    def set_cookie(self, name: str, value: str = '', **attributes: Any) -> None:
-        """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
+    def encode(self, text: str) -> bytes:
+        """Encode text by the charset of the Content-Type; raise `HeaderError` if it cannot be."""
+        content_type: str | None = self.content_type
+        if self._headers is not None:
+            content_type = self.headers.get('content-type', content_type)
+        try:
+            return text.encode(charset_of(content_type))
+        except (LookupError, UnicodeEncodeError) as error:
+            raise fault(charset_of(content_type), error) from None
 
-        `attributes` are those of `tremolo.http.format_cookie`: max_age (seconds), expires, path,
-        domain, secure, httponly, samesite. Raises `HeaderError` for values that RFC 6265 forbids.
+    # -- sending, for applications (sending.py) -------------------------------------------------
+
+    def send(self, body: bytes | str = b'') -> Future:
+        """Send the whole answer. Raises `HandlerError` for a wrong Content-Length."""
+        return sending.on_loop(self, sending.send_whole, body)
+
+    def write(self, data: bytes | str) -> Future:
+        """Send a piece of the body, and the head before the first piece, which may be b''.
+
+        Return a Future to wait for: it is done when the client takes more. Raises `HandlerError`
+        when the body is longer than its Content-Length, `StreamClosed` when the client is gone.
         """
-        self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
+        return sending.on_loop(self, sending.write, data)
 
-    # -- sending --------------------------------------------------------------------------------
+    def end(self, data: bytes | str = b'') -> Future:
+        """End the body, after a last piece; without a `write` before it is the whole answer.
 
-    def send(self, body: bytes) -> None:
+        Raises `HandlerError` if the body is shorter than its Content-Length.
+        """
+        return sending.on_loop(self, sending.end, data)
+
+    def hint(self, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
+        """Send 103 Early Hints with these fields, unless the head is sent (RFC 8297)."""
+        return sending.on_loop(self, sending.hint, fields)
+
+    # -- sending, for the server ----------------------------------------------------------------
+
+    def send_body(self, body: bytes) -> None:
         """Send the whole answer. Raises `HandlerError` for a wrong Content-Length. Hot."""
         connection = self.connection
         if not self.live or self.framing:
@@ -176,18 +151,10 @@ class Response:
                 connection.send(body)
             connection.answered()
 
-    def write(self, data: bytes) -> Future | None:
-        """Send a piece of the body, and the head before the first piece.
-
-        Return a Future to wait for when the client takes no more at present, else None. Raises
-        `HandlerError` when the body is longer than its Content-Length.
-        """
-        return self.write_pieces(b'', data)
-
     def write_pieces(self, before: bytes, data: bytes) -> Future | None:
         """Send `before` and `data` as one piece of the body; a long `data` is not copied.
 
-        Internal: an application calls `write`, which says what is returned and raised.
+        Return a Future to wait for when the client takes no more at present, else None.
         """
         if self.ended or not self.live:
             raise self._too_late()
@@ -230,8 +197,8 @@ class Response:
             if piece:
                 connection.send(piece)
 
-    def end(self, trailers: bytes = b'') -> None:
-        """End the body; `trailers` follow a chunked body.
+    def finish(self, trailers: bytes = b'') -> None:
+        """End a body that has begun; `trailers` follow a chunked body.
 
         Raises `HandlerError` if the body is shorter than its Content-Length.
         """
@@ -246,20 +213,10 @@ class Response:
             self.connection.stream.end_by_reset(False)
         self.connection.answered()
 
-    def hint(self, fields: bytes) -> None:
+    def send_hint(self, fields: bytes) -> None:
         """Send 103 Early Hints with these field lines, unless the head is sent (RFC 8297)."""
         if self.request.minor and not self.framing and self.live:
             self.connection.send(b'%s%s\r\n' % (status_line(103), fields))
-
-    def upgrade(self, protocol: str) -> Stream:
-        """Answer 101 and return the stream, to speak `protocol` on it (RFC 9110 section 7.8).
-
-        Bytes that the client sent ahead are read first. The connection closes when the handler
-        ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
-        """
-        stream = upgrade(self, protocol)
-        self._line = 101, None
-        return stream
 
     def _too_late(self) -> Exception:
         """Return the error of sending when nothing can be sent any more.
@@ -269,12 +226,6 @@ class Response:
         if self.ended or self.live:
             return HandlerError('the answer is sent already')
         return StreamClosed(gone(self.connection))
-
-    def reset(self) -> None:
-        """Forget status and headers: an error is answered instead."""
-        self._line = OK
-        self._headers = None
-        self.content_type = HTML
 
     # -- the head -------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ of this file.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -33,7 +34,7 @@ from .phases import BUSY, DISCARD, LINGER
 if TYPE_CHECKING:
     from ..settings import Settings
     from .connection import Connection
-    from .response import Response
+    from .response_head import ResponseHead
 
 _PIECES = 50    # Pieces per second of one connection's limit.
 _SHARED_PIECES = 200    # Of a limit that many share: each of 200 has its turn once a second.
@@ -156,7 +157,7 @@ class Download(_Throttle):
         self._own = self._shares[:1] if own is not None else []
         self._total = self._shares[-1:] if total is not None else []
         # The last answer that has a rate of its own, and the limit for it; empty: no limit.
-        self._rated: Response | None = None
+        self._rated: ResponseHead | None = None
         self._rate: list[Share] = []
         # Pairs: the number of a byte of the stream, and the limits that apply from that byte on.
         # Bytes of one answer may still be kept when the next answer begins.
@@ -182,19 +183,19 @@ class Download(_Throttle):
         if self._connection.progress is not None:
             self._connection.progress.rest(now, until)
 
-    def rate(self, response: Response, rate: int) -> None:
+    def rate(self, response: ResponseHead, rate: int) -> None:
         """Set the rate of an answer that has not begun; 0: no limit."""
         self._rated = response
         # (At the same rate the timetable of the last answer goes on.)
         if not (rate and self._rate and self._rate[0].bucket.rate == rate):
             self._rate = [Share(Bucket(rate, self._time()))] if rate else []
 
-    def rate_of(self, response: Response) -> int:
+    def rate_of(self, response: ResponseHead) -> int:
         """Return an answer's own rate, or the rate of its connection; 0 if there is none."""
         shares = self._rate if self._rated is response else self._own
         return shares[0].bucket.rate if shares else 0
 
-    def begin(self, response: Response) -> None:
+    def begin(self, response: ResponseHead) -> None:
         """Let the limits of this answer hold from the next byte on."""
         stream = self._connection.stream
         shares = (self._rate if self._rated is response else self._own) + self._total
@@ -237,15 +238,23 @@ def leave(stream: Stream) -> None:
     stream.read_limit = stream.write_limit = None
 
 
-def rate_answer(response: Response, rate: Any) -> None:
-    """Set the rate of an answer, in bytes/second; None: no limit. Raises `HandlerError`."""
-    connection = response.connection
+def checked_rate(rate: Any) -> int:
+    """Return a rate in bytes/second; 0: no limit. Raises `HandlerError`."""
     try:
-        number = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
+        number: int = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
     except (SettingError, TypeError, ValueError, BytesWarning):
         number = -1
     if number < 0:
-        raise HandlerError(f'rate: {rate!r:.64} is not {KINDS["rate"].accepts}, or None')
+        # (`'1MB'`: a unit of others, of which we know ours.)
+        unit = re.fullmatch('([0-9]+) ?([kmg])b', rate.lower()) if isinstance(rate, str) else None
+        hint = f': write {unit[1] + unit[2].upper() + "iB"!r}' if unit else ''
+        raise HandlerError(f'rate: {rate!r:.64} is not {KINDS["rate"].accepts}, or None{hint}')
+    return number
+
+
+def rate_answer(response: ResponseHead, rate: Any) -> None:
+    """Set the rate of an answer, in bytes/second; None: no limit. Raises `HandlerError`."""
+    connection, number = response.connection, checked_rate(rate)
     limit = connection.stream.write_limit
     if limit is None:
         limit = connection.stream.write_limit = Download(connection, None, None)
@@ -253,13 +262,13 @@ def rate_answer(response: Response, rate: Any) -> None:
         limit.rate(response, number)
 
 
-def rate_of(response: Response) -> int:
+def rate_of(response: ResponseHead) -> int:
     """Return the rate of an answer in bytes/second; 0 for no limit."""
     limit = response.connection.stream.write_limit
     return limit.rate_of(response) if isinstance(limit, Download) else 0
 
 
-def begin_answer(response: Response) -> None:
+def begin_answer(response: ResponseHead) -> None:
     """Let the limits of this answer hold from now on, if its connection has limits."""
     limit = response.connection.stream.write_limit
     if isinstance(limit, Download):

@@ -11,20 +11,26 @@ from .errors import HandlerError
 from .throttle import begin_answer
 
 if TYPE_CHECKING:
-    from .response import Response
+    from .response_head import ResponseHead
 
 
-def upgrade(response: Response, protocol: str) -> Stream:
+def upgrade(response: ResponseHead, protocol: str) -> Stream:
     """Answer 101 and return the stream (see `Response.upgrade`)."""
     offered = (response.request.upgrade or b'').decode('latin-1').lower().split(',')
-    if response.head_sent or protocol.lower() not in [each.strip() for each in offered]:
+    if response.framing or protocol.lower() not in [each.strip() for each in offered]:
         raise HandlerError(f'the client does not offer to upgrade to {protocol}')
-    stream = response.connection.upgrade()
+    connection = response.connection
+    if not connection.stream.reactor.in_loop_thread():
+        raise HandlerError('only the thread of the loop has the stream: upgrade in a generator, an '
+                           '`async def`, or a function without thread=True')
+    # Before anything happens: a field that may not be sent is an answer of 500.
+    lines = [line for line in response.headers.raw_items() if line[0].lower() != b'upgrade']
+    fields, _, _, date, server = encode(lines, refuse_coding=True)
+    stream = connection.upgrade()
     begin_answer(response)
     response.framing = 'upgraded'
-    response.headers['Upgrade'] = protocol
-    fields, _, _, date, server = encode(response.headers.raw_items(), refuse_coding=True)
-    response.connection.send(b'%sConnection: upgrade\r\n%s%s\r\n' % (
-        status_line(101), fields, response.connection.server.heads.common_fields(date, server)))
-    stream.fill(response.connection.parser.rest())
+    connection.send(b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
+        status_line(101), protocol.encode('ascii'), fields,
+        connection.server.heads.common_fields(date, server)))
+    stream.fill(connection.parser.rest())
     return stream

@@ -21,7 +21,8 @@ from ..loop.task import awaited
 from ..server import HandlerError, Request, Response
 from ..server.notices import cancel
 from .failure import fail, forget_frames, log_error
-from .returned import BODY, send_returned, to_bytes
+from .lost import lost
+from .returned import BYTES, send_returned
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 class HandlerRun:
     """One run of a handler, and the answer it becomes. It is the owner of the handler's task."""
 
-    __slots__ = ('_chunks', '_handler', '_request', '_size', '_yielded', 'response')
+    __slots__ = ('_chunks', '_handler', '_request', '_size', '_yielded', 'failed', 'response')
 
     def __init__(
         self, handler: Handler, request: Request, response: Response, chunks: list[bytes]
@@ -41,6 +42,7 @@ class HandlerRun:
         self._chunks = chunks                 # The chunks that are not sent yet.
         self._size = sum(map(len, chunks))    # Their size in bytes.
         self._yielded = bool(chunks)          # Whether there was a chunk, even an empty one.
+        self.failed = False                   # Whether an error was answered.
 
     # -- called by the task ---------------------------------------------------------------------
 
@@ -49,19 +51,30 @@ class HandlerRun:
 
         Raises `HandlerError` for a value that is no chunk.
         """
-        if type(value) is str:
-            value = value.encode(self._handler.encoding)
-        elif type(value) is not bytes:
-            if not isinstance(value, BODY):
+        if type(value) is not bytes:
+            if isinstance(value, str):
+                value = self.response.encode(value)
+            elif not isinstance(value, BYTES):
                 return awaited(value, HandlerError, ', bytes or str')
-            value = to_bytes(self._handler, value)
+            value = bytes(value)    # A copy: the handler may use its buffer again.
         self._yielded = True
+        if self._handler.stream:
+            return self._send_now(value)
         if value:
             self._chunks.append(value)
             self._size += len(value)
-            if self._handler.stream or self._size >= self._handler.buffer_size:
+            if self._size >= self._handler.buffer_size:
                 return self._flush()
         return None
+
+    def _send_now(self, value: bytes) -> Future | None:
+        """Send a chunk before the handler goes on: it may block. An empty one sends the head."""
+        wait = None
+        if value or not self.response.head_sent:
+            self._chunks.append(value)
+            wait = self._flush()
+            self.response.connection.stream.push()
+        return wait
 
     def pausing(self) -> None:
         """Send the collected chunks: the handler is about to wait, or to give others a turn."""
@@ -84,6 +97,8 @@ class HandlerRun:
         self._size = 0
         if not response.live:
             # The client is gone, or an error was its answer: the task is being cancelled.
+            if response.ended and not self.failed:
+                raise lost(self._handler, response, None, True)
             return None
         try:
             wait = response.write_pieces(before, long)
@@ -103,12 +118,14 @@ class HandlerRun:
         value, error = task.outcome()
         response = self.response
         if not response.live:
+            if error is None and (value is not None or self._chunks) and not self.failed:
+                error = lost(self._handler, response, value, self._yielded)
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
                 log_error(self._handler, self._request, error)
         elif error is None:
             self.complete(value)
         elif isinstance(error, Cancelled) and response.head_sent and response.framing == 'none':
-            response.end()
+            response.finish()
         else:
             self.fail(error)
         if error is not None:
@@ -120,15 +137,14 @@ class HandlerRun:
         try:
             if value is not None:
                 if self._yielded or response.head_sent:
-                    raise HandlerError(f'{self._handler.name} returned a value after it had '
-                                       'yielded: it would be lost')
+                    raise lost(self._handler, response, value, self._yielded)
                 send_returned(self._handler, response, value)
             elif response.head_sent:
                 if self._chunks:
                     self._flush()
-                response.end()
+                response.finish()
             elif self._yielded:
-                response.send(b''.join(self._chunks))
+                response.send_body(b''.join(self._chunks))
             else:
                 send_returned(self._handler, response, None)
         except Exception as problem:
@@ -137,4 +153,5 @@ class HandlerRun:
     def fail(self, error: BaseException) -> None:
         """Answer an error; if the head was sent already, cut the connection."""
         self._chunks.clear()
+        self.failed = True
         fail(self._handler, self._request, self.response, error)

@@ -39,7 +39,6 @@ class Handler:
         self.is_generator = signature.is_generator
         self.thread = signature.thread
         self.stream = signature.stream
-        self.encoding = signature.encoding
         self.defaults = signature.defaults
         self._signature = signature
         self._collects = signature.collects
@@ -76,6 +75,7 @@ class Handler:
         try:
             request.context = own = Context()
             own.options = self.options
+            response.yielded = chunks
             if self._presets:
                 for name, value in self._presets:
                     setattr(response, name, value)
@@ -87,7 +87,7 @@ class Handler:
                     generator, yielded = begun
                     self._go_on(generator, request, response, context, chunks, yielded=yielded)
                 elif chunks and not response.framing:
-                    response.send(b''.join(chunks))
+                    response.send_body(b''.join(chunks))
                 else:
                     HandlerRun(self, request, response, chunks).complete(None)
             elif self.is_generator:
@@ -98,7 +98,7 @@ class Handler:
             else:
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.framing:
-                    response.send(value)
+                    response.send_body(value)
                 elif inspect.isgenerator(value):
                     # A decorator made this function: it returns the generator of the wrapped one.
                     self._go_on(value, request, response, context, chunks)
@@ -134,8 +134,10 @@ class Handler:
         task.add_done_callback(run.finished)
         if response.live:
             connection.task = task
-        if not response.live or response.framing == 'none':
-            # The answer is complete already: it was an error, or it was for HEAD.
+        complete = not response.live or response.framing == 'none'
+        if run.failed or (complete and not response.ended):
+            # The answer is complete already: it was an error, or it was for HEAD. (A handler that
+            # has sent its answer itself may go on.)
             task.cancel('the answer is complete')
 
 

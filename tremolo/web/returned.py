@@ -4,7 +4,7 @@
     (body, encoding)                     the body, its encoding named in Content-Type
     dict, list                           JSON
     None                                 204, or the status that was set, without a body
-    HTTPError                            that error's answer
+    HTTPError                            that error's answer, as if it was raised
 """
 
 from __future__ import annotations
@@ -12,29 +12,27 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..http.charset import with_charset
 from ..server import HandlerError, HTTPError, Response
 from ..server.pages import send_error
-from ..server.response import HTML
+from ..server.response_head import HTML
 
 if TYPE_CHECKING:
     from .handlers import Handler
 
-BODY = (str, bytes, bytearray, memoryview)    # The types of a chunk, and of a body.
-
-
-def to_bytes(handler: Handler, value: Any) -> bytes:
-    """Return a chunk as bytes, by the handler's encoding."""
-    # A copy: the handler may use its buffer again.
-    return value.encode(handler.encoding) if isinstance(value, str) else bytes(value)
+BYTES = (bytes, bytearray, memoryview)    # The types of a chunk, and of a body, beside str.
 
 
 def send_returned(handler: Handler, response: Response, value: Any) -> None:
     """Send a returned value as the whole answer. Raises `HandlerError` for any other value."""
     if isinstance(value, HTTPError):
+        response.reset()
         send_error(response, value)
         return
-    if isinstance(value, BODY):
-        body = to_bytes(handler, value)
+    if isinstance(value, str):
+        body = response.encode(value)
+    elif isinstance(value, BYTES):
+        body = bytes(value)
     elif value is None:
         body = b''
         if response.status == 200:
@@ -42,23 +40,57 @@ def send_returned(handler: Handler, response: Response, value: Any) -> None:
     elif isinstance(value, tuple):
         body = _encode_pair(handler, response, value)
     elif isinstance(value, (dict, list)):
-        body = json.dumps(value).encode('utf-8')
         if response.content_type is HTML:
             response.content_type = 'application/json'
+        body = response.encode(json.dumps(value))
     else:
-        raise HandlerError(f'{handler.name} returned {type(value).__name__}, which is '
-                           'none of str, bytes, (body, encoding), dict, list, None')
-    response.send(body)
+        raise HandlerError(f'{handler.name} returned {_shown(value)}, which is none of str, bytes, '
+                           f'(body, encoding), dict, list, None{_instead(value)}')
+    response.send_body(body)
 
 
 def _encode_pair(handler: Handler, response: Response, pair: tuple[Any, ...]) -> bytes:
     """Encode `(body, encoding)`; the Content-Type names the encoding."""
     if len(pair) != 2 or not isinstance(pair[0], (str, bytes)) or not isinstance(pair[1], str):
-        raise HandlerError(f'{handler.name} returned a tuple, not (body, encoding)')
+        raise HandlerError(f'{handler.name} returned a tuple, not (body, encoding)'
+                           f'{_instead_of_tuple(pair)}')
     body, encoding = pair
-    if response.content_type is HTML:
-        response.content_type = f'text/html; charset={encoding}'
+    own = response.headers.get('content-type')
+    if own is not None:
+        response.headers['Content-Type'] = with_charset(own, encoding)
+    elif response.content_type:
+        response.content_type = with_charset(response.content_type, encoding)
     try:
         return body.encode(encoding) if isinstance(body, str) else body
     except LookupError as error:
         raise HandlerError(f'{handler.name}: no encoding {encoding!r}') from error
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, (int, float)) else type(value).__name__
+
+
+def _instead(value: Any) -> str:
+    """Say what to write instead of a value that is no answer."""
+    if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
+        return f': write `response.status = {value}`, or `raise HTTPError({value})`'
+    if isinstance(value, (int, float)):
+        return ': write `return str(...)`'
+    if isinstance(value, (set, frozenset)):
+        return ': write `return sorted(...)`'
+    if isinstance(value, type) and issubclass(value, HTTPError):
+        return f': write `return {value.__name__}()`, or raise it'
+    if hasattr(value, '__next__'):
+        return ': write `yield` in the handler, which makes it a generator'
+    return ''
+
+
+def _instead_of_tuple(pair: tuple[Any, ...]) -> str:
+    """Say what to write instead of a body with a status, or with fields."""
+    words = []
+    for each in pair[1:]:
+        if isinstance(each, int):
+            words.append(f'`response.status = {each:d}`')
+        elif isinstance(each, dict):
+            words += [f'`response.headers[{name!r:.64}] = ...`' for name in list(each)[:1]]
+    return f': write {" and ".join(words)}, and return the body alone' if words else ''

@@ -1,0 +1,103 @@
+"""Response head: what an application sets before an answer begins, checked where it is set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..http import Encoded, HeaderError, Headers, format_cookie
+from ..http.replaced import checked_status, forget_body
+from ..loop import Stream
+from .errors import HandlerError
+from .throttle import rate_answer, rate_of
+from .upgrade import upgrade
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .request import Request
+
+HTML = 'text/html; charset=utf-8'
+TEXT = 'text/plain; charset=utf-8'
+
+OK: tuple[int, str | None] = (200, None)
+
+
+class ResponseHead:
+    """The status and the fields of an answer."""
+
+    __slots__ = ('_headers', '_line', 'chunked', 'connection', 'content_type', 'framing',
+                 'request')
+
+    connection: Connection
+    request: Request
+    _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
+    content_type: str                # '' for no Content-Type at all.
+    chunked: bool                    # False: the close ends a body of unknown length.
+    _headers: Headers | Encoded | None
+    framing: str                     # How the body is framed; '' before the head is sent.
+
+    @property
+    def status(self) -> int:
+        """The status, 200 to 599. Raises `HeaderError` for another, or once the head is sent."""
+        return self._line[0]
+
+    @status.setter
+    def status(self, status: int | tuple[int, str]) -> None:
+        if self.framing:
+            raise HeaderError('the head is sent already: the status cannot change')
+        self._line = checked_status(status)
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; a bad name or value raises `HeaderError` where it is set."""
+        if not isinstance(self._headers, Headers):
+            self._headers = Headers()
+        return self._headers
+
+    @property
+    def rate(self) -> int:
+        """Bytes/second at most, instead of the option `download_rate`; 0: no limit.
+
+        It may be set as an option is: `'64KiB'`, or None for no limit. Raises `HandlerError` for a
+        value that is no rate, or once the head is sent.
+        """
+        return rate_of(self)
+
+    @rate.setter
+    def rate(self, rate: int | str | None) -> None:
+        if self.framing:
+            raise HandlerError('the head is sent already: the rate cannot change')
+        rate_answer(self, rate)
+
+    def set_cookie(self, name: str, value: str = '', **attributes: Any) -> None:
+        """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
+
+        `attributes` are those of `tremolo.http.format_cookie`: max_age (seconds), expires, path,
+        domain, secure, httponly, samesite. Raises `HeaderError` for values that RFC 6265 forbids,
+        or once the head is sent.
+        """
+        if self.framing:
+            raise HeaderError('the head is sent already: the cookie would be lost')
+        self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
+
+    def upgrade(self, protocol: str) -> Stream:
+        """Answer 101 and return the stream, to speak `protocol` on it (RFC 9110 section 7.8).
+
+        Bytes that the client sent ahead are read first. The connection closes when the handler
+        ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
+        """
+        stream = upgrade(self, protocol)
+        self._line = 101, None
+        return stream
+
+    def reset(self, meant: bool = True) -> None:
+        """Forget the status and what describes a body: an error is answered instead.
+
+        Cookies and other fields stay: a browser shows a page the error of another origin only with
+        the fields of CORS. `meant` is False for an answer that the application did not choose.
+        """
+        self._line = OK
+        self.content_type = HTML
+        if not isinstance(self._headers, Headers):
+            self._headers = None    # An ASGI application sets all fields at once, or none.
+            return
+        forget_body(self._headers, meant)

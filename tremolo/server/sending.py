@@ -1,0 +1,108 @@
+"""Sending: what an application calls to send an answer by itself, instead of yielding it.
+
+    yield response.write(b'a piece')    # in a generator; `await` in an `async def`
+    response.write(b'a piece').result()    # in a thread
+
+Whatever is called returns a Future: `DONE`, if there is nothing to wait for. The bytes go out in
+the order of the application's words: first what it has yielded before. A call on another thread is
+done on the loop's thread, and the caller waits until it is done.
+
+The server itself calls the methods below these, which wait for nobody and check nothing twice:
+`Response.send_body`, `write_pieces`, `finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..http import HeaderError
+from ..http.encoder import encode
+from ..http.text_fields import encode_pair
+from ..loop import Future, Task
+from ..loop.done import DONE
+from .errors import HandlerError
+
+if TYPE_CHECKING:
+    from .response import Response
+
+
+def on_loop(response: Response, send: Callable[..., Future], *args: Any) -> Future:
+    """Call `send(response, *args)` on the loop's thread; on another thread wait for it."""
+    reactor = response.connection.stream.reactor
+    if reactor.in_loop_thread():
+        return send(response, *args)
+    sent: Future = Task(_in_task(send, response, *args), reactor=reactor, later=True).result()
+    return sent
+
+
+def _in_task(send: Callable[..., Future], *args: Any) -> Generator[None, None, Future]:
+    return send(*args)
+    yield    # So it is a generator.
+
+
+def send_whole(response: Response, body: bytes | str) -> Future:
+    """Send the whole answer."""
+    if response.live and not response.head_sent and _take_yielded(response):
+        raise HandlerError('response.send is the whole answer, and something was yielded before: '
+                           'yield the rest, or call response.write')
+    response.send_body(_as_bytes(response, body))
+    return DONE
+
+
+def write(response: Response, data: bytes | str) -> Future:
+    """Send a piece of the body, after what was yielded before."""
+    piece = _as_bytes(response, data)
+    wait = response.write_pieces(_take_yielded(response), piece)
+    if wait is None:
+        return DONE
+    # (With a callback its error counts as seen: that a client left is no fault of the handler.)
+    wait.add_done_callback(id)
+    return wait
+
+
+def end(response: Response, data: bytes | str) -> Future:
+    """End the body after a last piece; an answer that has not begun is sent whole."""
+    last = _as_bytes(response, data)
+    if response.live and not response.ended:
+        last = _take_yielded(response) + last
+        if not response.head_sent:
+            response.send_body(last)
+        else:
+            if last:
+                write(response, last)
+            response.finish()
+    elif last:
+        response.write_pieces(b'', last)    # It raises the error of sending too late.
+    return DONE
+
+
+def hint(response: Response, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
+    """Send 103 Early Hints with these fields."""
+    if isinstance(fields, (str, bytes)):
+        raise HeaderError("hints are pairs: write [('Link', '</a.css>; rel=preload; as=style')]")
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    lines, length, close, _, _ = encode([encode_pair(*pair) for pair in pairs], refuse_coding=True)
+    if length is not None or close:
+        raise HeaderError('Content-Length and Connection are no hints')
+    response.send_hint(lines)
+    return DONE
+
+
+def _take_yielded(response: Response) -> bytes:
+    """Take what the handler has yielded and what waits to be sent; b'' if there is nothing."""
+    # (An answer of another kind of application has no such list.)
+    chunks: list[bytes] | None = getattr(response, 'yielded', None)
+    if not chunks:
+        return b''
+    taken = b''.join(chunks)
+    chunks.clear()
+    return taken
+
+
+def _as_bytes(response: Response, data: Any) -> bytes:
+    if isinstance(data, str):
+        return response.encode(data)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise HandlerError(f'a body is bytes or str, not {type(data).__name__}')
+    return data if type(data) is bytes else bytes(data)
