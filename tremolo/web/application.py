@@ -46,13 +46,11 @@ class Application(Service):
         for a malformed path or method and for a route that exists already, `HandlerError` for a
         function that cannot be a handler.
         """
-        if isinstance(methods, str):
-            raise ValueError(f"methods is a list of names: [{methods!r}]")
-        names = [str(method).upper() for method in methods]
-        if not names or not all(name.isascii() and name.isalpha() for name in names):
-            raise ValueError(f'methods is a list of names such as GET, not {names!r}')
         # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`.
         from .handlers import Handler
+        from .mistakes import check_methods, check_path
+        check_path(path)
+        names = check_methods(methods)
         groups = Route[Handler](path).groups
 
         def register(function: F) -> F:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..server import HandlerError
+from .mistakes import PRESETS, check_function, check_options
 
 # The names that a handler may ask for, beside the named groups of its path.
 NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
@@ -23,6 +24,7 @@ class Signature:
 
     def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
         """Read it. Raises `HandlerError` for a function that cannot be called as a handler."""
+        check_function(function)
         code = getattr(inspect.unwrap(function), '__code__', None)
         name = getattr(function, '__qualname__', repr(function))
         self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
@@ -37,14 +39,16 @@ class Signature:
         self._read(function)
         self.thread = bool(self.defaults.get('thread', False))
         if self.thread and (self.is_generator or self.is_async):
-            raise HandlerError(f'{self.name}: thread=True is for plain functions')
+            raise HandlerError(f'{self.name}: thread=True is for plain functions: call '
+                               '`response.write(...)` instead of `yield`, or leave it out and wait '
+                               'for what blocks: `yield run_in_thread(...)`')
         self.stream = bool(self.defaults.get('stream', False))
         # Whether the first chunks can be collected before there is a task; see `Handler.run`.
         self.collects = not self.stream and returns_nothing(function)
-        self.encoding = self._read_encoding()
+        check_options(self.name, self.defaults)
         # The attributes of the response that the signature sets.
         self.presets = tuple((name, value) for name, value in self.defaults.items()
-                             if name in ('chunked', 'content_type', 'rate', 'status'))
+                             if name in PRESETS)
 
     def _read(self, function: Callable[..., Any]) -> None:
         """Sort the parameters into names that we pass and options of this handler."""
@@ -62,19 +66,6 @@ class Signature:
                                    f'it may ask for {known}')
             else:
                 self.defaults[name] = parameter.default
-
-    def _read_encoding(self) -> str:
-        """Return the encoding of str chunks: the charset of the option `content_type`."""
-        if 'content_type' not in self.defaults:
-            return 'utf-8'
-        content_type = self.defaults['content_type'] or ''
-        if isinstance(content_type, bytes):
-            content_type = content_type.decode('latin-1')
-        self.defaults['content_type'] = content_type
-        if 'charset=' not in content_type.lower():
-            return 'utf-8'
-        charset: str = content_type.lower().partition('charset=')[2]
-        return charset.strip('"; ')
 
 
 def returns_nothing(function: Callable[..., Any]) -> bool:

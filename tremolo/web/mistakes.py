@@ -1,0 +1,115 @@
+"""Mistakes: what is wrong in a signature or a path is told when the function is registered.
+
+Each error says what to write instead. Nothing here runs while requests are answered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from ..errors import SettingError
+from ..http import HeaderError, encode_fields
+from ..http.charset import check_charset
+from ..http.grammar import TOKEN_STR
+from ..http.replaced import checked_status
+from ..server import HandlerError
+from ..server.throttle import checked_rate
+from ..settings import OPTIONS
+
+# The options of a signature that are attributes of the response.
+PRESETS = ('chunked', 'content_type', 'rate', 'status')
+
+_SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
+# What other frameworks write for a group: {name}, {name:kind}, :name, *name.
+_FOREIGN = re.compile(
+    r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
+_TURNED = re.compile(r'<([A-Za-z_]\w*):(str|int|path)>')
+
+
+def check_function(function: Any) -> None:
+    """Raise `HandlerError` for what is no function, and cannot stand for one."""
+    if isinstance(function, type):
+        raise HandlerError(f'{function.__qualname__} is a class, and a handler is a function: '
+                           'register a method of an instance, app.route(path)(instance.method)')
+    if not callable(function):
+        raise HandlerError(f'{function!r:.64} is no function: write @app.route(path) above one')
+
+
+def check_options(name: str, options: dict[str, Any]) -> None:
+    """Check the options of the handler `name`, and convert them. Raises `HandlerError`."""
+    for option, check in (('content_type', _content_type), ('rate', checked_rate),
+                          ('status', checked_status), ('buffer_size', _buffer_size)):
+        if option in options:
+            try:
+                converted = check(options[option])
+            except (HandlerError, HeaderError, SettingError, TypeError) as error:
+                raise HandlerError(f'{name}: {error}') from None
+            if option in ('buffer_size', 'content_type'):
+                options[option] = converted
+    for option in _SWITCHES:
+        if not isinstance(options.get(option, False), (bool, int)):
+            raise HandlerError(f'{name}: {option} is True or False, not {options[option]!r:.64}')
+
+
+def _content_type(value: Any) -> str:
+    text = value.decode('latin-1') if isinstance(value, bytes) else value or ''
+    if text:
+        encode_fields([('Content-Type', text)])
+        check_charset(text)
+    return str(text)
+
+
+def _buffer_size(value: Any) -> Any:
+    option, = (each for each in OPTIONS if each.name == 'buffer_size')
+    return option.convert(value, 'buffer_size')
+
+
+def check_methods(methods: Any) -> list[str]:
+    """Return the names of methods in upper case. Raises `ValueError`."""
+    if isinstance(methods, (str, bytes)):
+        raise ValueError(f'methods is a list of names: [{methods!r}]')
+    if not isinstance(methods, Iterable):
+        raise ValueError(f"methods is a list of names such as ['GET'], not {methods!r:.64}")
+    names = list(methods)
+    for name in names:
+        if not isinstance(name, str) or TOKEN_STR.fullmatch(name.upper()) is None:
+            raise ValueError(f"methods is a list of names such as ['GET'], not {name!r:.64}")
+    if not names:
+        raise ValueError("methods is empty: write methods=['GET']")
+    return [name.upper() for name in names]
+
+
+def check_path(path: Any) -> None:
+    """Raise `ValueError` for a path that would never match, or not what was meant."""
+    if not isinstance(path, str):
+        if callable(path):
+            raise ValueError("@app.route needs a path: write @app.route('/path')")
+        raise ValueError(f"a path is str, not {path!r:.64}: write '/path'")
+    if path.startswith('^'):
+        return
+    if not path.startswith('/'):
+        raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^: '
+                         f'write {"/" + path!r}')
+    turned = _TURNED.sub(r'<\2:\1>', path)
+    ours = _FOREIGN.sub(_group, turned)
+    if ours != path:
+        raise ValueError(f'the path {path!r} has a group as other frameworks write it: '
+                         f'write {ours!r}')
+    if re.search(r'\?\w+=', path):
+        raise ValueError(f'the path {path!r} has a query, and none is compared: write '
+                         f'{path.partition("?")[0]!r}, and look at request.query')
+    if unquote(path) != path:
+        raise ValueError(f'the path {path!r} is percent-encoded, and is compared decoded: write '
+                         f'{unquote(path)!r}')
+
+
+def _group(match: re.Match[str]) -> str:
+    """Write a group of another framework as one of ours."""
+    braced, kind, colon, star = match.groups()
+    if star is not None:
+        return f'<path:{star or "rest"}>'
+    name = re.sub('^[0-9]+|[^A-Za-z0-9_]', '_', braced if braced is not None else colon) or 'name'
+    return f'<{kind}:{name}>' if kind in ('int', 'path') else f'<{name}>'
