@@ -52,6 +52,12 @@ def test_the_first_page_runs_as_it_is_written(monkeypatch):
     assert asked[2:] == [(('0.0.0.0', 8000), {'worker_num': 2})]
 
 
+def test_a_thread_sends_by_hand():
+    with run('response.write')['app'].start() as server:
+        lines = get(f'{server.url}/squares').splitlines()
+        assert (len(lines), lines[-1]) == (1000, b'999;998001')
+
+
 def test_the_three_styles():
     with run('by_await')['app'].start() as server:
         assert get(f'{server.url}/generator') == b'Hello world!'
