@@ -211,6 +211,31 @@ def test_a_chunk_after_the_end_is_told_and_not_sent(kind, by, logged):
     assert 'yielded a chunk after response.send or response.end' in logged.text
 
 
+def test_a_late_chunk_stops_no_other_request_and_is_told_once(logged):
+    app = Tremolo()
+    going_on = []
+
+    @app.route('/')
+    def late(response):
+        response.send(b'one')
+        for _ in range(5):
+            yield sleep(1)
+            yield b'late'
+        going_on.append(True)
+
+    @app.route('/waiting')
+    def waiting():
+        yield sleep(10)
+        yield b'two'
+
+    with virtual(app) as host:
+        client = host.connect(request() + request('/waiting'))
+        assert client.take().body == b'one'
+        assert client.take().body == b'two'
+    assert going_on == [True]
+    assert logged.count('failed on GET') == 1
+
+
 # -- what is returned after it --------------------------------------------------------------------
 
 
@@ -357,19 +382,24 @@ def test_a_wrong_hint_is_told_and_not_on_the_wire(fields, logged):
     assert 'HeaderError' in logged.text
 
 
-def test_a_cookie_or_a_status_after_the_head_is_told():
+def test_a_cookie_a_field_or_a_status_after_the_head_is_told():
     told = []
 
     def late(response):
+        response.headers['X-B'] = '1'
         response.write(b'x')
+        assert response.headers['x-b'] == '1'
         for act in (lambda: response.set_cookie('a', '1'),
-                    lambda: setattr(response, 'status', 404)):
+                    lambda: setattr(response, 'status', 404),
+                    lambda: response.headers.add('X-A', '1'),
+                    lambda: response.headers.__setitem__('X-A', '1'),
+                    lambda: response.headers.__delitem__('X-B')):
             with pytest.raises(HeaderError) as error:
                 act()
             told.append(str(error.value))
 
     assert asked(late).body == b'x'
-    assert all('the head is sent already' in each for each in told) and len(told) == 2
+    assert all('the head is sent already' in each for each in told) and len(told) == 5
 
 
 UPGRADE = 'Connection: upgrade', 'Upgrade: echo'

@@ -47,7 +47,7 @@ def test_a_wrong_option_of_a_signature_is_told_at_registration(option, value, sa
 
 
 @pytest.mark.parametrize(('option', 'value'), [
-    ('rate', '1MiB'), ('rate', None), ('rate', 'off'), ('content_type', None),
+    ('rate', '1MiB'), ('rate', None), ('rate', 'off'), ('stream', None), ('content_type', None),
     ('content_type', 'text/plain; charset=latin-1; format=flowed'), ('status', (404, 'Lost')),
     ('buffer_size', '64KiB'), ('stream', 1), ('chunked', False), ('colour', 'red')])
 def test_a_right_option_of_a_signature_is_taken(option, value):
@@ -220,6 +220,14 @@ def test_a_wrong_status_is_told_what_to_write(status, said):
 
     assert ask(handler).status == 200
     assert 'is no status of a final answer' in told[0]
+
+
+@pytest.mark.parametrize(('status', 'body', 'said'), [
+    ('404', '', 'write 404'), (99, '', '200..599'), (None, '', '200..599'), (1.5, '', '200..599'),
+    (400, {'a': 1}, 'json.dumps'), (400, b'a', 'is str, not bytes'), (400, None, 'is str')])
+def test_a_wrong_http_error_is_told_what_to_write(status, body, said):
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        HTTPError(status, body)
 
 
 def test_a_header_may_be_a_number():

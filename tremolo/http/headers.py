@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .errors import HeaderError
 from .text_fields import encode_pair
 
 
@@ -115,6 +116,26 @@ class Headers:
 
     def __repr__(self) -> str:
         return f'Headers({self.items()!r})'
+
+
+class SentHeaders(Headers):
+    """Fields that are sent already: a change would be lost, and raises `HeaderError`."""
+
+    __slots__ = ()
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        super().__init__()
+        self._lines = [(name.lower(), name, value) for name, value in pairs]
+
+    def __setitem__(self, name: str, value: str | int) -> None:
+        raise HeaderError(f'the head is sent already: {name} would be lost')
+
+    def __delitem__(self, name: str) -> None:
+        raise HeaderError(f'the head is sent already: {name} cannot be removed')
+
+    def add(self, name: str, value: str | int) -> None:
+        """Refuse it."""
+        self[name] = value
 
 
 def _checked(name: str, value: str | int) -> tuple[str, str, str]:

@@ -21,8 +21,13 @@ class HTTPError(TremoloError):
 
     def __init__(self, status: int, body: str = '',
                  headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        if not 200 <= status <= 599:
-            raise ValueError(f'{status!r} is no status of a final answer (200..599)')
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            number = str(status)[:3] if isinstance(status, str) else ''
+            hint = f': write {number}' if number.isdigit() else ''
+            raise ValueError(f'{status!r:.64} is no status of a final answer (200..599){hint}')
+        if not isinstance(body, str):
+            raise TypeError(f'the body of an HTTPError is str, not {type(body).__name__}: write '
+                            "json.dumps(...), and headers={'Content-Type': 'application/json'}")
         # (`args` stay as they were given: so the error can be copied, and pickled for a process.)
         self.status = status
         self.body = body

@@ -19,7 +19,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ..http import Encoded, chunk, encode_fields, status_line
+from ..http import Encoded, Headers, chunk, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.encoder import encode
 from ..http.text_fields import encode_pair
@@ -88,8 +88,8 @@ class Response(ResponseHead):
     def encode(self, text: str) -> bytes:
         """Encode text by the charset of the Content-Type; raise `HeaderError` if it cannot be."""
         content_type: str | None = self.content_type
-        if self._headers is not None:
-            content_type = self.headers.get('content-type', content_type)
+        if isinstance(self._headers, Headers):
+            content_type = self._headers.get('content-type', content_type)
         try:
             return text.encode(charset_of(content_type))
         except (LookupError, UnicodeEncodeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
+from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, forget_body
 from ..loop import Stream
 from .errors import HandlerError
@@ -48,10 +49,13 @@ class ResponseHead:
 
     @property
     def headers(self) -> Headers:
-        """The header fields; a bad name or value raises `HeaderError` where it is set."""
+        """The header fields; a bad name or value raises `HeaderError` where it is set.
+
+        Once the head is sent they can be read, and not changed.
+        """
         if not isinstance(self._headers, Headers):
             self._headers = Headers()
-        return self._headers
+        return SentHeaders(self._headers.items()) if self.framing else self._headers
 
     @property
     def rate(self) -> int:

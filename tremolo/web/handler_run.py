@@ -82,7 +82,8 @@ class HandlerRun:
             try:
                 self._flush()
             except Exception as error:
-                task = self.response.connection.task
+                # (After the answer it may be the task of the next request.)
+                task = self.response.connection.task if self.response.live else None
                 self.fail(error)
                 if task is not None:
                     cancel(task, 'the answer is complete')

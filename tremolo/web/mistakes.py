@@ -50,7 +50,7 @@ def check_options(name: str, options: dict[str, Any]) -> None:
             if option in ('buffer_size', 'content_type'):
                 options[option] = converted
     for option in _SWITCHES:
-        if not isinstance(options.get(option, False), (bool, int)):
+        if not isinstance(options.get(option), (bool, int, type(None))):
             raise HandlerError(f'{name}: {option} is True or False, not {options[option]!r:.64}')
 
 
