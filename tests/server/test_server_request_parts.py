@@ -132,6 +132,24 @@ def test_a_wait_that_was_given_up_loses_nothing():
         assert client.take().body == BODY
 
 
+def test_what_is_looked_at_while_the_body_comes_does_not_lose_it():
+    app = Tremolo()
+
+    @app.route('/', methods=['POST'])
+    def handler(request):
+        coming = request.body()
+        assert request.query == {'a': ['1']} and request.cookies == {}
+        first, second = (yield coming), (yield request.body())
+        assert first == second and request.query == {'a': ['1']}
+        return second
+
+    with virtual(app) as host:
+        client = host.connect(request('/?a=1', 'POST', 'Content-Length: 8') + b'{"a"')
+        host.advance(1)
+        client.send(b': 1}')
+        assert client.take().body == BODY
+
+
 def test_query_and_cookies_are_parsed_once():
     looks = []
 
@@ -220,5 +238,5 @@ def test_two_fields_of_cookies_are_one_list():
 
 
 def test_a_request_has_one_place_for_all_of_these():
-    assert [name for name in Request.__slots__ if name in ('parts', '_query', '_cookies')] == [
-        'parts']
+    assert [name for name in Request.__slots__ if name in ('kept', '_query', '_cookies')] == [
+        'kept']

@@ -186,6 +186,23 @@ def test_a_field_of_an_error_that_may_not_be_sent_leaves_no_other_behind(logged)
     assert 'location' not in answer.headers
 
 
+@pytest.mark.parametrize('name', ['Connection', 'Transfer-Encoding', 'Content-Length'])
+@pytest.mark.parametrize('way', ['returns', 'fails', 'raises'])
+def test_a_field_that_is_found_bad_when_it_is_sent_is_answered_all_the_same(name, way, logged):
+    def wrong(response):
+        response.headers['X-Request-Id'] = '7'
+        response.headers[name] = 'no token, '
+        if way == 'fails':
+            raise ValueError
+        if way == 'raises':
+            raise NotFound
+        return 'x'
+
+    answer = ask(wrong)
+    assert answer.status == (404 if way == 'raises' and name != 'Connection' else 500)
+    assert answer.headers.get(name.lower()) in (None, str(len(answer.body)))
+
+
 def test_a_text_is_sent_in_the_charset_that_the_error_names():
     def wrong():
         raise HTTPError(400, 'é', {'Content-Type': 'text/plain; charset=latin-1'})

@@ -9,7 +9,7 @@ import re
 import pytest
 from server_support import request, serving, virtual
 
-from tremolo import HandlerError, HTTPError, NotFound, Tremolo, sleep
+from tremolo import HandlerError, HTTPError, MethodNotAllowed, NotFound, Tremolo, sleep
 from tremolo.http import HeaderError, Headers, format_cookie
 
 
@@ -228,6 +228,14 @@ def test_a_wrong_status_is_told_what_to_write(status, said):
 def test_a_wrong_http_error_is_told_what_to_write(status, body, said):
     with pytest.raises((TypeError, ValueError), match=re.escape(said)):
         HTTPError(status, body)
+
+
+@pytest.mark.parametrize('allow', ['GET', 'PUT, GET', ['PUT', 'GET'], {'GET'}])
+def test_the_allowed_methods_may_be_one_text(allow):
+    def handler():
+        raise MethodNotAllowed(allow)
+
+    assert ask(handler).headers['allow'] == ('GET, PUT' if 'PUT' in allow else 'GET')
 
 
 def test_a_header_may_be_a_number():

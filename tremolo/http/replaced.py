@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .encoder import encode
 from .errors import HeaderError
 from .headers import Headers
 from .response import status_line
@@ -18,12 +19,22 @@ _OF_CACHES = frozenset(('cache-control', 'expires'))
 _ADDED = frozenset(('set-cookie', 'vary'))
 
 
-def forget_body(headers: Headers, meant: bool) -> None:
-    """Remove what describes a body; if the new answer is not `meant`, what caches read, too."""
+def fields_kept(headers: Headers, meant: bool) -> Headers | None:
+    """Remove what describes a body, and return the rest.
+
+    If the new answer is not `meant`, what caches read goes too. Then there are none, if those that
+    are left cannot be sent: that may be the reason for the new answer, which has to be sent.
+    """
     for name in headers:
         lower = name.lower()
         if _describes_body(lower) or (not meant and lower in _OF_CACHES):
             del headers[name]
+    try:
+        if not meant:
+            encode(headers.raw_items(), refuse_coding=True)
+    except HeaderError:
+        return None
+    return headers
 
 
 def replace_fields(headers: Headers, fields: Iterable[tuple[str, str]]) -> None:

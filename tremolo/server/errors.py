@@ -62,7 +62,8 @@ class MethodNotAllowed(HTTPError):
     """405: the path does not have this method; `allow` are the methods that it has."""
 
     def __init__(self, allow: Iterable[str], body: str = '') -> None:
-        super().__init__(405, body, [('Allow', ', '.join(sorted(allow)))])
+        names = allow.replace(',', ' ').split() if isinstance(allow, str) else allow
+        super().__init__(405, body, [('Allow', ', '.join(sorted(names)))])
 
 
 class PayloadTooLarge(HTTPError):

@@ -30,7 +30,7 @@ class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'groups', 'inbox',
-                 'parts', 'trailers')
+                 'kept', 'trailers')
 
     connection: Connection
     inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
@@ -41,12 +41,12 @@ class Request(RequestHead):
     _headers: Headers | None
     _path: str | None
     # The query, the cookies and the body, once they were asked for (request_parts.py).
-    parts: dict[str, Any] | None
+    kept: dict[str, Any] | None
 
     def begin(self, connection: Connection) -> None:
         """Set up a request that came on this connection. Hot."""
         self.connection = connection
-        self.inbox = self._headers = self._path = self.parts = None
+        self.inbox = self._headers = self._path = self.kept = None
         self.groups = _NONE
         self.trailers = ()
 
@@ -147,15 +147,15 @@ class Request(RequestHead):
         return (yield self._inbox().read(size))
 
     def _body(self) -> Generator[Future, Any, Any]:
-        parts = self.parts = self.parts or {}
-        if 'body' in parts:
-            return parts['body']
+        if self.kept and 'body' in self.kept:
+            return self.kept['body']
         limit = self.connection.server.settings.body_buffer_size
         if (self.content_length or 0) > limit:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)')
         try:
-            parts['body'] = yield self._inbox().read_all(limit)
-            return parts['body']
+            body = yield self._inbox().read_all(limit)
+            self.kept = {**(self.kept or {}), 'body': body}
+            return body
         except LimitExceeded as error:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)') from error
 

@@ -1,6 +1,6 @@
 """Request parts: what is worked out of a request once, and may be asked for again.
 
-`Request.parts` keeps it: a dictionary, made when the first part is asked for. Most handlers ask for
+`Request.kept` keeps it: a dictionary, made when the first part is asked for. Most handlers ask for
 none, and a slot for each would make every request larger.
 """
 
@@ -20,7 +20,7 @@ _MOST_QUERY_FIELDS = 1000    # More in a query string are refused with 400.
 
 def query_of(request: Request) -> dict[str, list[str]]:
     """Return the fields of the query. Raises `BadRequest` for too many."""
-    parts = request.parts = request.parts or {}
+    parts = request.kept = request.kept or {}
     if 'query' not in parts:
         try:
             parts['query'] = parse_qs(request.query_string.decode('latin-1'),
@@ -33,7 +33,7 @@ def query_of(request: Request) -> dict[str, list[str]]:
 
 def cookies_of(request: Request) -> dict[str, str]:
     """Return the cookies."""
-    parts = request.parts = request.parts or {}
+    parts = request.kept = request.kept or {}
     if 'cookies' not in parts:
         parts['cookies'] = read_cookies(
             value for name, value in request.fields if name == b'cookie')

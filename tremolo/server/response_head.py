@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
 from ..http.headers import SentHeaders
-from ..http.replaced import checked_status, forget_body
+from ..http.replaced import checked_status, fields_kept
 from ..loop import Stream
 from .errors import HandlerError
 from .throttle import rate_answer, rate_of
@@ -101,7 +101,6 @@ class ResponseHead:
         """
         self._line = OK
         self.content_type = HTML
-        if not isinstance(self._headers, Headers):
-            self._headers = None    # An ASGI application sets all fields at once, or none.
-            return
-        forget_body(self._headers, meant)
+        # (An ASGI application sets all fields at once, or none.)
+        own = self._headers if isinstance(self._headers, Headers) else None
+        self._headers = fields_kept(own, meant) if own is not None else None
