@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .encoder import check_name, encode, known_names
@@ -38,6 +38,17 @@ def encode_trailers(fields: Iterable[Any]) -> bytes:
 def encode_links(links: Iterable[Any]) -> bytes:
     """Encode the values of Link fields (RFC 8288). Raises as `encode` does."""
     return encode([(b'link', link) for link in links])[0]
+
+
+def encode_hints(fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> bytes:
+    """Encode the fields of Early Hints (RFC 8297). Raises `HeaderError`."""
+    if isinstance(fields, (str, bytes)):
+        raise HeaderError("hints are pairs: write [('Link', '</a.css>; rel=preload; as=style')]")
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    lines, length, close, _, _ = encode([encode_pair(*pair) for pair in pairs], refuse_coding=True)
+    if length is not None or close:
+        raise HeaderError('Content-Length and Connection are no hints')
+    return lines
 
 
 def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:

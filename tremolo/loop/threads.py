@@ -18,16 +18,20 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import OrderedDict
+from collections.abc import Generator
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from .errors import InvalidState
 from .frames import place_in_thread
 from .future import Future, current_reactor, set_current_reactor
 from .reactor import Reactor
+from .task import Task
 from .work import Work, name_of, of_startup
 
 MOST_THREADS = 32
+
+T = TypeVar('T')
 
 
 class _Job(Future):
@@ -163,3 +167,16 @@ def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
         reactor.pool = ThreadPool(reactor)
     reactor.pool.submit(future, func, args)
     return future
+
+
+def call_on_loop(reactor: Reactor, function: Callable[..., T], *args: Any) -> T:
+    """Call `function(*args)` on the reactor's thread; on another thread wait for its value."""
+    if reactor.in_loop_thread():
+        return function(*args)
+    value: T = Task(_in_task(function, *args), reactor=reactor, later=True).result()
+    return value
+
+
+def _in_task(function: Callable[..., Any], *args: Any) -> Generator[None, None, Any]:
+    return function(*args)
+    yield    # So it is a generator.

@@ -25,6 +25,7 @@ from ..http.encoder import encode
 from ..http.text_fields import encode_pair
 from ..loop import Future, StreamClosed
 from ..loop.stream import APART
+from ..loop.threads import call_on_loop
 from . import sending
 from .bodiless import BODILESS, frame_bodiless, leave_out
 from .errors import HandlerError
@@ -99,7 +100,7 @@ class Response(ResponseHead):
 
     def send(self, body: bytes | str = b'') -> Future:
         """Send the whole answer. Raises `HandlerError` for a wrong Content-Length."""
-        return sending.on_loop(self, sending.send_whole, body)
+        return call_on_loop(self.connection.stream.reactor, sending.send_whole, self, body)
 
     def write(self, data: bytes | str) -> Future:
         """Send a piece of the body, and the head before the first piece, which may be b''.
@@ -107,18 +108,18 @@ class Response(ResponseHead):
         Return a Future to wait for: it is done when the client takes more. Raises `HandlerError`
         when the body is longer than its Content-Length, `StreamClosed` when the client is gone.
         """
-        return sending.on_loop(self, sending.write, data)
+        return call_on_loop(self.connection.stream.reactor, sending.write, self, data)
 
     def end(self, data: bytes | str = b'') -> Future:
         """End the body, after a last piece; without a `write` before it is the whole answer.
 
         Raises `HandlerError` if the body is shorter than its Content-Length.
         """
-        return sending.on_loop(self, sending.end, data)
+        return call_on_loop(self.connection.stream.reactor, sending.end, self, data)
 
     def hint(self, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
         """Send 103 Early Hints with these fields, unless the head is sent (RFC 8297)."""
-        return sending.on_loop(self, sending.hint, fields)
+        return call_on_loop(self.connection.stream.reactor, sending.hint, self, fields)
 
     # -- sending, for the server ----------------------------------------------------------------
 
@@ -127,8 +128,6 @@ class Response(ResponseHead):
         connection = self.connection
         if not self.live or self.framing:
             raise self._too_late()
-        if type(body) is not bytes:
-            body = _bytes_of(body)
         server, head, line = connection.server, self.request, self._line
         whole = b''
         if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
@@ -158,8 +157,6 @@ class Response(ResponseHead):
         """
         if self.ended or not self.live:
             raise self._too_late()
-        if type(data) is not bytes:
-            data = _bytes_of(data)
         head = b'' if self.head_sent else self._begin(None)
         framing = self.framing
         if framing == 'sized':
@@ -294,13 +291,6 @@ class Response(ResponseHead):
         if self.content_type and 'content-type' not in headers and self.status not in BODILESS:
             lines.insert(0, encode_pair('Content-Type', self.content_type))
         return encode(lines, refuse_coding=True)
-
-
-def _bytes_of(body: bytes) -> bytes:
-    """Return a copy as bytes: the length of a memoryview may count other things than bytes."""
-    if not isinstance(body, (bytes, bytearray, memoryview)):
-        raise HandlerError(f'a body is bytes, not {type(body).__name__}')
-    return bytes(body)
 
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)

@@ -13,32 +13,16 @@ The server itself calls the methods below these, which wait for nobody and check
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..http import HeaderError
-from ..http.encoder import encode
-from ..http.text_fields import encode_pair
-from ..loop import Future, Task
+from ..http.text_fields import encode_hints
+from ..loop import Future
 from ..loop.done import DONE
 from .errors import HandlerError
 
 if TYPE_CHECKING:
     from .response import Response
-
-
-def on_loop(response: Response, send: Callable[..., Future], *args: Any) -> Future:
-    """Call `send(response, *args)` on the loop's thread; on another thread wait for it."""
-    reactor = response.connection.stream.reactor
-    if reactor.in_loop_thread():
-        return send(response, *args)
-    sent: Future = Task(_in_task(send, response, *args), reactor=reactor, later=True).result()
-    return sent
-
-
-def _in_task(send: Callable[..., Future], *args: Any) -> Generator[None, None, Future]:
-    return send(*args)
-    yield    # So it is a generator.
 
 
 def send_whole(response: Response, body: bytes | str) -> Future:
@@ -79,13 +63,7 @@ def end(response: Response, data: bytes | str) -> Future:
 
 def hint(response: Response, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
     """Send 103 Early Hints with these fields."""
-    if isinstance(fields, (str, bytes)):
-        raise HeaderError("hints are pairs: write [('Link', '</a.css>; rel=preload; as=style')]")
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
-    lines, length, close, _, _ = encode([encode_pair(*pair) for pair in pairs], refuse_coding=True)
-    if length is not None or close:
-        raise HeaderError('Content-Length and Connection are no hints')
-    response.send_hint(lines)
+    response.send_hint(encode_hints(fields))
     return DONE
 
 
