@@ -36,7 +36,7 @@ from .loop import (
     spawn,
     timeout,
 )
-from .loop.task import adopt_awaitables_by
+from .loop.foreign import adopt_awaitables_by
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 from .web import Application
@@ -48,8 +48,8 @@ Tremolo = Application
 
 def _adopt(awaitable: Any) -> Future:
     """Let asyncio run an awaitable; asyncio is imported here, with the first one."""
-    from .bridge import future_of
-    return future_of(awaitable)
+    from .bridge.futures import task_of
+    return task_of(awaitable)
 
 
 adopt_awaitables_by(_adopt)

@@ -43,7 +43,7 @@ def test_a_bare_reactor_runs_what_asyncio_can_await_and_imports_asyncio_only_the
 
 
 ALONE = """
-from tremolo.loop import Reactor, spawn, task
+from tremolo.loop import Reactor, foreign, spawn
 
 async def nothing():
     pass
@@ -56,7 +56,7 @@ def work(coroutine):
     coroutine.close()
     reactor.stop()
 
-task._adopt = None
+foreign._adopt = None
 with Reactor() as reactor:
     reactor.call_soon(lambda: spawn(work(nothing())))
     reactor.run()

@@ -37,6 +37,7 @@ class Bridge:
         self.loop: Any = loop or ReactorEventLoop(reactor)
         self.patience = CLEANUP_TIMEOUT    # Seconds that `close` waits, at most.
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
+        self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
         self.start = Starter(self.loop).start

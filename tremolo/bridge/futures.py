@@ -1,6 +1,7 @@
-"""Futures: our tasks wait for awaitables of asyncio.
+"""Futures: our tasks wait for awaitables of asyncio, and begin coroutines as tasks of asyncio.
 
     reply = yield future_of(awaitable)  # a Future of ours for anything that asyncio can await
+    spawn(coroutine())                  # is `task_of`
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextvars
 from functools import partial
 from typing import Any
 
-from ..loop import Future, current_reactor
+from ..loop import Future, Reactor, current_reactor
 from ..loop.frames import place_of
+from ..loop.future import on_loop
 from .bridge import bridge_to
 
 
@@ -41,21 +43,90 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
     copy of the caller's. To cancel the Future cancels the task.
     """
     reactor = current_reactor()
-    bridge = bridge_to(reactor)
-    loop = bridge.loop
     future = _TaskFuture(reactor)
     context = context if context is not None else contextvars.copy_context()
     coroutine = awaitable if asyncio.iscoroutine(awaitable) else awaiting(awaitable)
-    if loop.is_running():
-        task = bridge.start(coroutine, context)
-    else:
-        task = context.run(loop.create_task, coroutine)
+    task = _start(reactor, coroutine, context)
     if task.done():
         _settle(future, task)
     else:
         future.on_cancel = task.cancel
         task.add_done_callback(partial(_settle, future))
     return future
+
+
+class _Spawned(Future):
+    """Our Future of a task of asyncio; it is done when the task has ended, also after `cancel`."""
+
+    __slots__ = ('_context', '_coroutine', '_task', '_why')
+
+    def __init__(self, coroutine: Any) -> None:
+        Future.__init__(self)
+        self._coroutine = coroutine
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[Any] | None = None
+        self._why = ''    # The message of `cancel`.
+        on_loop(self.reactor, self._begin)
+
+    def _begin(self) -> None:
+        coroutine, context, reactor = self._coroutine, self._context, self.reactor
+        # A finished task may be kept for long; these need not be.
+        del self._coroutine, self._context
+        if self._done:    # Cancelled before it began, in a thread.
+            coroutine.close()
+            return
+        self._task = task = _start(reactor, coroutine, context)
+        if task.done():
+            self._ended(task)
+        else:
+            # (asyncio itself keeps no task alive. The callback keeps this Future.)
+            bridge_to(reactor).kept.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        bridge_to(self.reactor).kept.discard(task)
+        self._task = None
+        if task.cancelled():
+            Future.cancel(self, self._why)
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(task.result())
+
+    def cancel(self, message: str = '') -> bool:
+        """Cancel the task; its `CancelledError` has the message."""
+        if self._task is None:
+            return Future.cancel(self, message)
+        self._seen = True
+        self._why = message
+        self._task.cancel(*([message] if message else ()))
+        return True
+
+    def where(self) -> str:
+        """Return file:line at which the task's coroutine stands, or 'ended'."""
+        return place_of(self._task.get_coro()) if self._task is not None else Future.where(self)
+
+
+def task_of(awaitable: Any) -> Future:
+    """Begin a coroutine, or another awaitable, as a task of asyncio; return our Future of it.
+
+    On the loop's thread a coroutine that never waits has ended when this returns; on a worker
+    thread it begins soon. It runs in a copy of the caller's context.
+    """
+    return _Spawned(awaitable if asyncio.iscoroutine(awaitable) else awaiting(awaitable))
+
+
+def _start(reactor: Reactor, coroutine: Any, context: contextvars.Context) -> Any:
+    """Begin a task: at once, or with the loop if that does not run yet."""
+    bridge = bridge_to(reactor)
+    if bridge.loop.is_running():
+        return bridge.start(coroutine, context)
+    reactor.call_soon(_nothing)    # A host that steps the reactor has to know that a turn is due.
+    return context.run(bridge.loop.create_task, coroutine)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 async def awaiting(awaitable: Any) -> Any:

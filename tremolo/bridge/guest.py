@@ -90,10 +90,6 @@ class GuestReactor(Reactor):
         self.bridge = _GuestBridge(self, loop, own)
         loop.add_reader(self.fileno(), self._turn)
 
-    def belong_to(self, thread: int | None) -> None:
-        """Record the thread that the loop runs in."""
-        self._thread = thread
-
     def _turn(self) -> None:
         self.step(0.0)
         self.look()

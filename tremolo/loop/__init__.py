@@ -10,9 +10,10 @@ from .joint import gather, timeout
 from .listener import Listener, bind, bind_unix
 from .reactor import Reactor
 from .sleep import sleep
+from .spawn import spawn
 from .stream import Stream
 from .sync import Event, Lock, Queue, Semaphore
-from .task import Task, spawn
+from .task import Task
 from .threads import run_in_thread
 from .timers import Timer
 

@@ -17,9 +17,9 @@ from .future import Future
 from .joint import timeout as timeout_after
 from .listener import host_port
 from .reactor import Reactor
+from .spawn import spawn
 from .stream import Stream
 from .sync import Event
-from .task import spawn
 from .threads import run_in_thread
 from .timers import NEVER
 

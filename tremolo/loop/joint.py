@@ -5,14 +5,14 @@ A joint Future ends when all of its parts have ended: nothing is left running be
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any, Callable
 
 from .errors import Cancelled
 from .future import Future, on_loop
 from .shared_future import SharedFuture
-from .task import spawn
+from .spawn import not_awaitable, spawn
 from .timers import NEVER
 
 
@@ -43,8 +43,8 @@ class _Joint(Future):
                  seconds: float = NEVER) -> None:
         # All are checked before the first begins.
         for each in awaitables:
-            if not isinstance(each, (Future, Generator, Coroutine)):
-                raise TypeError(f'{each!r} is no Future, generator or coroutine')
+            if not isinstance(each, Generator) and not hasattr(each, '__await__'):
+                raise TypeError(not_awaitable(each))
         Future.__init__(self)
         self._parts = [_part(each) for each in awaitables]
         self._left = len(self._parts)

@@ -77,6 +77,7 @@ class Reactor:
         self.time = clock
         self.wall_clock = wall_clock
         self.network = network
+        self.simulated = network is not socket
         self.debug = debug
         self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
@@ -199,6 +200,10 @@ class Reactor:
         return self._thread is None or self._thread == threading.get_ident()
 
     in_thread = in_loop_thread    # The old name.
+
+    def belong_to(self, thread: int | None) -> None:
+        """Record the thread that drives the loop, before it turns or between two of its turns."""
+        self._thread = thread
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback` in the fourth part of this turn, or of the next if that has begun."""

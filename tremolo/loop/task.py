@@ -4,7 +4,7 @@ What a generator may yield, and what happens then:
 
     a Future      the task waits; the `yield` returns the Future's value or raises its error
     None          other tasks get a turn
-    an awaitable  asyncio runs it (`adopt_awaitables_by`), and the task waits for its value
+    an awaitable  asyncio runs it (foreign.py), and the task waits for its value
     other values  go to the task's owner: `owner.emit(value)` takes the value (and returns None) or
                   returns a Future to wait for (backpressure); without an owner it is a mistake
 
@@ -18,12 +18,12 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections.abc import Coroutine, Generator
-from types import GeneratorType
-from typing import TYPE_CHECKING, Any, Callable, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Cancelled
+from .foreign import awaited
 from .frames import place_of
-from .future import Future, current_reactor
+from .future import Future
 from .signals import from_keyboard
 from .timers import Timer
 
@@ -186,33 +186,3 @@ class Task(Future):
             except (Exception, Cancelled, SystemExit) as exc:
                 _log.error('%s: closing a task failed', self.where(), exc_info=exc)
             self._end(None, Cancelled())
-
-
-def spawn(awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> Task:
-    """Start a task of the current reactor: at once, or from a worker thread soon, on the loop's."""
-    reactor = current_reactor()
-    return Task(awaitable, reactor=reactor, later=not reactor.in_loop_thread())
-
-
-# Makes a Future of an awaitable that is no Future of ours.
-_adopt: Callable[[Any], Future] | None = None
-
-
-def adopt_awaitables_by(adopt: Callable[[Any], Future]) -> None:
-    """Let `adopt` make a Future of an awaitable that is not ours, for example a coroutine.
-
-    The loop knows nothing of asyncio. The package `tremolo` calls this when it is imported; asyncio
-    itself is imported when a task first yields an awaitable of that kind.
-    """
-    global _adopt
-    _adopt = adopt
-
-
-def awaited(value: Any, mistake: type[Exception] = TypeError, other: str = '') -> Future:
-    """Return a Future of an awaitable, which asyncio runs; raise `mistake` for other values."""
-    if hasattr(value, '__await__') and _adopt is not None:
-        return _adopt(value)
-    if isinstance(value, GeneratorType):
-        name = value.__name__
-        raise mistake(f'yielded the generator {name}(): write `yield from {name}()`')
-    raise mistake(f'yielded {type(value).__name__}, which is not a Future{other}')

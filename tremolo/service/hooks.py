@@ -13,11 +13,13 @@ from __future__ import annotations
 import contextvars
 import inspect
 import logging
+import threading
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Callable
 
 from ..errors import HookFailed
 from ..loop import Task
+from ..loop.future import set_current_reactor
 from ..server import Server
 from ..server.contexts import keep_context
 
@@ -78,15 +80,22 @@ def _take_over(context: contextvars.Context) -> None:
 
 
 def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
+    reactor = names['reactor']
     if inspect.iscoroutinefunction(hook):
         # In an `async def` the name `loop` stands for the asyncio loop, elsewhere for the reactor.
         # The import is late: a process without asyncio starts faster and stays smaller.
         from ..bridge import bridge_to
-        names = {**names, 'loop': bridge_to(names['reactor']).loop}
+        names = {**names, 'loop': bridge_to(reactor).loop}
     parameters = inspect.signature(hook).parameters.values()
     if not any(each.kind is each.VAR_KEYWORD for each in parameters):
         names = {each.name: names[each.name] for each in parameters if each.name in names}
-    return hook(**names)
+    # The loop does not turn yet, or no longer. A hook may spawn tasks and begin jobs all the same.
+    before = set_current_reactor(reactor)
+    reactor.belong_to(threading.get_ident())
+    try:
+        return hook(**names)
+    finally:
+        set_current_reactor(before)
 
 
 def _fail(hook: Hook, error: Exception, go_on: bool) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..http import HeaderError
 from ..loop import Cancelled, Future, StreamClosed
+from ..loop.foreign import awaited
 from ..loop.stream import APART
-from ..loop.task import awaited
 from ..server import HandlerError, Request, Response
 from ..server.notices import cancel
 from .failure import fail, forget_frames, log_error
