@@ -7,18 +7,17 @@ from the ready queue, so that a running generator is never entered a second time
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable
 
+from .dropped import Droppable
 from .errors import Cancelled, InvalidState
 from .frames import caller
 
 if TYPE_CHECKING:
     from .reactor import Reactor
 
-_log = logging.getLogger('tremolo.loop')
 _local = threading.local()
 
 
@@ -44,7 +43,7 @@ def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
         reactor.call_soon_threadsafe(callback, *args)
 
 
-class Future:
+class Future(Droppable):
     """A value that is not there yet. `yield` or `await` returns the value or raises the error.
 
         future = Future()
@@ -53,7 +52,8 @@ class Future:
 
     A value that must reach its receiver (a lock, an item, a connected socket) needs `give_back`.
     The waiting task may be cancelled after the value was set and before the task goes on. The task
-    then cancels the Future, and `give_back(value)` hands the lock to the next waiting task.
+    then cancels the Future, and `give_back(value)` hands the lock to the next waiting task. The
+    same happens to a value that nobody waits for (dropped.py).
     """
 
     __slots__ = ('_callbacks', '_done', '_error', '_origin', '_seen', '_value', 'give_back',
@@ -185,13 +185,9 @@ class Future:
     __iter__ = __await__
 
     def __del__(self) -> None:
-        if getattr(self, '_seen', True):    # (If the constructor raised, there is no attribute.)
-            return
-        if self._error is not None and not isinstance(self._error, Cancelled):
-            _log.error('an error was never looked at', exc_info=self._error)
-        elif self._origin is not None and (not self._done or self.give_back is not None):
-            _log.warning('%s: a Future was dropped without being waited for: is a `yield` missing?',
-                         self._origin)
+        # (If the constructor raised, there are no attributes.)
+        if getattr(self, 'give_back', None) is not None or not getattr(self, '_seen', True):
+            self.dropped()
 
 
 # The function by which a coroutine waits for a Future, if asyncio may run the coroutine.

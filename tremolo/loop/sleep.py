@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .dropped import nothing
 from .future import Future, on_loop
 
 
@@ -11,7 +12,7 @@ def sleep(seconds: float, result: Any = None) -> Future:
     """Return a Future of `result`, done after `seconds`; to cancel it cancels its timer."""
     # There is nothing to give back. But in debug mode a Future with `give_back` that is dropped
     # before its value was taken warns: here a `yield` was forgotten.
-    future = Future(give_back=lambda _: None)
+    future = Future(give_back=nothing)
 
     def set_alarm() -> None:
         future.on_cancel = future.reactor.call_later(seconds, future.set_result, result).cancel

@@ -15,7 +15,7 @@ import queue
 from collections import OrderedDict, deque
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from .errors import InvalidState
 from .future import Future
@@ -71,7 +71,7 @@ class Event:
 
 
 class Semaphore:
-    """At most `places` at a time: `with (yield semaphore.acquire()):`."""
+    """At most `places` at a time: `with (yield semaphore.acquire()):`, `async with semaphore:`."""
 
     def __init__(self, places: int = 1) -> None:
         self._places = self._free = places
@@ -94,6 +94,19 @@ class Semaphore:
         self._free += 1
         self._serve()
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError('write `with (yield lock.acquire()):` in a generator, and '
+                        '`async with lock:` in an `async def`')
+
+    def __exit__(self, *exc: object) -> None:
+        """Never called; without it Python would not call `__enter__`."""
+
+    async def __aenter__(self) -> None:
+        await self.acquire()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.release()
+
     def _serve(self) -> None:
         if self._line and self._free:
             self._free -= 1
@@ -102,7 +115,7 @@ class Semaphore:
 
 
 class Lock(Semaphore):
-    """One at a time: `with (yield lock.acquire()):`."""
+    """One at a time: `with (yield lock.acquire()):`, or `async with lock:`."""
 
     def __init__(self) -> None:
         super().__init__(1)

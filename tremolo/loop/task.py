@@ -85,12 +85,14 @@ class Task(Future):
 
     def cancel(self, message: str = '') -> bool:
         """Raise `Cancelled(message)` in it, soon; return False if it was done already."""
-        if not self._done and self._closer is None:
+        if self._done:
+            return Future.cancel(self)    # Its value goes back.
+        if self._closer is None:
             self._seen = True
             self._doom = Cancelled(message)
             self._closer = self.reactor.call_later(CLEANUP_TIMEOUT, self._give_up)
             self._abandon()
-        return not self._done
+        return True
 
     def _abandon(self) -> None:
         """Stop waiting; a task that waited goes on from the ready queue."""
