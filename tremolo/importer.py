@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
+from .loop.output import complain
 from .service import Service
 from .service.process import supervise
 from .settings import Settings
@@ -50,7 +51,7 @@ def serve(
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
     except SettingError as error:
-        print(f'tremolo: error: {error}', file=sys.stderr)
+        complain(f'tremolo: error: {error}')
         return 2
 
     def work(slot: Slot) -> int:
@@ -72,12 +73,12 @@ def _found(*what: Any) -> Service | int:
     try:
         return find_application(*what)
     except SettingError as error:
-        print(f'tremolo: error: {error}', file=sys.stderr)
+        complain(f'tremolo: error: {error}')
         return 2
     except ImportFailed as failure:
         what_failed, cause = failure.args
         _print_traceback(cause)
-        print(f'tremolo: error: {what_failed} failed, see above', file=sys.stderr)
+        complain(f'tremolo: error: {what_failed} failed, see above')
         return 4
 
 
@@ -259,4 +260,4 @@ def _print_traceback(error: BaseException) -> None:
     while link is not None:
         link.stack = traceback.StackSummary.from_list(_their_frames(link.stack))
         link = link.__cause__ or link.__context__
-    print(*whole.format(), sep='', end='', file=sys.stderr)
+    complain(''.join(whole.format()), end='')

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from ..loop import Reactor
 from ..loop.frames import place_of
+from ..loop.output import guarded
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
 from .eager import Starter
@@ -38,6 +39,8 @@ class Bridge:
         self.patience = CLEANUP_TIMEOUT    # Seconds that `close` waits, at most.
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
         self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
+        if own:    # asyncio tells the errors of callbacks to its logger, which may raise.
+            vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
         self.start = Starter(self.loop).start

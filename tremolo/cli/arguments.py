@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
+from ..loop.output import complain
 from ..settings import OPTIONS, Option
 
 __all__ = ['main']
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = _parse(sys.argv[1:] if argv is None else argv)
     except SettingError as error:
-        print(f'tremolo: error: {error}', file=sys.stderr)
+        complain(f'tremolo: error: {error}')
         return 2
     return serve(**options)
 

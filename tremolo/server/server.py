@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from contextvars import Context
 from types import MappingProxyType
 from typing import Any, Callable
@@ -17,6 +16,7 @@ from typing import Any, Callable
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
+from ..loop.output import say
 from ..loop.shared_future import SharedFuture
 from ..settings import Address, Settings
 from .connection import Connection
@@ -48,8 +48,7 @@ def url_of(address: Any) -> str:
 def announce(addresses: Iterable[Any]) -> None:
     """Print where a server listens; harmless when nobody reads the output."""
     for address in addresses:
-        with suppress(OSError, ValueError):
-            print(f'running on {url_of(address)} (press CTRL+C to quit)', flush=True)
+        say(f'running on {url_of(address)} (press CTRL+C to quit)')
 
 
 class Server:

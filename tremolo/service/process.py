@@ -10,13 +10,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
 from ..loop import ListenError
+from ..loop.output import complain
 from ..server import announce
 from ..settings import Address, Settings
 from .ending import Ending, starting
@@ -133,5 +133,5 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
 
 def leave(error: Exception, status: int) -> NoReturn:
     """Print one line on stderr that says what is wrong, and raise `SystemExit(status)`."""
-    print(f'tremolo: error: {error}', file=sys.stderr)
+    complain(f'tremolo: error: {error}')
     raise SystemExit(status)

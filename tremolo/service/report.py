@@ -67,5 +67,5 @@ def answer_to_signal(server: Server) -> None:
             print(report(server), file=sys.stderr, flush=True)
 
     signal.signal(signal.SIGUSR2, write)
-    with suppress(OSError, RuntimeError, ValueError):
+    with suppress(Exception):    # `sys.stderr` may be closed, or have no descriptor.
         faulthandler.register(signal.SIGUSR2, all_threads=True, chain=True)

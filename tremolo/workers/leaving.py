@@ -15,6 +15,8 @@ import threading
 import traceback
 from typing import Any, Callable, NoReturn
 
+from ..loop.output import complain
+
 # Seconds for the processes that multiprocessing has started, until they are killed.
 _GRACE = 5.0
 _FLUSH = 1.0    # Seconds to write what is buffered: nobody may read it.
@@ -27,7 +29,7 @@ def exit_status(work: Callable[[], int]) -> int:
     except SystemExit as error:
         if error.code is None or isinstance(error.code, int):
             return error.code or 0
-        print(error.code, file=sys.stderr)
+        complain(str(error.code))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BaseException:

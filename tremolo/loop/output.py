@@ -1,0 +1,53 @@
+"""Output: what is written for people. That nobody can read it must not end a server.
+
+A terminal may be gone (EIO), the reader of a pipe too (EPIPE), a disk may be full (ENOSPC), and a
+pipe that does not block as well (EAGAIN). `logging` survives these. But a stream that the program
+has closed raises ValueError, and the program may have a log handler or a filter of its own that
+raises: in the middle of the loop, or of the supervisor. So our loggers let no error out.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any, Callable
+
+# The names that our loggers have. What an application adds below them is its own.
+LOGGERS = ('tremolo', 'tremolo.app', 'tremolo.error', 'tremolo.loop', 'tremolo.server')
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls this one, and prints an error instead of raising it."""
+    def call(*args: Any) -> None:
+        try:
+            function(*args)
+        except Exception:
+            # As `logging` itself does for the errors of its handlers.
+            if logging.raiseExceptions:
+                with suppress(Exception):
+                    traceback.print_exc()
+
+    return call
+
+
+def guard_loggers() -> None:
+    """Let no error of a handler or a filter out of our loggers."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        if 'handle' not in vars(logger):
+            vars(logger)['handle'] = guarded(logger.handle)
+
+
+def say(text: str) -> None:
+    """Write a line to stdout, if that is possible."""
+    # (Any error: the program may have put an object of its own in the place of the stream.)
+    with suppress(Exception):
+        print(text, flush=True)
+
+
+def complain(text: str, end: str = '\n') -> None:
+    """Write a line to stderr, if that is possible."""
+    with suppress(Exception):
+        print(text, end=end, file=sys.stderr, flush=True)
