@@ -61,9 +61,10 @@ class Program(BoundServer):
 
 def use(host: str) -> None:
     """Let `app.start` serve there, wherever it would make a thread and a reactor."""
-    def start(self: Tremolo, reactor: Any = None, thread: bool = True, **options: Any) -> Any:
-        if reactor is not None or not thread:
-            return _plain_start(self, reactor, thread, **options)
+    def start(self: Tremolo, *args: Any, reactor: Any = None, thread: bool = True,
+              **options: Any) -> Any:
+        if args or reactor is not None or not thread:
+            return _plain_start(self, *args, reactor=reactor, thread=thread, **options)
         if host == 'program':
             return Program(self, options)
         return _plain_start(self, **{'loop': host, **options})

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import SettingError
 from .loop.output import complain
 from .service import Service
+from .service.place import check_run
 from .service.process import supervise
 from .settings import Settings
 
@@ -47,6 +48,7 @@ def serve(
 
     `options` are those of `Service.run`, which raises `SystemExit` with statuses of its own.
     """
+    check_run()
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)

@@ -14,6 +14,10 @@ from tremolo.workers.handover import Handover
 
 @pytest.fixture
 def app() -> Tremolo:
+    return make_app()
+
+
+def make_app() -> Tremolo:
     app = Tremolo()
 
     @app.route('/')
@@ -28,9 +32,9 @@ def app() -> Tremolo:
     return app
 
 
-def test_idle_and_busy_connections_go_on_at_the_other_server(app):
-    old = app.start(thread=False)
-    new = app.start(thread=False)
+def test_idle_and_busy_connections_go_on_at_the_other_server():
+    old = make_app().start(thread=False)
+    new = make_app().start(thread=False)
     ours, theirs = socket.socketpair()
     kinds = []
 

@@ -161,7 +161,7 @@ def get(path: Path, target: str) -> Any:
 @pytest.mark.parametrize('how', ['ENOSPC', 'EIO', 'EPIPE', 'EAGAIN', 'CLOSED', 'NONE', 'ODD',
                                  'HANDLER', 'LEFT_OUT'])
 def test_a_server_that_cannot_write_serves_on(how: str, workers: bool, tmp_path: Path) -> None:
-    setup = globals()[how] if how in globals() else ''
+    setup = globals().get(how, '')
     (tmp_path / 'example.py').write_text(setup + PROGRAM)
     path = tmp_path / 'socket'
     start = f'{setup}\nfrom tremolo.__main__ import *\nrun_and_leave()'
@@ -195,7 +195,7 @@ def test_a_server_that_cannot_write_serves_on(how: str, workers: bool, tmp_path:
 @pytest.mark.skipif(sys.platform != 'linux', reason='/dev/full, and a pty that says EIO')
 @pytest.mark.parametrize('how', ['ENOSPC', 'EIO', 'EPIPE', 'EAGAIN', 'CLOSED', 'NONE', 'ODD'])
 def test_a_mistake_has_its_status_though_it_cannot_be_told(how: str, tmp_path: Path) -> None:
-    setup = globals()[how] if how in globals() else ''
+    setup = globals().get(how, '')
     start = f'{setup}\nfrom tremolo.__main__ import *\nrun_and_leave()'
     (tmp_path / 'raises.py').write_text('1 / 0')
     taken = socket.create_server(('127.0.0.1', 0))

@@ -19,6 +19,7 @@ from ..server import Server
 from ..settings import Settings
 from .ending import Ending, starting
 from .monitor import watch
+from .place import apart_from_asyncio, check_start, check_stop
 from .reactors import complete, make_reactor
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def start(service: Service, settings: Settings, reactor: Reactor | None,
     """Start a service inside another program (see `Service.start`)."""
     if settings.loop != 'reactor' and (reactor is not None or not thread):
         raise SettingError(f'loop: {settings.loop} needs a thread and a reactor of its own')
+    check_start(reactor, thread, service.waits)
+    return apart_from_asyncio(_start, service, settings, reactor, thread)
+
+
+def _start(service: Service, settings: Settings, reactor: Reactor | None,
+           thread: bool) -> RunningServer:
     own = reactor is None
     reactor = reactor or make_reactor(settings)
     try:
@@ -104,12 +111,20 @@ class RunningServer(BoundServer):
     def stop(self) -> None:
         """Finish the requests in hand and what they left running, and free everything.
 
-        It takes `shutdown_timeout` at most, and then 5 s for the application's shutdown.
+        It takes `shutdown_timeout` at most, and then 5 s for the application's shutdown. Raises
+        `InvalidState` in a handler of this server, where `app.stop()` does it.
         """
-        reactor = self.reactor
         if self._stopped:
             return
+        check_stop(self.reactor, self._thread is not None)
         self._stopped = True
+        if self._own:
+            apart_from_asyncio(self._stop)
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        reactor = self.reactor
         if self._thread is not None:
             reactor.call_soon_threadsafe(self._drain_and_stop)
             self._thread.join()

@@ -22,6 +22,7 @@ from ..settings import Address, Settings
 from .ending import Ending, starting
 from .log import set_up_logging
 from .monitor import watch
+from .place import check_run
 from .reactors import complete, make_reactor
 from .signals import HUP, run_until_signal
 from .system import command_line, reserve_descriptors
@@ -35,6 +36,8 @@ _log = logging.getLogger('tremolo')
 
 def run(service: Service, options: dict[str, Any]) -> None:
     """Serve until SIGTERM or SIGINT, with workers if an option says so (see `Service.run`)."""
+    check_run()
+    service.check_free()
     try:
         settings = Settings.load(options, os.environ)
     except SettingError as error:

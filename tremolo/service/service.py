@@ -14,11 +14,13 @@ inside another program or a test, and `serve` inside a running asyncio program.
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ..errors import TremoloError
-from ..loop import Future, InvalidState, Listener, ListenError, Reactor
+from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ..workers.slot import Slot
 
 F = TypeVar('F', bound=Callable[..., Any])
+_claiming = threading.Lock()    # Two threads may start one application at once.
 
 
 class Service:
@@ -44,6 +47,7 @@ class Service:
         self._listens: list[tuple[Address, dict[str, Any]]] = []
         self._bound: list[tuple[Address, list[Listener]]] = []
         self._server: Server | None = None    # The server that serves it, once it is bound.
+        self._process = 0    # The process in which that was made; a fork has none of its own.
         self._lock: Lock
         # The hooks that each process calls before the first connection and after the last.
         self._starts: list[Callable[..., Any]] = []
@@ -90,22 +94,47 @@ class Service:
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
         """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
-        With a slot, the sockets that the slot has are used. Raises `ListenError`.
+        With a slot, the sockets that the slot has are used. Raises `ListenError`, and
+        `InvalidState` while it is served already.
         """
-        self.failure = None
-        self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
+        with _claiming:
+            self.check_free()
+            self.failure = None
+            self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
+            self._process = os.getpid()
         if settings.limit_concurrency:
             from ..server.concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
         self.context.options = server.options
-        self.prepare(server)
         try:
+            self.prepare(server)
             self._listen(server, slot)
-        except ListenError:
+        except BaseException:
             server.close()
             raise
         return server
+
+    def check_free(self) -> None:
+        """Raise `InvalidState` while another server serves this application.
+
+        Its handlers have one reactor, one lock and one set of options.
+        """
+        server = self._server
+        if (server is not None and self._process == os.getpid() and not server.stopped.done()
+                and not server.reactor.closed):
+            where = ', '.join(server.urls)
+            raise InvalidState(f'this application is served already ({where}): stop that server '
+                               'first, or make another application; one server listens on more '
+                               'addresses with `app.listen`')
+
+    def waits(self) -> bool:
+        """Return whether the start or the end of the application may have to wait."""
+        # Late: it would be an eighth of the time of `import tremolo`.
+        import inspect
+        return inspect.iscoroutinefunction(self.startup) or any(
+            inspect.iscoroutinefunction(hook) or inspect.isgeneratorfunction(hook)
+            for hook in (*self._starts, *self._stops))
 
     def _listen(self, server: Server, slot: Slot | None) -> None:
         """Open all addresses, or use the sockets that a slot has for them."""
@@ -182,17 +211,22 @@ class Service:
         """
         return HostedServer(self, settings_inside({'host': host, 'port': port, **options}))
 
-    def start(self, reactor: Reactor | None = None, thread: bool = True,
+    def start(self, host: str | Reactor | None = None, port: int | None = None, *,
+              reactor: Reactor | None = None, thread: bool = True,
               **options: Any) -> RunningServer:
         """Serve inside another program: in a thread, or with thread=False stepped by the caller.
 
-            with app.start(port=0) as server:
+            with app.start('127.0.0.1', 8000) as server:
                 urllib.request.urlopen(server.url)
 
-        A `reactor` of the caller stays open when the server stops. Raises `SettingError`,
-        `ListenError`, and `HookFailed` or `LifespanFailed` if the application does not start.
+        Without a port a free one is taken. A `reactor` of the caller stays open when the server
+        stops. Raises `SettingError`, `ListenError`, `InvalidState` if it is served already, and
+        `HookFailed` or `LifespanFailed` if the application does not start.
         """
-        return start(self, settings_inside(options), reactor, thread)
+        if isinstance(host, Reactor):    # The reactor was the first argument before.
+            host, reactor = None, host
+        settings = settings_inside({'host': host, 'port': port, **options})
+        return start(self, settings, reactor, thread)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; the requests in hand are finished first.
@@ -200,7 +234,8 @@ class Service:
         Options are those of settings/. Prints the address once it accepts. A mistake is told in
         one line and raises `SystemExit`: 2 for an option, 1 for an address that the system refuses,
         3 for an ASGI application or a hook that fails at the start. A second SIGINT, or SIGQUIT,
-        ends at once with 128 + signal.
+        ends at once with 128 + signal. Raises `InvalidState` on another thread than the main one,
+        in an asyncio program, and while this application is served already.
         """
         process.run(self, {'host': host, 'port': port, **options})
 
