@@ -25,7 +25,6 @@ from tremolo.loop import (
     run_in_thread,
     sleep,
     spawn,
-    threads,
     timeout,
 )
 
@@ -103,8 +102,8 @@ def test_the_context_of_the_caller_is_copied(reactor: Reactor) -> None:
     run(reactor, main())
 
 
-def test_a_job_tells_where_its_thread_stands(reactor: Reactor, monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, 'MOST_THREADS', 1)
+def test_a_job_tells_where_its_thread_stands(reactor: Reactor) -> None:
+    reactor.threads = 1
     begun, go_on = threading.Event(), threading.Event()
 
     def busy() -> None:
@@ -153,8 +152,8 @@ def test_idle_threads_are_used_again(reactor: Reactor) -> None:
     run(reactor, main())
 
 
-def test_threads_are_bounded_and_jobs_run_side_by_side(reactor: Reactor, monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, 'MOST_THREADS', 4)
+def test_threads_are_bounded_and_jobs_run_side_by_side(reactor: Reactor) -> None:
+    reactor.threads = 4
     gate = threading.Event()
     inside: list[int] = []
     # (One of a test before may not have ended yet.)
@@ -179,8 +178,8 @@ def test_threads_are_bounded_and_jobs_run_side_by_side(reactor: Reactor, monkeyp
 
 
 def test_a_job_cancelled_in_the_line_never_runs_and_a_running_one_is_dropped(
-        reactor: Reactor, monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, 'MOST_THREADS', 1)
+        reactor: Reactor) -> None:
+    reactor.threads = 1
     gate, began, ran = threading.Event(), threading.Event(), []
 
     def job(n: int) -> int:
@@ -344,9 +343,9 @@ def run_in_closed(reactor: Reactor) -> None:
     reactor.pool.submit(Future(reactor), int, ())
 
 
-def test_closing_cancels_the_jobs_in_line_and_joins_the_idle_threads(monkeypatch: Any) -> None:
-    monkeypatch.setattr(threads, 'MOST_THREADS', 1)
+def test_closing_cancels_the_jobs_in_line_and_joins_the_idle_threads() -> None:
     reactor = Reactor()
+    reactor.threads = 1
     gate, ran = threading.Event(), []
 
     def main() -> Any:

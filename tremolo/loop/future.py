@@ -35,6 +35,11 @@ def set_current_reactor(reactor: Reactor | None) -> Reactor | None:
     return before
 
 
+def wait_by(wait: Callable[[threading.Event], Any]) -> None:
+    """Let `wait` do the waiting for a Future in this thread, a worker thread."""
+    _local.wait = wait
+
+
 def on_loop(reactor: Reactor, callback: Callable[..., Any], *args: Any) -> None:
     """Call `callback` now; from a worker thread soon, on the reactor's thread, in order."""
     if reactor.in_loop_thread():
@@ -170,7 +175,7 @@ class Future(Droppable):
         self.reactor.at_close.add(ended.set)
         if not self.reactor.closed:
             self.reactor.call_soon_threadsafe(self.add_done_callback, lambda _: ended.set())
-            ended.wait()
+            getattr(_local, 'wait', threading.Event.wait)(ended)
         self.reactor.at_close.discard(ended.set)
         if not self._done:
             raise Cancelled('the reactor was closed')

@@ -90,6 +90,7 @@ class Reactor:
         self._full_polls = FullPolls()
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self._thread: int | None = None
+        self.threads = 32    # Most threads of `run_in_thread`.
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
         self.bridge: PartnerLoop | None = None

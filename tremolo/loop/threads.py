@@ -3,8 +3,14 @@
     digest = yield run_in_thread(hash_file, path)
 
 A reactor has one pool, made for its first job. A job that finds no idle thread starts a new one, up
-to `MOST_THREADS`; threads stay until the reactor closes. All threads are daemons: a job that never
-returns cannot keep the process alive.
+to `Reactor.threads`; threads stay until the reactor closes. All threads are daemons: a job that
+never returns cannot keep the process alive.
+
+A job may wait for another one: `run_in_thread(part).result()`. If all threads did so, no thread
+would be left for what they wait for. Therefore a thread that waits for a Future does not count, and
+one more may work in its place; but only on jobs that come from jobs, the deepest first. So there
+are never more than `Reactor.threads` jobs of the first depth, and those below them always go on.
+What else threads may wait for (a lock whose holder needs a thread) is told in the log.
 
 On a worker thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
 `timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: their
@@ -16,20 +22,27 @@ the time and the order of threads, so the simulated world of the tests has none.
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Generator
+from contextlib import suppress
 from functools import partial
 from typing import Any, Callable, TypeVar
 
 from .errors import InvalidState
 from .frames import place_in_thread
-from .future import Future, current_reactor, set_current_reactor
+from .future import Future, current_reactor, set_current_reactor, wait_by
 from .reactor import Reactor
 from .task import Task
 from .work import Work, name_of, of_startup
 
-MOST_THREADS = 32
+_log = logging.getLogger('tremolo.loop')
+# How many jobs there are above the code that runs: 0 for what no job has called.
+_depth: contextvars.ContextVar[int] = contextvars.ContextVar('tremolo.depth_of_jobs', default=0)
+
+LONG = 1.0      # Seconds that all threads wait until that is told.
+QUIET = 60.0    # Seconds until it is told again.
 
 T = TypeVar('T')
 
@@ -52,59 +65,134 @@ class _Job(Future):
 
 
 class ThreadPool:
-    """The worker threads of one reactor."""
+    """The worker threads of one reactor, and the jobs that wait for one."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        # Guards the five attributes below; notified when a job is added and when the pool closes.
+        # Guards what follows; notified when a job may have become possible, and at the close.
         self._changed = threading.Condition()
-        # The jobs that wait for a thread, in order: the Future of each, and the call to do.
-        self._jobs: OrderedDict[_Job, Callable[[], Any]] = OrderedDict()
+        # The jobs that wait for a thread, by depth and in order: the Future of each, and the call
+        # to do. (A depth without jobs has no entry.)
+        self._jobs: dict[int, OrderedDict[_Job, Callable[[], Any]]] = {}
         self._idle: set[threading.Thread] = set()
         self._busy: set[_Job] = set()    # The jobs that threads do now.
-        self._started = 0
+        self._waiting = 0    # How many of these wait for a Future.
+        self._ended = 0      # How many jobs have ended so far.
+        self._looking = False    # Whether `_look` is to be called.
+        self._told = -QUIET      # When it was last told that all threads wait.
         self._closed = False
         reactor.at_close.add(self.close)
 
     def submit(self, future: _Job, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run `func(*args)` on a thread of the pool, and settle `future` with its outcome."""
+        context, depth = contextvars.copy_context(), _depth.get()
+        context.run(_depth.set, depth + 1)
         with self._changed:
             if self._closed:
                 raise InvalidState('the reactor is closed')
-            # A notified thread counts as idle until it runs; until then its job counts as waiting
-            # too. So the comparison is exact.
-            if len(self._idle) <= len(self._jobs) and self._started < MOST_THREADS:
-                try:
-                    threading.Thread(target=self._work, name='tremolo-worker', daemon=True).start()
-                    self._started += 1
-                except RuntimeError:
-                    # The system has no more threads. The existing ones will do this job later.
-                    if not self._started:
-                        raise
-            self._jobs[future] = partial(contextvars.copy_context().run, func, *args)
-            future.on_cancel = partial(self._withdraw, future)
-            self._changed.notify()
+            jobs = self._jobs.setdefault(depth, OrderedDict())
+            jobs[future] = partial(context.run, func, *args)
+            try:
+                self._use_room()
+            except RuntimeError:
+                # The system has no more threads. The existing ones will do this job later.
+                if not (self._idle or self._busy):
+                    self._drop(future, depth)
+                    raise
+            future.on_cancel = partial(self._withdraw, future, depth)
 
-    def _withdraw(self, future: _Job) -> None:
+    def _use_room(self) -> None:
+        """Wake a thread or start one, if there is a job that may begin."""
+        room = self._reactor.threads
+        inner = sum(len(jobs) for depth, jobs in self._jobs.items() if depth)
+        outer = min(len(self._jobs.get(0, ())), max(0, room - len(self._busy)))
+        # A thread that was notified or started counts as idle until it runs; until then its job
+        # counts as waiting too.
+        self._changed.notify()
+        if min(inner + outer, room - self._active) > len(self._idle):
+            thread = threading.Thread(target=self._work, name='tremolo-worker', daemon=True)
+            thread.start()
+            self._idle.add(thread)
+
+    @property
+    def _active(self) -> int:
+        """How many threads do a job, and do not wait for a Future."""
+        return len(self._busy) - self._waiting
+
+    def _next(self) -> int | None:
+        """Return the depth of the job that may begin now: of the deepest one. None: no job may."""
+        room = self._reactor.threads
+        deepest = max(self._jobs, default=None)
+        if deepest is None or self._active >= room or (not deepest and len(self._busy) >= room):
+            return None
+        return deepest
+
+    def _drop(self, future: _Job, depth: int) -> None:
+        if future in self._jobs.get(depth, ()):
+            del self._jobs[depth][future]
+            if not self._jobs[depth]:
+                del self._jobs[depth]
+
+    def _withdraw(self, future: _Job, depth: int) -> None:
         with self._changed:
-            self._jobs.pop(future, None)
+            self._drop(future, depth)
 
     def _work(self) -> None:
         set_current_reactor(self._reactor)
+        wait_by(self._wait)
         this = threading.current_thread()
         while True:
             with self._changed:
                 self._idle.add(this)
-                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if len(self._idle) > self._reactor.threads and self._next() is None:
+                    self._idle.discard(this)
+                    return    # One of those that came because others waited.
+                self._changed.wait_for(lambda: self._closed or self._next() is not None)
                 self._idle.discard(this)
-                if self._closed:
+                depth = self._next()
+                if self._closed or depth is None:
                     return
-                future, call = self._jobs.popitem(last=False)
+                future = next(iter(self._jobs[depth]))
+                call = self._jobs[depth][future]
+                self._drop(future, depth)
                 self._busy.add(future)
             _run(future, call)
             with self._changed:
                 self._busy.discard(future)
+                self._ended += 1
             del future, call    # An idle thread keeps nothing of its last job alive.
+
+    def _wait(self, event: threading.Event) -> None:
+        """Wait in one of our threads, and let another one work meanwhile."""
+        with self._changed:
+            self._waiting += 1
+            with suppress(RuntimeError):    # The system has no more threads.
+                self._use_room()
+            if not self._active and self._jobs and not self._looking and not self._closed:
+                self._looking = True
+                self._reactor.call_soon_threadsafe(
+                    self._reactor.call_later, LONG, self._look, self._ended)
+        try:
+            event.wait()
+        finally:
+            with self._changed:
+                self._waiting -= 1
+
+    def _look(self, ended: int) -> None:
+        """Tell that all threads wait, and no job can begin; for the loop's thread."""
+        now = self._reactor.time()
+        with self._changed:
+            self._looking = False
+            stuck = not self._active and self._next() is None and self._ended == ended
+            count = sum(map(len, self._jobs.values()))
+            if not stuck or not count or now - self._told < QUIET:
+                return
+            self._told = now
+            places = Counter(job.where() for job in self._busy).most_common(3)
+        _log.warning(
+            'all %d threads wait, and %d jobs wait for a thread: raise the option `threads`, or '
+            'wait in a generator or an `async def`, where no thread is needed. They wait at %s',
+            self._reactor.threads, count, ', '.join(place for place, _ in places))
 
     def left(self, early: bool = False) -> list[Work]:
         """Return the jobs that are done now or wait for a thread.
@@ -113,7 +201,7 @@ class ThreadPool:
         """
         with self._changed:
             waiting = [Work(job, f'the job {job.name} in a thread', job.where, job.cancel)
-                       for job in self._jobs if early or not job.early]
+                       for jobs in self._jobs.values() for job in jobs if early or not job.early]
             return waiting + [Work(job, f'the job {job.name} in a thread', job.where, None)
                               for job in self._busy if early or not job.early]
 
@@ -121,7 +209,7 @@ class ThreadPool:
         """Cancel the waiting jobs, end the idle threads; a busy thread ends after its job."""
         with self._changed:
             self._closed = True
-            for future in list(self._jobs):
+            for future in [job for jobs in self._jobs.values() for job in jobs]:
                 future.cancel()
             idle = list(self._idle)
             self._changed.notify_all()

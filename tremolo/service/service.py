@@ -102,6 +102,7 @@ class Service:
             self.failure = None
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
+        reactor.threads = settings.threads
         if settings.limit_concurrency:
             from ..server.concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)

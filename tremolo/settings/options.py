@@ -229,6 +229,9 @@ class Options:
     workers: int | None = _option(
         WORKERS, 'count', None, 'how many processes serve; off: this process alone',
         synonyms=('worker_num',), off=None, least=1)
+    threads: int = _option(
+        WORKERS, 'count', 32, 'most threads of `run_in_thread` and handlers with `thread=True`',
+        synonyms=('thread_pool_size',), least=1)
     worker_timeout: float = _option(
         WORKERS, 'time', 30.0, 'a worker whose loop stands still for so long is replaced', off=0.0)
     max_requests: int = _option(
