@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -137,6 +138,9 @@ def _imported(name: str, folder: Path) -> tuple[Any, str]:
         if found is not None:
             return found, f'{place}:{path}'
     ours = [key for key, value in vars(module).items() if isinstance(value, Service)]
+    if re.fullmatch(r'\w+\(\)', attr) and callable(getattr(module, attr[:-2], None)):
+        raise SettingError(f'{name}: a function that makes the application is written '
+                           f'--factory {name[:-2]}')
     near = difflib.get_close_matches(attr, [key for key in vars(module) if key[0] != '_'], 1)
     hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
     raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')
@@ -221,6 +225,11 @@ def _checked(found: Any, name: str, interface: str) -> Service:
     """Return what was found as a Service, as `interface` allows. Raises `SettingError`."""
     if isinstance(found, Service) and interface != 'asgi':
         return found
+    if _is_wsgi(found):
+        instead = 'asgi.py of the project' if (
+            type(found).__module__.startswith('django.')) else 'a2wsgi.WSGIMiddleware(it)'
+        raise SettingError(f'{name}: is a WSGI application, and no WSGI is spoken here: serve '
+                           f'{instead}, or take a WSGI server')
     if interface == 'asgi' or (interface == 'auto' and callable(found) and any(
             map(inspect.iscoroutinefunction, (found, type(found).__call__)))):
         # Late: a process without asyncio starts faster and stays smaller.
@@ -237,6 +246,18 @@ def _checked(found: Any, name: str, interface: str) -> Service:
     if interface == 'auto' and callable(found):
         wanted += ', unless you say that it is one (--interface asgi) or makes one (--factory)'
     raise SettingError(f'{name}: is of type {type(found).__name__}, {wanted}')
+
+
+def _is_wsgi(found: Any) -> bool:
+    """Tell whether it is called as WSGI demands: `application(environ, start_response)`."""
+    if inspect.isclass(found) or not callable(found) or any(
+            map(inspect.iscoroutinefunction, (found, type(found).__call__))):
+        return False
+    try:
+        names = list(inspect.signature(found).parameters)
+    except (TypeError, ValueError):
+        return False
+    return len(names) == 2 and names[1] == 'start_response'
 
 
 # -- the application's traceback --------------------------------------------------------------

@@ -366,3 +366,61 @@ def test_help_shows_every_option_with_its_variable_and_default_in_80_columns(cap
         for synonym in option.synonyms:
             assert '--' + synonym.replace('_', '-') + ' ' not in text
     assert 'python3 -m tremolo hello:app' in text
+
+
+# Options and applications of other servers
+
+@pytest.mark.parametrize('arguments, words', [
+    (['--uds', '/run/x.sock'], '--uds: write --bind unix:PATH'),
+    (['--reload', 'hello:app'], '--reload: not here: kill -HUP PID brings new code'),
+    (['-k', 'uvicorn.workers.UvicornWorker', 'hello:app'], '-k: write --loop asyncio or'),
+    (['-t30'], '-t30: write --worker-timeout TIME or --handler-timeout TIME'),
+    (['-p', '80'], '-p: write --port PORT; the letter'),
+    (['-c', 'gunicorn.conf.py'], '-c: not here: options are arguments'),
+    (['--ssl-keyfile=x'], '--ssl-keyfile: not here: it speaks plain HTTP'),
+    (['--access-logfile', '-'], '--access-logfile: not here'),
+    (['-q'], '-q: no such option'),
+])
+def test_an_option_of_another_server_is_answered(complaint, arguments, words):
+    status, line = complaint(*arguments)
+    assert (status, line[:len(words)]) == (2, words)
+
+
+def test_letters_that_mean_the_same_everywhere_work(given):
+    seen = given('--preload', '-w', '2', '-b:80', '-b', '[::1]:81')
+    assert seen['workers'] == 2
+    assert [str(each) for each in seen['bind']] == [':80', '[::1]:81']
+
+
+@pytest.mark.parametrize('interface', ['auto', 'asgi', 'native'])
+@pytest.mark.parametrize('name', ['function', 'instance', 'method'])
+def test_a_wsgi_application_is_named_as_such(complaint, project, monkeypatch, interface, name):
+    monkeypatch.setattr(tremolo.service.Service, 'run', lambda *_, **more: print('it is served'))
+    (project / 'site_of_flask.py').write_text('''
+def function(environ, start_response): pass
+class Flask:
+    def __call__(self, environ, start_response): pass
+instance = Flask()
+method = instance.__call__
+''')
+    status, line = complaint(f'site_of_flask:{name}', '--interface', interface)
+    assert status == 2
+    assert line.startswith(f'site_of_flask:{name}: is a WSGI application')
+    assert 'a2wsgi' in line
+
+
+def test_djangos_wsgi_module_is_told_of_its_neighbour(complaint, project):
+    (project / 'django').mkdir()
+    (project / 'django' / '__init__.py').write_text('')
+    (project / 'django' / 'handler.py').write_text(
+        'class WSGIHandler:\n    def __call__(self, environ, start_response): pass\n')
+    (project / 'wsgi.py').write_text(
+        'from django.handler import WSGIHandler\napplication = WSGIHandler()\n')
+    assert 'serve asgi.py of the project' in complaint('wsgi')[1]
+
+
+def test_a_call_as_gunicorn_has_it_is_told_how_it_is_written(complaint, project):
+    (project / 'shop.py').write_text('def create_app(): pass\n')
+    assert complaint('shop:create_app()') == (
+        2, 'shop:create_app(): a function that makes the application is written '
+           '--factory shop:create_app')

@@ -16,6 +16,7 @@ from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
 from ..loop.output import complain
 from ..settings import OPTIONS, Option
+from ..settings.habits import SHORT, told
 
 __all__ = ['main']
 
@@ -85,6 +86,8 @@ def _parse(argv: list[str]) -> dict[str, Any]:
         wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
         if not wrong.startswith('-'):
             raise SettingError(f'{wrong}: one application is served, and another is named already')
+        if here := told(wrong, as_flag=True):
+            raise SettingError(f'{wrong}: {here}')
         known = ['--help', '--version', *(name for name, _, _ in _FINDING)]
         known += [_flag(name) for each in OPTIONS for name in each.names]
         raise SettingError(f'{wrong}: no such option{suggest(wrong, known)}')
@@ -116,7 +119,8 @@ def _add(group: Any, option: Option) -> None:
             given['type'] = functools.partial(_one_bind, option)
             given['action'] = 'extend'
         given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
-        group.add_argument(_flag(name), **given)
+        letters = [f'-{letter}' for letter, long in SHORT.items() if long == name]
+        group.add_argument(*letters, _flag(name), **given)
 
 
 def _one_bind(option: Option, text: str) -> Any:

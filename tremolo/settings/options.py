@@ -235,7 +235,8 @@ class Options:
     worker_timeout: float = _option(
         WORKERS, 'time', 30.0, 'a worker whose loop stands still for so long is replaced', off=0.0)
     max_requests: int = _option(
-        WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed', off=0)
+        WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed',
+        synonyms=('limit_max_requests',), off=0)
     limit_memory: int = _option(
         WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0)
     shared_socket: bool = _option(

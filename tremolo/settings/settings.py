@@ -135,6 +135,10 @@ def _unknown(name: str) -> str:
     # (Imported here: it takes milliseconds, and most programs never misspell an option.)
     import difflib
 
+    from .habits import told
+
+    if here := told(name):
+        return f'{name}: {here}'
     near = difflib.get_close_matches(name, BY_NAME, 2)
     hint = f', did you mean {" or ".join(near)}?' if near else ''
     return f'{name}: no such option{hint}'

@@ -1,0 +1,162 @@
+"""Habits: what options of other servers are here, or why they are not here.
+
+    told('--uds', as_flag=True)     # 'write --bind unix:PATH'
+    told('reload')                  # 'not here: kill -HUP brings new code without a failed request'
+
+Who comes from another server types what he knows. A mistyped option is answered with the nearest
+one, but the nearest word to `--reload` is `--preload`, which is something else. So the options of
+others are one table. Each line of it says what to write here, or why there is nothing to write.
+
+When an option comes that has the same name, its line is no longer used, and can be deleted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .options import OPTIONS
+
+# Letters that mean the same with each server that has them, and the option that they are here.
+SHORT = {'b': 'bind', 'w': 'workers'}
+
+_ANEW = '`kill -HUP PID` brings new code without a failed request; no files are watched'
+_TLS = 'it speaks plain HTTP; a proxy in front speaks TLS'
+_PROXY = ('nothing that a proxy says of its client is believed; the application sees the header '
+          'fields')
+_LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
+_ACCESS = 'there is no access log in this version; a proxy in front has one'
+_STRICT = 'what breaks HTTP is refused'
+_WEBSOCKET = 'there is no WebSocket in this version'
+_HTTP = 'it speaks HTTP/1.1, by one parser; a proxy in front speaks HTTP/2 and HTTP/3'
+_MANAGER = 'a service manager does that (systemd, a container)'
+_CONFIG = 'options are arguments, variables `TREMOLO_…`, or keywords of `run`'
+_METRICS = 'there are no metrics in this version'
+_APP_DIR = 'it is where modules are looked for, and the current folder stays'
+
+
+class Habit(NamedTuple):
+    """A line: options of others, what is written here (or nothing), and a word about it."""
+
+    theirs: tuple[str, ...]
+    ours: str
+    why: str
+
+
+def _habit(theirs: str, ours: str, why: str = '') -> Habit:
+    return Habit(tuple(theirs.split()), ours, why)
+
+
+# Flags of ours stand in backquotes: for a program each is written as a keyword (see `told`).
+HABITS = (
+    _habit('--uds', '`--bind unix:PATH`'),
+    _habit('--fd', '', 'it opens its sockets itself, and keeps them open when it is renewed'),
+    _habit('--insecure-bind', '`--bind ADDRESS`', 'each address speaks plain HTTP'),
+    _habit('--quic-bind', '', _HTTP),
+    _habit('--reuse-port', '', 'each worker has a socket of its own by default'),
+    _habit('-p', '`--port PORT`',
+           'the letter is a port with some servers, and a file for the process id with others'),
+    _habit('--reload --reload-dir --reload-include --reload-exclude --reload-delay '
+           '--reload-engine --reload-extra-file', '', _ANEW),
+    _habit('-k --worker-class', '`--loop asyncio` or `--loop uvloop`',
+           'there is one kind of worker, for handlers and ASGI, and it needs neither'),
+    _habit('--threads --thread-pool-size', '',
+           'one thread serves; the pool for handlers with `thread=True` has 32'),
+    _habit('-t --timeout', '`--worker-timeout TIME` or `--handler-timeout TIME`',
+           'the first replaces a worker whose loop stands still, the second ends a slow handler'),
+    _habit('--max-requests-jitter --limit-max-requests-jitter', '`--max-requests N`',
+           'up to a tenth more is added, by chance'),
+    _habit('--worker-tmp-dir', '', 'a sign of life of a worker needs no file'),
+    _habit('--dirty-app --dirty-workers --dirty-timeout --dirty-threads --dirty-graceful-timeout',
+           '', 'use `run_in_thread`, or a queue with processes of its own'),
+    _habit('-D --daemon --no-daemon -u --user -g --group --initgroups -n --name', '', _MANAGER),
+    _habit('--pid', '', 'the log names the process id; ' + _MANAGER),
+    _habit('-m --umask', '', _MANAGER),
+    _habit('--chdir --pythonpath', '`--app-dir DIR`', _APP_DIR),
+    _habit('-e --env --env-file', '', _MANAGER),
+    _habit('-c --config --paste --paster --paste-global', '', _CONFIG),
+    _habit('--check-config --print-config', '', 'a wrong option ends the start, in one line'),
+    _habit('--spew', '', '`kill -USR2 PID` tells what each handler is doing'),
+    _habit('--control-socket --control-socket-mode --no-control-socket', '',
+           'it is told what to do by signals: HUP, TTIN, TTOU, USR2, TERM'),
+    _habit('--no-sendfile', '', 'sendfile is not used'),
+    _habit('-v', '`--version`'),
+    _habit('--access-log --no-access-log --access-logfile --access-logformat '
+           '--disable-redirect-access-to-syslog', '', _ACCESS),
+    _habit('--error-log --error-logfile --log-file --log-config --log-config-json --log-fmt '
+           '--logger-class --log-syslog --log-syslog-to --log-syslog-prefix '
+           '--log-syslog-facility --capture-output -R --enable-stdio-inheritance', '', _LOG),
+    _habit('--use-colors --no-use-colors', '', 'the log has no colours'),
+    _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric', '', _METRICS),
+    _habit('--proxy-headers --no-proxy-headers --forwarded-allow-ips --proxy-protocol '
+           '--proxy-allow-from --forwarder-headers --header-map', '', _PROXY),
+    _habit('--ssl --ssl-keyfile --ssl-certfile --ssl-keyfile-password --ssl-version '
+           '--ssl-cert-reqs --ssl-ca-certs --ssl-ciphers --ssl-cert --ssl-key --keyfile '
+           '--certfile --keyfile-password --cert-reqs --ca-certs --ciphers --verify-mode '
+           '--suppress-ragged-eofs --do-handshake-on-connect', '', _TLS),
+    _habit('--http --http2 --http-parser --http-protocols --http2-cleartext '
+           '--http2-max-concurrent-streams --http2-initial-window-size --http2-max-frame-size '
+           '--http2-max-header-list-size --protocol --uwsgi-allow-from', '', _HTTP),
+    _habit('--h11-max-incomplete-event-size --limit-request-line --limit-request-field-size '
+           '--limit-request-field_size', '`--head-size SIZE`', 'it limits the whole head'),
+    _habit('--limit-request-fields', '`--field-count N`'),
+    _habit('--worker-connections --keepalive-connections', '`--connections N`',
+           'it counts all that are open; idle ones are closed first when they are scarce'),
+    _habit('--max-queue-size', '', 'a handler waits while its client is slow; nothing queues up'),
+    _habit('--read-timeout', '`--head-timeout TIME` or `--stall-timeout TIME`',
+           'the first is for a head, the second for a body or an answer'),
+    _habit('--timeout-worker-healthcheck', '`--worker-timeout TIME`'),
+    _habit('--app-close-timeout --asgi-disconnect-grace-period', '',
+           'a handler is told at once that its client has left'),
+    _habit('--permit-obsolete-folding --strip-header-spaces --permit-unconventional-http-method '
+           '--permit-unconventional-http-version --casefold-http-method', '', _STRICT),
+    _habit('--server-header --no-server-header', '`--server-name off`'),
+    _habit('--date-header --no-date-header', '', 'RFC 9110 wants a Date of each server that has a '
+           'clock'),
+    _habit('--header --headers', '', 'a header field is set by the application, or by a proxy'),
+    _habit('--reset-contextvars', '', 'each request runs in a context of its own'),
+    _habit('--asgi-loop', '`--loop NAME`'),
+    _habit('--asgi-lifespan', '`--lifespan MODE`'),
+    _habit('--ws --ws-max-size --ws-max-queue --ws-ping-interval --ws-ping-timeout '
+           '--ws-per-message-deflate --websocket-max-message-size --websocket-ping-interval '
+           '--ws-max-payload-size --no-ws', '', _WEBSOCKET),
+    _habit('--experimental', '', 'nothing is experimental'),
+)
+_BY_NAME = {name.lstrip('-').replace('_', '-'): each for each in HABITS for name in each.theirs}
+
+
+def told(wrong: str, as_flag: bool = False) -> str:
+    """Return what to write instead of an option of another server; '' if nobody has it.
+
+    With `as_flag` it is written for the command line, else for a program: `bind='unix:PATH'`.
+    """
+    habit = _BY_NAME.get(wrong.lstrip('-').replace('_', '-'))
+    if habit is None and as_flag and re.fullmatch('-[A-Za-z].+', wrong):
+        # A letter with its value: `-t30`.
+        habit = _BY_NAME.get(wrong[1])
+    if habit is None:
+        return ''
+    text = f'write {habit.ours}' if habit.ours else f'not here: {habit.why}'
+    if habit.ours and habit.why:
+        text += f'; {habit.why}'
+    if not as_flag:
+        text = re.sub('`--([a-z-]+)(?: ([^`]+))?`', _as_keyword, text)
+    return text.replace('`', '')
+
+
+def _as_keyword(flag: re.Match[str]) -> str:
+    name = flag[1].replace('-', '_')
+    return f'{name}=…' if flag[2] is None else f'{name}={flag[2]!r}'
+
+
+def habit_table() -> str:
+    """Return the habits as the Markdown table of the README at the top."""
+    lines = ['| theirs | here |', '| --- | --- |']
+    lines += [f'| `-{letter}` | `--{name}`, the same |' for letter, name in SHORT.items()]
+    flags = {'--' + name.replace('_', '-') for each in OPTIONS for name in each.names}
+    for each in HABITS:
+        names = ', '.join(f'`{name}`' for name in each.theirs if name not in flags)
+        if names:
+            here = f'{each.ours}: {each.why}' if each.ours and each.why else each.ours or each.why
+            lines.append(f'| {names} | {here} |')
+    return '\n'.join(lines) + '\n'
