@@ -37,6 +37,7 @@ from .loop import (
     timeout,
 )
 from .loop.foreign import adopt_awaitables_by
+from .output import guard_loggers
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 from .web import Application
@@ -53,6 +54,7 @@ def _adopt(awaitable: Any) -> Future:
 
 
 adopt_awaitables_by(_adopt)
+guard_loggers()
 
 
 def run(

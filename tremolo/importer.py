@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
-from .loop.output import complain
+from .output import complain
 from .service import Service
 from .service.place import check_run
 from .service.process import supervise

@@ -363,6 +363,7 @@ def test_a_traceback_begins_in_the_users_frame(virtual: Reactor) -> None:
 
     def main() -> Any:
         task = spawn(work())
+        task.add_done_callback(lambda _: None)    # (Who waits for it gets the traceback itself.)
         yield sleep(2)
         return task.exception()
 

@@ -21,7 +21,7 @@ from server_support import PATIENCE, Client, bodies, request, serving, virtual
 
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
-from tremolo.loop import Reactor, poller, threads
+from tremolo.loop import Reactor, poller
 
 CLOSE = request('/', 'GET', 'Connection: close')
 
@@ -164,15 +164,14 @@ def test_without_descriptors_all_wait_and_are_answered_in_their_turn(app, logged
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> int:
+def few() -> int:
     """So many threads; 32 are as good, but slower to start."""
-    monkeypatch.setattr(threads, 'MOST_THREADS', 4)
     return 4
 
 
 def test_while_all_threads_are_busy_jobs_wait_and_the_others_are_answered(app, few):
     gate = Gate(app, '/thread', thread=True)
-    with serving(app) as host:
+    with serving(app, threads=few) as host:
         clients = [host.connect(request('/thread')) for _ in range(3 * few)]
         gate.wait_for(few)
         host.wait_for(lambda: len(host.server.connections) == 3 * few)
@@ -190,7 +189,7 @@ def test_while_all_threads_are_busy_jobs_wait_and_the_others_are_answered(app, f
 
 def test_what_waits_for_a_thread_counts_for_the_limit(app, few):
     gate = Gate(app, '/thread', thread=True)
-    with serving(app, limit_concurrency=few + 2) as host:
+    with serving(app, threads=few, limit_concurrency=few + 2) as host:
         clients = [host.connect(request('/thread')) for _ in range(few + 2)]
         gate.wait_for(few)
         host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections)
@@ -203,7 +202,7 @@ def test_what_waits_for_a_thread_counts_for_the_limit(app, few):
 
 def test_a_handler_that_waits_too_long_for_a_thread_is_given_up(app, few, logged):
     gate = Gate(app, '/thread', thread=True)
-    with serving(app, handler_timeout=0.3) as host:
+    with serving(app, threads=few, handler_timeout=0.3) as host:
         clients = [host.connect(request('/thread')) for _ in range(few + 3)]
         gate.wait_for(few)
         assert {each.take().status for each in clients} == {503}
@@ -296,7 +295,7 @@ def test_a_handler_that_holds_up_the_loop_lets_all_wait_and_cuts_nobody(app, pat
 def test_the_clients_of_another_thread_are_not_held_up(app, few):
     """A handler that computes belongs on a thread: then the loop goes on."""
     gate = Gate(app, '/thread', thread=True)
-    with serving(app) as host:
+    with serving(app, threads=few) as host:
         busy = host.connect(request('/thread'))
         gate.wait_for(1)
         client = Client(host.running.address)

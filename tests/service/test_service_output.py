@@ -25,7 +25,7 @@ from server_support import Client, answers, request, serving
 
 from tremolo import Tremolo
 from tremolo.loop import Reactor
-from tremolo.loop.output import LOGGERS
+from tremolo.output import LOGGERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0

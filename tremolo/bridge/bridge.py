@@ -17,9 +17,9 @@ from typing import Any, cast
 
 from ..loop import Reactor
 from ..loop.frames import place_of
-from ..loop.output import guarded
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
+from ..output import guarded
 from .eager import Starter
 from .event_loop import ReactorEventLoop
 from .exits import is_outcome

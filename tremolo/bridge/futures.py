@@ -64,7 +64,7 @@ class _Spawned(Future):
         Future.__init__(self)
         self._coroutine = coroutine
         self._context = contextvars.copy_context()
-        self._task: asyncio.Task[Any] | None = None
+        self._task: Any = None    # The `asyncio.Task`, until it has ended.
         self._why = ''    # The message of `cancel`.
         on_loop(self.reactor, self._begin)
 
@@ -75,13 +75,15 @@ class _Spawned(Future):
         if self._done:    # Cancelled before it began, in a thread.
             coroutine.close()
             return
-        self._task = task = _start(reactor, coroutine, context)
-        if task.done():
-            self._ended(task)
+        # (No local variable: from Python 3.12 on the traceback of an error, which the task keeps,
+        # leads to this frame. That would be a cycle.)
+        self._task = _start(reactor, coroutine, context)
+        if self._task.done():
+            self._ended(self._task)
         else:
             # (asyncio itself keeps no task alive. The callback keeps this Future.)
-            bridge_to(reactor).kept.add(task)
-            task.add_done_callback(self._ended)
+            bridge_to(reactor).kept.add(self._task)
+            self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         bridge_to(self.reactor).kept.discard(task)

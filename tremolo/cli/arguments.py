@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
-from ..loop.output import complain
+from ..output import complain
 from ..settings import OPTIONS, Option
 from ..settings.habits import SHORT, told
 

@@ -8,7 +8,6 @@ from .future import Future, current_reactor
 from .inbox import Inbox
 from .joint import gather, timeout
 from .listener import Listener, bind, bind_unix
-from .output import guard_loggers
 from .reactor import Reactor
 from .sleep import sleep
 from .spawn import spawn
@@ -17,8 +16,6 @@ from .sync import Event, Lock, Queue, Semaphore
 from .task import Task
 from .threads import run_in_thread
 from .timers import Timer
-
-guard_loggers()
 
 __all__ = [
     'Cancelled', 'Event', 'Future', 'Inbox', 'InvalidState', 'LimitExceeded', 'ListenError',

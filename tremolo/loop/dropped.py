@@ -6,12 +6,19 @@
 
 It is freed at once on CPython, and on PyPy when garbage is collected next. `with` does not wait for
 that: it cancels the Future itself.
+
+From Python 3.12 on, the last frame of a generator or coroutine refers to the frames that resumed
+it, so to the task. A task with an error would be a cycle (task, error, traceback, frames), and its
+error would be told late, or never in an idle process. Therefore an error that nobody waits for
+loses its traceback, and keeps it as a text, a note.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import Cancelled
@@ -20,6 +27,10 @@ if TYPE_CHECKING:
     from .reactor import Reactor
 
 _log = logging.getLogger('tremolo.loop')
+
+
+# Whether the last frame of a generator refers to those that resumed it.
+FRAMES_STAY = sys.implementation.name == 'cpython' and sys.version_info >= (3, 12)
 
 
 def nothing(_: Any) -> None:
@@ -41,6 +52,15 @@ class Droppable:
         reactor: Reactor
 
         def cancel(self, message: str = '') -> bool: ...
+
+    def failed(self) -> None:
+        """Free the frames of an error that nobody waits for, unless code looks at it very soon."""
+        if self._error is not None and self._error.__traceback__ is not None:
+            self.reactor.call_soon(self._forget_frames)
+
+    def _forget_frames(self) -> None:
+        if not self._seen and self._error is not None:
+            note_traceback(self._error)
 
     def dropped(self) -> None:
         """Tell of an error that nobody looked at; give a value back that nobody took."""
@@ -80,3 +100,17 @@ class Droppable:
         """Never called; without it Python would not call `__enter__`."""
 
     __aexit__ = __exit__
+
+
+def note_traceback(error: BaseException) -> None:
+    """Make a note of the traceback of an error, and drop it; those of its causes too."""
+    import traceback
+    with suppress(Exception):    # The class may be the program's own.
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        error.add_note(''.join(lines).rstrip())
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is not None and each.__traceback__ is not None:
+            each.__traceback__ = None
+            left += (each.__cause__, each.__context__, *getattr(each, 'exceptions', ()))

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable
 
-from .dropped import Droppable
+from .dropped import FRAMES_STAY, Droppable
 from .errors import Cancelled, InvalidState
 from .frames import caller
 
@@ -161,6 +161,8 @@ class Future(Droppable):
         self._value, self._error = value, error
         if error is not None:
             self.give_back = None
+            if FRAMES_STAY and not self._seen:
+                self.failed()
         self.on_cancel = None    # It refers to the work behind the Future, which has ended.
         for callback in self._callbacks:
             self.reactor.call_soon(callback, self)

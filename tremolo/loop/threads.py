@@ -232,7 +232,7 @@ def _run(future: _Job, job: Callable[[], Any]) -> None:
         exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
-    del bring    # The frames of an error's traceback lead back here (before Python 3.11).
+    del bring, future    # The frames of an error's traceback lead back here.
 
 
 def _bring(future: Future, bring: Callable[[], None]) -> None:

@@ -16,8 +16,8 @@ from typing import Any, Callable
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
-from ..loop.output import say
 from ..loop.shared_future import SharedFuture
+from ..output import say
 from ..settings import Address, Settings
 from .connection import Connection
 from .contexts import keep_context

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
 from ..loop import ListenError
-from ..loop.output import complain
+from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
 from .ending import Ending, starting

@@ -15,7 +15,7 @@ import threading
 import traceback
 from typing import Any, Callable, NoReturn
 
-from ..loop.output import complain
+from ..output import complain
 
 # Seconds for the processes that multiprocessing has started, until they are killed.
 _GRACE = 5.0
