@@ -424,3 +424,62 @@ def test_a_call_as_gunicorn_has_it_is_told_how_it_is_written(complaint, project)
     assert complaint('shop:create_app()') == (
         2, 'shop:create_app(): a function that makes the application is written '
            '--factory shop:create_app')
+
+
+# Options that are told of, and those that work without workers
+
+COUNTER = HELLO.replace("    yield b'Hello '\n    yield b'world!'", """    global count
+    count += 1
+    yield str(count)""") + '\ncount = 0\n'
+
+
+def test_max_requests_renews_a_process_without_workers(tmp_path):
+    (tmp_path / 'counter.py').write_text(COUNTER)
+    with started('counter:app', '--port', '0', '--max-requests', '2', cwd=tmp_path) as (
+            process, line):
+        assert [page(url_in(line)) for _ in range(2)] == ['1', '2']
+        # The same port, the same process, and a program that was started afresh.
+        assert process.stdout.readline() == line
+        assert page(url_in(line)) == '1'
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert 'that was the last of max_requests' in process.stderr.read()
+
+
+def test_limit_memory_renews_a_process_without_workers(tmp_path):
+    if not Path('/proc/self/statm').exists():
+        pytest.skip('the memory is known on Linux alone')
+    (tmp_path / 'counter.py').write_text(COUNTER + """
+@app.route('/grow')
+def grow():
+    global kept
+    kept = b'x' * (200 << 20)
+    return 'grown'
+""")
+    with started('counter:app', '--port', '0', '--limit-memory', '180MiB', cwd=tmp_path) as (
+            process, line):
+        assert page(url_in(line)) == '1'
+        assert page(url_in(line) + '/grow') == 'grown'
+        assert process.stdout.readline() == line
+        assert page(url_in(line)) == '1'
+
+
+def test_a_limit_below_what_the_start_needs_does_not_renew_for_ever(tmp_path):
+    if not Path('/proc/self/statm').exists():
+        pytest.skip('the memory is known on Linux alone')
+    with started('--port', '0', '--limit-memory', '1MiB', cwd=tmp_path) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert 'limit_memory: has no effect, the start needs more' in process.stderr.read()
+
+
+def test_a_mistyped_variable_is_one_line(tmp_path):
+    with started('--port', '0', cwd=tmp_path, TREMOLO_IDEL_TIMEOUT='3') as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read().count('TREMOLO_IDEL_TIMEOUT: no such option') == 1
+
+
+def test_a_star_is_every_address(tmp_path):
+    with started('--host', '*', '--port', '0', cwd=tmp_path) as (_, line):
+        assert url_in(line).startswith('http://0.0.0.0:')

@@ -222,7 +222,7 @@ def test_an_address_is_read_and_written_back(text, address):
     ('', 'no port'), ('localhost', 'no port'), ('8000', 'no port'),
     ('host:', 'bad port'), ('host:65536', 'bad port'), ('host:-1', 'bad port'),
     ('host:http', 'bad port'), ('host:٣', 'bad port'), ('host: 80', 'bad port'),
-    ('::1:8000', r'write IPv6 as \[::1\]:8000'), ('::1', 'write IPv6'),
+    ('::1:8000', r'write IPv6 as \[::1\]:8000'), ('::1', r'write \[::1\]:8000'),
     ('[::1]', r'not \[IPV6\]:PORT'), ('[::1]8000', 'not'), ('[localhost]:80', 'not'),
     ('[]:80', 'not'), ('[::1]:', 'bad port'), ('[::1', 'not'),
     ('unix:', 'no path'), ('unix:/a\0b', 'no path'), ('/run/app.sock:1', 'unix:/path'),

@@ -15,13 +15,15 @@ from tremolo.settings import OPTIONS, Address, Settings, under_all_names
 # For each kind a text that is the default of no option, and what it means.
 OTHER = {
     'text': ('other', 'other'), 'flag': ('true', True), 'count': ('7', 7), 'port': ('7', 7),
-    'size': ('7k', 7168), 'rate': ('7k', 7168), 'time': ('7s', 7.0), 'lifespan': ('on', 'on'),
+    'size': ('7m', 7 << 20), 'rate': ('7k', 7168), 'time': ('7s', 7.0), 'lifespan': ('on', 'on'),
     'level': ('error', 'error'), 'loop': ('asyncio', 'asyncio'),
+    'host': ('other', 'other'), 'mode': ('600', 0o600),
     'binds': (':81', (Address('', 81),))}
 # For each kind a text that is none of its values.
 WRONG = {
     'text': '\n', 'flag': 'perhaps', 'count': 'x', 'port': '65536', 'size': '7 stones', 'rate': '-',
-    'time': 'noon', 'lifespan': 'x', 'level': 'x', 'loop': 'x', 'binds': 'x'}
+    'host': '\n', 'mode': '9', 'time': 'noon', 'lifespan': 'x', 'level': 'x', 'loop': 'x',
+    'binds': 'x'}
 
 NAMES = [pytest.param(option, name, id=name) for option in OPTIONS for name in option.names]
 PAIRS = [pytest.param(option, one, two, id=f'{one}-{two}')

@@ -148,7 +148,7 @@ def test_memory_of_an_unknown_size_is_below_every_limit(app, line, monkeypatch):
 
     monkeypatch.setattr(renewal_module, 'open', missing, raising=False)
     assert resident_memory() == 0
-    with virtual(app, limit_memory=1) as host:
+    with virtual(app, limit_memory=1 << 20) as host:
         Renewal(host.server, line).look_at_memory()
         assert line.sent == []
 
@@ -180,7 +180,7 @@ def test_what_was_asked_for_is_asked_for_again_with_each_beat(app, line):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 def test_memory_is_looked_at_with_each_beat(app, line):
-    with virtual(app, limit_memory=1) as host:
+    with virtual(app, limit_memory=1 << 20) as host:
         Heartbeat(host.reactor, line, Renewal(host.server, line), 3)
         host.until(lambda: len(line.sent) == 3)
         assert line.sent == [BEAT, RENEW, RENEW]

@@ -69,8 +69,8 @@ def bind(reactor: Reactor, host: str, port: int, backlog: int = 1024,
 
 
 def open_socket(reactor: Reactor, family: Any, proto: int, address: Any, backlog: int,
-                shared: bool = False) -> Any:
-    """Open one listening socket. Raises `OSError`."""
+                shared: bool = False, mode: int | None = None) -> Any:
+    """Open one listening socket; `mode` is that of a UNIX socket's file. Raises `OSError`."""
     net = reactor.network
     sock = net.socket(family, net.SOCK_STREAM, proto)
     try:
@@ -80,6 +80,9 @@ def open_socket(reactor: Reactor, family: Any, proto: int, address: Any, backlog
         if family == net.AF_INET6:
             sock.setsockopt(net.IPPROTO_IPV6, net.IPV6_V6ONLY, int(address[0] != '::'))
         sock.bind(address)
+        if mode is not None:
+            # Before `listen`: until then nobody can connect.
+            os.chmod(address, mode)
         sock.listen(backlog)
         sock.setblocking(False)
     except BaseException:
@@ -88,8 +91,11 @@ def open_socket(reactor: Reactor, family: Any, proto: int, address: Any, backlog
     return sock
 
 
-def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
-    """Open a listening UNIX socket, and replace the stale file of one. Raises `ListenError`."""
+def bind_unix(reactor: Reactor, path: str, backlog: int = 1024, mode: int | None = None) -> Any:
+    """Open a listening UNIX socket, and replace the stale file of one. Raises `ListenError`.
+
+    Who may write to the file may connect. Without a `mode` that is what the umask says.
+    """
     net = reactor.network
     try:
         if os.path.lexists(path):
@@ -100,9 +106,33 @@ def bind_unix(reactor: Reactor, path: str, backlog: int = 1024) -> Any:
                 if probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT):
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             os.unlink(path)
-        return open_socket(reactor, net.AF_UNIX, 0, path, backlog)
+        return open_socket(reactor, net.AF_UNIX, 0, path, backlog, mode=mode)
     except OSError as error:
         raise ListenError(f'cannot listen on unix:{path}: {error.strerror or error}') from error
+
+
+def file_of(address: Any) -> tuple[int, int] | None:
+    """Return the device and the inode of a UNIX socket's file; None if there is no file."""
+    # A name in Linux's abstract namespace (bytes) has no file.
+    if not isinstance(address, str) or not address:
+        return None
+    try:
+        found = os.lstat(address)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def remove_file(address: Any, file: tuple[int, int] | None) -> None:
+    """Remove a UNIX socket's file, unless another one has come in its place.
+
+    (The socket must be open yet: as long as it is, no other file gets its inode.)
+    """
+    if file is not None and file == file_of(address):
+        try:
+            os.unlink(address)
+        except OSError as error:
+            _log.debug('the socket file %s could not be removed: %s', address, error)
 
 
 class Listener:
@@ -124,6 +154,7 @@ class Listener:
         self.shared = shared
         self.address: Any = sock.getsockname()
         self.is_unix: bool = sock.family == getattr(reactor.network, 'AF_UNIX', None)
+        self._file = file_of(self.address) if self.is_unix else None
 
     def start(self) -> None:
         """Begin to accept, or go on."""
@@ -151,13 +182,9 @@ class Listener:
             return
         self.pause()
         self.closed = True
+        if not self.shared:
+            remove_file(self.address, self._file)
         self._socket.close()
-        # A name in Linux's abstract namespace (bytes) has no file.
-        if self.is_unix and isinstance(self.address, str) and not self.shared:
-            try:
-                os.unlink(self.address)
-            except OSError as error:
-                _log.debug('the socket file %s could not be removed: %s', self.address, error)
 
     def accept_waiting(self, most: int = _MOST_ACCEPTS) -> None:
         """Accept the clients that wait, at most `most` in one turn, unless the listener pauses."""

@@ -125,7 +125,8 @@ class Server:
         """Bind an address. Raises `ListenError`; nothing is accepted before `start`."""
         backlog = self.settings.backlog
         if address.path is not None:
-            sockets = [bind_unix(self.reactor, address.path, backlog)]
+            mode = address.mode_or(self.settings.socket_mode)
+            sockets = [bind_unix(self.reactor, address.path, backlog, mode)]
         else:
             sockets = bind(self.reactor, address.host or '', address.port, backlog)
         return [self.adopt(sock) for sock in sockets]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from ..settings import Settings
+from ..settings.doubts import doubts
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -15,3 +17,9 @@ def set_up_logging(settings: Settings) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(name)s: %(message)s'))
         logger.addHandler(handler)
+
+
+def tell_doubts(settings: Settings) -> None:
+    """Warn of options without effect, and of variables that are not known."""
+    for line in doubts(settings, os.environ):
+        logging.getLogger('tremolo').warning('%s', line)

@@ -20,7 +20,7 @@ from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
 from .ending import Ending, starting
-from .log import set_up_logging
+from .log import set_up_logging, tell_doubts
 from .monitor import watch
 from .place import check_run
 from .reactors import complete, make_reactor
@@ -53,6 +53,8 @@ def run(service: Service, options: dict[str, Any]) -> None:
         status = supervise(settings, addresses, work, program)
     else:
         set_up_logging(settings)
+        if slot is None:
+            tell_doubts(settings)
         status = service.work(settings, slot)
     if status or (slot is not None and slot.channel_end is not None):
         # (A worker never goes on with the program: only the process that the user started does.)
@@ -91,6 +93,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             if slot is not None:
                 slot.ready(server)
             if alone:
+                if settings.max_requests or settings.limit_memory:
+                    from ..workers.renewal import renew_alone
+                    renew_alone(server)
                 announce(each.address for each in server.listeners)
 
         # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
@@ -127,6 +132,7 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
     """
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
+    tell_doubts(settings)
     try:
         reserve_descriptors(settings.connections)
         return Supervisor(settings, addresses, work, program).run()

@@ -19,11 +19,12 @@ import threading
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from ..errors import TremoloError
-from ..loop import Future, InvalidState, Listener, Reactor
+from ..errors import SettingError, TremoloError
+from ..loop import Future, InvalidState, Listener, ListenError, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options
+from ..settings.address import bare_host
 from ..workers.lock import Lock
 from . import process
 from .embedded import HostedServer, RunningServer, start
@@ -84,6 +85,7 @@ class Service:
         throttling. Raises `SettingError`.
         """
         if not isinstance(port, str):
+            host = bare_host(host)
             port = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
         self._listens.append((parse_bind(port), part_options(options)))
 
@@ -286,4 +288,8 @@ class Service:
 def settings_inside(options: dict[str, Any]) -> Settings:
     """Return the settings of a server inside another program: on a free port by default."""
     given = {name: value for name, value in options.items() if value is not None}
-    return Settings(**given if 'bind' in given else {'port': 0, **given})
+    settings = Settings(**given if 'bind' in given else {'port': 0, **given})
+    from ..settings.doubts import only_for_workers
+    if name := only_for_workers(settings):
+        raise SettingError(f'{name}: has no effect inside another program, only with run')
+    return settings

@@ -71,7 +71,7 @@ HABITS = (
            '', 'use `run_in_thread`, or a queue with processes of its own'),
     _habit('-D --daemon --no-daemon -u --user -g --group --initgroups -n --name', '', _MANAGER),
     _habit('--pid', '', 'the log names the process id; ' + _MANAGER),
-    _habit('-m --umask', '', _MANAGER),
+    _habit('-m --umask', '`--socket-mode MODE`', 'it is for UNIX sockets; no other file is made'),
     _habit('--chdir --pythonpath', '`--app-dir DIR`', _APP_DIR),
     _habit('-e --env --env-file', '', _MANAGER),
     _habit('-c --config --paste --paster --paste-global', '', _CONFIG),

@@ -11,11 +11,12 @@ smaller one), a time `500ms`, `30s`, `5m`, `1h`.
 
 from __future__ import annotations
 
+import math
 import re
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
-from .address import Address, parse_bind
+from .address import Address, bare_host, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
@@ -30,6 +31,19 @@ _TIME_UNITS = {'': 1, 'ms': 0.001, 's': 1, 'm': 60, 'h': 3600}
 def _text(value: Any) -> str:
     # (`server_name` goes into the head of each answer as it is.)
     if isinstance(value, str) and value.isascii() and value.isprintable():
+        return value
+    raise ValueError
+
+
+def _host(value: Any) -> str:
+    return bare_host(_text(value))
+
+
+def _mode(value: Any) -> int:
+    if isinstance(value, str) and re.fullmatch('0?o?[0-7]{3}', value):
+        return int(value[-3:], 8)
+    # (A number is what Python's `0o660` is. The decimal 660 has no meaning as a mode.)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777:
         return value
     raise ValueError
 
@@ -69,8 +83,7 @@ def _time(value: Any) -> float:
         if match is None:
             raise ValueError
         return float(match[1]) * _TIME_UNITS[match[2].lower()]
-    # The limit is for infinity: it passes every comparison, and then breaks the poller's timeout.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 1e9:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
         return float(value)
     raise ValueError
 
@@ -102,6 +115,7 @@ class Kind(NamedTuple):
     metavar: str    # what stands for the value in the help; empty for a flag
     accepts: str    # what the error says is accepted
     show: Callable[[Any], str] = str
+    most: float = math.inf    # larger numbers break what they are used for: C's integers, pollers
 
 
 def _show_size(value: int) -> str:
@@ -113,15 +127,18 @@ def _show_size(value: int) -> str:
 
 KINDS = {
     'text': Kind(_text, '', 'TEXT', 'printable ASCII text'),
+    'host': Kind(_host, '', 'HOST', 'a host name or an address'),
+    'mode': Kind(_mode, '', 'MODE', "a file's mode in octal digits, such as 660 (in Python 0o660)",
+                 lambda value: f'{value:o}'),
     'flag': Kind(_flag, '', '', 'true or false'),
-    'count': Kind(_count, '', 'N', 'a whole number'),
+    'count': Kind(_count, '', 'N', 'a whole number', most=2**31 - 1),
     'port': Kind(_port, '', 'PORT', 'a number from 0 (any free port) to 65535'),
     'size': Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB',
-                 _show_size),
+                 _show_size, most=1 << 50),
     'rate': Kind(_size, 'bytes/second', 'RATE', 'a number of bytes/second, or such as 64k, 2MiB',
-                 _show_size),
+                 _show_size, most=1 << 50),
     'time': Kind(_time, 'seconds', 'TIME', 'a time in seconds, or such as 500ms, 30s, 5m, 1h',
-                 lambda value: f'{value:g}s'),
+                 lambda value: f'{value:g}s', most=1e9),
     'lifespan': Kind(partial(_word, LIFESPANS), '', 'MODE', ', '.join(LIFESPANS)),
     'level': Kind(partial(_word, LOG_LEVELS), '', 'LEVEL', ', '.join(LOG_LEVELS)),
     'loop': Kind(partial(_word, LOOPS), '', 'LOOP', ', '.join(LOOPS)),

@@ -41,11 +41,12 @@ _NEVER: Any = object()
 class Option:
     """One line of the table. Its `name` is that of the attribute in `Options`."""
 
-    __slots__ = ('default', 'group', 'help', 'kind', 'least', 'name', 'off', 'synonyms')
+    __slots__ = ('default', 'group', 'help', 'kind', 'least', 'most', 'name', 'off', 'synonyms')
 
     def __init__(
         self, group: str, kind: str, default: Any, help: str,
         synonyms: tuple[str, ...] = (), off: Any = _NEVER, least: float = 0,
+        most: float | None = None,
     ) -> None:
         self.name = ''
         self.group = group
@@ -55,6 +56,7 @@ class Option:
         self.synonyms = synonyms
         self.off = off
         self.least = least
+        self.most = KINDS[kind].most if most is None else most
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -104,10 +106,14 @@ class Option:
         except (TypeError, ValueError):
             off = ', or off' if may_be_off else ''
             raise SettingError(f'{label}: {_shorten(value)} is not {kind.accepts}{off}') from None
-        if isinstance(result, (int, float)) and result < self.least:
+        # (0 is the `off` of some, and is given as 0, too.)
+        if isinstance(result, (int, float)) and result != self.off and not (
+                self.least <= result <= self.most):
+            what, limit = ('small, at least', self.least) if result < self.least else (
+                'large, at most', self.most)
+            number = f'{limit:.3f}'.rstrip('0').rstrip('.')
             unit = f' {kind.unit}' if kind.unit else ''
-            raise SettingError(
-                f'{label}: {_shorten(value)} is too small, at least {self.least:g}{unit}')
+            raise SettingError(f'{label}: {_shorten(value)} is too {what} {number}{unit}')
         return result
 
     def show(self, value: Any) -> str:
@@ -132,13 +138,19 @@ class Options:
 
     __slots__ = ()
 
-    host: str = _option(LISTENING, 'text', '127.0.0.1', 'host name or address to listen on')
+    host: str = _option(
+        LISTENING, 'host', '127.0.0.1',
+        'host name or address to listen on; *: every IPv4 address, ::: every IPv6 and IPv4 one')
     port: int = _option(LISTENING, 'port', 8000, 'TCP port to listen on, 0 for any free one')
     bind: tuple[Address, ...] = _option(
         LISTENING, 'binds', (),
         'listen on HOST:PORT, :PORT, [IPV6]:PORT or unix:/path instead; may be repeated')
+    socket_mode: int | None = _option(
+        LISTENING, 'mode', 0o666,
+        'who may connect to a UNIX socket, as the mode of its file; off: as the umask says',
+        off=None)
     backlog: int = _option(
-        LISTENING, 'count', 1024, 'most connections that wait to be accepted', least=1)
+        LISTENING, 'count', 1024, 'most connections that wait to be accepted', least=1, most=65535)
     connections: int = _option(
         LISTENING, 'count', 0,
         'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
@@ -238,7 +250,8 @@ class Options:
         WORKERS, 'count', 0, 'requests, and up to a tenth more, until a worker is renewed',
         synonyms=('limit_max_requests',), off=0)
     limit_memory: int = _option(
-        WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0)
+        WORKERS, 'size', 0, 'resident memory above which a worker is renewed, on Linux', off=0,
+        least=1 << 20)
     shared_socket: bool = _option(
         WORKERS, 'flag', False,
         'one socket for all workers: no client waits for a busy one, but the load is uneven')

@@ -150,6 +150,7 @@ class Group:
     def __init__(self, settings: Settings) -> None:
         self._backlog = settings.backlog
         self._shared = settings.shared_socket
+        self._mode = settings.socket_mode
         self.slots: list[SlotState] = []
         # Slots after SIGTTOU. Their sockets stay open: the connections in the queues are not lost.
         self._spare: list[SlotState] = []
@@ -157,7 +158,7 @@ class Group:
 
     def open(self, addresses: Iterable[Address], count: int) -> None:
         """Open the sockets of so many slots. Raises `ListenError`."""
-        first = open_first(addresses, self._backlog, self._shared)
+        first = open_first(addresses, self._backlog, self._shared, self._mode)
         self.slots = [SlotState(Slot(first, open_locks()))]
         for _ in range(1, count):
             self.add()

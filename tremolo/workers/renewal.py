@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 
 from ..server import Response, Server
 from .channel import RENEW, Channel
 
 _log = logging.getLogger('tremolo')
 
+_LOOK = 5.0    # Seconds between two looks at the memory of a process without supervisor.
+
 
 class Renewal:
     """Counts the answers of a server, looks at the memory, and sends RENEW on a channel."""
 
-    def __init__(self, server: Server, channel: Channel) -> None:
+    def __init__(self, server: Server, channel: Channel | _Alone) -> None:
         settings = server.settings
         self._channel = channel
         self._memory = settings.limit_memory
@@ -54,6 +57,33 @@ class Renewal:
             self._asked = True
             _log.info('this worker ends: %s', why)
             self._channel.send(RENEW)
+
+
+class _Alone:
+    """In place of the channel to a supervisor: the process asks itself, as `kill -HUP` does."""
+
+    def send(self, kind: bytes) -> None:
+        if signal.getsignal(signal.SIGHUP) in (signal.SIG_IGN, signal.SIG_DFL):
+            _log.warning('it cannot be renewed: SIGHUP is ignored')
+        else:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+
+def renew_alone(server: Server) -> None:
+    """Renew a process without supervisor: it finishes what is in flight, and starts afresh."""
+    renewal = Renewal(server, _Alone())
+
+    limit = server.settings.limit_memory
+    if limit and resident_memory() > limit:
+        _log.warning('limit_memory: has no effect, the start needs more than %d bytes', limit)
+        return
+
+    def look() -> None:
+        renewal.look_at_memory()
+        server.reactor.call_later(_LOOK, look)
+
+    if limit:
+        look()
 
 
 def resident_memory() -> int:

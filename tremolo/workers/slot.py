@@ -19,7 +19,7 @@ from functools import partial
 from typing import NoReturn
 
 from ..loop import Listener, ListenError, Reactor, bind, bind_unix
-from ..loop.listener import open_socket
+from ..loop.listener import file_of, open_socket, remove_file
 from ..server import Server
 from ..settings import Address, parse_bind
 from .channel import CONNECTION, HAND_OVER, READY, RENEW, Channel, copy_of, socket_of
@@ -48,6 +48,7 @@ class Slot:
     def __init__(self, sockets: Sockets, locks: int | None = None,
                  channel_end: socket.socket | None = None) -> None:
         self.sockets = sockets
+        self._files = [(address.path, file_of(address.path)) for address, _ in sockets]
         self.left = list(sockets)    # What no server of this process listens on yet.
         self.locks = locks
         # Only in a worker: its end of the channel to the supervisor, and its server. One process
@@ -66,13 +67,11 @@ class Slot:
 
     def discard(self) -> None:
         """Close the sockets and remove the files of UNIX sockets; a second call does nothing."""
-        for address, _ in self.sockets:
-            if address.path is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(address.path)
+        for path, file in self._files:
+            remove_file(path, file)
         self.close()
-        # By the end of this process another server may listen there; its file must stay.
         self.sockets = []
+        self._files = []
 
     # -- from program to program ----------------------------------------------------------------
 
@@ -123,7 +122,8 @@ class Slot:
         `ListenError`.
         """
         for each in self.left:
-            if each[0] == address:
+            # (The program that is renewed may say another mode. The file is there already.)
+            if each[0][:3] == address[:3]:
                 self.left.remove(each)
                 return [part.adopt(sock, shared=self.channel_end is not None) for sock in each[1]]
         if self.channel_end is None:
@@ -172,8 +172,11 @@ def leave_to_supervisor() -> None:
         signal.signal(getattr(signal, name), lambda *_: None)
 
 
-def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sockets:
+def open_first(addresses: Iterable[Address], backlog: int, shared: bool,
+               mode: int | None = None) -> Sockets:
     """Open the sockets of a first slot; with `shared`, all slots will share them.
+
+    `mode` is that of a UNIX socket's file, unless its address has one of its own.
 
     Raises `ListenError`, also if a server that shares its port (SO_REUSEPORT) has it already.
     """
@@ -182,7 +185,8 @@ def open_first(addresses: Iterable[Address], backlog: int, shared: bool) -> Sock
         try:
             for address in addresses:
                 if address.path is not None:
-                    opened.append((address, [bind_unix(reactor, address.path, backlog)]))
+                    opened.append((address, [bind_unix(
+                        reactor, address.path, backlog, address.mode_or(mode))]))
                     continue
                 # With SO_REUSEPORT `bind` succeeds beside other servers that share the port. So the
                 # port is bound without it first: that fails if the port is taken.
