@@ -5,8 +5,10 @@ A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS):
     worker to supervisor    READY         this worker accepts connections
                             BEAT          its loop turns
                             RENEW         fork a worker that replaces this one
+                            LEAVING       this worker drains by itself: the same, at once
                             CONNECTION    an open connection for the next worker
     supervisor to worker    LISTENER      accept from this listening socket, too
+                            RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end
                             CONNECTION    an open connection: serve it from now on
 
@@ -25,7 +27,8 @@ from typing import Callable
 
 from ..loop import Reactor
 
-READY, BEAT, RENEW, CONNECTION, LISTENER, HAND_OVER = b'r', b'b', b'n', b'c', b'l', b'h'
+READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
+LISTENER, RETURN, HAND_OVER = b'l', b't', b'h'
 
 _FD = array.array('i').itemsize
 _BREATH = 0.02    # Seconds until a message is sent again that the kernel had no room for.

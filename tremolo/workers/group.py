@@ -5,9 +5,13 @@
                SERVING --no sign of life in worker_timeout--> HUNG --killed--> ENDING
 
     a slot:    WANTED --forked--> FILLED --RENEW, SIGHUP, or its worker was killed--> WANTED
-               FILLED --SIGHUP before READY--> OUTDATED --READY, or its worker failed--> WANTED
-               FILLED --crash, or no fork--> PAUSED; next time LENT --timer--> WANTED
+               FILLED --SIGHUP before READY--> OUTDATED --its worker has ended--> WANTED
+               FILLED --crash, or no fork--> PAUSED --timer--> WANTED
                any    --SIGTTOU--> SPARE --SIGTTIN--> WANTED
+
+Beside its state a slot is *lent* while no worker of its own accepts from its queues: in each pause
+but the first, as a spare one, and while its new worker is not ready in time. Another worker accepts
+then, until the worker of the slot is ready.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
+from typing import Callable
 
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
-from .channel import HAND_OVER, LISTENER, Channel, copy_of
+from .channel import HAND_OVER, LISTENER, RETURN, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, open_first, open_next
 
@@ -30,17 +35,18 @@ _log = logging.getLogger('tremolo')
 STARTING = 'starting'    # Forked; it has not sent READY yet.
 SERVING = 'serving'      # It accepts connections.
 HUNG = 'hung'            # It is silent; it writes where it hangs, and is killed.
-ENDING = 'ending'        # The supervisor told it to end.
+ENDING = 'ending'        # It was told to end, or drains by itself.
 
 WANTED = 'wanted'        # A worker is forked after this turn.
 FILLED = 'filled'        # It has a worker that starts or serves.
-OUTDATED = 'outdated'    # Its worker still starts, and may have read old code: another follows.
-PAUSED = 'paused'        # A short pause after a first crash; connections wait in the queues.
-LENT = 'lent'            # A long pause; another worker accepts from the queues too.
-SPARE = 'spare'          # No worker is wanted; another worker accepts from the queues.
+OUTDATED = 'outdated'    # Its worker was still starting, perhaps with old code; it is ended.
+PAUSED = 'paused'        # A pause after a crash.
+SPARE = 'spare'          # No worker is wanted.
 
 # Seconds until a slot is filled again: after a first crash, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+# Seconds in which a new worker is ready, or the clients that wait for it get another.
+_PROMPT = 1.0
 
 
 class Worker:
@@ -89,16 +95,10 @@ class SlotState:
         self.slot = slot
         self.state = WANTED
         self.worker: Worker | None = None    # The newest; it knows its predecessor.
-        # The worker of another slot that got these sockets when they were lent. It keeps them until
-        # it ends, also beside a new worker of this slot.
-        self.heir: Worker | None = None
+        self.lent = False    # Whether another worker must accept from the queues.
+        self.heir: Worker | None = None    # The worker that does so.
         self._pause = FIRST_PAUSE
         self._timer: Timer | None = None
-
-    @property
-    def lent(self) -> bool:
-        """Whether another worker must accept from the queues of this slot."""
-        return self.state is LENT or self.state is SPARE
 
     def want(self) -> None:
         """Let a worker be forked after this turn. It replaces the worker that the slot may have."""
@@ -109,18 +109,36 @@ class SlotState:
         worker.predecessor, self.worker = self.worker, worker
         self._enter(FILLED)
 
+    @property
+    def served(self) -> bool:
+        """Whether a worker of this slot accepts."""
+        newest = self.worker
+        return any(each is not None and each.state is SERVING
+                   for each in (newest, newest and newest.predecessor))
+
+    def expect(self, reactor: Reactor, late: Callable[[], object]) -> None:
+        """Call `late` if no worker of this slot accepts in time; `FILLED` ends the waiting."""
+        if not self.served:
+            self._timer = reactor.call_later(_PROMPT, late)
+
+    def ready(self) -> None:
+        """Record that the worker of this slot accepts."""
+        self.lent = False
+        self._enter(FILLED)
+
     def outdate(self) -> None:
-        """Let another worker follow as soon as this one is ready, or has failed."""
+        """Let another worker follow as soon as this one, which still starts, has ended."""
         self._enter(OUTDATED)
 
-    def fall_back(self, predecessor: Worker) -> None:
+    def fall_back(self, predecessor: Worker | None) -> None:
         """Keep the worker that should have been replaced: the new one failed before READY."""
         self.worker = predecessor
         self._enter(WANTED if self.state is OUTDATED else FILLED)
 
     def pause(self, reactor: Reactor) -> None:
         """Want a worker after a pause; the next pause is twice as long."""
-        self._enter(PAUSED if self._pause == FIRST_PAUSE else LENT)
+        self._enter(PAUSED)
+        self.lent = self.lent or self._pause > FIRST_PAUSE
         self._timer = reactor.call_later(self._pause, self.want)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -129,13 +147,11 @@ class SlotState:
         self._pause = FIRST_PAUSE
 
     def dismiss(self) -> list[Worker]:
-        """Want no worker any more; return the workers that have to hand over and end."""
+        """Want no worker any more; return the workers that have to end."""
         self._enter(SPARE)
+        self.lent = True
         newest, self.worker = self.worker, None
-        leaving = [each for each in (newest, newest and newest.predecessor) if each is not None]
-        for worker in leaving:
-            worker.state = ENDING
-        return leaving
+        return [each for each in (newest, newest and newest.predecessor) if each is not None]
 
     def _enter(self, state: str) -> None:
         self.state = state
@@ -177,17 +193,13 @@ class Group:
         else:
             self.slots.append(SlotState(Slot(sockets, first.locks)))
 
-    def remove(self) -> None:
-        """Let the newest slot go, unless it is the only one; another worker accepts for it."""
+    def remove(self) -> list[Worker]:
+        """Let the newest slot go, unless it is the only one; return the workers that must end."""
         if len(self.slots) < 2:
-            return
+            return []
         slot = self.slots.pop()
         self._spare.append(slot)
-        leaving = slot.dismiss()
-        # The heir needs the listeners before it gets the first connection.
-        self.lend()
-        for worker in leaving:
-            worker.hand_over()
+        return slot.dismiss()
 
     def slot_of(self, worker: Worker) -> SlotState | None:
         """Return the slot whose newest worker this is; None for a predecessor, or after SIGTTOU."""
@@ -197,18 +209,37 @@ class Group:
         """Return the slots whose sockets a worker of this slot must close."""
         return [each.slot for each in (*self.slots, *self._spare) if each is not slot]
 
-    def heir(self, slot: Slot) -> Worker | None:
+    def heir(self, slot: Slot, leaving: Iterable[Worker] = ()) -> Worker | None:
         """Return a worker to take over from this slot: if possible, one of the same slot."""
-        serving = [each for each in self.workers.values() if each.state is SERVING]
+        serving = [each for each in self.workers.values()
+                   if each.state is SERVING and each not in leaving]
         return next((each for each in serving if each.slot is slot), next(iter(serving), None))
 
-    def lend(self) -> None:
-        """Let another worker accept from the sockets of each slot that is to be lent."""
-        for slot in (*self.slots, *self._spare):
+    def slot_after(self, worker: Worker) -> SlotState | None:
+        """Return the slot whose newest worker is to replace this one."""
+        return next((each for each in self.slots
+                     if each.worker is not None and each.worker.predecessor is worker), None)
+
+    def lend(self, leaving: Iterable[Worker] = ()) -> None:
+        """Let another worker accept from the sockets of each slot that is to be lent.
+
+        What was lent goes back when the slot is served again. A listener has no name that two
+        processes know; so the heir returns all that it got, and gets again what it has to keep.
+        """
+        slots = (*self.slots, *self._spare)
+        for slot in slots:
+            heir = slot.heir
+            if heir is not None and not slot.lent and slot.served:
+                heir.channel.send(RETURN)
+                for each in slots:
+                    if each.heir is heir:
+                        each.heir = None
+        for slot in slots:
             heir = slot.heir
             if slot.lent and (
-                    heir is None or heir.state is ENDING or heir.pid not in self.workers):
-                slot.heir = heir = self.heir(slot.slot)
+                    heir is None or heir.state is ENDING or heir in leaving
+                    or heir.pid not in self.workers):
+                slot.heir = heir = self.heir(slot.slot, leaving)
                 if heir is not None:
                     self._send_listeners(slot.slot, heir)
 

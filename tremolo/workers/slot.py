@@ -22,7 +22,7 @@ from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..loop.listener import file_of, open_socket, remove_file
 from ..server import Server
 from ..settings import Address, parse_bind
-from .channel import CONNECTION, HAND_OVER, READY, RENEW, Channel, copy_of, socket_of
+from .channel import CONNECTION, HAND_OVER, LEAVING, READY, RETURN, Channel, copy_of, socket_of
 from .handover import Handover
 from .heartbeat import Heartbeat
 from .renewal import Renewal
@@ -56,6 +56,7 @@ class Slot:
         self.channel_end = channel_end
         self._channel: Channel | None = None
         self._server: Server
+        self._lent: list[Listener] = []    # On the sockets of other slots.
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
@@ -142,9 +143,9 @@ class Slot:
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
-            # another worker in any case; the supervisor ignores RENEW if it gave the order.
-            before, renew = server.at_drain, partial(self._channel.send, RENEW)
-            server.at_drain = lambda: (before(), renew())
+            # another worker in any case; the supervisor ignores this if it gave the order.
+            before, leaving = server.at_drain, partial(self._channel.send, LEAVING)
+            server.at_drain = lambda: (before(), leaving())
             Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
                       server.settings.worker_timeout)
 
@@ -153,13 +154,20 @@ class Slot:
         server = self._server
         if kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel).start()
+        elif kind == RETURN:
+            # (The supervisor has these sockets, too: no client in their queues is cut off.)
+            for listener in self._lent:
+                listener.close()
+            self._lent.clear()
         elif sock is not None:
             if kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)
             elif server.draining:
                 sock.close()
             else:
-                server.part_at(sock.getsockname()).adopt(sock, shared=True).start()
+                listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
+                self._lent.append(listener)
+                listener.start()
 
 
 def leave_to_supervisor() -> None:

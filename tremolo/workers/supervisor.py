@@ -19,7 +19,7 @@ from ..loop import ListenError, Reactor
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
-from .channel import CONNECTION, READY, RENEW, Channel
+from .channel import CONNECTION, LEAVING, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
@@ -104,6 +104,7 @@ class Supervisor:
             self._reactor, channel_end, partial(self._heard, worker), lambda: None)
         self._group.workers[pid] = worker
         slot.fill(worker)
+        slot.expect(self._reactor, partial(self._lend, slot))
 
     def _be_worker(self, slot: Slot) -> int:
         """Work, in the child; return the exit status."""
@@ -122,6 +123,8 @@ class Supervisor:
             slot = self._group.slot_of(worker)
             if slot is not None and worker.state is not ENDING:
                 slot.want()
+        elif kind == LEAVING:
+            self._leaves(worker)
         elif kind == CONNECTION and sock is not None:
             heir = self._group.heir(worker.slot)
             if heir is not None:
@@ -133,18 +136,65 @@ class Supervisor:
 
     def _ready(self, worker: Worker) -> None:
         """Let a new worker take the place of its predecessor."""
-        if worker.state is STARTING:
-            worker.state = SERVING
+        if worker.state is not STARTING or worker.pid not in self._group.workers:
+            # It was told to end, and drains; or it has ended already. So it takes no place.
+            outdated = self._group.slot_of(worker)
+            if outdated is not None and outdated.state is OUTDATED:
+                outdated.fall_back(worker.predecessor)
+            return
+        worker.state = SERVING
         if not self._announced:
             self._announced = True
             announce(sock.getsockname() for sock in worker.slot)
-        predecessor, worker.predecessor = worker.predecessor, None
-        if predecessor is not None and predecessor.pid in self._group.workers:
-            predecessor.hand_over()
-        self._group.lend()
         slot = self._group.slot_of(worker)
-        if slot is not None and slot.state is OUTDATED and worker.state is not ENDING:
+        if slot is not None:
+            slot.ready()
+        predecessor, worker.predecessor = worker.predecessor, None
+        if predecessor is not None:
+            self._dismiss(predecessor)
+        self._group.lend()
+
+    # -- how a worker ends: all of them by one of these -------------------------------------------
+
+    def _dismiss(self, worker: Worker) -> None:
+        """Let a worker end while the server goes on; SIGKILL follows if it does not.
+
+        One that serves gives its connections away. One that still starts has none.
+        """
+        if worker.pid not in self._group.workers or worker.state is ENDING:
+            return
+        if worker.state is STARTING:
+            worker.end(signal.SIGTERM)
+            self._reactor.call_later(_LAST_WORDS, self._kill_unready, worker)
+        else:
+            worker.hand_over()
+        # (The handover takes half of the time, at most; draining may take all of it.)
+        self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
+
+    def _leaves(self, worker: Worker) -> None:
+        """Replace a worker that drains by itself: another program told it to, or `app.stop`."""
+        if worker.state is ENDING or self._ending:
+            return
+        slot = self._group.slot_of(worker) or self._group.slot_after(worker)
+        worker.state = ENDING
+        self._kill_late(worker, self._settings.shutdown_timeout)
+        if slot is not None and slot.worker is worker:
             slot.want()
+        elif slot is not None:
+            slot.lent = True
+        self._group.lend()
+
+    def _kill_late(self, worker: Worker, seconds: float) -> None:
+        self._reactor.call_later(seconds + _GRACE, self._kill, [worker])
+
+    def _kill_unready(self, worker: Worker) -> None:
+        """Kill a worker that was told to end before it was ready, and hangs."""
+        if worker.beat == NEVER:
+            self._kill([worker])
+
+    def _lend(self, slot: SlotState) -> None:
+        slot.lent = True
+        self._group.lend()
 
     def _reap(self) -> None:
         """Take the exit status of each process that has ended."""
@@ -162,26 +212,35 @@ class Supervisor:
     def _ended(self, worker: Worker, code: int) -> None:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
-        if worker.state is not ENDING:
+        told, worker.state = worker.state is ENDING, ENDING
+        if not told:
             how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
             _log.error('worker %d %s', worker.pid, how)
         if self._ending:
             return
-        self._group.lend()
         if slot is None:
+            # Its successor may be long in starting: until then its clients get another worker.
+            slot = self._group.slot_after(worker)
+            if slot is not None and not slot.served:
+                slot.lent = True
+            self._group.lend()
             return
         slot.worker = None
         predecessor = worker.predecessor
-        if predecessor is not None and predecessor.pid in self._group.workers:
+        if predecessor is not None and predecessor.state is SERVING:
             slot.fall_back(predecessor)
-            _log.error('worker %d goes on in its place', predecessor.pid)
+            if not told:
+                _log.error('worker %d goes on in its place', predecessor.pid)
+        elif slot.state is OUTDATED:
+            slot.want()
         elif not self._announced and code in _HOPELESS:
             self._end(code)
-        elif worker.state is ENDING or self._reactor.time() - worker.began > _SETTLED:
+        elif told or self._reactor.time() - worker.began > _SETTLED:
             slot.forget_crashes()
             slot.want()
         else:
             self._pause(slot)
+        self._group.lend()
 
     def _pause(self, slot: SlotState) -> None:
         slot.pause(self._reactor)
@@ -225,7 +284,11 @@ class Supervisor:
             elif signum == signal.SIGTTIN:
                 self._group.add()
             else:
-                self._group.remove()
+                leaving = self._group.remove()
+                # The heir needs the listeners before it gets the first connection.
+                self._group.lend(leaving)
+                for worker in leaving:
+                    self._dismiss(worker)
 
     def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
@@ -261,7 +324,11 @@ class Supervisor:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         self._afresh = True
         for slot in self._group.slots:
-            if slot.worker is not None and slot.worker.state is SERVING:
+            worker = slot.worker
+            if worker is None or worker.state is not STARTING:
+                # (Also in a pause: the code may be good now.)
+                slot.forget_crashes()
                 slot.want()
-            elif slot.worker is not None:
+            elif slot.state is not OUTDATED:
                 slot.outdate()
+                self._dismiss(worker)
