@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import socket
 import sys
 import threading
@@ -177,7 +178,8 @@ def test_run_serves_until_stop_and_prints_where(app, tmp_path, capsys, quiet):
 
     path = tmp_path / 'socket'
     assert run_in_main(app, path) == [b'stopping']
-    assert capsys.readouterr().out == f'running on unix:{path} (press CTRL+C to quit)\n'
+    assert capsys.readouterr().out == (
+        f'running on unix:{path} (process {os.getpid()}, press CTRL+C to quit)\n')
     assert not path.exists()
 
 

@@ -97,7 +97,8 @@ def test_one_process_starts_afresh_in_place(one, tmp_path, command):
         received = sock.recv(1000)
         server.signal('SIGHUP')
         lines = [server.process.stdout.readline() for _ in range(2)]
-        assert lines == ['stopped\n', f'running on {server.address} (press CTRL+C to quit)\n']
+        assert lines == ['stopped\n', f'running on {server.address} (process {server.process.pid}, '
+                                      'press CTRL+C to quit)\n']
         while data := sock.recv(1000):
             received += data
     assert received.endswith(b'5\r\nended\r\n0\r\n\r\n')

@@ -24,7 +24,7 @@ else:
     while True:
         time.sleep(1)
 '''
-HANG = 'import time\nwhile True:\n    time.sleep(1)\n'
+HANG = 'import time\nopen("begun", "w").close()\nwhile True:\n    time.sleep(1)\n'
 # The same after the import, in a hook; and the process ignores SIGTERM.
 HANG_IN_HOOK = APPLICATION + '''
 import signal
@@ -32,7 +32,7 @@ import signal
 @app.on_worker_start
 def hang():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    open('hooked', 'w').close()
+    open('begun', 'w').close()
     while True:
         time.sleep(1)
 '''
@@ -64,8 +64,7 @@ def test_good_code_takes_over_at_once_from_workers_that_hang_before_they_are_rea
     (workers.folder / 'example.py').write_text(code)
     workers.signal('SIGHUP')
     wait_until(lambda: len(workers.pids) == 4)
-    if code is HANG_IN_HOOK:
-        wait_until((workers.folder / 'hooked').exists)
+    wait_until((workers.folder / 'begun').exists)
     hung = workers.pids - old
     assert workers.get().endswith('first')
     (workers.folder / 'example.py').write_text(APPLICATION.replace('first', 'second'))

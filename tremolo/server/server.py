@@ -7,6 +7,7 @@ and it has to complete the response, now or later.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable
 from contextvars import Context
@@ -45,10 +46,10 @@ def url_of(address: Any) -> str:
     return f'http://{f"[{host}]" if ":" in host else host}:{port}'
 
 
-def announce(addresses: Iterable[Any]) -> None:
-    """Print where a server listens; harmless when nobody reads the output."""
+def announce(addresses: Iterable[Any], pid: int = 0) -> None:
+    """Print where a server listens, and its process (0: this one), if anybody reads it."""
     for address in addresses:
-        say(f'running on {url_of(address)} (press CTRL+C to quit)')
+        say(f'running on {url_of(address)} (process {pid or os.getpid()}, press CTRL+C to quit)')
 
 
 class Server:

@@ -8,6 +8,8 @@ import os
 from ..settings import Settings
 from ..settings.doubts import doubts
 
+_FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
+
 
 def set_up_logging(settings: Settings) -> None:
     """Show our log on stderr, unless the program has set up logging itself."""
@@ -15,7 +17,7 @@ def set_up_logging(settings: Settings) -> None:
     logger.setLevel('DEBUG' if settings.debug else settings.log_level.upper())
     if not logging.getLogger().handlers and not logger.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(name)s: %(message)s'))
+        handler.setFormatter(logging.Formatter(_FORMAT))
         logger.addHandler(handler)
 
 

@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
@@ -96,7 +96,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
                 if settings.max_requests or settings.limit_memory:
                     from ..workers.renewal import renew_alone
                     renew_alone(server)
-                announce(each.address for each in server.listeners)
+                announce((each.address for each in server.listeners), os.getpid())
 
         # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
         kept: list[Slot] = []
@@ -123,7 +123,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     return 128 + ended if ended else 0
 
 
-def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[Slot], int],
+def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[Slot], int],
               program: list[str] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
@@ -135,6 +135,8 @@ def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[
     tell_doubts(settings)
     try:
         reserve_descriptors(settings.connections)
+        # A worker has a channel and a socket for each address; while it is replaced two channels.
+        reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + 2)
         return Supervisor(settings, addresses, work, program).run()
     except ListenError as error:
         leave(error, 1)

@@ -20,7 +20,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ..errors import SettingError, TremoloError
-from ..loop import Future, InvalidState, Listener, ListenError, Reactor
+from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options

@@ -20,20 +20,22 @@ try:
 except OSError:    # The folder was deleted.
     _FOLDER = os.sep
 
-def reserve_descriptors(connections: int) -> None:
+
+def reserve_descriptors(connections: int, what: str = 'connections', each: int = 1) -> None:
     """Raise the limit of file descriptors if so many connections need more. Raises `ListenError`.
 
-    0 connections stand for no limit of connections: then nothing is changed.
+    0 connections stand for no limit of connections: then nothing is changed. With `what` and `each`
+    it is another number, that of the workers, of which each needs so many.
     """
     try:
         import resource
     except ImportError:    # Windows has no such limit.
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + OWN_DESCRIPTORS
+    needed = connections * each + OWN_DESCRIPTORS
     if connections and needed > soft != resource.RLIM_INFINITY:
         if needed > hard != resource.RLIM_INFINITY:
-            raise ListenError(f'connections: {connections} need {needed} file descriptors, and the '
+            raise ListenError(f'{what}: {connections} need {needed} file descriptors, and the '
                               f'system allows {hard} (ulimit -n)')
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

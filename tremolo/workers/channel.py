@@ -7,6 +7,7 @@ A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS):
                             RENEW         fork a worker that replaces this one
                             LEAVING       this worker drains by itself: the same, at once
                             CONNECTION    an open connection for the next worker
+                            LISTENER      this worker listens there, too: announce it
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end

@@ -21,7 +21,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
-from typing import Callable
+from typing import Any, Callable
 
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
@@ -59,6 +59,7 @@ class Worker:
         self.slot = slot
         self.began = began
         self.state = STARTING
+        self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None
         # The time of the last sign of life; NEVER while none is expected: before READY, and after

@@ -22,7 +22,17 @@ from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..loop.listener import file_of, open_socket, remove_file
 from ..server import Server
 from ..settings import Address, parse_bind
-from .channel import CONNECTION, HAND_OVER, LEAVING, READY, RETURN, Channel, copy_of, socket_of
+from .channel import (
+    CONNECTION,
+    HAND_OVER,
+    LEAVING,
+    LISTENER,
+    READY,
+    RETURN,
+    Channel,
+    copy_of,
+    socket_of,
+)
 from .handover import Handover
 from .heartbeat import Heartbeat
 from .renewal import Renewal
@@ -57,6 +67,7 @@ class Slot:
         self._channel: Channel | None = None
         self._server: Server
         self._lent: list[Listener] = []    # On the sockets of other slots.
+        self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
@@ -134,6 +145,7 @@ class Slot:
                               'say --preload')
         sockets = bind(
             part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
+        self._opened += map(copy_of, sockets)
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -141,6 +153,8 @@ class Slot:
         if self.channel_end is not None:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
+            while self._opened:
+                self._channel.send(LISTENER, self._opened.pop(0))
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores this if it gave the order.

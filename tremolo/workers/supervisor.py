@@ -19,7 +19,7 @@ from ..loop import ListenError, Reactor
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
-from .channel import CONNECTION, LEAVING, READY, RENEW, Channel
+from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
@@ -30,8 +30,7 @@ _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash a
 # Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
 _GRACE = 6.0
 _LAST_WORDS = 0.5    # Seconds for the report of a worker that hangs, before SIGKILL.
-# With these exit statuses a worker says that the next one would fail, too.
-_HOPELESS = (1, 2, 3, 4)
+_TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be forked.
 
 
 class Supervisor:
@@ -55,6 +54,7 @@ class Supervisor:
         self._group = Group(settings)
         self._looked = NEVER    # When all workers were last checked for signs of life.
         self._announced = False    # Whether a worker has been ready, and the address is printed.
+        self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
         self._status = 0    # The exit status.
 
@@ -83,10 +83,11 @@ class Supervisor:
         for slot in self._group.slots:
             # The first worker starts alone: an error that all workers would meet is reported once.
             alone = not self._announced and self._group.workers
-            if slot.state is WANTED and not alone and not self._ending:
-                self._fork(slot)
+            if slot.state is WANTED and not alone and not self._ending and not self._fork(slot):
+                break
 
-    def _fork(self, slot: SlotState) -> None:
+    def _fork(self, slot: SlotState) -> bool:
+        """Fork a worker; return whether the system did not refuse it."""
         others = self._group.other_slots(slot)
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
@@ -96,15 +97,26 @@ class Supervisor:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
                 raise ListenError(problem) from error
-            _log.error(problem)
-            self._pause(slot)
-            return
+            self._fork_refused(problem)
+            return False
         worker = Worker(pid, slot.slot, self._reactor.time())
         worker.channel = Channel(
             self._reactor, channel_end, partial(self._heard, worker), lambda: None)
         self._group.workers[pid] = worker
         slot.fill(worker)
         slot.expect(self._reactor, partial(self._lend, slot))
+        return True
+
+    def _fork_refused(self, problem: str) -> None:
+        """Pause all slots that want a worker: the next fork would be refused, too."""
+        wanted = [slot for slot in self._group.slots if slot.state is WANTED]
+        if self._reactor.time() >= self._tell_refusal:
+            self._tell_refusal = self._reactor.time() + _TOLD_ANEW
+            _log.error('%s (%d of %d workers run)', problem, len(self._group.workers),
+                       len(self._group.slots))
+        for slot in wanted:
+            slot.pause(self._reactor)
+        self._group.lend()
 
     def _be_worker(self, slot: Slot) -> int:
         """Work, in the child; return the exit status."""
@@ -131,6 +143,9 @@ class Supervisor:
                 heir.channel.send(CONNECTION, sock)
             else:
                 sock.close()
+        elif kind == LISTENER and sock is not None:
+            worker.opened.append(sock.getsockname())
+            sock.close()
         elif kind == CONNECTION:
             _log.error('a connection is lost: no descriptor is left for it')
 
@@ -145,7 +160,7 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            announce(sock.getsockname() for sock in worker.slot)
+            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid())
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -233,8 +248,10 @@ class Supervisor:
                 _log.error('worker %d goes on in its place', predecessor.pid)
         elif slot.state is OUTDATED:
             slot.want()
-        elif not self._announced and code in _HOPELESS:
-            self._end(code)
+        elif not self._announced:
+            # No worker has ever been ready: the next one would fail, too. (A status of 0 is no
+            # success: nothing was served.)
+            self._end(128 - code if code < 0 else code or 1)
         elif told or self._reactor.time() - worker.began > _SETTLED:
             slot.forget_crashes()
             slot.want()
