@@ -24,7 +24,7 @@ from .log import set_up_logging, tell_doubts
 from .monitor import watch
 from .place import check_run
 from .reactors import complete, make_reactor
-from .signals import HUP, run_until_signal
+from .signals import HUP, hang_up_is_ignored, run_until_signal
 from .system import command_line, reserve_descriptors
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             kept.append(Slot(service.share_sockets()))
 
         ending = Ending(server, before)
-        ended = run_until_signal(server, ending, ready, keep if alone else None)
+        # (`nohup` lets SIGHUP be ignored, and means it. `Slot.start_afresh` does so for a moment.)
+        ignored = slot is None and hang_up_is_ignored()
+        ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None)
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)

@@ -1,7 +1,8 @@
 """Signals: serve until a signal, and what each signal does.
 
     SIGTERM, SIGINT           the end, gracefully (ending.py tells its parts)
-    SIGHUP                    the same, and the program begins anew (only without a supervisor)
+    SIGHUP                    the same, and the program begins anew (only without a supervisor);
+                              if the terminal has gone away: the end, gracefully
     SIGQUIT, second SIGINT    the end, at once
 """
 
@@ -15,12 +16,18 @@ from typing import Any, Callable
 
 from ..loop import Reactor
 from ..server import Server
+from ..workers.terminal import Terminal
 from .ending import Ending
 from .system import keep_from_children
 
 _log = logging.getLogger('tremolo')
 
 HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
+
+
+def hang_up_is_ignored() -> bool:
+    """Return whether this process was started with SIGHUP ignored."""
+    return HUP > 0 and signal.getsignal(HUP) is signal.SIG_IGN
 
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
@@ -51,6 +58,7 @@ class _Serving:
         self._reactor: Reactor = server.reactor
         self._ending = ending
         self._renew = renew
+        self._terminal = Terminal(self._reactor) if renew is not None else None
         self._ended = 0    # What `run_until_signal` returns.
         self._over = False    # Whether the server is closed; only the cleaning up is left.
 
@@ -70,10 +78,10 @@ class _Serving:
         if signum == signal.SIGQUIT or (signum == signal.SIGINT and again):
             self._ended = signum
             self._reactor.stop()
-        elif signum != HUP:
+        elif signum != HUP or (self._terminal is not None and self._terminal.hung_up()):
             self._ended = 0
-            self._stop('stopping', '; a second Ctrl-C ends it at once'
-                       if signum == signal.SIGINT else '')
+            self._stop('the terminal is gone: stopping' if signum == HUP else 'stopping',
+                       '; a second Ctrl-C ends it at once' if signum == signal.SIGINT else '')
         elif self._ended != HUP and not self._server.draining:
             self._ended = HUP
             # Until then it serves: nobody else accepts from its sockets.

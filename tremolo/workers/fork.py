@@ -72,10 +72,13 @@ def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
     """Close and reset what belongs to the supervisor, then work."""
     for each in foreign:
         each.close()
+    without_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN    # (`nohup`)
     for name in SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     leave_to_supervisor()
+    if without_hangup:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     slot.channel_end = channel_end

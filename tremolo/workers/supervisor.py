@@ -23,6 +23,7 @@ from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
+from .terminal import Terminal
 
 _log = logging.getLogger('tremolo')
 
@@ -66,7 +67,10 @@ class Supervisor:
             self._group.open(self._addresses, settings.workers or 1)
             for name in SIGNALS:
                 signum = getattr(signal, name)
-                reactor.add_signal(signum, partial(self._signalled, signum))
+                # (`nohup` lets SIGHUP be ignored, and means it.)
+                if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                    reactor.add_signal(signum, partial(self._signalled, signum))
+            self._terminal = Terminal(reactor)
             if settings.worker_timeout:
                 self._look_for_hung()
             try:
@@ -293,6 +297,8 @@ class Supervisor:
                     os.kill(worker.pid, signum)
         elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
             self._force(signum)
+        elif signum == signal.SIGHUP and self._terminal.hung_up():
+            self._end(0, '; the terminal is gone')
         elif signum in (signal.SIGTERM, signal.SIGINT):
             self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
