@@ -42,6 +42,9 @@ def run(service: Service, options: dict[str, Any]) -> None:
         settings = Settings.load(options, os.environ)
     except SettingError as error:
         leave(error, 2)
+    if 'TREMOLO_TRIAL' in os.environ:
+        from .trial import end_trial
+        end_trial()
     slot = None
     if 'TREMOLO_INHERITED' in os.environ:
         from ..workers.slot import Slot

@@ -12,13 +12,16 @@ import functools
 import logging
 import os
 import signal
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..loop import Reactor
 from ..server import Server
 from ..workers.terminal import Terminal
 from .ending import Ending
-from .system import keep_from_children
+from .system import command_line, keep_from_children
+
+if TYPE_CHECKING:
+    from .trial import Trial
 
 _log = logging.getLogger('tremolo')
 
@@ -59,6 +62,7 @@ class _Serving:
         self._ending = ending
         self._renew = renew
         self._terminal = Terminal(self._reactor) if renew is not None else None
+        self._trial: Trial | None = None    # Of the new program, after SIGHUP.
         self._ended = 0    # What `run_until_signal` returns.
         self._over = False    # Whether the server is closed; only the cleaning up is left.
 
@@ -67,6 +71,8 @@ class _Serving:
         self._ending.then(lambda: None if self._over else self._reactor.stop())
         self._reactor.run()
         self._over = True
+        if self._trial is not None:
+            self._trial.close()
         self._server.close()
         return self._ended
 
@@ -83,6 +89,24 @@ class _Serving:
             self._stop('the terminal is gone: stopping' if signum == HUP else 'stopping',
                        '; a second Ctrl-C ends it at once' if signum == signal.SIGINT else '')
         elif self._ended != HUP and not self._server.draining:
+            self._try()
+
+    def _try(self) -> None:
+        """Try the new program in a child: this process could not come back from it."""
+        from .trial import Trial
+        if self._trial is not None:
+            self._trial.close()
+        try:
+            self._trial = Trial(self._reactor, command_line(), self._tried)
+        except OSError as error:
+            _log.error('no renewal: the new program cannot be tried: %s', error.strerror)
+
+    def _tried(self, status: int | None) -> None:
+        self._trial = None
+        if status is not None:
+            _log.error('no renewal, the old program goes on: the new one, tried beside it, ended '
+                       'with status %d before it served', status)
+        elif not self._server.draining:
             self._ended = HUP
             # Until then it serves: nobody else accepts from its sockets.
             if self._ending.finish_first(self._begin_anew):

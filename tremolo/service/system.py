@@ -48,7 +48,22 @@ def command_line() -> list[str]:
             arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
         except OSError:
             arguments = ['', *sys.argv]
-    return [_FOLDER, sys.executable, *map(os.fsdecode, arguments[1:])]
+    words = list(map(os.fsdecode, arguments[1:]))
+    return [_folder(words), sys.executable, *words]
+
+
+def _folder(words: list[str]) -> str:
+    """Return the folder in which the program was started, with these arguments.
+
+    A program that daemonises itself may have left it before it imported us. Since Python 3.9 the
+    path of the main file is absolute: it is that folder and the argument.
+    """
+    path = getattr(sys.modules.get('__main__'), '__file__', None) or ''
+    for word in words:
+        end = os.sep + word.removeprefix('./')
+        if path.endswith(end) and os.path.isabs(path) and not os.path.isabs(word):
+            return path[:-len(end)] or os.sep
+    return _FOLDER
 
 
 def keep_from_children(reactor: Reactor) -> None:

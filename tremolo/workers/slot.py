@@ -101,10 +101,12 @@ class Slot:
         # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
         for name in _NOT_MINE:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+        # A program that daemonises itself gets another process id: it knows its sockets by these.
+        marks = _inodes(sock.fileno() for sock in self)
         folder, *command = program
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        os.environ[_VARIABLE] = json.dumps([os.getpid(), channel, self.locks, sockets])
+        os.environ[_VARIABLE] = json.dumps([os.getpid(), channel, self.locks, sockets, marks])
         os.execv(command[0], command)
 
     @classmethod
@@ -113,8 +115,10 @@ class Slot:
 
         The variable is removed: programs that this process starts get nothing from it.
         """
-        pid, channel, locks, sockets = json.loads(os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
-        if pid != os.getpid():
+        pid, channel, locks, sockets, *marks = json.loads(
+            os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
+        if pid != os.getpid() and (channel is not None or not marks or marks[0] != _inodes(
+                fd for _, fds in sockets for fd in fds)):
             return None
         slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
@@ -182,6 +186,14 @@ class Slot:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+
+def _inodes(fds: Iterable[int]) -> list[int]:
+    """Return by what the kernel knows the files of these descriptors; [] if one is not open."""
+    try:
+        return [os.fstat(fd).st_ino for fd in fds]
+    except OSError:
+        return []
 
 
 def leave_to_supervisor() -> None:

@@ -1,0 +1,80 @@
+"""SIGHUP without workers: what does not start does not end the server; daemons begin anew, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from worker_group import APPLICATION, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+
+PROGRAM = APPLICATION + "\nif __name__ == '__main__':\n    app.run(port=0)\n"
+# It becomes a daemon before it imports tremolo.
+DAEMON = '''
+import os
+os.chdir('/')
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+''' + PROGRAM
+
+
+@pytest.mark.parametrize('command', [
+    ('-m', 'tremolo', 'example:app', '--port', '0'), ('example.py',)])
+@pytest.mark.parametrize('code', ['1 / 0', 'def', 'raise SystemExit(0)', 'import os; os._exit(0)'])
+def test_code_that_does_not_start_leaves_the_old_server(group, tmp_path, command, code):
+    (tmp_path / 'example.py').write_text(PROGRAM)
+    server = group(command=command)
+    pid = server.process.pid
+    (tmp_path / 'example.py').write_text(code)
+    server.signal('SIGHUP')
+    wait_until(lambda: 'the old program goes on' in server.log)
+    assert server.get() == f'{pid} first'
+    (tmp_path / 'example.py').write_text(PROGRAM.replace('first', 'second'))
+    server.signal('SIGHUP')
+    wait_until(lambda: server.get() == f'{pid} second')
+    assert server.end() == 0
+
+
+def test_code_that_hangs_is_given_up_for_the_next_and_at_the_end(group, tmp_path):
+    server = group('--port', '0')
+    hang = 'import time\nopen("begun", "w").close()\ntime.sleep(1000)\n'
+    for again in (True, False):
+        (tmp_path / 'example.py').write_text(hang)
+        server.signal('SIGHUP')
+        wait_until((tmp_path / 'begun').exists)
+        (tmp_path / 'begun').unlink()
+        server.seen |= server.pids
+        assert server.get().endswith('first')
+        (tmp_path / 'example.py').write_text(APPLICATION.replace('first', 'second'))
+        if again:
+            server.signal('SIGHUP')
+            wait_until(lambda: server.get().endswith('second'))
+            (tmp_path / 'example.py').write_text(APPLICATION)
+            server.signal('SIGHUP')
+            wait_until(lambda: server.get().endswith('first'))
+    assert server.end() == 0
+
+
+def test_a_daemon_begins_anew_with_its_sockets(group, tmp_path):
+    (tmp_path / 'daemon.py').write_text(DAEMON)
+    server = group(command=('daemon.py',))
+    pid = int(server.get().split()[0])
+    try:
+        assert pid != server.process.pid
+        assert os.readlink(f'/proc/{pid}/cwd') == '/'
+        for version in 'second', 'third':
+            (tmp_path / 'daemon.py').write_text(DAEMON.replace("'first'", repr(version)))
+            os.kill(pid, signal.SIGHUP)
+            wait_until(lambda: server.get().endswith(version))    # noqa: B023
+            server.seen.add(pid)
+            pid = int(server.get().split()[0])
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not Path(f'/proc/{pid}').exists())
