@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
-from ..loop import ListenError
+from ..loop import ListenError, Reactor
 from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
@@ -68,17 +68,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     """Serve in this process until a signal (see `Service.work`)."""
     # Whether there is no supervisor. (After SIGHUP such a process has a slot with old sockets.)
     alone = slot is None or slot.channel_end is None
-    try:
-        if alone:
-            reserve_descriptors(settings.connections)
-        made = make_reactor(settings)
-    except SettingError as error:
-        leave(error, 2)
-    except ListenError as error:
-        leave(error, 1)
     from .report import answer_to_signal
     before = set(threading.enumerate())
-    with made as reactor:
+    with _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
         except ListenError as error:
@@ -126,6 +118,18 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     for each in kept:
         each.discard()
     return 128 + ended if ended else 0
+
+
+def _reactor(settings: Settings, alone: bool) -> Reactor:
+    """Return the reactor of this process, which has descriptors enough; or leave with a line."""
+    try:
+        if alone:
+            reserve_descriptors(settings.connections)
+        return make_reactor(settings)
+    except SettingError as error:
+        leave(error, 2)
+    except ListenError as error:
+        leave(error, 1)
 
 
 def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[Slot], int],
