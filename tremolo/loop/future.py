@@ -192,8 +192,11 @@ class Future(Droppable):
     __iter__ = __await__
 
     def __del__(self) -> None:
-        # (If the constructor raised, there are no attributes.)
-        if getattr(self, 'give_back', None) is not None or not getattr(self, '_seen', True):
+        try:
+            taken = self._seen and self.give_back is None
+        except AttributeError:    # The constructor raised.
+            return
+        if not taken:
             self.dropped()
 
 

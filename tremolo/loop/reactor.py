@@ -77,7 +77,7 @@ class Reactor:
         self.time = clock
         self.wall_clock = wall_clock
         self.network = network
-        self.simulated = network is not socket
+        self.simulated = network is not socket    # Then asyncio, which opens sockets, is left out.
         self.debug = debug
         self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
