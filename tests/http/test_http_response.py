@@ -17,12 +17,13 @@ from tremolo.http import (
     http_date,
     status_line,
 )
+from tremolo.http.phrases import PHRASES
 
 
 def test_every_known_status_has_its_line():
     for status in HTTPStatus:
         line = status_line(status.value)
-        assert line == f'HTTP/1.1 {status.value} {status.phrase}\r\n'.encode()
+        assert line == f'HTTP/1.1 {status.value} {PHRASES[status]}\r\n'.encode()
         assert status_line(status) == line
     assert status_line(404) is status_line(404)
 

@@ -8,17 +8,16 @@ encoder.py at the last moment before they are sent, no matter how they were set.
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from .errors import HeaderError, shown
 from .grammar import TEXT_STR
+from .phrases import PHRASES
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 
 # The status lines of all known statuses: to format one takes longer than the rest of a small head.
 _STATUS_LINES = {
-    status.value: b'HTTP/1.1 %d %s\r\n' % (status, status.phrase.encode('ascii'))
-    for status in HTTPStatus}
+    status: b'HTTP/1.1 %d %s\r\n' % (status, phrase.encode('ascii'))
+    for status, phrase in PHRASES.items()}
 
 
 def status_line(status: int, reason: str | None = None) -> bytes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import http
 from collections.abc import Iterable, Mapping
 
 from ..errors import TremoloError
+from ..http.phrases import PHRASES
 
 
 class HandlerError(TremoloError):
@@ -75,7 +75,4 @@ class PayloadTooLarge(HTTPError):
 
 def phrase(status: int) -> str:
     """Return the standard phrase of a status; '' if there is none."""
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return ''
+    return PHRASES.get(status, '')

@@ -6,12 +6,11 @@ request (`ProtocolError.sentence`): so a developer sees the mistake at once, and
 text of his own shown to others.
 """
 
-import traceback
-
 from ..http import ProtocolError, status_line
 from ..http.replaced import replace_fields
 from .bodiless import BODILESS
 from .errors import HTTPError, phrase
+from .page import error_page, traceback_of
 from .response import Response
 from .response_head import HTML, TEXT
 
@@ -44,8 +43,7 @@ def send_failure(response: Response, error: BaseException) -> None:
     if isinstance(error, ProtocolError):
         status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        text = f'<pre>{html.escape("".join(lines))}</pre>'
+        text = f'<pre>{html.escape(traceback_of(error))}</pre>'
     send_page(response, status, text)
 
 
@@ -55,11 +53,9 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     if status in BODILESS:
         response.send_body(b'')
         return
-    title = f'{status} {phrase(status)}'
     response.content_type = HTML
-    page = f'<!doctype html><title>{title}</title><h1>{title}</h1>{more}\n'
     # A traceback may hold a lone surrogate, for example from a file's name, and UTF-8 has none.
-    response.send_body(page.encode('utf-8', 'backslashreplace'))
+    response.send_body(error_page(status, more).encode('utf-8', 'backslashreplace'))
 
 
 def refusal(error: ProtocolError, common: bytes) -> bytes:
