@@ -567,7 +567,7 @@ BAD = [
     (nothing_depends_on_assert, {'loop/x.py': 'def f(x):\n assert x'}),
     (no_file_holds_two_ideas, {'app.py': 'x = 1\n' * (FILE_LINES + 1)}),
     (no_file_holds_two_ideas, {'app.py': 'x = (\n' + '1,\n' * (FILE_LINES - 1) + ')'}),
-    (each_room_is_read_on_its_own, {f'loop/{each}.py': 'x = 1\n' * 201 for each in range(10)}),
+    (each_room_is_read_on_its_own, {f'loop/{each}.py': 'x = 1\n' * 201 for each in range(11)}),
 ]
 
 

@@ -39,8 +39,9 @@ def only_for_workers(settings: Settings) -> str:
 
 
 def _changed(settings: Settings) -> list[str]:
+    # (`threads` has its effect in each process, also inside another program.)
     return [option.name for option in OPTIONS if option.group == WORKERS
-            and getattr(settings, option.name) != option.default]
+            and option.name != 'threads' and getattr(settings, option.name) != option.default]
 
 
 def _about(name: str) -> str:
