@@ -75,6 +75,15 @@ def test_a_server_ends_with_its_terminal(terminal, arguments, shell):
 
 
 @pytest.mark.parametrize('arguments', [ONE, TWO], ids=['one', 'two'])
+def test_a_shell_that_sends_hang_up_before_it_ends_ends_the_server(terminal, arguments):
+    server = terminal(*arguments, shell='"$@" & read line; kill -HUP $!')
+    assert server.get().endswith('first')
+    os.write(server.master, b'\n')
+    wait_until(server.refuses)
+    assert 'the terminal is gone' in wait_until(lambda: server.log)
+
+
+@pytest.mark.parametrize('arguments', [ONE, TWO], ids=['one', 'two'])
 def test_hang_up_that_somebody_sends_renews_in_a_terminal(terminal, arguments):
     server = terminal(*arguments)
     assert server.get().endswith('first')

@@ -103,7 +103,10 @@ class _Serving:
 
     def _tried(self, status: int | None) -> None:
         self._trial = None
-        if status is not None:
+        if self._terminal is not None and self._terminal.hung_up():
+            # (The shell that sent SIGHUP has ended meanwhile.)
+            self.signalled(HUP)
+        elif status is not None:
             _log.error('no renewal, the old program goes on: the new one, tried beside it, ended '
                        'with status %d before it served', status)
         elif not self._server.draining:

@@ -176,6 +176,7 @@ class Slot:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
             for listener in self._lent:
                 listener.close()
+                server.parts.pop(listener, None)
             self._lent.clear()
         elif sock is not None:
             if kind == CONNECTION:

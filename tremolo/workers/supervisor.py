@@ -23,7 +23,7 @@ from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
-from .terminal import Terminal
+from .terminal import MOMENT, Terminal
 
 _log = logging.getLogger('tremolo')
 
@@ -297,14 +297,12 @@ class Supervisor:
                     os.kill(worker.pid, signum)
         elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
             self._force(signum)
-        elif signum == signal.SIGHUP and self._terminal.hung_up():
-            self._end(0, '; the terminal is gone')
+        elif signum == signal.SIGHUP:
+            self._reactor.call_later(MOMENT if self._terminal.recent else 0, self._hang_up)
         elif signum in (signal.SIGTERM, signal.SIGINT):
             self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
-            if signum == signal.SIGHUP:
-                self._renew()
-            elif signum == signal.SIGTTIN:
+            if signum == signal.SIGTTIN:
                 self._group.add()
             else:
                 leaving = self._group.remove()
@@ -342,6 +340,13 @@ class Supervisor:
             if worker.pid in self._group.workers:
                 _log.error('worker %d did not end, and is killed', worker.pid)
                 worker.end(signal.SIGKILL)
+
+    def _hang_up(self) -> None:
+        """Do what SIGHUP means."""
+        if self._terminal.hung_up():
+            self._end(0, '; the terminal is gone')
+        elif not self._ending:
+            self._renew()
 
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""

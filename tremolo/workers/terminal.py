@@ -4,7 +4,8 @@ The kernel and the shell send SIGHUP when a terminal is closed, and `kill -HUP` 
 signal; Python does not tell who sent it. But only after the first the process has lost its
 controlling terminal: then /dev/tty cannot be opened any more. A program that outlives its terminal
 on purpose (`disown`) gets no SIGHUP at that moment; later ones are from somebody. So it matters
-when the terminal was seen last.
+when the terminal was seen last. (A shell that ends may send SIGHUP just before its terminal goes:
+so who has a terminal waits `MOMENT` and asks again.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 from ..loop import Reactor
 from ..loop.timers import NEVER
 
+MOMENT = 0.3    # Seconds until a shell that has sent SIGHUP has ended.
 _EVERY = 1.0    # Seconds between two looks.
 _RECENT = 3.0    # A terminal that was seen so many seconds ago went away just now.
 
@@ -26,9 +28,14 @@ class Terminal:
         self._seen = -NEVER    # When the terminal was there, at the last look.
         self._look()
 
+    @property
+    def recent(self) -> bool:
+        """Whether there is a terminal, or was just now."""
+        return self._reactor.time() - self._seen < _RECENT
+
     def hung_up(self) -> bool:
         """Return whether the terminal went away just now."""
-        return not _is_there() and self._reactor.time() - self._seen < _RECENT
+        return self.recent and not _is_there()
 
     def _look(self) -> None:
         if _is_there():
