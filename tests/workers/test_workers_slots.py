@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -43,18 +44,18 @@ def listening(pid: int) -> set[str]:
     found = {line.split()[9] for line in Path('/proc/net/tcp').read_text().splitlines()
              if line.split()[3] == '0A'}
     sockets = set()
-    for fd in Path(f'/proc/{pid}/fd').iterdir():
-        try:
-            sockets.add(os.readlink(fd).removeprefix('socket:[').rstrip(']'))
-        except OSError:
-            continue
+    # (A descriptor may be closed meanwhile, and the process may end.)
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f'/proc/{pid}/fd'):
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(f'/proc/{pid}/fd/{fd}').removeprefix('socket:[').rstrip(']'))
     return sockets & found
 
 
 def each_has_one(workers) -> bool:
     """Return whether each worker listens on one socket, each on another one."""
     sets = [listening(pid) for pid in workers.pids]
-    return all(len(each) == 1 for each in sets) and len(set.union(*sets)) == len(sets)
+    return all(len(each) == 1 for each in sets) and len(set().union(*sets)) == len(sets)
 
 
 @pytest.mark.parametrize('code', [HANG, HANG_IN_HOOK])
