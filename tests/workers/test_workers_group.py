@@ -15,7 +15,7 @@ from tremolo.loop import Reactor
 from tremolo.loop.timers import NEVER
 from tremolo.settings import Address, Settings
 from tremolo.workers import group as group_module
-from tremolo.workers.channel import HAND_OVER, LISTENER
+from tremolo.workers.channel import HAND_OVER, LISTENER, READY, RETURN
 from tremolo.workers.group import (
     ENDING,
     FILLED,
@@ -33,6 +33,7 @@ from tremolo.workers.group import (
     Worker,
 )
 from tremolo.workers.slot import Slot
+from tremolo.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='there is no fork on Windows')
 
@@ -219,6 +220,48 @@ def test_a_slot_that_leaves_is_lent_until_its_heir_leaves_too(two):
     two.lend()
     assert second.heir is follows
     assert follows.channel.sent == [LISTENER]
+
+
+def test_what_was_lent_goes_back_and_the_rest_is_lent_again(two):
+    first, second = two.slots
+    two.add()
+    third = two.slots[2]
+    for slot in second, third:
+        slot.worker = None
+        slot.lent = True
+    two.workers = {1: first.worker}
+    two.lend()
+    assert first.worker.channel.sent == [LISTENER, LISTENER]
+    # A new worker of the second slot: as long as it starts, nothing changes.
+    second.fill(worker(second.slot, 4))
+    two.workers[4] = second.worker
+    two.lend()
+    assert first.worker.channel.sent == [LISTENER, LISTENER]
+    second.worker.state = SERVING
+    second.ready()
+    two.lend()
+    assert (second.heir, second.lent) == (None, False)
+    assert third.heir in (first.worker, second.worker)
+    assert third.heir.channel.sent[-1] == LISTENER
+    assert first.worker.channel.sent[:3] == [LISTENER, LISTENER, RETURN]
+
+
+def test_a_worker_that_has_ended_before_its_ready_is_read_takes_no_place():
+    supervisor = Supervisor(Settings(port=0), (), lambda slot: 0)
+    slot = SlotState(Slot([]))
+    supervisor._group.slots = [slot]
+    old, new = worker(slot.slot, 1, SERVING), worker(slot.slot, 2)
+    supervisor._group.workers[1] = old
+    slot.fill(old)
+    slot.fill(new)
+    slot.lent = True
+    with supervisor._reactor:
+        supervisor._heard(new, READY, None)
+        assert (slot.worker, slot.lent, old.channel.sent) == (new, True, [])
+        supervisor._group.workers[2] = new
+        supervisor._announced = True
+        supervisor._heard(new, READY, None)
+        assert (slot.lent, old.channel.sent) == (False, [HAND_OVER])
 
 
 def test_the_last_slot_does_not_leave_and_a_spare_one_comes_back(two):
