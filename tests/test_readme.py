@@ -47,7 +47,7 @@ def test_the_first_page_runs_as_it_is_written(monkeypatch):
         (given, more)))
     for words in 'hello_world', 'big.data':
         run(words, '__main__')
-    assert asked == [(('0.0.0.0', 8000), {'debug': True})] * 2
+    assert asked == [(('0.0.0.0', 8000), {})] * 2
     run('app.listen(8001', '__main__')
     assert asked[2:] == [(('0.0.0.0', 8000), {'worker_num': 2})]
 
