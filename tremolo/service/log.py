@@ -6,7 +6,6 @@ import logging
 import os
 
 from ..settings import Settings
-from ..settings.doubts import doubts
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
 
@@ -25,6 +24,9 @@ def set_up_logging(settings: Settings) -> None:
 
 def tell_doubts(settings: Settings) -> None:
     """Warn of options without effect, and of variables that are not known."""
+    # (Imported here: only a process of its own needs it, and so not `import tremolo`.)
+    from ..settings.doubts import doubts
+
     for line in doubts(settings, os.environ):
         logging.getLogger('tremolo').warning('%s', line)
 
