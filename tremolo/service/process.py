@@ -98,21 +98,29 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             kept.append(Slot(service.share_sockets()))
 
         ending = Ending(server, before)
-        ended = run_until_signal(server, ending, ready, keep if alone else None)
+        ended = run_until_signal(server, ending, ready, keep if alone else None,
+                                 functools.partial(_discard, kept))
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)
         ending.close(at_once=ended not in (0, HUP))
         if service.failure is not None:
             leave(service.failure, 3)
-    if kept and ended == HUP:
+    if ended == HUP:
         try:
-            kept[0].start_afresh(command_line())
+            for each in kept:    # None, if SIGTERM has come since.
+                each.start_afresh(command_line())
         except OSError as error:
             leave(error, 1)
-    for each in kept:
-        each.discard()
+        ended = 0
+    _discard(kept)
     return 128 + ended if ended else 0
+
+
+def _discard(kept: list[Slot]) -> None:
+    """Forget the sockets for a new beginning: there will be none."""
+    while kept:
+        kept.pop().discard()
 
 
 def supervise(settings: Settings, addresses: Iterable[Address], work: Callable[[Slot], int],
