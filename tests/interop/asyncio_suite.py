@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import unittest
 from pathlib import Path
 from sys import path
@@ -34,4 +35,6 @@ class Sockets(test_sock_lowlevel.BaseSockTestsMixin, utils.TestCase):
 
 
 if __name__ == '__main__':
+    # (They look for Python's own handler. A process in the background begins with SIGINT ignored.)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unittest.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import pytest
 from server_support import answers, chunked, request, serving, virtual
@@ -197,3 +198,33 @@ def test_a_blocking_client_reads_the_refusal_over_a_real_socket(app, size, kind)
         answer, = answers(client.read_all())
         assert answer.status == 401
         assert answer.headers['connection'] == 'close'
+
+
+BIG_ANSWER = request('/big', 'POST', 'Transfer-Encoding: chunked')
+
+
+@pytest.mark.parametrize(('connections', 'whole'), [('off', True), (1, False)])
+def test_who_still_reads_the_answer_is_not_cut(app, connections, whole):
+    """All of the answer lies in the kernel, and the client sends on while it reads."""
+    with virtual(app, World(seed=1, buffer_size=400_000), connections=connections) as host:
+        client = host.connect(BIG_ANSWER)
+        client.lingers = True
+        client.reading = False
+        host.settle()
+        while not host.server.closed:
+            client.send(b'1\r\nx\r\n')
+            host.advance(0.5)
+            with suppress(BlockingIOError):
+                client.received += client.sock.recv(2500)
+        # (What the kernel still had at the close, a reset may destroy.)
+        assert (b'a' * 300_000 in client.received) == whole
+        if not whole:
+            assert host.now == pytest.approx(LONGEST, abs=1)
+
+
+def test_who_stops_to_read_the_answer_is_not_waited_for(app):
+    with virtual(app, World(seed=1, buffer_size=400_000)) as host:
+        client = host.connect(BIG_ANSWER)
+        client.reading = False
+        host.until(lambda: host.server.closed)
+        assert 60 <= host.now < 70

@@ -192,18 +192,18 @@ def test_a_hook_that_hangs_is_named_and_cancelled(app, short, logged):
 
 
 def test_the_thread_of_a_request_that_was_cut_is_named(app, short, logged):
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     @app.route('/')
     def index(thread=True):
+        begun.set()
         ended.wait(30)
         return b'ok'
 
     server = app.start(shutdown_timeout=0)
     client = Client(server.address)
     client.send(request())
-    while not any(each.response for each in server.server.connections):
-        time.sleep(0.001)
+    assert begun.wait(30)
     server.stop()
     ended.set()
     client.close()

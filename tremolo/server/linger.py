@@ -13,7 +13,11 @@ thrown away, for a while:
 What comes in the first `linger_timeout` is read whatever its size: a client that first sends all,
 and then reads, loses its answer if we stop, and on a fast line 100 MiB take a second.
 
-A server that drains does not wait for slow ones: then the bytes are read, but the clock runs on.
+A client that still takes a long answer, of which the kernel has what we do not, gets more time
+(`timeouts.py`): it may pause for `stall_timeout`, unless connections are scarce.
+
+A server that drains does not wait for slow uploaders: then the bytes are read, but the clock runs
+on.
 
 Such an object exists only in this phase, so no other connection carries what it remembers.
 """

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Seconds that a half-closed client may take nothing while connections are scarce.
 HALF_CLOSE_SCARCE = 1.0
+# So many bytes of an answer that are not taken yet give a lingering client more time. (A refusal is
+# shorter: a client that does not read it gets `linger_timeout`.)
+_MANY = 16384
 # The least time in seconds between two looks at a connection where nothing is due: the
 # `idle_timeout` may be almost 0.
 _OFTEN = 0.05
@@ -33,7 +36,20 @@ def _head_too_slow(connection: Connection) -> None:
 
 
 def _lingered(connection: Connection) -> None:
-    connection.stream.abort()
+    """Close, unless the client still takes the answer: megabytes of it may lie in the kernel.
+
+    To close now could destroy them. While connections are scarce, nobody gets more time.
+    """
+    stream, server, progress = connection.stream, connection.server, connection.make_progress()
+    now, waits = stream.reactor.now, progress.half_closed_since != NEVER
+    taken = stream.acknowledged()
+    if taken is not None and len(server.connections) <= server.plenty \
+            and stream.sent - taken > (0 if waits else _MANY):
+        if not waits:
+            progress.half_close(stream)    # From now on its clock runs.
+        if now - progress.half_closed_since < (server.settings.stall_timeout or NEVER):
+            return connection.count_from(now)
+    return stream.abort()
 
 
 # Each phase that may only last so long: the option with its seconds, and what is done then.

@@ -103,21 +103,29 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
         ending = Ending(server, before)
         # (`nohup` lets SIGHUP be ignored, and means it. `Slot.start_afresh` does so for a moment.)
         ignored = slot is None and hang_up_is_ignored()
-        ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None)
+        ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None,
+                                 functools.partial(_discard, kept))
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)
         ending.close(at_once=ended not in (0, HUP))
         if service.failure is not None:
             leave(service.failure, 3)
-    if kept and ended == HUP:
+    if ended == HUP:
         try:
-            kept[0].start_afresh(command_line())
+            for each in kept:    # None, if SIGTERM has come since.
+                each.start_afresh(command_line())
         except OSError as error:
             leave(error, 1)
-    for each in kept:
-        each.discard()
+        ended = 0
+    _discard(kept)
     return 128 + ended if ended else 0
+
+
+def _discard(kept: list[Slot]) -> None:
+    """Forget the sockets for a new beginning: there will be none."""
+    while kept:
+        kept.pop().discard()
 
 
 def _reactor(settings: Settings, alone: bool) -> Reactor:

@@ -4,6 +4,11 @@
     SIGHUP                    the same, and the program begins anew (only without a supervisor);
                               if the terminal has gone away: the end, gracefully
     SIGQUIT, second SIGINT    the end, at once
+
+A signal may come twice: a terminal sends SIGINT to workers and supervisor, which sends SIGTERM to
+the workers; some hosts send SIGTERM to each process. So a SIGTERM or SIGHUP more changes nothing,
+also while the application shuts down; its time is bounded. A SIGTERM after SIGHUP counts: nothing
+begins anew.
 """
 
 from __future__ import annotations
@@ -34,15 +39,16 @@ def hang_up_is_ignored() -> bool:
 
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
-                     renew: Callable[[], None] | None = None) -> int:
+                     renew: Callable[[], None] | None = None,
+                     forget: Callable[[], None] = lambda: None) -> int:
     """Serve until a signal; return 0, or the number of the signal that forced the end.
 
     When this returns, the answers are finished, and what they left running. `ready` is called once
     the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully, and its number is
-    returned. A signal that comes after the return ends the process at once, so that cleaning up
-    cannot hang.
+    returned. After the return, SIGTERM or SIGINT after SIGHUP calls `forget`; a second SIGINT or
+    SIGQUIT ends the process at once.
     """
-    serving = _Serving(server, ending, renew)
+    serving = _Serving(server, ending, renew, forget)
     for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
         signum = getattr(signal, name, None)
         if signum is not None:
@@ -56,13 +62,16 @@ def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
 class _Serving:
     """A server that serves until a signal."""
 
-    def __init__(self, server: Server, ending: Ending, renew: Callable[[], None] | None) -> None:
+    def __init__(self, server: Server, ending: Ending, renew: Callable[[], None] | None,
+                 forget: Callable[[], None]) -> None:
         self._server = server
         self._reactor: Reactor = server.reactor
         self._ending = ending
         self._renew = renew
         self._terminal = Terminal(self._reactor) if renew is not None else None
         self._trial: Trial | None = None    # Of the new program, after SIGHUP.
+        self._forget = forget
+        self._asked = False    # Whether SIGTERM or SIGINT has come.
         self._ended = 0    # What `run_until_signal` returns.
         self._over = False    # Whether the server is closed; only the cleaning up is left.
 
@@ -78,10 +87,14 @@ class _Serving:
 
     def signalled(self, signum: int) -> None:
         """Do what a signal says."""
+        again, self._asked = self._asked, self._asked or signum != HUP
+        at_once = signum == signal.SIGQUIT or (signum == signal.SIGINT and again)
         if self._over:
-            os._exit(128 + signum)
-        again = self._server.draining and self._ended != HUP
-        if signum == signal.SIGQUIT or (signum == signal.SIGINT and again):
+            if at_once or self._ended not in (0, HUP):
+                os._exit(128 + signum)
+            if signum != HUP:
+                self._forget()
+        elif at_once:
             self._ended = signum
             self._reactor.stop()
         elif signum != HUP or (self._terminal is not None and self._terminal.hung_up()):
