@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import hosts
@@ -18,6 +19,12 @@ import pytest
 from simulated import World
 
 from tremolo.loop import Reactor
+
+# The programs that tests start begin as in a terminal. (Where tests run in the background, or under
+# `nohup`, these two are ignored, and what is ignored stays so in a program that is started.)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, 'SIGHUP'):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if 'TREMOLO_TEST_HOST' in os.environ:
     hosts.use(os.environ['TREMOLO_TEST_HOST'])

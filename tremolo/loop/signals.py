@@ -8,6 +8,7 @@ the C handler writes a byte to it, also when the kernel gave the signal to anoth
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import Any, Callable
 
@@ -23,6 +24,21 @@ def from_keyboard(error: BaseException) -> bool:
     """
     return (isinstance(error, KeyboardInterrupt) and signal.SIGINT not in ours
             and threading.current_thread() is threading.main_thread())
+
+
+def is_ignored(signum: int) -> bool:
+    """Tell whether a signal is ignored: as it was when this process began, under `nohup`."""
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        return True
+    if sys.implementation.name == 'cpython':
+        return False
+    # PyPy says SIG_DFL for a signal that was ignored from the beginning.
+    try:
+        with open('/proc/self/status', encoding='ascii', errors='replace') as file:
+            masks = [line.split()[1] for line in file if line.startswith('SigIgn:')]
+    except OSError:
+        return False
+    return bool(masks) and bool(int(masks[0], 16) >> (signum - 1) & 1)
 
 
 class Signals:

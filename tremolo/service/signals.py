@@ -20,6 +20,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..loop import Reactor
+from ..loop.signals import is_ignored
 from ..server import Server
 from ..workers.terminal import Terminal
 from .ending import Ending
@@ -35,7 +36,7 @@ HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 
 def hang_up_is_ignored() -> bool:
     """Return whether this process was started with SIGHUP ignored."""
-    return HUP > 0 and signal.getsignal(HUP) is signal.SIG_IGN
+    return HUP > 0 and is_ignored(HUP)
 
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],

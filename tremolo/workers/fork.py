@@ -15,6 +15,7 @@ from collections.abc import Iterable, Set
 from functools import partial
 from typing import Any, Callable, NoReturn, Protocol
 
+from ..loop.signals import is_ignored
 from .leaving import end_processes, exit_status, flush, leave_process, processes
 from .slot import Slot, leave_to_supervisor
 
@@ -72,7 +73,7 @@ def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
     """Close and reset what belongs to the supervisor, then work."""
     for each in foreign:
         each.close()
-    without_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN    # (`nohup`)
+    without_hangup = is_ignored(signal.SIGHUP)    # (`nohup`)
     for name in SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

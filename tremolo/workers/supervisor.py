@@ -16,6 +16,7 @@ from functools import partial
 from typing import Callable
 
 from ..loop import ListenError, Reactor
+from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
@@ -68,7 +69,7 @@ class Supervisor:
             for name in SIGNALS:
                 signum = getattr(signal, name)
                 # (`nohup` lets SIGHUP be ignored, and means it.)
-                if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
             if settings.worker_timeout:
