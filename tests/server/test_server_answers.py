@@ -241,7 +241,7 @@ def test_a_late_chunk_stops_no_other_request_and_is_told_once(logged):
 
 @pytest.mark.parametrize('kind', ['plain', 'thread', 'generator', 'coroutine'])
 @pytest.mark.parametrize('by', ['send', 'end'])
-@pytest.mark.parametrize('value', [b'two', 'two', {'two': 2}], ids=str)
+@pytest.mark.parametrize('value', [b'two', 'two', {'two': 2}], ids=repr)
 def test_a_value_after_the_end_is_told_with_the_right_reason(kind, by, value, logged):
     def plain(response):
         getattr(response, by)(b'one')

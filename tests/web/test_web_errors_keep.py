@@ -93,7 +93,7 @@ def check(answer, status):
 
 @pytest.mark.parametrize('how', ['raise', 'return'])
 @pytest.mark.parametrize('error', [NotFound(), HTTPError(302, headers={'Location': '/login'}),
-                                   HTTPError(409, 'there is one')], ids=str)
+                                   HTTPError(409, 'there is one')], ids=repr)
 def test_an_http_error_keeps_cookies_and_fields(error, how):
     app = Tremolo()
     kinds = handlers(error, how)

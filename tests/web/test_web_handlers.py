@@ -717,7 +717,7 @@ def test_own_date_and_server_replace_ours(app):
 
 @pytest.mark.parametrize('error', [
     HTTPError(409, 'taken', {'X-Why': 'because'}), HTTPError(409, body='taken'), HTTPError(409),
-    NotFound('nothing here'), NotFound(), MethodNotAllowed(['GET', 'PUT'])], ids=str)
+    NotFound('nothing here'), NotFound(), MethodNotAllowed(['GET', 'PUT'])], ids=repr)
 def test_an_http_error_stays_the_same_when_it_is_copied_or_comes_from_another_process(error):
     for other in copy.copy(error), pickle.loads(pickle.dumps(error)):
         assert type(other) is type(error)

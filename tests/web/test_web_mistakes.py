@@ -160,7 +160,7 @@ def test_what_is_no_list_of_methods_is_told(methods, said):
     (404, 'write `response.status = 404`, or `raise HTTPError(404)`'),
     (7, 'write `return str(...)`'), (1.5, 'str(...)'), (True, 'str(...)'),
     ({1, 2}, 'sorted'), (NotFound, 'write `return NotFound()`'), (object(), 'object'),
-    (iter(['a']), 'yield')], ids=str)
+    (iter(['a']), 'yield')], ids=repr)
 @pytest.mark.parametrize('kind', ['plain', 'thread', 'generator', 'coroutine'])
 def test_a_value_that_is_no_answer_is_told_what_to_write(value, said, kind, logged):
     def plain():
