@@ -392,7 +392,7 @@ def test_stop_inside_a_handler_is_refused_and_app_stop_works(path: str, thread: 
     running = [app.start(thread=thread)]
     server, = running
     client = Client(server.address)
-    client.send(request(f'/{path}'))
+    client.send(request(f'/{path}', 'GET', 'Connection: close'))
     while not thread and not server.server.stopped.done():
         server.step(0.01)
     assert client.read_all().endswith(b'stopping')

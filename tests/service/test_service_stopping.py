@@ -129,7 +129,7 @@ def test_a_job_learns_of_it(app):
     with serving(app) as host:
         client = host.connect(request())
         client.take()
-        busy = host.connect(request('/never'))
+        busy = host.connect(request('/never', 'GET', 'Connection: close'))
         host.wait_for(lambda: any(each.phase == 'busy' for each in host.server.connections))
         assert said == []
         host.running.stop()
