@@ -26,8 +26,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, 'SIGHUP'):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-if 'TREMOLO_TEST_HOST' in os.environ:
-    hosts.use(os.environ['TREMOLO_TEST_HOST'])
+if 'TEST_HOST' in os.environ:
+    hosts.use(os.environ['TEST_HOST'])
 
 
 class _Records(logging.Handler):

@@ -1,4 +1,4 @@
-"""Other hosts for the tests that serve for real: `TREMOLO_TEST_HOST=program python -m pytest`.
+"""Other hosts for the tests that serve for real: `TEST_HOST=program python -m pytest`.
 
     asyncio, uvloop   servers run on that loop (`--loop`)
     program           they are served inside an asyncio program (`await app.serve(...)`)

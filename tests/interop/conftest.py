@@ -135,9 +135,9 @@ def welcome():
 @pytest.fixture(scope='session')
 def frameworks_python():
     """The Python that has the frameworks, or skip."""
-    python = os.environ.get('TREMOLO_FRAMEWORKS')
+    python = os.environ.get('FRAMEWORKS_PYTHON')
     if not python:
-        pytest.skip('TREMOLO_FRAMEWORKS names no Python that has the frameworks')
+        pytest.skip('FRAMEWORKS_PYTHON names no Python that has the frameworks')
     return python
 
 

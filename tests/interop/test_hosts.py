@@ -20,7 +20,7 @@ def test_all_of_http_works_in_the_loop_of(host, request):
     python = request.getfixturevalue('frameworks_python') if host == 'uvloop' else sys.executable
     done = subprocess.run(
         [python, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *TESTS], cwd=ROOT,
-        env={**os.environ, 'TREMOLO_TEST_HOST': host}, capture_output=True, text=True, timeout=300,
+        env={**os.environ, 'TEST_HOST': host}, capture_output=True, text=True, timeout=300,
         check=False)
     assert done.returncode == 0, done.stdout[-5000:]
     assert ' passed' in done.stdout.splitlines()[-1]
