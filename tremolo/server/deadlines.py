@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 from ..loop.timers import NEVER
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, UPGRADED
+from .scarcity import is_scarce
 from .timeouts import time_out
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .lifetime import Lifetime
-    from .server import Server
 
 
 def arm(connection: Lifetime) -> None:
@@ -62,11 +62,6 @@ def _deadline(connection: Lifetime) -> float:
         if due != NEVER:
             deadline = min(deadline, due, now + limits.look)
     return deadline
-
-
-def is_scarce(server: Server) -> bool:
-    """Tell whether connections are scarce: then slow clients have to make room (scarcity.py)."""
-    return len(server.connections) > server.plenty
 
 
 def tick(connection: Connection) -> None:

@@ -37,8 +37,8 @@ class DownloadProgress(MinimumRate):
         """Whether a clock runs, so that what the client takes has to be asked."""
         return self.since != NEVER or self.half_closed_since != NEVER
 
-    def ask(self, stream: Stream) -> bool:
-        """Ask what the client took since we asked last; return whether it took something."""
+    def ask(self, stream: Stream) -> None:
+        """Ask what the client took since we asked last, and let the clocks know."""
         taken = stream.acknowledged()
         if taken is None:
             # Only the kernel's own progress is known, and that stands still while the client
@@ -54,7 +54,6 @@ class DownloadProgress(MinimumRate):
             # Nobody knows how much of it was taken in this time, so the time costs nothing either.
             self.since = self.quiet_since = max(self.since, stream.reactor.now)
         self._counts = True
-        return moved > 0
 
     def look(self, stream: Stream) -> bool:
         """Bring the clocks up to date, and stop them if nothing is kept; return if they ran."""

@@ -10,9 +10,18 @@ which the process has descriptors. The last quarter is what the strict limits ke
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .server import Server
 
 OWN_DESCRIPTORS = 64    # Descriptors that are no connections: ours, and some for the application.
 _ENOUGH = 0.75    # The part of the connections that may be open before they are scarce.
+
+
+def is_scarce(server: Server) -> bool:
+    """Tell whether connections are scarce: then slow clients have to make room."""
+    return len(server.connections) > server.plenty
 
 
 def plenty(connections: int) -> int:

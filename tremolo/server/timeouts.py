@@ -13,6 +13,7 @@ from ..settings import Settings
 from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
 from .overdue import stop_handler
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
+from .scarcity import is_scarce
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -43,7 +44,7 @@ def _lingered(connection: Connection) -> None:
     stream, server, progress = connection.stream, connection.server, connection.make_progress()
     now, waits = stream.reactor.now, progress.half_closed_since != NEVER
     taken = stream.acknowledged()
-    if taken is not None and len(server.connections) <= server.plenty \
+    if taken is not None and not is_scarce(server) \
             and stream.sent - taken > (0 if waits else _MANY):
         if not waits:
             progress.half_close(stream)    # From now on its clock runs.
