@@ -147,9 +147,10 @@ def go(group):
     (group.folder / 'go').touch()
 
 
+@pytest.mark.parametrize('arguments', [ONE, WORKER], ids=['one', 'worker'])
 @pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
-def test_sigterm_waits_for_what_the_answers_left_running(program, text, path):
-    group = program(text, *ONE)
+def test_sigterm_waits_for_what_the_answers_left_running(program, text, path, arguments):
+    group = program(text, *arguments)
     group.get(path)
     group.signal('SIGTERM')
     wait_until(lambda: 'stopping' in group.log)
@@ -162,21 +163,8 @@ def test_sigterm_waits_for_what_the_answers_left_running(program, text, path):
 
 
 @pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
-def test_a_worker_does_too(program, text, path):
-    group = program(text, *WORKER)
-    group.get(path)
-    group.signal('SIGTERM')
-    wait_until(group.refuses)
-    assert texts(group) == ['startup']
-    go(group)
-    assert group.end() == 0
-    assert texts(group) == ['startup', 'finished', 'shutdown']
-    assert 'WARNING' not in group.log and 'ERROR' not in group.log
-
-
-@pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
 @pytest.mark.parametrize('how', ['SIGHUP', 'max_requests', 'SIGTERM'])
-def test_the_old_worker_of_a_renewal_does_too(program, text, path, how):
+def test_the_old_worker_of_a_renewal_waits_too(program, text, path, how):
     group = program(text, *WORKER, *(['--max-requests', '1'] if how == 'max_requests' else []))
     old = int(group.get(path))
     if how == 'SIGHUP':
