@@ -13,9 +13,9 @@ def sleep(seconds: float, result: Any = None) -> Future:
     # There is nothing to give back. But in debug mode a Future with `give_back` that is dropped
     # before its value was taken warns: here a `yield` was forgotten.
     future = Future(give_back=nothing)
-
-    def set_alarm() -> None:
-        future.on_cancel = future.reactor.call_later(seconds, future.set_result, result).cancel
-
-    on_loop(future.reactor, set_alarm)
+    on_loop(future.reactor, _set_alarm, future, seconds, result)
     return future
+
+
+def _set_alarm(future: Future, seconds: float, result: Any) -> None:
+    future.on_cancel = future.reactor.call_later(seconds, future.set_result, result).cancel

