@@ -240,3 +240,74 @@ def test_two_fields_of_cookies_are_one_list():
 def test_a_request_has_one_place_for_all_of_these():
     assert [name for name in Request.__slots__ if name in ('kept', '_query', '_cookies')] == [
         'kept']
+
+
+@pytest.mark.parametrize('kind', ['generator', 'thread', 'coroutine'])
+def test_the_body_may_be_asked_for_twice_at_the_same_time(kind):
+    def generator(request):
+        first, second, third = request.body(), request.json(), request.body()
+        return seen((yield first), (yield second), (yield third))
+
+    def thread(request, thread=True):
+        first, second, third = request.body(), request.json(), request.body()
+        return seen(third.result(), second.result(), first.result())
+
+    async def coroutine(request):
+        first, second, third = request.body(), request.json(), request.body()
+        return seen(await first, await second, await third)
+
+    def seen(first, second, third):
+        assert first is third and second == {'a': 1}
+        return first
+
+    app = Tremolo()
+    app.route('/', methods=['POST'])(locals()[kind])
+    with serving(app, port=0) as host:
+        data = request('/', 'POST', body=BODY)
+        client = host.connect(data[:-3])
+        host.wait_for(lambda: any(
+            each.request_body and each.request_body.reading for each in host.server.connections))
+        client.send(data[-3:])
+        answer = client.take()
+        assert (answer.status, answer.body) == (200, BODY)
+
+
+def test_the_second_reader_reads_on_when_the_first_one_is_cancelled():
+    app = Tremolo()
+
+    @app.route('/', methods=['POST'])
+    def both(request):
+        first, second, third = request.body(), request.body(), request.body()
+        yield sleep(1)
+        first.cancel()
+        return (yield third) if (yield second) is (yield third) else 'others'
+
+    with virtual(app) as host:
+        data = request('/', 'POST', body=BODY)
+        client = host.connect(data[:-3])
+        host.advance(2)
+        client.send(data[-3:])
+        assert client.take().body == BODY
+
+
+def test_a_fault_of_the_body_reaches_all_who_wait_for_it():
+    app = Tremolo()
+    seen = []
+
+    @app.route('/', methods=['POST'])
+    def both(request):
+        readers = [request.body(), request.body(), request.json()]
+        for reader in readers:
+            try:
+                yield reader
+            except PayloadTooLarge as error:
+                seen.append(error)
+        return 'told'
+
+    with virtual(app, body_buffer_size=10) as host:
+        data = request('/', 'POST', 'Transfer-Encoding: chunked', body=chunked(b'x' * 20))
+        client = host.connect(data[:-20])
+        host.advance(1)
+        client.send(data[-20:])
+        assert client.take().body == b'told'
+    assert len(seen) == 3

@@ -17,7 +17,7 @@ from ..loop import Future, Inbox, LimitExceeded, Task
 from .context import Context
 from .errors import BadRequest, PayloadTooLarge
 from .request_body import open_inbox
-from .request_parts import cookies_of, query_of
+from .request_parts import cookies_of, query_of, reader_of
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -40,7 +40,8 @@ class Request(RequestHead):
     trailers: Sequence[tuple[bytes, bytes]]
     _headers: Headers | None
     _path: str | None
-    # The query, the cookies and the body, once they were asked for (request_parts.py).
+    # The query, the cookies and the body, once they were asked for (request_parts.py); 'reader'
+    # while the body is read.
     kept: dict[str, Any] | None
 
     def begin(self, connection: Connection) -> None:
@@ -129,7 +130,7 @@ class Request(RequestHead):
         return self._task(self._read(size))
 
     def body(self) -> Future:
-        """Read the whole body; the same bytes each time.
+        """Read the whole body; the same bytes each time, also at the same time.
 
         Raises `PayloadTooLarge` beyond the option `body_buffer_size`.
         """
@@ -147,17 +148,24 @@ class Request(RequestHead):
         return (yield self._inbox().read(size))
 
     def _body(self) -> Generator[Future, Any, Any]:
-        if self.kept and 'body' in self.kept:
-            return self.kept['body']
+        kept = self.kept = {} if self.kept is None else self.kept
+        while 'reader' in kept:    # (If that one is cancelled, this one reads on.)
+            yield reader_of(self, kept)
+        if 'body' in kept:
+            return kept['body']
         limit = self.connection.server.settings.body_buffer_size
         if (self.content_length or 0) > limit:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)')
+        kept['reader'] = None
         try:
-            body = yield self._inbox().read_all(limit)
-            self.kept = {**(self.kept or {}), 'body': body}
+            body = kept['body'] = yield self._inbox().read_all(limit)
             return body
         except LimitExceeded as error:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)') from error
+        finally:
+            reader = kept.pop('reader')
+            if reader is not None:
+                reader.set_result()
 
     def _json(self) -> Generator[Future, Any, Any]:
         data = yield from self._body()

@@ -6,18 +6,20 @@ none, and a slot for each would make every request larger.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..http.cookies import read_cookies
 from ..http.query import read_query
+from ..loop.shared_future import SharedFuture
 from .errors import BadRequest
 
 if TYPE_CHECKING:
     from .request import Request
 
+
 def query_of(request: Request) -> dict[str, list[str]]:
     """Return the fields of the query. Raises `BadRequest` for too many."""
-    parts = request.kept = request.kept or {}
+    parts = request.kept = {} if request.kept is None else request.kept
     if 'query' not in parts:
         try:
             parts['query'] = read_query(request.query_string)
@@ -29,9 +31,17 @@ def query_of(request: Request) -> dict[str, list[str]]:
 
 def cookies_of(request: Request) -> dict[str, str]:
     """Return the cookies."""
-    parts = request.kept = request.kept or {}
+    parts = request.kept = {} if request.kept is None else request.kept
     if 'cookies' not in parts:
         parts['cookies'] = read_cookies(
             value for name, value in request.fields if name == b'cookie')
     cookies: dict[str, str] = parts['cookies']
     return cookies
+
+
+def reader_of(request: Request, kept: dict[str, Any]) -> SharedFuture:
+    """Return a Future that is done when the call that reads the body now has ended."""
+    if kept['reader'] is None:
+        kept['reader'] = SharedFuture(request.connection.stream.reactor)
+    reader: SharedFuture = kept['reader']
+    return reader

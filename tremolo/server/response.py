@@ -23,13 +23,12 @@ from ..http import Encoded, Headers, chunk, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.encoder import encode
 from ..http.text_fields import encode_pair
-from ..loop import Future, StreamClosed
+from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
 from . import sending
 from .bodiless import BODILESS, frame_bodiless, leave_out
 from .errors import HandlerError
-from .notices import gone
 from .response_head import HTML, OK, ResponseHead
 from .throttle import begin_answer
 
@@ -60,8 +59,8 @@ class Response(ResponseHead):
         response.request = request
         response.connection = connection
         response._line = OK
-        response.content_type = HTML
-        response.chunked = True
+        response._content_type = HTML
+        response._chunked = True
         response._headers = None
         response.framing = ''
         response.ended = False
@@ -88,7 +87,7 @@ class Response(ResponseHead):
 
     def encode(self, text: str) -> bytes:
         """Encode text by the charset of the Content-Type; raise `HeaderError` if it cannot be."""
-        content_type: str | None = self.content_type
+        content_type: str | None = self._content_type
         if isinstance(self._headers, Headers):
             content_type = self._headers.get('content-type', content_type)
         try:
@@ -127,7 +126,7 @@ class Response(ResponseHead):
         """Send the whole answer. Raises `HandlerError` for a wrong Content-Length. Hot."""
         connection = self.connection
         if not self.live or self.framing:
-            raise self._too_late()
+            raise sending.too_late(self)
         server, head, line = connection.server, self.request, self._line
         whole = b''
         if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
@@ -135,7 +134,7 @@ class Response(ResponseHead):
                 and server.keep_alive and connection.stream.write_limit is None):
             # The usual case, in one step (measured: 0.7 us less than the steps below).
             if self._headers is None:
-                start = server.heads.start(line, self.content_type)
+                start = server.heads.start(line, self._content_type)
                 whole = b'%s%d\r\n\r\n%s' % (start, len(body), body)
             else:
                 whole = self._with_own_fields(body)
@@ -145,6 +144,8 @@ class Response(ResponseHead):
             connection.send_whole(self, whole)
         else:
             connection.send(self._begin(len(body)))
+            if type(self._headers) is Headers:
+                self._seal()
             self.ended = True
             if head.method != 'HEAD' and line[0] not in BODILESS:
                 connection.send(body)
@@ -156,7 +157,7 @@ class Response(ResponseHead):
         Return a Future to wait for when the client takes no more at present, else None.
         """
         if self.ended or not self.live:
-            raise self._too_late()
+            raise sending.too_late(self)
         head = b'' if self.head_sent else self._begin(None)
         framing = self.framing
         if framing == 'sized':
@@ -172,8 +173,10 @@ class Response(ResponseHead):
             before = data = b''
         elif framing == 'upgraded':
             raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
+        if head and type(self._headers) is Headers:
+            self._seal()
         if len(data) > APART:
-            self._send_apart(head, before, data)
+            sending.send_apart(self, head, before, data)
         else:
             data = before + data
             if framing == 'chunked':
@@ -183,16 +186,6 @@ class Response(ResponseHead):
         stream = self.connection.stream
         # If the stream has just broken, `Connection.stream_closed` has stopped the handler.
         return None if stream.closed else stream.drain()
-
-    def _send_apart(self, head: bytes, before: bytes, data: bytes) -> None:
-        """Send a long piece without a copy: it may be the same object for many slow clients."""
-        connection, end = self.connection, b''
-        if self.framing == 'chunked':
-            head += b'%x\r\n' % (len(before) + len(data))
-            end = b'\r\n'
-        for piece in (head + before, data, end):
-            if piece:
-                connection.send(piece)
 
     def finish(self, trailers: bytes = b'') -> None:
         """End a body that has begun; `trailers` follow a chunked body.
@@ -215,15 +208,6 @@ class Response(ResponseHead):
         if self.request.minor and not self.framing and self.live:
             self.connection.send(b'%s%s\r\n' % (status_line(103), fields))
 
-    def _too_late(self) -> Exception:
-        """Return the error of sending when nothing can be sent any more.
-
-        Bytes after an answer would be taken for the next answer.
-        """
-        if self.ended or self.live:
-            return HandlerError('the answer is sent already')
-        return StreamClosed(gone(self.connection))
-
     # -- the head -------------------------------------------------------------------------------
 
     def _begin(self, size: int | None) -> bytes:
@@ -233,7 +217,7 @@ class Response(ResponseHead):
         if connection.stream.write_limit is not None:
             begin_answer(self)
         if self._headers is None:
-            start = head_start(line, '' if line[0] in BODILESS else self.content_type)
+            start = head_start(line, '' if line[0] in BODILESS else self._content_type)
             common = connection.server.heads.common_fields()
         else:
             fields, length, close, date, server = self._encoded()
@@ -266,7 +250,7 @@ class Response(ResponseHead):
         if size is not None:
             self._left = size
             return kind or 'sized', b'Content-Length: %d\r\n' % size
-        if self.chunked and head.minor:
+        if self._chunked and head.minor:
             return kind or 'chunked', b'Transfer-Encoding: chunked\r\n'
         if not kind:
             # Until the end of the body each close is a reset: after a FIN a part would look whole.
@@ -279,6 +263,8 @@ class Response(ResponseHead):
         if close or not (date and server) or (length is not None and length != len(body)):
             return b''
         start = self.connection.server.heads.start(self._line, '')
+        if type(self._headers) is Headers:
+            self._seal()
         return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)
 
     def _encoded(self) -> Encoded:
@@ -288,8 +274,8 @@ class Response(ResponseHead):
             return own
         headers = self.headers
         lines = headers.raw_items()
-        if self.content_type and 'content-type' not in headers and self.status not in BODILESS:
-            lines.insert(0, encode_pair('Content-Type', self.content_type))
+        if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
+            lines.insert(0, encode_pair('Content-Type', self._content_type))
         return encode(lines, refuse_coding=True)
 
 

@@ -25,14 +25,14 @@ OK: tuple[int, str | None] = (200, None)
 class ResponseHead:
     """The status and the fields of an answer."""
 
-    __slots__ = ('_headers', '_line', 'chunked', 'connection', 'content_type', 'framing',
+    __slots__ = ('_chunked', '_content_type', '_headers', '_line', 'connection', 'framing',
                  'request')
 
     connection: Connection
     request: Request
     _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
-    content_type: str                # '' for no Content-Type at all.
-    chunked: bool                    # False: the close ends a body of unknown length.
+    _content_type: str
+    _chunked: bool
     _headers: Headers | Encoded | None
     framing: str                     # How the body is framed; '' before the head is sent.
 
@@ -43,9 +43,31 @@ class ResponseHead:
 
     @status.setter
     def status(self, status: int | tuple[int, str]) -> None:
-        if self.framing:
-            raise HeaderError('the head is sent already: the status cannot change')
+        self._refuse_late('the status cannot change')
         self._line = checked_status(status)
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type, '' for none. Raises `HeaderError` once the head is sent."""
+        return self._content_type
+
+    @content_type.setter
+    def content_type(self, content_type: str) -> None:
+        self._refuse_late('the Content-Type cannot change')
+        self._content_type = content_type
+
+    @property
+    def chunked(self) -> bool:
+        """Whether a body of unknown length is sent in chunks; False: the close ends it.
+
+        Raises `HeaderError` once the head is sent.
+        """
+        return self._chunked
+
+    @chunked.setter
+    def chunked(self, chunked: bool) -> None:
+        self._refuse_late('the framing cannot change')
+        self._chunked = chunked
 
     @property
     def headers(self) -> Headers:
@@ -55,7 +77,19 @@ class ResponseHead:
         """
         if not isinstance(self._headers, Headers):
             self._headers = Headers()
-        return SentHeaders(self._headers.items()) if self.framing else self._headers
+        if self.framing:
+            self._seal()
+        return self._headers
+
+    def _seal(self) -> None:
+        """Refuse changes of the fields, which are sent, also by who has taken them before."""
+        if isinstance(self._headers, Headers):
+            self._headers.__class__ = SentHeaders
+
+    def _refuse_late(self, what: str) -> None:
+        """Raise `HeaderError` once the head is sent: what is set then would be lost."""
+        if self.framing:
+            raise HeaderError(f'the head is sent already: {what}')
 
     @property
     def rate(self) -> int:
@@ -79,8 +113,6 @@ class ResponseHead:
         domain, secure, httponly, samesite. Raises `HeaderError` for values that RFC 6265 forbids,
         or once the head is sent.
         """
-        if self.framing:
-            raise HeaderError('the head is sent already: the cookie would be lost')
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
     def upgrade(self, protocol: str) -> Stream:
@@ -90,6 +122,7 @@ class ResponseHead:
         ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
         """
         stream = upgrade(self, protocol)
+        self._seal()
         self._line = 101, None
         return stream
 
@@ -100,7 +133,7 @@ class ResponseHead:
         the fields of CORS. `meant` is False for an answer that the application did not choose.
         """
         self._line = OK
-        self.content_type = HTML
+        self._content_type = HTML
         # (An ASGI application sets all fields at once, or none.)
         own = self._headers if isinstance(self._headers, Headers) else None
         self._headers = fields_kept(own, meant) if own is not None else None

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..http.text_fields import encode_hints
-from ..loop import Future
+from ..loop import Future, StreamClosed
 from ..loop.done import DONE
 from .errors import HandlerError
+from .notices import gone
 
 if TYPE_CHECKING:
     from .response import Response
@@ -65,6 +66,27 @@ def hint(response: Response, fields: Iterable[tuple[str, str]] | Mapping[str, st
     """Send 103 Early Hints with these fields."""
     response.send_hint(encode_hints(fields))
     return DONE
+
+
+def send_apart(response: Response, head: bytes, before: bytes, data: bytes) -> None:
+    """Send a long piece without a copy: it may be the same object for many slow clients."""
+    connection, end = response.connection, b''
+    if response.framing == 'chunked':
+        head += b'%x\r\n' % (len(before) + len(data))
+        end = b'\r\n'
+    for piece in (head + before, data, end):
+        if piece:
+            connection.send(piece)
+
+
+def too_late(response: Response) -> Exception:
+    """Return the error of sending when nothing can be sent any more.
+
+    Bytes after an answer would be taken for the next answer.
+    """
+    if response.ended or response.live:
+        return HandlerError('the answer is sent already')
+    return StreamClosed(gone(response.connection))
 
 
 def _take_yielded(response: Response) -> bytes:
