@@ -78,3 +78,20 @@ def test_a_daemon_begins_anew_with_its_sockets(group, tmp_path):
     finally:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not Path(f'/proc/{pid}').exists())
+
+
+def test_a_daemon_with_workers_is_not_renewed_and_says_so(group, tmp_path):
+    text = DAEMON.replace('port=0', 'port=0, workers=1')
+    (tmp_path / 'daemon.py').write_text(text)
+    server = group(command=('daemon.py',))
+    worker = int(server.get().split()[0])
+    supervisor = int(Path(f'/proc/{worker}/stat').read_text().rpartition(') ')[2].split()[1])
+    try:
+        (tmp_path / 'daemon.py').write_text(text.replace("'first'", "'second'"))
+        os.kill(supervisor, signal.SIGHUP)
+        wait_until(lambda: f'worker {worker} goes on in its place' in server.log)
+        assert 'a program that makes itself a daemon cannot be renewed' in server.log
+        assert server.get() == f'{worker} first'
+    finally:
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until(lambda: not Path(f'/proc/{supervisor}').exists())

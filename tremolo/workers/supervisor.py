@@ -232,9 +232,12 @@ class Supervisor:
     def _ended(self, worker: Worker, code: int) -> None:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
-        told, worker.state = worker.state is ENDING, ENDING
+        told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
         if not told:
             how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
+            if self._afresh and not (code or begun):
+                how += (' before it served (with workers, a program that makes itself a daemon '
+                        'cannot be renewed: stop it, and start it again)')
             _log.error('worker %d %s', worker.pid, how)
         if self._ending:
             return
