@@ -24,7 +24,7 @@ from .log import set_up_logging, tell_doubts
 from .monitor import watch
 from .place import check_run
 from .reactors import complete, make_reactor
-from .signals import HUP, hang_up_is_ignored, run_until_signal
+from .signals import HUP, ended_by_sigterm, hang_up_is_ignored, run_until_signal
 from .system import command_line, reserve_descriptors
 
 if TYPE_CHECKING:
@@ -76,10 +76,12 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
         except ListenError as error:
             leave(error, 1)
         try:
-            with starting(reactor):
+            with starting(reactor), ended_by_sigterm(alone):
                 complete(reactor, service.startup(settings))
-        except TremoloError as error:
+        except BaseException as error:
             server.close()
+            if not isinstance(error, TremoloError):
+                raise
             leave(error, 3)
         watch(reactor, settings)
         answer_to_signal(server)

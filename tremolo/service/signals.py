@@ -13,10 +13,12 @@ begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..loop import Reactor
@@ -37,6 +39,34 @@ HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 def hang_up_is_ignored() -> bool:
     """Return whether this process was started with SIGHUP ignored."""
     return HUP > 0 and is_ignored(HUP)
+
+
+@contextlib.contextmanager
+def ended_by_sigterm(alone: bool) -> Iterator[None]:
+    """Let SIGTERM end the start of an application as Ctrl-C does: what it has begun cleans up.
+
+    (And the first process of a container ignores a SIGTERM that it does not handle.) With workers
+    the supervisor handles it. Raises `SystemExit` with 128 + SIGTERM.
+    """
+    came: list[int] = []
+
+    def end(signum: int, _: object) -> None:
+        came.append(signum)
+        raise KeyboardInterrupt
+
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not came:
+            raise
+        _log.info('stopping: SIGTERM came before the application had started')
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],

@@ -1,0 +1,79 @@
+"""SIGTERM or Ctrl-C while an application starts: what has begun cleans up, and the end is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from server_support import PATIENCE
+
+ROOT = Path(__file__).resolve().parents[2]
+APPLICATIONS = {
+    'generator': '''
+        @app.on_worker_start
+        def begin():
+            print('begun', flush=True)
+            try:
+                yield tremolo.sleep(1000)
+            finally:
+                print('cleaned up', flush=True)
+    ''',
+    'coroutine': '''
+        @app.on_worker_start
+        async def begin():
+            import asyncio
+            print('begun', flush=True)
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                print('cleaned up', flush=True)
+    ''',
+    'plain': '''
+        @app.on_worker_start
+        def begin():
+            import time
+            print('begun', flush=True)
+            try:
+                time.sleep(1000)
+            finally:
+                print('cleaned up', flush=True)
+    ''',
+    'lifespan': '''
+        async def app(scope, receive, send):
+            import asyncio
+            await receive()
+            print('begun', flush=True)
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                print('cleaned up', flush=True)
+    ''',
+}
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='no SIGTERM')
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('kind', APPLICATIONS)
+def test_a_start_that_is_ended_cleans_up(tmp_path, kind, signum):
+    lines = APPLICATIONS[kind].splitlines()
+    text = '\n'.join(line[8:] for line in lines)
+    (tmp_path / 'example.py').write_text(f'import tremolo\napp = tremolo.Tremolo()\n{text}\n')
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    with subprocess.Popen(
+            [sys.executable, '-m', 'tremolo', 'example:app', '--bind', 'unix:sock'],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True) as process:
+        assert process.stdout.readline() == 'begun\n'
+        assert (tmp_path / 'sock').exists()
+        process.send_signal(signum)
+        said, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + signum
+    assert said == 'cleaned up\n'
+    assert not (tmp_path / 'sock').exists()
+    if signum == signal.SIGTERM:
+        assert 'SIGTERM came before the application had started' in told
+    assert 'Traceback' not in told
