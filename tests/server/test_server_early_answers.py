@@ -239,3 +239,26 @@ def test_http_client_loses_no_request(app, kind, size):
                 assert connection.getresponse().read() == b'next'
         finally:
             connection.close()
+
+
+CLOSE = 'Connection: close'
+
+
+@pytest.mark.parametrize(('lines', 'size', 'reason'), [
+    ((CLOSE, 'Content-Length: 10'), 5, 'done'),
+    ((CLOSE, 'Content-Length: 100'), 0, 'done'),
+    ((CLOSE, 'Content-Length: 101'), 0, 'unread'),
+    ((CLOSE, 'Content-Length: 500'), 450, 'unread'),
+    (('Expect: 100-continue', 'Content-Length: 10'), 0, 'done'),
+    (('Expect: 100-continue', 'Content-Length: 500'), 0, 'done'),
+    (('Expect: 100-continue', CHUNKED), 0, 'done'),
+    ((CLOSE, CHUNKED), 0, 'unread'),
+    ((CHUNKED,), 0, 'unread'),
+])
+def test_an_early_answer_to_a_little_body_is_a_good_end(app, lines, size, reason):
+    """What is known to be little, or is not sent at all, has no line in the log."""
+    with virtual(app, discard_size=100) as host:
+        client = host.connect(request('/status/401', 'POST', *lines) + b'x' * size)
+        assert client.take().status == 401
+        client.until_ended()
+        assert host.closed == {reason: 1}

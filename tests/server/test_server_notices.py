@@ -160,6 +160,8 @@ def ended_at_once(host: Any) -> None:
 
 SCARCE = {'connections': 1}
 INFO, ERROR = logging.INFO, logging.ERROR
+UNREAD = ("cut: unread: the answer came before the body's end: the rest is too long, too slow, or of no "
+          'known length')
 LINES = [
     (slow_head, {}, INFO, 'cut: head_timeout: a head did not become whole in time (408, '
                           'head_timeout)'),
@@ -169,10 +171,8 @@ LINES = [
                             "(min_download_rate, rate_grace): GET '/endless'"),
     (half_closed, {}, INFO, 'cut: half_closed: the client had ended its side and took nothing '
                             "(half_close_timeout): GET '/wait'"),
-    (unread, {}, INFO, 'cut: unread: the rest of a body that nobody read was too much or too slow '
-                       "(discard_size, stall_timeout, min_upload_rate): POST '/'"),
-    (never_comes, {}, INFO, 'cut: unread: the rest of a body that nobody read was too much or too '
-                            "slow (discard_size, stall_timeout, min_upload_rate): POST '/'"),
+    (unread, {}, INFO, f"{UNREAD} (discard_size, stall_timeout, min_upload_rate): POST '/'"),
+    (never_comes, {}, INFO, f"{UNREAD} (discard_size, stall_timeout, min_upload_rate): POST '/'"),
     (slow_handler, {'handler_timeout': 4}, ERROR, 'cut: handler_timeout: the handler took too long '
                                                   "(handler_timeout): GET '/wait'"),
     (slow_stream, {'handler_timeout': 4}, ERROR, 'cut: handler_timeout: the handler took too long '

@@ -138,6 +138,13 @@ class RequestBody:
             return False
         return may_go_on(self, head) if head.chunked else (head.content_length or 0) <= most
 
+    @property
+    def is_little(self) -> bool:
+        """Whether the rest is known to be no more than may be thrown away, or is not sent at all."""
+        head = self.request
+        return (head.expect_continue and not self._continued) or (
+            self._error is None and head.content_length is not None and self.may_discard())
+
     def fail(self, error: ProtocolError) -> None:
         """Let reads raise this error; nothing more of the connection is read."""
         self._error = error
