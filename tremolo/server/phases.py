@@ -15,8 +15,8 @@ REASONS = {
     'truncated': 'the client ended it within a head',
     'refused': 'the client broke HTTP',
     'limit_concurrency': 'more requests were in hand than may be (503)',
-    'unread': "the answer came before the body's end: the rest is too long, too slow, or of no known "
-              'length',
+    'unread': "the answer came before the body's end: the rest is too long, too slow, or of no "
+              'known length',
     'stall_timeout': 'nothing was taken or sent for too long',
     'min_upload_rate': 'a body came too slowly (408)',
     'min_download_rate': 'an answer was taken too slowly',

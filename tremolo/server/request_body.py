@@ -140,7 +140,7 @@ class RequestBody:
 
     @property
     def is_little(self) -> bool:
-        """Whether the rest is known to be no more than may be thrown away, or is not sent at all."""
+        """Whether the rest is known to be no more than may be thrown away, or is not sent."""
         head = self.request
         return (head.expect_continue and not self._continued) or (
             self._error is None and head.content_length is not None and self.may_discard())
