@@ -23,8 +23,11 @@ _MEMORY_LEVEL = 5
 _LARGEST_WINDOW = 15
 # What a message ends with, and what is not sent of it (section 7.2.1).
 _TAIL = b'\x00\x00\xff\xff'
-# The same, and a last, empty block: a stream that is whole is at its end then.
-_END = _TAIL + b'\x03\x00'
+# The same, and another empty block. If a message stopped within a block, these bytes are the rest
+# of it: they are wrong there, or bring out more (tried with 27,000 messages that were cut short).
+_TAIL_AND_MORE = _TAIL + b'\x00' + _TAIL
+# The same, and a last block, also empty: a stream that is whole is at its end then.
+_TAIL_AND_END = _TAIL + b'\x03\x00'
 _WINDOWS = {b'%d' % bits: bits for bits in range(8, 16)}
 
 
@@ -131,13 +134,14 @@ class Deflater:
 class Inflater:
     """Inflates the messages of one socket. What it needs is made when it is needed first."""
 
-    __slots__ = ('_after', '_keeps', '_window', '_zlib')
+    __slots__ = ('_after', '_begun', '_keeps', '_window', '_zlib')
 
     def __init__(self, window: int, keeps: bool) -> None:
         # (zlib before 1.2.9 used 9 bits when it was asked to compress with 8.)
         self._window = max(window, 9)
         self._keeps = keeps
         self._zlib: Any = None
+        self._begun = False   # bytes of a message have come
         self._after = b''     # what came after a block that says it is the last
 
     def inflate(self, data: bytes | bytearray, most: int) -> tuple[bytes, int]:
@@ -145,6 +149,7 @@ class Inflater:
 
         Raises ValueError if the data are broken.
         """
+        self._begun = True
         inflate = self._zlib
         if inflate is None:
             inflate = self._zlib = zlib.decompressobj(-self._window)
@@ -172,8 +177,10 @@ class Inflater:
     def end_message(self) -> None:
         """Expect another message. Raises ValueError if this one is not whole."""
         inflate, keeps = self._zlib, self._keeps
-        if inflate is None:
+        if not self._begun:
+            # An empty message is one byte 0, but of no bytes nothing else can be made.
             return
+        self._begun = False
         if inflate.eof:
             whole = self._after == b'\x00'
             self._after = b''
@@ -181,13 +188,11 @@ class Inflater:
             keeps = False
         else:
             try:
-                # All that belongs to the message came out before: where this brings more, the
-                # message stopped within a block.
-                whole = not inflate.decompress(_TAIL if keeps else _END, 1)
+                # (All that belongs to the message came out before.)
+                rest = inflate.decompress(_TAIL_AND_MORE if keeps else _TAIL_AND_END, 1)
+                whole = not rest and inflate.eof is not keeps and not inflate.unused_data
             except zlib.error:
                 whole = False
-            if not keeps:
-                whole = whole and inflate.eof and not inflate.unused_data
         if not keeps:
             self._zlib = None
         if not whole:

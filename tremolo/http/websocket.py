@@ -62,7 +62,7 @@ class FrameParser:
         # byte that it may have; 0 while another frame, or nothing, is expected.
         self._quick = self._quickest()
         self._firsts = BEGIN if inflater is None else BEGIN_DEFLATE
-        self._error: FrameError | None = None
+        self._error: tuple[int, str] | None = None
         # The frame whose head was read.
         self._opcode = -1             # -1: none, a head is expected
         self._last = True             # its FIN
@@ -135,7 +135,8 @@ class FrameParser:
 
     def _fail(self, error: FrameError) -> FrameError:
         """Remember the error, and forget all else."""
-        self._error = error
+        # (Not the error itself: its traceback would refer to this object.)
+        self._error = error.code, error.reason
         self._data, self._undecoded, self._parts, self._recent = b'', b'', [], []
         self.buffered = self._quick = 0
         return error
@@ -143,7 +144,7 @@ class FrameParser:
     def _next(self) -> tuple[int, Any] | None:
         """Return the next event in all but the usual case."""
         if self._error is not None:
-            raise FrameError(self._error.code, self._error.reason)
+            raise FrameError(*self._error)
         if self._pieces and (self._parts or self._recent):
             return self._piece(False)
         try:
