@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tremolo import SettingError
+from tremolo import SettingError, cli
 from tremolo.settings import OPTIONS, Settings
 from tremolo.settings.habits import HABITS, SHORT, habit_table, told
 
@@ -114,3 +114,22 @@ def test_uvicorns_word_for_max_requests_works():
 
 def test_the_first_page_has_the_table():
     assert habit_table().strip() in README
+
+
+@pytest.mark.parametrize('word', ['auto', 'websockets', 'websockets-sansio', 'wsproto', 'none'])
+def test_uvicorns_choice_of_a_websocket_library_is_on_or_off(word):
+    assert Settings(ws=word).websocket is (word != 'none')
+
+
+@pytest.mark.parametrize('flag', ['--no-ws', '--no-websocket', '--no-ws-compression'])
+def test_what_is_on_by_itself_has_a_flag_to_turn_it_off(flag, monkeypatch):
+    seen = {}
+    monkeypatch.setattr('tremolo.cli.arguments.serve', lambda **given: seen.update(given) or 0)
+    assert cli.main([flag]) == 0
+    settings = Settings.load({name: value for name, value in seen.items() if name != 'app'}, {})
+    assert [settings.websocket, settings.ws_compression].count(False) == 1
+
+
+def test_a_program_is_told_how_no_ws_is_written():
+    with pytest.raises(SettingError, match="no_ws: write websocket='off'"):
+        Settings(no_ws=True)

@@ -18,12 +18,13 @@ OTHER = {
     'size': ('7m', 7 << 20), 'rate': ('7k', 7168), 'time': ('7s', 7.0), 'lifespan': ('on', 'on'),
     'level': ('error', 'error'), 'loop': ('asyncio', 'asyncio'),
     'host': ('other', 'other'), 'mode': ('600', 0o600),
+    'switch': ('off', False), 'websocket': ('none', False),
     'binds': (':81', (Address('', 81),))}
 # For each kind a text that is none of its values.
 WRONG = {
     'text': '\n', 'flag': 'perhaps', 'count': 'x', 'port': '65536', 'size': '7 stones', 'rate': '-',
     'host': '\n', 'mode': '9', 'time': 'noon', 'lifespan': 'x', 'level': 'x', 'loop': 'x',
-    'binds': 'x'}
+    'switch': 'perhaps', 'websocket': 'perhaps', 'binds': 'x'}
 
 NAMES = [pytest.param(option, name, id=name) for option in OPTIONS for name in option.names]
 PAIRS = [pytest.param(option, one, two, id=f'{one}-{two}')

@@ -121,6 +121,11 @@ def _add(group: Any, option: Option) -> None:
         given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
         letters = [f'-{letter}' for letter, long in SHORT.items() if long == name]
         group.add_argument(*letters, _flag(name), **given)
+        if option.kind in ('switch', 'websocket'):
+            # (tremolo 0.5 and others have `--no-ws`.)
+            group.add_argument(
+                _flag(f'no_{name}'), dest=name, default=argparse.SUPPRESS, action='store_false',
+                help=argparse.SUPPRESS)
 
 
 def _one_bind(option: Option, text: str) -> Any:

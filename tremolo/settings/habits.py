@@ -27,7 +27,6 @@ _PROXY = ('nothing that a proxy says of its client is believed; the application 
 _LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
 _ACCESS = 'there is no access log in this version; a proxy in front has one'
 _STRICT = 'what breaks HTTP is refused'
-_WEBSOCKET = 'there is no WebSocket in this version'
 _HTTP = 'it speaks HTTP/1.1, by one parser; a proxy in front speaks HTTP/2 and HTTP/3'
 _MANAGER = 'a service manager does that (systemd, a container)'
 _CONFIG = 'options are arguments, variables `TREMOLO_…`, or keywords of `run`'
@@ -117,9 +116,7 @@ HABITS = (
     _habit('--reset-contextvars', '', 'each request runs in a context of its own'),
     _habit('--asgi-loop', '`--loop NAME`'),
     _habit('--asgi-lifespan', '`--lifespan MODE`'),
-    _habit('--ws --ws-max-size --ws-max-queue --ws-ping-interval --ws-ping-timeout '
-           '--ws-per-message-deflate --websocket-max-message-size --websocket-ping-interval '
-           '--ws-max-payload-size --no-ws', '', _WEBSOCKET),
+    _habit('--no-ws', '`--websocket off`'),
     _habit('--experimental', '', 'nothing is experimental'),
 )
 _BY_NAME = {name.lstrip('-').replace('_', '-'): each for each in HABITS for name in each.theirs}

@@ -20,6 +20,8 @@ from .address import Address, bare_host, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
+# How others choose the library that speaks WebSocket (uvicorn's `--ws`): each means on.
+_WEBSOCKETS = ('auto', 'websockets', 'websockets-sansio', 'wsproto')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
 
 _SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
@@ -55,6 +57,10 @@ def _flag(value: Any) -> bool:
     if text in ('false', 'no', 'off', '0'):
         return False
     raise ValueError
+
+
+def _websocket(value: Any) -> bool:
+    return str(value).lower() in _WEBSOCKETS or _flag(value)
 
 
 def _count(value: Any) -> int:
@@ -131,6 +137,9 @@ KINDS = {
     'mode': Kind(_mode, '', 'MODE', "a file's mode in octal digits, such as 660 (in Python 0o660)",
                  lambda value: f'{value:o}'),
     'flag': Kind(_flag, '', '', 'true or false'),
+    # On where nothing is given, so it takes a value: `--websocket off`, or `--no-websocket`.
+    'switch': Kind(_flag, '', 'on|off', 'on or off', lambda value: 'on'),
+    'websocket': Kind(_websocket, '', 'on|off', 'on or off', lambda value: 'on'),
     'count': Kind(_count, '', 'N', 'a whole number', most=2**31 - 1),
     'port': Kind(_port, '', 'PORT', 'a number from 0 (any free port) to 65535'),
     'size': Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB',

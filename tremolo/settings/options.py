@@ -27,6 +27,7 @@ LIMITS = 'HTTP limits'
 TIMEOUTS = 'timeouts'
 THROTTLING = 'throttling'
 ANSWERS = 'answers'
+WEBSOCKET = 'WebSocket'
 ASGI = 'asyncio and ASGI'
 WORKERS = 'workers'
 DEVELOPMENT = 'development'
@@ -237,6 +238,27 @@ class Options:
         ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)
     server_name: str = _option(
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
+
+    websocket: bool = _option(
+        WEBSOCKET, 'websocket', True, 'whether WebSocket handshakes are answered',
+        synonyms=('ws',), off=False)
+    ws_message_size: int = _option(
+        WEBSOCKET, 'size', 1 << 20, 'largest message, inflated; a longer one is 1009',
+        synonyms=('ws_max_size', 'ws_max_payload_size', 'websocket_max_message_size'), least=1)
+    ws_queue: int = _option(
+        WEBSOCKET, 'count', 64, 'most messages of a client that wait for their handler',
+        synonyms=('ws_max_queue',), least=1)
+    ws_ping_interval: float = _option(
+        WEBSOCKET, 'time', 20.0, 'how long a client is silent before it gets a ping',
+        synonyms=('websocket_ping_interval',), off=0.0)
+    ws_ping_timeout: float = _option(
+        WEBSOCKET, 'time', 20.0, 'how long a client may take to answer a ping, then it is 1011',
+        off=0.0)
+    ws_close_timeout: float = _option(
+        WEBSOCKET, 'time', 10.0, 'how long a close waits for the close of the client')
+    ws_compression: bool = _option(
+        WEBSOCKET, 'switch', True, 'whether messages are compressed for clients that offer it',
+        synonyms=('ws_per_message_deflate',), off=False)
 
     workers: int | None = _option(
         WORKERS, 'count', None, 'how many processes serve; off: this process alone',

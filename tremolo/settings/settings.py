@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from .address import Address
-from .options import BY_NAME, LIMITS, OPTIONS, THROTTLING, TIMEOUTS, Options
+from .options import BY_NAME, LIMITS, OPTIONS, THROTTLING, TIMEOUTS, WEBSOCKET, Options
 
+# The groups of options that one address may have for itself.
+_OF_AN_ADDRESS = (LIMITS, TIMEOUTS, THROTTLING, WEBSOCKET)
 # Options of a server that one of its addresses cannot have for itself, though it can have others
 # of the same group.
-_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout')
+_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout', 'websocket')
 
 
 class Settings(Options):
@@ -99,7 +101,7 @@ def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
     given = _converted(options)
     for name in options:
         option = BY_NAME[name]
-        if option.group not in (LIMITS, TIMEOUTS, THROTTLING) or option.name in _OF_THE_WHOLE:
+        if option.group not in _OF_AN_ADDRESS or option.name in _OF_THE_WHOLE:
             raise SettingError(f'{name}: is an option of the whole server, not of one address')
     return given
 
