@@ -24,7 +24,7 @@ NOT_TOLD = {
     Request: '''authority begin block chunked expect_continue inbox keep_alive kept
         minor upgrade''',
     Response: '''begun connection encode finish framing live request reset send_body send_hint
-        set_encoded to write_pieces yielded''',
+        set_encoded switch to write_pieces yielded''',
 }
 
 

@@ -94,6 +94,11 @@ class FrameParser:
         if self._kind == 0 and self._opcode < 0 and self._error is None:
             self._quick = self._quickest()
 
+    @property
+    def within(self) -> bool:
+        """Whether the last frame that has begun is not whole yet."""
+        return self.buffered > 0 or self._opcode >= 0
+
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
         if self.buffered:

@@ -265,6 +265,17 @@ class Stream:
             # After all reads code and peers are warm (measured: a hello world costs 10 % less).
             self.reactor.unsent.append(self)
 
+    def write_ahead(self, data: Buffer, last: bool = False) -> None:
+        """Write a piece that goes before the kept ones; with `last` those are dropped.
+
+        A piece that has begun goes first: so what is written by whole pieces stays whole.
+        """
+        self.push()
+        if self._out is not None:
+            self.buffered += self._out.put_ahead(data, last)
+        else:
+            self.write(data)
+
     def push(self) -> None:
         """Send what was written in this turn; the reactor calls this at the turn's end."""
         if not (data := self._unsent):

@@ -63,6 +63,11 @@ CUTS: dict[str, Cut] = {
     # (That is no client's fault.)
     'handler_timeout': Cut(('handler_timeout',), level=logging.ERROR),
     'failed': Cut(),
+    'websocket': Cut(),    # (The error says what.)
+    'ws_slow': Cut(('min_upload_rate', 'rate_grace')),
+    'ws_ping_timeout': Cut(('ws_ping_timeout',)),
+    'ws_close_timeout': Cut(('ws_close_timeout',)),
+    'ws_kept': Cut(),
     'shutdown': Cut(('shutdown_timeout',)),
 }
 
@@ -135,7 +140,7 @@ class Notices:
         with suppress(Exception):
             if self._may_write(reason):
                 # (Only now the socket is asked for the address.)
-                said = fault if reason == 'refused' and fault else why(reason)
+                said = fault if fault and reason in ('refused', 'websocket') else why(reason)
                 _log.log(cut.level, '%s: %s: %s%s',
                          _client(connection), cut.verb, said, _in_hand(connection))
 
@@ -211,4 +216,6 @@ def _in_hand(connection: Any) -> str:
         return f': {shown_request(connection.response.request)}'
     if connection.request_body is not None:
         return f': {shown_request(connection.request_body.request)}'
+    if (request := getattr(connection.stream.receiver, 'request', None)) is not None:
+        return f': {shown_request(request)}'
     return ''

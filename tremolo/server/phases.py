@@ -27,6 +27,11 @@ REASONS = {
     'failed': 'the handler failed after the head was sent',
     'handler_timeout': 'the handler took too long',
     'upgraded': 'the upgraded stream ended',
+    'websocket': 'the client broke the WebSocket protocol',
+    'ws_slow': 'a WebSocket message came too slowly (1008)',
+    'ws_ping_timeout': 'a WebSocket client answered no ping (1011)',
+    'ws_close_timeout': 'a WebSocket client did not answer a close',
+    'ws_kept': 'a WebSocket client took too little of what was sent (1013)',
     'handed over': 'another worker goes on with it',
     'shutdown': 'the server stopped',
 }

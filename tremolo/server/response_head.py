@@ -10,7 +10,7 @@ from ..http.replaced import checked_status, fields_kept
 from ..loop import Stream
 from .errors import HandlerError
 from .throttle import rate_answer, rate_of
-from .upgrade import upgrade
+from .upgrade import switch
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -121,7 +121,13 @@ class ResponseHead:
         Bytes that the client sent ahead are read first. The connection closes when the handler
         ends. Raises `HandlerError` if the client does not offer the protocol, or announced a body.
         """
-        stream = upgrade(self, protocol)
+        stream = self.switch(protocol)
+        stream.fill(self.connection.parser.rest())
+        return stream
+
+    def switch(self, protocol: str) -> Stream:
+        """Do the same, and leave what the client sent ahead to the caller (`parser.rest`)."""
+        stream = switch(self, protocol)
         self._seal()
         self._line = 101, None
         return stream

@@ -88,6 +88,8 @@ class Server:
         self.request_observers: list[RequestObserver] = []
         # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
         self.stopping = SharedFuture(reactor)
+        # Who waits for that on behalf of all sockets (websocket/drain.py).
+        self.at_stop: list[object] = []
         # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)
         self.draining = False    # Whether a graceful stop is going on.
@@ -98,7 +100,7 @@ class Server:
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
-        part.notices = self.notices
+        part.notices, part.at_stop = self.notices, self.at_stop
         part.request_observers = self.request_observers
         return part
 

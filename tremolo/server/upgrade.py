@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .response_head import ResponseHead
 
 
-def upgrade(response: ResponseHead, protocol: str) -> Stream:
-    """Answer 101 and return the stream (see `Response.upgrade`)."""
+def switch(response: ResponseHead, protocol: str) -> Stream:
+    """Answer 101 and return the stream (see `ResponseHead.switch`)."""
     offered = (response.request.upgrade or b'').decode('latin-1').lower().split(',')
     if response.framing or protocol.lower() not in [each.strip() for each in offered]:
         raise HandlerError(f'the client does not offer to upgrade to {protocol}')
@@ -32,5 +32,4 @@ def upgrade(response: ResponseHead, protocol: str) -> Stream:
     connection.send(b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
         status_line(101), protocol.encode('ascii'), fields,
         connection.server.heads.common_fields(date, server)))
-    stream.fill(connection.parser.rest())
     return stream

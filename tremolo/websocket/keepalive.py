@@ -1,0 +1,195 @@
+"""Keepalive: the clocks of an open socket. Each socket has one timer, which may come early.
+
+    silence      after `ws_ping_interval` without a byte the client gets a ping
+    no answer    within `ws_ping_timeout`: close 1011, and the handler is told 1006
+    a slow       a frame that has begun comes slower than `min_upload_rate` (after `rate_grace`):
+    frame        close 1008
+    kept bytes   the client takes nothing for `stall_timeout`: a reset
+
+A ping cannot be answered in the middle of a frame. So bytes that come at `min_upload_rate` or more
+count as an answer. While we read nothing (the backlog is full) or hold back what we send (a rate
+limit), the client cannot answer: then the first two clocks rest.
+
+A message touches no timer. It only leaves the time at `since`, and `tick` works out what is due.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..http.websocket import PING, frame
+from ..loop.timers import NEVER
+from . import closing
+from .errors import tell
+
+if TYPE_CHECKING:
+    from ..loop import Future
+    from .reading import Reading
+
+_MOST = 60.0    # Seconds that a fast beginning of a frame may earn.
+
+
+class Pings:
+    """The pings of one socket that are not answered, and when the answer is due."""
+
+    __slots__ = ('_count', '_sent', 'deadline', 'had')
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sent: list[tuple[bytes, float, Future | None]] = []
+        self.deadline = NEVER    # When the answer to an automatic ping is due.
+        self.had = 0    # What had been received when that was set.
+
+    def send(self, websocket: Reading, future: Future | None) -> None:
+        """Send a ping; nobody waits for an automatic one, which has no Future."""
+        self._count += 1
+        if future is None:
+            # (Of the automatic ones the last is enough.)
+            self._sent = [each for each in self._sent if each[2] is not None]
+        payload = self._count.to_bytes(4, 'big')
+        self._sent.append((payload, websocket.reactor.time(), future))
+        # (It does not wait behind data that we hold back.)
+        websocket.wire.write_ahead(frame(PING, payload))
+
+    def answered(self, websocket: Reading, payload: bytes) -> None:
+        """Complete a ping and those before it. A pong that nobody asked for says nothing."""
+        payloads = [sent for sent, _, _ in self._sent]
+        if payload not in payloads:
+            return
+        count, now = payloads.index(payload) + 1, websocket.reactor.time()
+        done, self._sent = self._sent[:count], self._sent[count:]
+        for _, when, future in done:
+            if future is None:
+                self.deadline = NEVER
+            elif not future.done():
+                future.set_result(now - when)
+
+    def end(self, code: int, reason: str) -> None:
+        """Tell everybody who waits for an answer."""
+        for _, _, future in self._sent:
+            tell(future, code, reason)
+        self._sent = []
+
+
+def begin(websocket: Reading) -> None:
+    """Let the clocks run: the socket is open."""
+    websocket.since = websocket.reactor.now
+    websocket.timer = websocket.reactor.timers.new(tick, websocket)
+    interval = websocket.settings.ws_ping_interval
+    if interval:
+        websocket.timer.move(websocket.since + interval)
+
+
+def send_ping(websocket: Reading, future: Future | None = None) -> None:
+    """Send a ping."""
+    if websocket.pings is None:
+        websocket.pings = Pings()
+    websocket.pings.send(websocket, future)
+
+
+def watch_frame(websocket: Reading) -> None:
+    """Watch how fast the rest of a frame comes, or no longer if it is whole."""
+    settings = websocket.settings
+    if not websocket.parser.within or not settings.min_upload_rate \
+            or websocket.wire.read_limit is not None:
+        # (While our own limit holds it back, the client is not slow.)
+        websocket.slow_from = None
+    elif websocket.slow_from is None:
+        now = websocket.reactor.now
+        websocket.slow_from = now, websocket.received
+        come_by(websocket, now + settings.rate_grace)
+
+
+def watch_kept(websocket: Reading) -> None:
+    """Watch whether the client takes what is kept."""
+    stall = websocket.settings.stall_timeout
+    if stall:
+        wire, now = websocket.wire, websocket.reactor.now
+        websocket.kept_from = now, wire.sent
+        come_by(websocket, now + stall)
+
+
+def go_on(websocket: Reading) -> None:
+    """Let the clocks begin anew: we read again."""
+    now = websocket.since = websocket.reactor.now
+    pings = websocket.pings
+    if pings is not None and pings.deadline != NEVER:
+        pings.deadline = now + websocket.settings.ws_ping_timeout
+        pings.had = websocket.received
+
+
+def come_by(websocket: Reading, deadline: float) -> None:
+    """Look at the socket at `deadline`, or before."""
+    if deadline < websocket.timer.deadline:
+        websocket.timer.move(deadline)
+
+
+def tick(websocket: Reading) -> None:
+    """Do what is due, and find out when to look again (the timer calls this)."""
+    if websocket.state == 'open':
+        again = min(_frame(websocket), _kept(websocket), _ping(websocket))
+        if websocket.state == 'open' and again != NEVER:
+            come_by(websocket, again)
+
+
+def _frame(websocket: Reading) -> float:
+    """Close if the rest of a frame comes too slowly."""
+    if websocket.slow_from is None:
+        return NEVER
+    settings, now = websocket.settings, websocket.reactor.now
+    begin, had = websocket.slow_from
+    earned = (websocket.received - had) / settings.min_upload_rate
+    if now - begin >= settings.rate_grace + earned:
+        closing.fail(websocket, 1008, 'a message came too slowly', 'ws_slow')
+        return NEVER
+    # What it has earned until now counts, but not for ever.
+    begin = min(now + _MOST, begin + earned)
+    websocket.slow_from = begin, websocket.received
+    return max(begin, now) + settings.rate_grace
+
+
+def _kept(websocket: Reading) -> float:
+    """Cut the connection if the client takes nothing of what is kept."""
+    if websocket.kept_from is None or websocket.state != 'open':
+        return NEVER
+    wire, now, stall = websocket.wire, websocket.reactor.now, websocket.settings.stall_timeout
+    since, sent = websocket.kept_from
+    if not wire.buffered:
+        websocket.kept_from = None
+        return NEVER
+    if wire.sent > sent or closing.is_held_back(wire):
+        since = now
+        websocket.kept_from = now, wire.sent
+    elif now - since >= stall:
+        closing.cut(websocket, 'stall_timeout')
+        return NEVER
+    return since + stall
+
+
+def _ping(websocket: Reading) -> float:
+    """Send a ping after a silence, or close if one is not answered in time."""
+    settings, now, pings = websocket.settings, websocket.reactor.now, websocket.pings
+    interval, patience = settings.ws_ping_interval, settings.ws_ping_timeout
+    if websocket.state != 'open' or not interval:
+        return NEVER
+    resting = websocket.held or closing.is_held_back(websocket.wire)
+    if pings is not None and pings.deadline != NEVER:
+        if pings.deadline > now:
+            return pings.deadline
+        came = websocket.received - pings.had
+        if not resting and came < max(1, settings.min_upload_rate * patience):
+            closing.fail(websocket, 1011, 'no answer to a ping', 'ws_ping_timeout', told=1006)
+            return NEVER
+        pings.deadline, pings.had = now + patience, websocket.received
+        return pings.deadline
+    if resting:
+        return now + interval
+    due = websocket.since + interval
+    if due > now:
+        return due
+    send_ping(websocket)
+    pings = websocket.pings
+    if pings is None or not patience:
+        return now + interval
+    pings.deadline, pings.had = now + patience, websocket.received
+    return pings.deadline

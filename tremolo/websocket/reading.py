@@ -1,0 +1,290 @@
+"""Reading: a socket without its calls for sending: what comes in, and who gets it.
+
+This is the lower half of `WebSocket`. While the socket is open it is the receiver of its stream: it
+takes frames out of the bytes, and hands the messages to those who wait in `receive`. What nobody
+waits for is kept (backlog.py); when that is much, nothing is read, and TCP makes the client wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..http.websocket import BINARY, CLOSE, PIECE, PING, PONG, FrameError, frame
+from ..loop import Future
+from ..loop.shared_future import SharedFuture
+from ..loop.threads import call_on_loop
+from ..server import HandlerError, Request, Response
+from . import closing, keepalive
+from .backlog import Backlog
+from .errors import WebSocketClosed, tell
+from .outlet import Outlet
+from .report import describe
+
+if TYPE_CHECKING:
+    from ..http.deflate import Deflater
+    from ..http.handshake import Handshake
+    from ..http.websocket import FrameParser
+    from ..loop import Reactor, Stream
+    from ..loop.timers import Timer
+    from ..server.connection import Connection
+    from ..settings import Settings
+    from .keepalive import Pings
+    from .streams import Incoming
+
+SMALL = 126    # A payload of fewer bytes has a head of two bytes.
+_PER_TURN = 64    # Frames of one socket that are taken before others have their turn.
+
+
+class Reading:
+    """One WebSocket, as far as it only reads."""
+
+    __slots__ = ('_handshake', '_response', 'backlog', 'code', 'connection', 'deflater', 'ended',
+                 'groups', 'held', 'incoming', 'kept_from', 'on_end', 'outlet', 'parser', 'pings',
+                 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'state',
+                 'subprotocols', 'timer', 'waiting', 'wire')
+
+    parser: FrameParser    # From the 101 on.
+    timer: Timer           # From the 101 on; calls `keepalive.tick`.
+
+    def __init__(self, request: Request, response: Response, handshake: Handshake) -> None:
+        self.request = request
+        self.connection: Connection = request.connection
+        self.wire: Stream = self.connection.stream
+        self.reactor: Reactor = self.wire.reactor
+        self._response: Response | None = response
+        self._handshake: Handshake | None = handshake
+        self.subprotocols = handshake.subprotocols    # As the client offers them, the best first.
+        self.state = 'handshake'
+        # How it was closed: by the client, or by us. 1006 if neither has closed.
+        self.code = 1006
+        self.reason = ''
+        # Called once when the socket has ended: there is nothing more to be sent or received.
+        self.on_end: Callable[[], object] | None = None
+        self.groups: list[Any] | None = None    # Each has `left(websocket)`, called at the end.
+        # -- what comes in
+        self.waiting: Future | None = None    # The receiver that gets the next message.
+        # The messages that wait for a receiver, or the receivers that stand behind `waiting`.
+        self.backlog: Backlog | None = None
+        # Whether we read no more: the backlog is full, or others have their turn.
+        self.held = False
+        self.incoming: Incoming | None = None    # Messages in pieces, from `stream()` on.
+        # -- what goes out
+        self.deflater: Deflater | None = None
+        self.outlet: Outlet | None = None    # Who waits until the client takes more.
+        # -- the clocks
+        self.since = self.reactor.now    # When the last bytes came.
+        self.received = 0    # Bytes since the 101.
+        # Since when the frame at hand is not whole, and `received` at that time; None: it is whole.
+        self.slow_from: tuple[float, int] | None = None
+        # Since when the client has taken nothing of what is kept, and what was sent until then.
+        self.kept_from: tuple[float, int] | None = None
+        self.pings: Pings | None = None    # What the client has not answered yet.
+        self.ended: SharedFuture | None = None    # `disconnected`, once somebody has asked.
+
+    @property
+    def settings(self) -> Settings:
+        """The options of the address at which the client is."""
+        return self.connection.server.settings
+
+    # -- bytes in (called by the stream) --------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the stream. Hot: once per message."""
+        self.since = self.reactor.now
+        self.received += len(data)
+        self.parser.feed(data)
+        self.pump()
+
+    def pump(self) -> None:
+        """Take the frames that have come, and hand the messages out. Hot: once per message."""
+        parser, left = self.parser, _PER_TURN
+        while True:
+            try:
+                event = parser.next_event()
+            except FrameError as error:
+                return closing.fail(self, error.code, error.reason)
+            if event is None:
+                break
+            kind, value = event
+            if kind < CLOSE or kind == PIECE:
+                waiting = self.waiting
+                if waiting is not None and self.backlog is None and not waiting.done():
+                    self.waiting = None
+                    waiting.set_result(value)
+                    if not parser.buffered and len(value) < SMALL and self.slow_from is None:
+                        return None    # The usual case: one small message.
+                else:
+                    self.hand_out(kind, value)
+                    if self.full:
+                        return self._hold()
+            elif kind == CLOSE:
+                return closing.closed_by_client(self, *value)
+            elif kind == PING:
+                self._answer_ping(value)
+            elif self.pings is not None:
+                self.pings.answered(self, value)
+            if self.state != 'open':
+                return None    # A write has shown that the client has gone.
+            left -= 1
+            if not left:
+                self._hold()
+                self.reactor.call_soon(self.go_on)
+                return None
+        # (The rest of a frame must come, and not too slowly.)
+        if self.slow_from is not None or parser.within:
+            keepalive.watch_frame(self)
+        return None
+
+    def hand_out(self, kind: int, value: Any) -> None:
+        """Give a message to who waits for it, or keep it."""
+        if kind == PIECE:
+            if self.incoming is not None:
+                self.incoming.put(*value)
+            return None
+        waiting, backlog = self.waiting, self.backlog
+        while waiting is not None:
+            self.waiting = backlog.next_in_line() if backlog is not None else None
+            if not waiting.done():
+                return waiting.set_result(value)
+            waiting = self.waiting
+        if backlog is None:
+            backlog = self.backlog = Backlog(self.settings)
+        return backlog.put(value)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the handler that no more is to be parsed."""
+        if self.incoming is not None:
+            return self.incoming.full
+        return self.backlog is not None and self.backlog.full
+
+    def _hold(self) -> None:
+        """Read nothing, and parse nothing: TCP makes the client wait."""
+        self.held = True
+        self.slow_from = None
+        self.wire.pause_reading()
+
+    def go_on(self) -> None:
+        """Take what came before we held, and read on."""
+        if not self.held or self.full:
+            return
+        if self.state == 'open':
+            self.held = False
+            keepalive.go_on(self)
+            self.pump()
+            if not self.held and self.state == 'open':
+                self.wire.resume_reading()
+        elif self.state == 'closed':
+            closing.take_rest(self)
+
+    def eof_received(self) -> None:
+        """End: the client has ended its side without a close."""
+        closing.lost(self, 'hang-up')
+
+    def stream_closed(self, cause: BaseException | None) -> None:
+        """End: the connection is gone."""
+        closing.gone(self, cause)
+
+    # -- messages in ----------------------------------------------------------------------------
+
+    def receive(self) -> Future:
+        """Return a Future of the next message, str or bytes.
+
+        It raises `WebSocketClosed` when the socket is over, and all that came before is received.
+        Hot: once per message.
+        """
+        if not self.reactor.in_loop_thread():
+            return call_on_loop(self.reactor, self.receive)
+        if self.incoming is not None:
+            return self.incoming.receive()
+        backlog, waiting = self.backlog, self.waiting
+        if backlog is None and waiting is None and self.state == 'open':
+            future = self.waiting = Future(self.reactor, self._put_back)
+            return future
+        return self._receive(backlog)
+
+    def _receive(self, backlog: Backlog | None) -> Future:
+        """Receive what is there already, or stand in line."""
+        if backlog is not None and backlog.messages:
+            future = Future(self.reactor, self._put_back)
+            future.set_result(backlog.take())
+            if not backlog.messages:
+                self.backlog = None
+            self.more_is_wanted()
+            return future
+        if self.state != 'open':
+            return self.refused()
+        future = Future(self.reactor, self._put_back)
+        if self.waiting is None or self.waiting.done():
+            self.waiting = future
+        else:
+            if backlog is None:
+                backlog = self.backlog = Backlog(self.settings)
+            backlog.stand_in_line(future)
+        return future
+
+    def more_is_wanted(self) -> None:
+        """Take more of what has come, soon, if there is room now."""
+        if self.held:
+            if self.state == 'open':
+                self.reactor.call_soon(self.go_on)
+            else:
+                self.go_on()
+
+    def __aiter__(self) -> Reading:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.receive()
+        except WebSocketClosed:
+            raise StopAsyncIteration from None
+
+    def _put_back(self, message: Any) -> None:
+        """Take a message back whose receiver was cancelled: it is the next one again."""
+        if self.waiting is not None and not self.waiting.done():
+            self.hand_out(BINARY, message)
+        else:
+            if self.backlog is None:
+                self.backlog = Backlog(self.settings)
+            self.backlog.put_back(message)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        """Answer a ping; while the client takes nothing, only the last one is answered."""
+        stream = self.wire
+        if stream.buffered > stream.high:
+            if self.outlet is None:
+                self.outlet = Outlet()
+            self.outlet.answer_later(self, payload)
+        else:
+            stream.write_ahead(frame(PONG, payload))
+
+    # -- the end --------------------------------------------------------------------------------
+
+    @property
+    def disconnected(self) -> SharedFuture:
+        """A Future that is done when the socket is over; any number may wait for it."""
+        if self.ended is None:
+            self.ended = SharedFuture(self.reactor)
+            if self.state == 'closed':
+                self.ended.set_result()
+        return self.ended
+
+    def refused(self) -> Future:
+        """Return a Future with the error of a call that comes too late, or raise for too early."""
+        if self.state == 'handshake':
+            raise HandlerError('the WebSocket is not accepted yet: write `yield '
+                               'websocket.accept()` first')
+        future = Future(self.reactor)
+        tell(future, self.code, self.reason)
+        return future
+
+    def report(self) -> str:
+        """Tell what it is and what it waits for, for the report of SIGUSR2."""
+        return describe(self)
+
+    @property
+    def kept(self) -> int:
+        """The bytes that were sent and that the client's side has not taken yet."""
+        behind = self.outlet.behind_size if self.outlet is not None else 0
+        return self.wire.buffered + behind

@@ -1,0 +1,28 @@
+"""Report: what a socket is and what it waits for, in the words of the report of SIGUSR2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .reading import Reading
+
+_ELSE = {'handshake': 'not accepted yet', 'closing': 'waits for the close of the client',
+         'closed': 'is over'}
+
+
+def describe(websocket: Reading) -> str:
+    """Tell how old a socket is, and what it waits for."""
+    age = websocket.reactor.time() - websocket.connection.since
+    if websocket.state == 'open':
+        if websocket.waiting is not None and not websocket.waiting.done():
+            what = 'its handler waits for a message'
+        elif websocket.held:
+            what = 'its handler does not receive what has come'
+        elif websocket.kept:
+            what = f'{websocket.kept} bytes wait for the client'
+        else:
+            what = 'its handler is busy'
+    else:
+        what = _ELSE[websocket.state]
+    return f'WebSocket {websocket.state}, {age:.1f} s, {what}'
