@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Seconds that a handler has to end by itself once its socket is over.
 GRACE = 1.0
+# Seconds after `shutdown_timeout` that service/ending.py has to do it, and to tell so.
+_BEHIND = 0.1
 _PER_TURN = 64    # Frames that are thrown away before others have their turn.
 
 
@@ -114,16 +116,24 @@ def end(websocket: Reading, code: int, reason: str) -> None:
 def _stop_later(websocket: Reading, task: Any, left: int = -1) -> None:
     """Cancel a handler that does not end by itself; one that still receives has more time.
 
-    While the server stops, a handler has the time that is left (service/ending.py).
+    While the server stops, a handler has the time that is left. (On a reactor of ours
+    service/ending.py cancels it and tells so; on one of somebody else it does not know of it.)
     """
+    server = websocket.connection.server
+    if server.stopping.done():
+        drain: Any = server.at_stop[0]
+        websocket.reactor.call_later(drain.rest() + _BEHIND, _stop, websocket, task)
+        return
     backlog = websocket.backlog
     waiting = len(backlog.messages) if backlog is not None else 0
-    if websocket.connection.server.stopping.done():
-        return
     if left < 0 or 0 < waiting < left:
         websocket.reactor.call_later(GRACE, _stop_later, websocket, task, waiting)
     else:
-        cancel(task, f'the WebSocket is over: {websocket.code}')
+        _stop(websocket, task)
+
+
+def _stop(websocket: Reading, task: Any) -> None:
+    cancel(task, f'the WebSocket is over: {websocket.code}')
 
 
 def _tell_all(websocket: Reading) -> None:

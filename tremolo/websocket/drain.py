@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..loop.timers import NEVER
 from .closing import close
 from .door import Door
 
@@ -30,6 +31,7 @@ class Drain:
         self._server = server
         self._left: list[WebSocket] = []
         self._batch = 1
+        self._until = NEVER    # When `shutdown_timeout` is over; NEVER before the server stops.
         server.stopping.add_done_callback(self._begin)
 
     @staticmethod
@@ -38,8 +40,16 @@ class Drain:
         if not server.at_stop:
             server.at_stop.append(Drain(server))
 
+    def rest(self) -> float:
+        """Return how many seconds remain of `shutdown_timeout`, from the first call on."""
+        now = self._server.reactor.time()
+        if self._until == NEVER:
+            self._until = now + self._server.settings.shutdown_timeout
+        return max(0.0, self._until - now)
+
     def _begin(self, _: object) -> None:
         server = self._server
+        self.rest()
         receivers: list[Any] = [each.stream.receiver for each in list(server.connections)]
         for receiver in receivers:
             if isinstance(receiver, Door):

@@ -65,6 +65,9 @@ class WebSocket(Reading):
             return self.refused()
         if response is None or handshake is None:
             raise HandlerError('the WebSocket is accepted already')
+        if response.framing:
+            raise HandlerError('the handshake has an answer already: leave out `accept`, or what '
+                               'has sent it, `response.send` or `response.write`')
         if not response.live:
             closing.end(self, 1006, '')
             return self.refused()
