@@ -95,7 +95,10 @@ class Future(Droppable):
             self._wait_in_thread()
         value, error = self.outcome()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del self, error    # The error's traceback leads here: it would be a cycle.
         return value
 
     def exception(self) -> BaseException | None:
@@ -187,7 +190,10 @@ class Future(Droppable):
             yield from _wait(self)
         elif not self._done:
             yield self
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            del self    # (As in `result`.)
 
     __iter__ = __await__
 
