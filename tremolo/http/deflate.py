@@ -99,10 +99,10 @@ def _is_known(parameter: tuple[bytes, bytes | None]) -> bool:
 class Deflater:
     """Compresses the messages of one socket. What it needs is made when it is needed first."""
 
-    __slots__ = ('_keeps', '_window', '_zlib')
+    __slots__ = ('_keeps', '_zlib', 'window')
 
     def __init__(self, window: int, keeps: bool) -> None:
-        self._window = window
+        self.window = window    # The bits of the window.
         self._keeps = keeps
         self._zlib: Any = None
 
@@ -113,7 +113,7 @@ class Deflater:
         deflate = self._zlib
         if deflate is None:
             deflate = self._zlib = zlib.compressobj(
-                zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -self._window, _MEMORY_LEVEL)
+                zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -self.window, _MEMORY_LEVEL)
         small: bytes = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
         if len(small) - len(_TAIL) >= len(payload):
             # The client does not see this message, so nothing may refer to it.

@@ -133,9 +133,16 @@ class Notices:
         `fault` is the error of a request that is refused. Raises nothing: an error of the log must
         not keep a connection open.
         """
-        reason = connection.reason
+        if not _is_known(connection):
+            self._tell(connection, connection.reason, fault)
+
+    def refused(self, connection: Lifetime, fault: object) -> None:
+        """Write the line of a request that is refused, and whose connection goes on."""
+        self._tell(connection, 'refused', fault)
+
+    def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
         cut = CUTS.get(reason)
-        if cut is None or not _log.isEnabledFor(cut.level) or _is_known(connection):
+        if cut is None or not _log.isEnabledFor(cut.level):
             return
         with suppress(Exception):
             if self._may_write(reason):

@@ -26,6 +26,7 @@ from .dispatcher import Dispatcher
 from .routing import Route, Router
 
 if TYPE_CHECKING:
+    from ..websocket.group import Group, Groups
     from .handlers import Handler
 
 F = TypeVar('F', bound=Callable[..., Any])
@@ -34,27 +35,37 @@ F = TypeVar('F', bound=Callable[..., Any])
 class Application(Service):
     """A Service with routes: which function answers which path."""
 
-    def __init__(self) -> None:
+    def __init__(self, origins: Iterable[str] | None = None) -> None:
+        """Make one; `origins` are those of each route that names none (see `route`)."""
         super().__init__()
         self._router: Router[Handler] = Router()
         self._handlers: list[Handler] = []
+        # The origins of all routes for WebSockets that name none; None: all pages may connect.
+        self._origins: frozenset[str] | None = None
+        if origins is not None:
+            from .origins import checked_origins
+            self._origins = checked_origins(origins)
+        self._groups: Groups | None = None
 
-    def route(self, path: str, methods: Iterable[str] = ('GET',)) -> Callable[[F], F]:
+    def route(self, path: str, methods: Iterable[str] = ('GET',),
+              origins: Any = ...) -> Callable[[F], F]:
         """Return a decorator that registers a function for `path` and `methods`.
 
-        The function itself is not changed. A route for GET answers HEAD too. Raises `ValueError`
-        for a malformed path or method and for a route that exists already, `HandlerError` for a
-        function that cannot be a handler.
+        The function itself is not changed. A route for GET answers HEAD too. `origins` are those
+        of the pages that may open a WebSocket here, as `['https://example.org']`; None: all may;
+        without it those of the application. Raises `ValueError` for a malformed path, method or
+        origin and for a route that exists already, `HandlerError` for a function that cannot be a
+        handler.
         """
         # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`.
-        from .handlers import Handler
         from .mistakes import check_methods, check_path
+        from .registration import handler_of
         check_path(path)
         names = check_methods(methods)
-        groups = Route[Handler](path).groups
+        groups = Route[Any](path).groups
 
         def register(function: F) -> F:
-            handler = Handler(function, groups)
+            handler = handler_of(function, groups, names, origins, self._origins)
             self._router.add(path, names, handler)
             self._handlers.append(handler)
             if self._server is not None:
@@ -62,6 +73,19 @@ class Application(Service):
             return function
 
         return register
+
+    def group(self, name: str) -> Group:
+        """Return the group of WebSockets with this name: what is sent to it, each of them gets.
+
+            app.group('room').add(websocket)
+            app.group('room').send('hello')
+
+        A group belongs to one worker, and is forgotten when it is empty and nobody holds it.
+        """
+        if self._groups is None:
+            from ..websocket.group import Groups
+            self._groups = Groups()
+        return self._groups.named(name)
 
     # -- called by the service --------------------------------------------------------------------
 

@@ -7,17 +7,14 @@ our own Futures can be awaited. A handler that never waits has answered when `be
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..bridge import future_of
 from ..loop import Future, current_reactor, sleep
-from ..loop.task import TIME_SLICE
-
-if TYPE_CHECKING:
-    from .handler_run import HandlerRun
+from ..loop.task import TIME_SLICE, Owner
 
 
-def begin(awaitable: Any, run: HandlerRun) -> Future:
+def begin(awaitable: Any, run: Owner) -> Future:
     """Start a handler's coroutine or asynchronous generator; return the Future of its end.
 
     `run` takes the chunks of a generator. The task runs in a copy of the caller's context.
@@ -32,7 +29,7 @@ def begin(awaitable: Any, run: HandlerRun) -> Future:
     return future
 
 
-async def _send(generator: AsyncGenerator[Any, None], run: HandlerRun, waited: list[bool]) -> None:
+async def _send(generator: AsyncGenerator[Any, None], run: Owner, waited: list[bool]) -> None:
     """Send the chunks of an asynchronous generator, as fast as the client takes them.
 
     asyncio does not tell us when the generator waits. So after its first wait (`waited`) each chunk

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..server import HTTPError, Request, Response
-from ..server.errors import MethodNotAllowed, NotFound
+from ..server.errors import NotFound
 from ..server.pages import send_error
+from .other_methods import instead
 from .routing import Router
 
 if TYPE_CHECKING:
@@ -43,10 +44,5 @@ class Dispatcher:
         if found is None:
             raise NotFound
         route, request.groups = found
-        methods = route.methods
-        handler = methods.get(request.method)
-        if handler is None and request.method == 'HEAD':
-            handler = methods.get('GET')
-        if handler is None:
-            raise MethodNotAllowed([*methods, 'HEAD'] if 'GET' in methods else methods)
-        return handler
+        handler = route.methods.get(request.method)
+        return handler if handler is not None else instead(route.methods, request)

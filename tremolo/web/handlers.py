@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 from typing import Any, Callable
 
@@ -30,9 +30,9 @@ _FIRST = 8    # Up to so many chunks are collected before a generator becomes a 
 class Handler:
     """A registered function: what it asks for, its options, and how to run it."""
 
-    def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
-        """Read the function's signature. Raises `HandlerError` if it cannot be called."""
-        signature = Signature(function, groups)
+    sockets_only = False    # Whether it answers nothing but the handshake of a WebSocket.
+
+    def __init__(self, function: Callable[..., Any], signature: Signature) -> None:
         self.function = function
         self.name = signature.name
         self.is_async = signature.is_async

@@ -5,6 +5,7 @@ Each error says what to write instead. Nothing here runs while requests are answ
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -36,6 +37,27 @@ def check_function(function: Any) -> None:
                            'register a method of an instance, app.route(path)(instance.method)')
     if not callable(function):
         raise HandlerError(f'{function!r:.64} is no function: write @app.route(path) above one')
+
+
+def check_socket_handler(name: str, function: Any) -> None:
+    """Raise `HandlerError` if a handler of sockets cannot wait. (One in a thread can.)"""
+    # (What a decorator has made of a function runs as the function does.)
+    bare = inspect.unwrap(function)
+    for each in function, bare, type(bare).__call__:
+        if any(runs(each) for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
+                                       inspect.iscoroutinefunction)):
+            return
+    raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write `yield '
+                       'websocket.accept()`, an `async def` with `await`, or thread=True in its '
+                       'signature and `.result()`')
+
+
+def check_socket_methods(name: str, methods: list[str], too: bool) -> None:
+    """Raise `HandlerError` if a handler of sockets answers other methods than GET."""
+    if 'GET' not in methods or (len(methods) > 1 and not too):
+        also = '' if too else ', or websocket=None in the signature of a handler for both'
+        raise HandlerError(f'{name} asks for websocket, and a WebSocket begins with GET: leave '
+                           f'methods out{also}')
 
 
 def check_options(name: str, options: dict[str, Any]) -> None:

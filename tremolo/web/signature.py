@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from typing import Any, Callable
 
 from ..server import HandlerError
-from .mistakes import PRESETS, check_function, check_options
+from .mistakes import PRESETS, check_function, check_options, check_socket_handler
 
 # The names that a handler may ask for, beside the named groups of its path.
-NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response')
+NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response',
+         'websocket')
 
 
 class Signature:
@@ -34,6 +35,9 @@ class Signature:
         # The names that the function asks for; with `**server` it takes all.
         self.wants: list[str] = []
         self.takes_all = False
+        # '' if it does not ask for `websocket`; 'only', or 'too' for `websocket=None`, which serves
+        # ordinary requests as well.
+        self.websocket = ''
         self.defaults: dict[str, Any] = {}
         self.groups = frozenset(groups)
         self._read(function)
@@ -42,6 +46,8 @@ class Signature:
             raise HandlerError(f'{self.name}: thread=True is for plain functions: call '
                                '`response.write(...)` instead of `yield`, or leave it out and wait '
                                'for what blocks: `yield run_in_thread(...)`')
+        if self.websocket and not self.thread:
+            check_socket_handler(self.name, function)
         self.stream = bool(self.defaults.get('stream', False))
         # Whether the first chunks can be collected before there is a task; see `Handler.run`.
         self.collects = not self.stream and returns_nothing(function)
@@ -58,6 +64,11 @@ class Signature:
                 self.takes_all = True
             elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
                 raise HandlerError(f'{self.name}: {name} cannot be given by name')
+            elif name == 'websocket':
+                if parameter.default not in (None, parameter.empty):
+                    raise HandlerError(f'{self.name}: the only default of websocket is None, for a '
+                                       'handler of ordinary requests, too')
+                self.websocket = 'only' if parameter.default is parameter.empty else 'too'
             elif name in NAMES or name in self.groups:
                 self.wants.append(name)
             elif parameter.default is parameter.empty:

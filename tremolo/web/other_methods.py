@@ -1,0 +1,29 @@
+"""Other methods: what becomes of a request whose path has no handler for its method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..server import Request
+from ..server.errors import MethodNotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from .handlers import Handler
+
+
+def instead(methods: dict[str, Handler], request: Request) -> Handler:
+    """Return the handler of GET for HEAD. Raises `MethodNotAllowed` for any other method.
+
+    A handler of nothing but WebSockets answers no HEAD, and with the option `websocket` off it is
+    not there: if a path has no other one, `NotFound` is raised.
+    """
+    off = not request.connection.server.settings.websocket
+    names = [name for name, each in methods.items() if not (each.sockets_only and off)]
+    if not names:
+        raise NotFound
+    get = methods.get('GET')
+    if get is not None and not get.sockets_only:
+        if request.method == 'HEAD':
+            return get
+        names.append('HEAD')
+    raise MethodNotAllowed(names)

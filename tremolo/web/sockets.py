@@ -1,0 +1,121 @@
+"""Sockets: how the handshake of a WebSocket runs a function that asks for `websocket`.
+
+    def chat(websocket):          it serves nothing but WebSockets
+    def chat(websocket=None):     it serves ordinary requests as well, with `websocket` None
+
+Whether a function asks is known when it is registered: then it gets a `SocketHandler`, and other
+handlers know nothing of sockets. What comes instead of a handshake is answered here:
+
+    another request             426, or the function runs as any handler of requests does
+    a broken handshake          400, or 426 for a version other than 13
+    the option `websocket` off  404, or the same
+    an origin not in `origins`  403
+
+A SocketRun (socket_run.py) makes of the function's outcome what the client sees.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from ..http.errors import shown
+from ..http.handshake import Handshake, HandshakeError, read_handshake
+from ..loop import Task, run_in_thread
+from ..loop.signals import from_keyboard
+from ..server import Request, Response
+from ..server.context import Context
+from ..server.errors import NotFound
+from ..server.pages import send_error
+from ..websocket import WebSocket, refuse
+from .handlers import Handler
+from .origins import refused_origin
+from .signature import Signature
+from .socket_run import SocketRun
+
+
+class SocketHandler(Handler):
+    """A registered function that asks for `websocket`."""
+
+    def __init__(self, function: Callable[..., Any], signature: Signature,
+                 origins: frozenset[str] | None) -> None:
+        super().__init__(function, signature)
+        self.sockets_only = signature.websocket == 'only'
+        self._origins = origins    # The origins whose pages may connect; None: all may.
+
+    def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Prepare for a server, as `Handler.bind` does."""
+        super().bind(options, given)
+        self._given = dict(given)
+
+    def run(self, request: Request, response: Response) -> None:
+        """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""
+        on = request.connection.server.settings.websocket
+        block = request.block
+        try:
+            handshake = read_handshake(request) if on else None
+        except HandshakeError as error:
+            _note(request, error)
+            refuse(response, error.status, error.sentence, error.fields)
+            return
+        origin = refused_origin(request, self._origins) if handshake is not None else None
+        # As it was before it was read: apart, the fields take more memory, for as long as the
+        # socket is open.
+        request.block = block
+        if origin is not None:
+            _note(request, f'403: the origin {shown(origin)} is not in `origins`')
+            refuse(response, 403, 'a page of this origin may not connect')
+        elif handshake is not None:
+            self._begin(request, response, handshake)
+        elif not self.sockets_only:
+            super().run(request, response)
+        elif on:
+            refuse(response, 426, 'this is for WebSockets')
+        else:
+            send_error(response, NotFound())
+
+    def _begin(self, request: Request, response: Response, handshake: Handshake) -> None:
+        """Run the function for a WebSocket. Raises nothing but the user's Ctrl-C."""
+        connection = request.connection
+        websocket = WebSocket.to(request, response, handshake)
+        run = SocketRun(self, websocket)
+        try:
+            request.context = own = Context()
+            own.options = self.options
+            for name, value in self._presets:
+                setattr(response, name, value)
+            context = connection.server.new_context()
+            if self.thread:
+                run.follow(context.run(run_in_thread, self._for_socket, websocket))
+                return
+            value = context.run(self._for_socket, websocket)
+            if inspect.isgenerator(value):
+                reactor = connection.stream.reactor
+                run.follow(Task(value, owner=run, context=context, reactor=reactor))
+            elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
+                from .coroutines import begin
+                run.follow(context.run(begin, value, run))
+            else:
+                run.returned(value)    # A decorator has returned something of its own.
+        except BaseException as error:
+            # Even SystemExit: no error of a handler may end the loop.
+            if from_keyboard(error):
+                raise
+            run.raised(error)
+
+    def _for_socket(self, websocket: WebSocket) -> Any:
+        """Call the function with the names that it asks for, and the groups of the path."""
+        request = websocket.request
+        names = {**request.groups, **self._given, 'request': request, 'websocket': websocket,
+                 'response': request.connection.response, 'context': request.context}
+        if not self._signature.takes_all:
+            wants = (*self._signature.wants, 'websocket')
+            names = {name: names[name] for name in wants}
+        return self.function(**names)
+
+
+def _note(request: Request, fault: object) -> None:
+    """Write one line about a handshake that is refused."""
+    connection = request.connection
+    connection.server.notices.refused(connection, fault)
