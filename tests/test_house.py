@@ -296,8 +296,12 @@ def exported(tree: ast.Module) -> list[str]:
 
 def definition(root: Path, name: str, wanted: str) -> ast.AST | None:
     """Follow a name through the package's imports and aliases to where it is made."""
-    path = root / name
-    for node in parse(path).body:
+    nodes = list(parse(root / name).body)
+    if any(isinstance(node, ast.FunctionDef) and node.name == '__getattr__' for node in nodes):
+        # What that imports when it is asked for is what the type checker sees.
+        nodes += [each for node in nodes if isinstance(node, ast.If)
+                  and ast.unparse(node.test) == 'TYPE_CHECKING' for each in node.body]
+    for node in nodes:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.name == wanted:
                 return node

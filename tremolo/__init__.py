@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import exceptions
 from .errors import SettingError, TremoloError
@@ -42,6 +42,9 @@ from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
 from .web import Application
 
+if TYPE_CHECKING:
+    from .websocket import WebSocket, WebSocketClosed
+
 __version__ = '0.6.0'
 
 Tremolo = Application
@@ -55,6 +58,14 @@ def _adopt(awaitable: Any) -> Future:
 
 adopt_awaitables_by(_adopt)
 guard_loggers()
+
+
+def __getattr__(name: str) -> Any:
+    """Import what belongs to WebSockets when it is asked for: few programs have some."""
+    if name in ('WebSocket', 'WebSocketClosed'):
+        from . import websocket
+        return getattr(websocket, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def run(
@@ -81,6 +92,6 @@ __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
     'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
     'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    '__version__', 'connect', 'exceptions', 'gather', 'run', 'run_in_thread', 'sleep', 'spawn',
-    'timeout',
+    'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'run',
+    'run_in_thread', 'sleep', 'spawn', 'timeout',
 ]
