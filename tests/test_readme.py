@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -171,6 +172,64 @@ def test_an_event_stream_ends_politely_at_a_stop():
         assert not app.stopping.done()
         app.stop()
         assert answer.read().endswith(b'event: end\ndata: the server stops\n\n')
+
+
+def open_socket(server, path, *lines):
+    """Open a WebSocket; give the connection, its file and the answer's first line."""
+    sock = socket.create_connection(server.address, timeout=30)
+    fields = ['Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+              'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', *lines]
+    sock.sendall('\r\n'.join([f'GET {path} HTTP/1.1', *fields, '', '']).encode())
+    file = sock.makefile('rb')
+    first = file.readline().decode()
+    while file.readline() != b'\r\n':
+        pass
+    return sock, file, first
+
+
+def say(sock, text):
+    """Send a small message; the mask is 0."""
+    sock.sendall(bytes((0x81, 0x80 | len(text), 0, 0, 0, 0)) + text.encode())
+
+
+def hear(file):
+    """Wait for a small message, or for the close: its code."""
+    first, size = file.read(2)
+    payload = file.read(size)
+    return payload.decode() if first == 0x81 else int.from_bytes(payload[:2], 'big')
+
+
+def test_the_chat():
+    with run('def chat(')['app'].start() as server, contextlib.ExitStack() as stack:
+        rooms = []
+        for path in '/chat/red', '/chat/red', '/chat/blue':
+            sock, file, _ = open_socket(server, path)
+            stack.enter_context(sock)
+            stack.enter_context(file)
+            rooms.append((sock, file))
+        for number, text in enumerate(('hello', 'and you?', 'alone')):
+            say(rooms[number][0], text)
+            for _, file in rooms[:2] if number < 2 else rooms[2:]:
+                assert hear(file) == text
+
+
+def test_the_styles_of_sockets():
+    with run('websocket.stream()')['app'].start() as server:
+        for path, lines, said, heard in (
+                ('/echo', ['Cookie: user=7', 'Origin: https://example.org'], 'hi', ['hi']),
+                ('/count', ['Origin: http://localhost:8000'], 'hello', ['5']),
+                ('/', [], '', ['hello', 1000]), ('/upload', [], 'x' * 100, ['100 bytes', 1000])):
+            sock, file, first = open_socket(server, path, *lines)
+            with sock, file:
+                assert first.startswith('HTTP/1.1 101 ')
+                say(sock, said)
+                for each in heard:
+                    assert hear(file) == each
+        for path, lines in (('/echo', []), ('/count', ['Origin: https://evil.example'])):
+            sock, file, first = open_socket(server, path, *lines)
+            with sock, file:
+                assert first.startswith('HTTP/1.1 403 ')
+        assert b'<script>' in get(server.url)
 
 
 def test_every_program_is_tried_here():
