@@ -645,3 +645,17 @@ def test_a_request_after_a_refused_handshake_is_answered():
     with serve(handler) as host:
         client = host.connect(handshake() + request('/') + handshake())
         assert [client.take().status for _ in range(3)] == [403, 200, 403]
+
+
+def test_a_handshake_that_comes_while_the_server_stops_is_refused():
+    def handler(websocket):
+        yield websocket.accept()
+
+    with serve(handler, shutdown_timeout=10) as host:
+        client = host.connect(request('/nothing'))
+        client.take()
+        host.server.drain()
+        client.send(handshake())
+        answer = client.take()
+        assert answer.status == 503
+        assert (answer.headers['retry-after'], answer.headers['connection']) == ('1', 'close')

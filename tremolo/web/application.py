@@ -35,7 +35,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 class Application(Service):
     """A Service with routes: which function answers which path."""
 
-    def __init__(self, origins: Iterable[str] | None = None) -> None:
+    def __init__(self, *, origins: Iterable[str] | None = None) -> None:
         """Make one; `origins` are those of each route that names none (see `route`)."""
         super().__init__()
         self._router: Router[Handler] = Router()
@@ -47,7 +47,7 @@ class Application(Service):
             self._origins = checked_origins(origins)
         self._groups: Groups | None = None
 
-    def route(self, path: str, methods: Iterable[str] = ('GET',),
+    def route(self, path: str, methods: Iterable[str] = ('GET',), *,
               origins: Any = ...) -> Callable[[F], F]:
         """Return a decorator that registers a function for `path` and `methods`.
 

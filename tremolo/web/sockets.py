@@ -10,6 +10,7 @@ handlers know nothing of sockets. What comes instead of a handshake is answered 
     a broken handshake          400, or 426 for a version other than 13
     the option `websocket` off  404, or the same
     an origin not in `origins`  403
+    the server stops            503
 
 A SocketRun (socket_run.py) makes of the function's outcome what the client sees.
 """
@@ -51,7 +52,8 @@ class SocketHandler(Handler):
 
     def run(self, request: Request, response: Response) -> None:
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""
-        on = request.connection.server.settings.websocket
+        server = request.connection.server
+        on = server.settings.websocket
         block = request.block
         try:
             handshake = read_handshake(request) if on else None
@@ -66,6 +68,8 @@ class SocketHandler(Handler):
         if origin is not None:
             _note(request, f'403: the origin {shown(origin)} is not in `origins`')
             refuse(response, 403, 'a page of this origin may not connect')
+        elif handshake is not None and server.stopping.done():
+            refuse(response, 503, 'the server stops')
         elif handshake is not None:
             self._begin(request, response, handshake)
         elif not self.sockets_only:
