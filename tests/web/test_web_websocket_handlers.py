@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from server_support import request, serving, virtual
 from web_sockets import TEXT, application, connect, frame, handshake, serve
 
 import tremolo
-from tremolo import HandlerError, Tremolo, sleep
+from tremolo import HandlerError, Tremolo, sleep, timeout
 from tremolo.websocket import WebSocketClosed
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def by_yield(websocket):
@@ -292,3 +297,91 @@ def test_the_next_result_of_a_thread_raises_when_its_client_has_left(logged):
         host.wait_for(lambda: logged.count('failed'))
     assert told == [1006] * 3
     assert 'a mistake after the end' in logged.text
+
+
+# -- what goes together ---------------------------------------------------------------------------
+
+
+def test_a_receive_may_give_up_and_loses_nothing():
+    def handler(websocket):
+        yield websocket.accept()
+        while True:
+            try:
+                message = yield timeout(5, websocket.receive())
+            except TimeoutError:
+                message = 'nothing for 5 seconds'
+            yield websocket.send(message)
+
+    with serve(handler) as host:
+        socket = connect(host)
+        assert socket.take() == 'nothing for 5 seconds'
+        socket.send('hello')
+        assert socket.take() == 'hello'
+        host.advance(4.999)
+        socket.send('just in time, or a moment later')
+        assert socket.take() in ('just in time, or a moment later', 'nothing for 5 seconds')
+        socket.send('bye')
+        assert 'bye' in (socket.take(), socket.take())
+
+
+def test_in_debug_mode_nothing_is_told_of_a_handler_that_does_well():
+    app = Tremolo()
+
+    @app.route('/')
+    def handler(websocket):
+        yield websocket.accept()
+        app.group('room').add(websocket)
+        while True:
+            message = yield websocket.receive()
+            app.group('room').send(message)
+            websocket.send(message)
+            websocket.ping()
+            if message == 'end':
+                websocket.close()
+
+    # (`virtual` has no monitor, which would name a handler that a busy machine holds up.)
+    with virtual(app, debug=True) as host:
+        for said in 'hello', 'end':
+            socket = connect(host)
+            socket.send(said)
+            assert [socket.take(), socket.take()] == [said] * 2
+            socket.close()
+        host.advance(5)
+
+
+def test_a_program_without_sockets_does_not_import_them():
+    program = ('import sys, tremolo; app = tremolo.Tremolo(); app.route("/")(lambda: "x");'
+               'print(sorted({"tremolo.websocket", "tremolo.http.websocket", "hashlib", "zlib"}'
+               '& {*sys.modules}));'
+               'print(tremolo.WebSocketClosed.__name__, tremolo.WebSocket.__name__)')
+    done = subprocess.run([sys.executable, '-c', program], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60, check=True)
+    assert done.stdout == '[]\nWebSocketClosed WebSocket\n'
+
+
+def test_the_rate_of_a_signature_holds():
+    def handler(websocket, rate=10_000):
+        yield websocket.accept()
+        for _ in range(50):
+            yield websocket.send(bytes(2000))
+
+    with serve(handler) as host:
+        socket = connect(host)
+        began = host.now
+        for _ in range(50):
+            assert socket.take() == bytes(2000)
+        assert 8 < host.now - began < 12
+        assert socket.closed() == (1000, '')
+
+
+def test_the_rate_may_be_set_before_accept():
+    def handler(websocket, response, request):
+        response.rate = 10_000 if 'slow' in request.query else None
+        yield websocket.accept()
+        yield websocket.send(bytes(60_000))
+
+    for path, seconds in ('/', 0), ('/?slow=1', 5):
+        with serve(handler) as host:
+            socket = connect(host, path)
+            assert socket.take() == bytes(60_000)
+            assert seconds * 0.8 <= host.now < seconds + 1.5

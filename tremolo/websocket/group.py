@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SLOW = 1 << 20    # A socket that keeps more bytes than this is slow.
 _PLAIN = 0    # The form of a message that is not compressed, instead of the window.
+_Framed = tuple[bytes, bool]    # A whole frame, and whether it is compressed.
 
 
 class Group:
@@ -106,7 +107,7 @@ class Group:
         return DONE
 
     def _send(self, opcode: int, payload: bytes, slow: str) -> None:
-        frames: dict[int, tuple[bytes, bool]] = {}    # By form.
+        frames: dict[int, _Framed] = {}    # By form.
         for websocket in list(self._members):
             if websocket.kept > SLOW:
                 if slow == 'drop' and websocket.state == 'open':
@@ -114,22 +115,25 @@ class Group:
                 continue
             deflater = websocket.deflater
             form = _PLAIN if deflater is None else deflater.window
-            framed = frames.get(form)
-            if framed is None:
-                framed = frames[form] = _framed(opcode, payload, form)
+            data, compressed = frames.get(form) or _framed(opcode, payload, form, frames)
             # (One that has ended meanwhile takes nothing.)
-            websocket.deliver(*framed)
+            websocket.deliver(data, compressed)
 
 
-def _framed(opcode: int, payload: bytes, form: int) -> tuple[bytes, bool]:
-    """Return a message in its form, and whether that is compressed."""
-    if form is not _PLAIN:
+def _framed(opcode: int, payload: bytes, form: int, frames: dict[int, _Framed]) -> _Framed:
+    """Frame a message in a form, and keep it in `frames`."""
+    small = None
+    if form != _PLAIN:
         # Late: zlib is needed only now. (And fresh: it refers to this message alone.)
         from ..http.deflate import Deflater
         small = Deflater(form, False).compress(payload)
-        if small is not None:
-            return frame(opcode, small, True), True
-    return frame(opcode, payload), False
+    if small is not None:
+        framed = frame(opcode, small, True), True
+    else:
+        framed = frames.get(_PLAIN) or (frame(opcode, payload), False)
+        frames[_PLAIN] = framed
+    frames[form] = framed
+    return framed
 
 
 class Groups:
