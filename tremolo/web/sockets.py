@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable
 
 from ..http.errors import shown
@@ -90,10 +91,11 @@ class SocketHandler(Handler):
             for name, value in self._presets:
                 setattr(response, name, value)
             context = connection.server.new_context()
+            call = self._call_for(websocket)
             if self.thread:
-                run.follow(context.run(run_in_thread, self._for_socket, websocket))
+                run.follow(context.run(run_in_thread, call))
                 return
-            value = context.run(self._for_socket, websocket)
+            value = context.run(call)
             if inspect.isgenerator(value):
                 reactor = connection.stream.reactor
                 run.follow(Task(value, owner=run, context=context, reactor=reactor))
@@ -108,15 +110,15 @@ class SocketHandler(Handler):
                 raise
             run.raised(error)
 
-    def _for_socket(self, websocket: WebSocket) -> Any:
-        """Call the function with the names that it asks for, and the groups of the path."""
+    def _call_for(self, websocket: WebSocket) -> Callable[[], Any]:
+        """Return the call of the function, with the names that it asks for and the groups."""
         request = websocket.request
         names = {**request.groups, **self._given, 'request': request, 'websocket': websocket,
                  'response': request.connection.response, 'context': request.context}
         if not self._signature.takes_all:
             wants = (*self._signature.wants, 'websocket')
             names = {name: names[name] for name in wants}
-        return self.function(**names)
+        return partial(self.function, **names)
 
 
 def _note(request: Request, fault: object) -> None:
