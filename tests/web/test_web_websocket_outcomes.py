@@ -11,6 +11,7 @@ import pytest
 from server_support import request, serving
 from web_sockets import CLOSE, Socket, application, connect, frame, handshake, serve
 
+import tremolo
 from tremolo import (
     BadRequest,
     Forbidden,
@@ -659,3 +660,24 @@ def test_a_handshake_that_comes_while_the_server_stops_is_refused():
         answer = client.take()
         assert answer.status == 503
         assert (answer.headers['retry-after'], answer.headers['connection']) == ('1', 'close')
+
+
+def test_a_spawned_task_whose_socket_is_over_is_no_fault():
+    def handler(websocket):
+        def ticks():
+            while True:
+                yield sleep(1)
+                yield websocket.send('tick')
+
+        yield websocket.accept()
+        tremolo.spawn(ticks())
+        while True:
+            yield websocket.receive()
+
+    with serve(handler) as host:
+        socket = connect(host)
+        assert socket.take() == 'tick'
+        socket.client.reset()
+        host.advance(3)
+        assert not host.reactor.tasks
+        gc.collect()

@@ -21,8 +21,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .errors import Cancelled
-
 if TYPE_CHECKING:
     from .reactor import Reactor
 
@@ -64,7 +62,8 @@ class Droppable:
 
     def dropped(self) -> None:
         """Tell of an error that nobody looked at; give a value back that nobody took."""
-        if self._error is not None and not isinstance(self._error, Cancelled):
+        # (Some errors tell of an end in good order: a WebSocket that is over, say.)
+        if self._error is not None and not getattr(self._error, 'in_good_order', False):
             _log.error('an error was never looked at', exc_info=self._error)
             return
         give_back = self.give_back if self._done else None

@@ -8,6 +8,8 @@ from ..errors import TremoloError
 class Cancelled(BaseException):
     """Raised at the `yield` where a task waits, to stop it; no `except Exception` catches it."""
 
+    in_good_order = True    # That nobody has looked at it is no fault (dropped.py).
+
 
 class InvalidState(TremoloError):
     """An object is in the wrong state for a call: a Future without a value, or set twice."""
