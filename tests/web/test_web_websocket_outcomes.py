@@ -681,3 +681,47 @@ def test_a_spawned_task_whose_socket_is_over_is_no_fault():
         host.advance(3)
         assert not host.reactor.tasks
         gc.collect()
+
+
+@pytest.mark.parametrize('kind', ['generator', 'async'])
+def test_what_was_sent_right_after_accept_arrives_though_the_handler_fails(kind, logged):
+    def generator(websocket):
+        websocket.accept()
+        websocket.send('hello')
+        raise ValueError('broken')
+        yield
+
+    async def coroutine(websocket):
+        websocket.accept()
+        websocket.send('hello')
+        raise ValueError('broken')
+
+    with serve(coroutine if kind == 'async' else generator) as host:
+        socket = connect(host)
+        assert socket.take() == 'hello'
+        assert socket.closed() == (1011, '')
+    assert logged.count('failed on GET') == 1
+
+
+def test_whoever_waits_is_told_at_once_that_the_client_has_left():
+    told = []
+
+    def wait(future):
+        try:
+            yield future
+        except WebSocketClosed:
+            told.append(host.now)
+
+    def handler(websocket):
+        yield websocket.accept()
+        for call in websocket.receive, websocket.receive, websocket.ping:
+            tremolo.spawn(wait(call()))
+        yield websocket.disconnected
+        told.append(host.now)
+
+    with serve(handler) as host:
+        socket = connect(host)
+        host.advance(3)
+        socket.client.reset()
+        host.until(lambda: len(told) == 4)
+        assert [round(each, 1) for each in told] == [3.0] * 4
