@@ -95,10 +95,10 @@ class Future(Droppable):
             self._wait_in_thread()
         value, error = self.outcome()
         if error is not None:
-            try:
-                raise error
-            finally:
-                del self, error    # The error's traceback leads here: it would be a cycle.
+            # (The error's traceback leads here: with these two it would be a cycle.)
+            box = [error]
+            del self, error
+            raise box.pop()
         return value
 
     def exception(self) -> BaseException | None:
@@ -190,10 +190,9 @@ class Future(Droppable):
             yield from _wait(self)
         elif not self._done:
             yield self
-        try:
-            return self.result()
-        finally:
-            del self    # (As in `result`.)
+        box = [self]
+        del self    # (As in `result`.)
+        return box.pop().result()
 
     __iter__ = __await__
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..server import HTTPError, Request, Response
 from ..server.errors import NotFound
 from ..server.pages import send_error
-from .other_methods import instead
+from .other_methods import instead, of_server
 from .routing import Router
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ class Dispatcher:
     def _find(self, request: Request) -> Handler:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
-            # OPTIONS for the server as a whole (RFC 9110 section 9.3.7).
-            known = {'OPTIONS', 'HEAD', *self._router.methods()}
-            raise HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
+            raise of_server(self._router.methods())
         found = self._router.find(request.path)
         if found is None:
             raise NotFound

@@ -1,10 +1,10 @@
-"""Other methods: what becomes of a request whose path has no handler for its method."""
+"""Other methods: what is answered where no handler has the method; and OPTIONS for all."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..server import Request
+from ..server import HTTPError, Request
 from ..server.errors import MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
@@ -27,3 +27,9 @@ def instead(methods: dict[str, Handler], request: Request) -> Handler:
             return get
         names.append('HEAD')
     raise MethodNotAllowed(names)
+
+
+def of_server(methods: set[str]) -> HTTPError:
+    """Return the answer to OPTIONS for the server as a whole (RFC 9110 section 9.3.7)."""
+    known = {'OPTIONS', 'HEAD', *methods}
+    return HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
