@@ -160,8 +160,8 @@ def ended_at_once(host: Any) -> None:
 
 SCARCE = {'connections': 1}
 INFO, ERROR = logging.INFO, logging.ERROR
-UNREAD = ("cut: unread: the answer came before the body's end: the rest is too long, too slow, or of "
-          'no known length')
+UNREAD = ("cut: unread: the answer came before the body's end: the rest is too long, too slow, or "
+          'of no known length')
 LINES = [
     (slow_head, {}, INFO, 'cut: head_timeout: a head did not become whole in time (408, '
                           'head_timeout)'),

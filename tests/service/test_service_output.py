@@ -65,7 +65,7 @@ async def in_asyncio(loop):
 
 @app.route('/slow')
 def slow():
-    time.sleep(0.4)    # The monitor warns.
+    time.sleep(0.2)    # The monitor warns.
     return ''
 
 @app.route('/report')
@@ -204,16 +204,18 @@ def test_a_mistake_has_its_status_though_it_cannot_be_told(how: str, tmp_path: P
     with contextlib.ExitStack() as stack:
         stack.enter_context(taken)
         output: Any = stack.enter_context(broken(how)) if not setup else subprocess.DEVNULL
-        for status, program, *arguments in (
+        started = [(status, arguments, stack.enter_context(subprocess.Popen(
+            [sys.executable, '-c', program, *arguments], cwd=tmp_path,
+            env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output))) for status, program, *arguments in (
                 (2, start, '--no-such-option'), (2, start, 'no_such_module:app'),
                 (4, start, 'raises:app'),
-                (1, start, '--port', str(taken.getsockname()[1])), (1, in_program)):
-            ended = subprocess.run([sys.executable, '-c', program, *arguments], cwd=tmp_path,
-                                   env={**os.environ, 'PYTHONPATH': str(ROOT)}, check=False,
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                   timeout=PATIENCE)
-            # (120 is Python's own, when it cannot write what is buffered at its end.)
-            assert ended.returncode == status, arguments
+                (1, start, '--port', str(taken.getsockname()[1])), (1, in_program))]
+        for _, _, process in started:
+            stack.callback(process.kill)
+        # (120 is Python's own, when it cannot write what is buffered at its end.)
+        for status, arguments, process in started:
+            assert process.wait(PATIENCE) == status, arguments
 
 
 class Raises(logging.Handler):

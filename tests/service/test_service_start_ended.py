@@ -16,8 +16,8 @@ APPLICATIONS = {
     'generator': '''
         @app.on_worker_start
         def begin():
-            print('begun', flush=True)
             try:
+                print('begun', flush=True)
                 yield tremolo.sleep(1000)
             finally:
                 print('cleaned up', flush=True)
@@ -26,8 +26,8 @@ APPLICATIONS = {
         @app.on_worker_start
         async def begin():
             import asyncio
-            print('begun', flush=True)
             try:
+                print('begun', flush=True)
                 await asyncio.sleep(1000)
             finally:
                 print('cleaned up', flush=True)
@@ -36,8 +36,8 @@ APPLICATIONS = {
         @app.on_worker_start
         def begin():
             import time
-            print('begun', flush=True)
             try:
+                print('begun', flush=True)
                 time.sleep(1000)
             finally:
                 print('cleaned up', flush=True)
@@ -46,8 +46,8 @@ APPLICATIONS = {
         async def app(scope, receive, send):
             import asyncio
             await receive()
-            print('begun', flush=True)
             try:
+                print('begun', flush=True)
                 await asyncio.sleep(1000)
             finally:
                 print('cleaned up', flush=True)

@@ -291,16 +291,16 @@ def test_a_worker_that_somebody_tells_to_end_is_replaced_while_it_finishes(group
 
 
 def test_who_stood_still_with_all_the_others_is_not_late(group):
-    workers = group(*TWO, '--worker-timeout', '4')
+    workers = group(*TWO, '--worker-timeout', '2')
     pids = workers.wait_for(2)
     everybody = (workers.process.pid, *pids)
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(4.5)
+    time.sleep(2.2)
     for pid in everybody:
         os.kill(pid, signal.SIGCONT)
-    # (Longer than the second between two looks of the supervisor.)
-    time.sleep(1.5)
+    # (Longer than the half a second between two looks of the supervisor.)
+    time.sleep(0.7)
     assert workers.wait_for(2) == pids
     assert workers.log == ''
 

@@ -16,7 +16,7 @@ from .channel import RENEW, Channel
 
 _log = logging.getLogger('tremolo')
 
-_LOOK = 5.0    # Seconds between two looks at the memory of a process without supervisor.
+_LOOK = 1.0    # Seconds between two looks at the memory of a process without supervisor.
 
 
 class Renewal:
