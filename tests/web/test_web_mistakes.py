@@ -259,8 +259,8 @@ def test_a_header_of_a_raised_error_may_be_a_number():
 
 
 @pytest.mark.parametrize(('value', 'said'), [
-    (1.5, 'write str(1.5)'), (True, 'write str(True)'), (b'a', "write 'a'"), (['a'], "str(['a'])"),
-    (None, 'str(None)')])
+    (1.5, 'write str(1.5)'), (True, 'write str(True)'), (b'a', "write 'a'"),
+    (['a'], 'call `add` for each'), (None, 'leave the header out')])
 def test_a_header_of_another_type_is_told_what_to_write(value, said):
     with pytest.raises(TypeError, match=re.escape(said)):
         Headers()['X-A'] = value
@@ -283,3 +283,70 @@ def test_a_value_of_a_cookie_is_told_what_to_write(value, said):
 def test_the_age_of_a_cookie_is_told_what_to_write(max_age, said):
     with pytest.raises(HeaderError, match=said):
         format_cookie('name', 'value', max_age=max_age)
+
+
+# -- what is yielded, set or added -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('value', 'said'), [
+    ({'a': 1}, 'yielded dict, which is not a Future, bytes or str: return it, or write `yield'),
+    ([1], 'return it'), (('x', 404), 'return it'), (5, 'write `yield str(...)`'),
+    (1.5, 'write `yield str(...)`'), (object(), 'bytes or str'),
+])
+@pytest.mark.parametrize('late', [False, True])
+def test_a_yielded_value_that_is_no_chunk_says_what_to_write(value, said, late, logged):
+    def handler():
+        if late:
+            yield sleep(0)
+        yield value
+
+    assert ask(handler).status == 500
+    assert said in logged.text
+
+
+@pytest.mark.parametrize('value', [b'text/plain', 5, ('text/plain',)])
+def test_a_content_type_that_is_no_text_is_told_where_it_is_set(value):
+    def handler(response):
+        with pytest.raises(TypeError, match=r"is str, not .*: write 'text/plain'"):
+            response.content_type = value
+        response.content_type = None
+        return 'none'
+
+    answer = ask(handler)
+    assert answer.body == b'none' and 'content-type' not in answer.headers
+
+
+@pytest.mark.parametrize('fields', [
+    {'X-A': '1', 'x-b': 2}, [('X-A', '1'), ('x-b', '2')], Headers([('X-A', '1'), ('x-b', '2')])])
+def test_headers_are_set_all_at_once(fields):
+    def handler(response):
+        response.headers['X-Before'] = '1'
+        response.headers = fields
+        return 'x'
+
+    found = ask(handler).headers
+    assert (found['x-a'], found['x-b']) == ('1', '2') and 'x-before' not in found
+
+
+def test_headers_have_the_methods_of_a_dictionary():
+    headers = Headers([('A', '1')])
+    headers.update({'a': '2', 'B': 3})
+    headers.update([('C', '4')])
+    headers.update(Headers([('D', '5')]))
+    assert headers.items() == [('a', '2'), ('B', '3'), ('C', '4'), ('D', '5')]
+    assert headers.setdefault('b', '9') == '3' and headers.setdefault('E', 6) == '6'
+    assert headers.pop('e') == '6' and headers.pop('e') is None and headers.pop('e', 'x') == 'x'
+    assert headers.pop('A') == '2' and len(headers) == 3
+    with pytest.raises(HeaderError):
+        headers.update({'F': 'a\r\nb'})
+
+
+@pytest.mark.parametrize('attributes', [{'samesite': True}, {'samesite': 'lose'}])
+def test_a_wrong_samesite_says_what_there_is(attributes):
+    with pytest.raises(HeaderError, match="is 'Strict', 'Lax' or 'None', not"):
+        format_cookie('a', 'b', **attributes)
+
+
+def test_a_wrong_end_of_a_cookie_says_what_to_write():
+    with pytest.raises(HeaderError, match='write a datetime, or max_age=3600'):
+        format_cookie('a', 'b', expires='never')

@@ -104,10 +104,10 @@ def format_cookie(
     if httponly:
         parts.append('HttpOnly')
     if samesite is not None:
-        mode = samesite.capitalize()
+        mode = samesite.capitalize() if isinstance(samesite, str) else ''
         if mode not in ('Strict', 'Lax', 'None'):
-            raise HeaderError(
-                f'samesite of cookie {name} is Strict, Lax or None: {shown(samesite)}')
+            raise HeaderError(f"samesite of cookie {name} is 'Strict', 'Lax' or 'None', not "
+                              f'{samesite!r:.64}')
         if mode == 'None' and not secure:
             raise HeaderError(f'cookie {name} has samesite None, so it has to be secure')
         parts.append(f'SameSite={mode}')
@@ -140,7 +140,8 @@ def _date(name: str, expires: datetime | float | str) -> str:
             expires = expires.timestamp()
         return http_date(expires)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise HeaderError(f'malformed expires of cookie {name}: {repr(expires)[:64]}') from error
+        raise HeaderError(f'malformed expires of cookie {name}: {repr(expires)[:64]}: write a '
+                          'datetime, or max_age=3600') from error
 
 
 def _check_prefix(name: str, secure: bool, path: str | None, domain: str | None) -> None:

@@ -4,6 +4,7 @@
     headers['content-type']                     # names are case-insensitive: 'text/plain'
     headers.add('Set-Cookie', 'a=1')            # one more line; `headers[name] = value` replaces
     headers.get_all('set-cookie')
+    headers.update({'X-A': '1', 'X-B': '2'})    # and `setdefault`, `pop`, as in a dictionary
 
 Names and values are str. The lines keep their order, and the names their case. A line is checked
 when it is set, by the function that encodes it later (text_fields.py), so that the traceback
@@ -12,7 +13,7 @@ points at the line of the application that set it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import HeaderError
@@ -28,7 +29,7 @@ class Headers:
 
     __slots__ = ('_lines',)
 
-    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str | int]] = ()) -> None:
         # Each line: the name in lower case, the name as it was set, and the value. (A message has
         # about ten lines, so to look at all of them is faster than to keep a dictionary.)
         self._lines: list[tuple[str, str, str]] = []
@@ -81,6 +82,25 @@ class Headers:
     def add(self, name: str, value: str | int) -> None:
         """Add a line after all others."""
         self._lines.append(_checked(name, value))
+
+    def update(self, fields: Headers | Mapping[str, str | int]
+               | Iterable[tuple[str, str | int]]) -> None:
+        """Set each of these fields, as `headers[name] = value` does."""
+        for name, value in fields.items() if isinstance(fields, (Headers, Mapping)) else fields:
+            self[name] = value
+
+    def setdefault(self, name: str, value: str | int) -> str:
+        """Set a field if there is none, and return its first value."""
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def pop(self, name: str, default: str | None = None) -> str | None:
+        """Remove all lines of a field, and return its first value, or the default."""
+        value = self.get(name, default)
+        if name in self:
+            del self[name]
+        return value
 
     def __delitem__(self, name: str) -> None:
         """Remove all lines of a field. Raises `KeyError` if there is none."""

@@ -63,7 +63,7 @@ def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
             raise TypeError(f'the name of a header is str, not {type(name).__name__}'
                             f'{_decoded(name)}') from None
         raise TypeError(f'the value of header {name} is str, not {type(value).__name__}'
-                        f'{_decoded(value) or f": write str({value!r:.64})"}') from None
+                        f'{_instead(value)}') from None
     except UnicodeEncodeError:
         if TOKEN_STR.fullmatch(name) is None:
             raise HeaderError(f'malformed header name: {shown(name)}') from None
@@ -74,6 +74,14 @@ def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
     if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
         find_fault([(raw_name, raw_value)])
     return raw_name, raw_value
+
+
+def _instead(value: object) -> str:
+    if value is None:
+        return ': leave the header out'
+    if isinstance(value, (list, tuple, set)):
+        return ": write ', '.join(...), or call `add` for each"
+    return _decoded(value) or f': write str({value!r:.64})'
 
 
 def _decoded(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
@@ -52,9 +53,12 @@ class ResponseHead:
         return self._content_type
 
     @content_type.setter
-    def content_type(self, content_type: str) -> None:
+    def content_type(self, content_type: str | None) -> None:
         self._refuse_late('the Content-Type cannot change')
-        self._content_type = content_type
+        if not isinstance(content_type, (str, type(None))):
+            raise TypeError(f'content_type is str, not {type(content_type).__name__}: write '
+                            "'text/plain'")
+        self._content_type = content_type or ''
 
     @property
     def chunked(self) -> bool:
@@ -80,6 +84,14 @@ class ResponseHead:
         if self.framing:
             self._seal()
         return self._headers
+
+    @headers.setter
+    def headers(self, fields: Headers | Mapping[str, str | int]
+                | Iterable[tuple[str, str | int]]) -> None:
+        """Set these fields, and no others. Raises as `Headers` does."""
+        self._refuse_late('the headers cannot change')
+        self._headers = Headers(
+            fields.items() if isinstance(fields, (Headers, Mapping)) else fields)
 
     def _seal(self) -> None:
         """Refuse changes of the fields, which are sent, also by who has taken them before."""

@@ -22,7 +22,7 @@ from ..server import HandlerError, Request, Response
 from ..server.notices import cancel
 from .failure import fail, forget_frames, log_error
 from .lost import lost
-from .returned import BYTES, send_returned
+from .returned import BYTES, instead_of_chunk, send_returned
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -55,7 +55,7 @@ class HandlerRun:
             if isinstance(value, str):
                 value = self.response.encode(value)
             elif not isinstance(value, BYTES):
-                return awaited(value, HandlerError, ', bytes or str')
+                return awaited(value, HandlerError, f', bytes or str{instead_of_chunk(value)}')
             value = bytes(value)    # A copy: the handler may use its buffer again.
         self._yielded = True
         if self._handler.stream:

@@ -94,3 +94,10 @@ def _instead_of_tuple(pair: tuple[Any, ...]) -> str:
         elif isinstance(each, dict):
             words += [f'`response.headers[{name!r:.64}] = ...`' for name in list(each)[:1]]
     return f': write {" and ".join(words)}, and return the body alone' if words else ''
+
+
+def instead_of_chunk(value: Any) -> str:
+    """Say what to write instead of a yielded value that is no chunk."""
+    if isinstance(value, (dict, list, tuple)):
+        return ': return it, or write `yield json.dumps(...)`'
+    return ': write `yield str(...)`' if isinstance(value, (int, float)) else ''
