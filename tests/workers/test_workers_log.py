@@ -78,3 +78,12 @@ def test_a_level_of_ours_gives_way_to_the_next_of_ours(monkeypatch):
         assert logging.getLevelName(logger.level) == 'WARNING'
     finally:
         logger.setLevel(before)
+
+
+def test_each_line_of_the_log_names_its_process(group):
+    workers = group('--workers', '1', '--port', '0')
+    pids = {workers.process.pid, *workers.wait_for(1)}
+    assert workers.end() == 0
+    lines = [line for line in workers.log.splitlines() if ' tremolo: stopping' in line]
+    assert len(lines) == 2
+    assert {int(line.partition('[')[2].partition(']')[0]) for line in lines} == pids
