@@ -258,6 +258,14 @@ def test_a_handler_for_both_may_have_other_methods():
         Tremolo().route('/', methods=['POST'])(handler)
 
 
+def test_two_functions_for_one_path_are_told_how_one_serves_both():
+    for first, second in (by_yield, lambda: 'x'), (lambda: 'x', by_yield):
+        app = Tremolo()
+        app.route('/x')(first)
+        with pytest.raises(ValueError, match=r'GET /x is served already; .* websocket=None'):
+            app.route('/x')(second)
+
+
 def test_thread_is_for_plain_functions_here_too():
     def handler(websocket, thread=True):
         yield websocket.accept()

@@ -59,14 +59,17 @@ class Application(Service):
         """
         # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`.
         from .mistakes import check_methods, check_path
-        from .registration import handler_of
+        from .registration import handler_of, served_twice
         check_path(path)
         names = check_methods(methods)
         groups = Route[Any](path).groups
 
         def register(function: F) -> F:
             handler = handler_of(function, groups, names, origins, self._origins)
-            self._router.add(path, names, handler)
+            try:
+                self._router.add(path, names, handler)
+            except ValueError as error:
+                raise served_twice(error, [*self._handlers, handler]) from None
             self._handlers.append(handler)
             if self._server is not None:
                 self._bind(handler, self._server)

@@ -34,3 +34,11 @@ def handler_of(function: Callable[..., Any], groups: Iterable[str], methods: lis
     from .sockets import SocketHandler
     allowed = of_application if origins is ... else checked_origins(origins)
     return SocketHandler(function, signature, allowed)
+
+
+def served_twice(error: ValueError, handlers: list[Handler]) -> ValueError:
+    """Say what to write instead of one function for requests and another one for WebSockets."""
+    if any(handler.sockets_only for handler in handlers):
+        return ValueError(f'{error}; one function serves ordinary requests and WebSockets: write '
+                          'websocket=None in its signature')
+    return error
