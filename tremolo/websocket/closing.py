@@ -141,6 +141,9 @@ def _tell_all(websocket: Reading) -> None:
     code, reason = websocket.code, websocket.reason
     waiting, websocket.waiting = websocket.waiting, None
     tell(waiting, code, reason)
+    taker, websocket.taker = websocket.taker, None
+    if taker is not None:
+        websocket.reactor.call_soon(taker, None)
     backlog, outlet, pings = websocket.backlog, websocket.outlet, websocket.pings
     if backlog is not None:
         for future in backlog.line:

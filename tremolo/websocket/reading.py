@@ -41,7 +41,7 @@ class Reading:
     __slots__ = ('_handshake', '_response', 'backlog', 'code', 'connection', 'deflater', 'ended',
                  'groups', 'held', 'incoming', 'kept_from', 'on_end', 'outlet', 'parser', 'pings',
                  'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'state',
-                 'subprotocols', 'timer', 'waiting', 'wire')
+                 'subprotocols', 'taker', 'timer', 'waiting', 'wire')
 
     parser: FrameParser    # From the 101 on.
     timer: Timer           # From the 101 on; calls `keepalive.tick`.
@@ -63,6 +63,9 @@ class Reading:
         self.groups: list[Any] | None = None    # Each has `left(websocket)`, called at the end.
         # -- what comes in
         self.waiting: Future | None = None    # The receiver that gets the next message.
+        # Instead of it: a function that is called once with the next message, and with None at the
+        # end. It may do anything, and is called as the last thing of a read, or soon.
+        self.taker: Callable[[Any], object] | None = None
         # The messages that wait for a receiver, or the receivers that stand behind `waiting`.
         self.backlog: Backlog | None = None
         # Whether we read no more: the backlog is full, or others have their turn.
@@ -92,31 +95,40 @@ class Reading:
         """Take bytes from the stream. Hot: once per message."""
         self.since = self.reactor.now
         self.received += len(data)
-        self.parser.feed(data)
-        self.pump()
+        parser = self.parser
+        try:
+            event = parser.take(data)
+        except FrameError as error:
+            return closing.fail(self, error.code, error.reason)
+        if event is not None and event[0] < CLOSE and not parser.buffered \
+                and self.backlog is None and self.slow_from is None:
+            # The usual case: one whole message, and somebody waits for it.
+            taker, waiting = self.taker, self.waiting
+            if taker is not None:
+                self.taker = None
+                taker(event[1])
+                return None
+            if waiting is not None and not waiting.done():
+                self.waiting = None
+                return waiting.set_result(event[1])
+        return self.pump(event)
 
-    def pump(self) -> None:
-        """Take the frames that have come, and hand the messages out. Hot: once per message."""
+    def pump(self, event: tuple[int, Any] | None = None) -> None:
+        """Take the frames that have come, after a first `event`, and hand the messages out."""
         parser, left = self.parser, _PER_TURN
         while True:
             try:
-                event = parser.next_event()
+                event = event or parser.next_event()
             except FrameError as error:
                 return closing.fail(self, error.code, error.reason)
             if event is None:
                 break
             kind, value = event
+            event = None
             if kind < CLOSE or kind == PIECE:
-                waiting = self.waiting
-                if waiting is not None and self.backlog is None and not waiting.done():
-                    self.waiting = None
-                    waiting.set_result(value)
-                    if not parser.buffered and len(value) < SMALL and self.slow_from is None:
-                        return None    # The usual case: one small message.
-                else:
-                    self.hand_out(kind, value)
-                    if self.full:
-                        return self._hold()
+                self.hand_out(kind, value)
+                if self.full:
+                    return self._hold()
             elif kind == CLOSE:
                 return closing.closed_by_client(self, *value)
             elif kind == PING:
@@ -141,7 +153,10 @@ class Reading:
             if self.incoming is not None:
                 self.incoming.put(*value)
             return None
-        waiting, backlog = self.waiting, self.backlog
+        taker, waiting, backlog = self.taker, self.waiting, self.backlog
+        if taker is not None:
+            self.taker = None
+            return self.reactor.call_soon(taker, value)
         while waiting is not None:
             self.waiting = backlog.next_in_line() if backlog is not None else None
             if not waiting.done():
@@ -199,14 +214,14 @@ class Reading:
             return self.incoming.receive()
         backlog, waiting = self.backlog, self.waiting
         if backlog is None and waiting is None and self.state == 'open':
-            future = self.waiting = Future(self.reactor, self._put_back)
+            future = self.waiting = Future(self.reactor, self.put_back)
             return future
         return self._receive(backlog)
 
     def _receive(self, backlog: Backlog | None) -> Future:
         """Receive what is there already, or stand in line."""
         if backlog is not None and backlog.messages:
-            future = Future(self.reactor, self._put_back)
+            future = Future(self.reactor, self.put_back)
             future.set_result(backlog.take())
             if not backlog.messages:
                 self.backlog = None
@@ -214,7 +229,7 @@ class Reading:
             return future
         if self.state != 'open':
             return self.refused()
-        future = Future(self.reactor, self._put_back)
+        future = Future(self.reactor, self.put_back)
         if self.waiting is None or self.waiting.done():
             self.waiting = future
         else:
@@ -240,9 +255,9 @@ class Reading:
         except WebSocketClosed:
             raise StopAsyncIteration from None
 
-    def _put_back(self, message: Any) -> None:
+    def put_back(self, message: Any) -> None:
         """Take a message back whose receiver was cancelled: it is the next one again."""
-        if self.waiting is not None and not self.waiting.done():
+        if self.taker is not None or (self.waiting is not None and not self.waiting.done()):
             self.hand_out(BINARY, message)
         else:
             if self.backlog is None:

@@ -15,7 +15,8 @@ def describe(websocket: Reading) -> str:
     """Tell how old a socket is, and what it waits for."""
     age = websocket.reactor.time() - websocket.connection.since
     if websocket.state == 'open':
-        if websocket.waiting is not None and not websocket.waiting.done():
+        if websocket.taker is not None or (
+                websocket.waiting is not None and not websocket.waiting.done()):
             what = 'its handler waits for a message'
         elif websocket.held:
             what = 'its handler does not receive what has come'
