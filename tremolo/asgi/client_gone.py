@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..loop import StreamClosed
 from ..server import Response
 from ..server.notices import why
+
+if TYPE_CHECKING:
+    from ..websocket import WebSocketClosed
 
 
 class ClientGone(OSError):
@@ -15,6 +20,12 @@ def client_gone(response: Response) -> ClientGone:
     """Return the error that says why nobody takes this answer any more."""
     reason = response.connection.reason
     return ClientGone(f'the client is gone: {why(reason)}' if reason else 'the client is gone')
+
+
+def socket_gone(closed: WebSocketClosed) -> ClientGone:
+    """Return the error that says why nobody takes what is sent to a WebSocket any more."""
+    reason = f', {closed.reason}' if closed.reason else ''
+    return ClientGone(f'the client is gone: the WebSocket is closed ({closed.code}{reason})')
 
 
 def comes_from_us(error: BaseException) -> bool:

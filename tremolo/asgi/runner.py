@@ -50,8 +50,17 @@ class Runner:
 
     def handle(self, request: Request, response: Response) -> None:
         """Call the application for a request. Hot: once per request."""
-        exchange = Exchange(self, request, response)
-        scope = self.scope(request)
+        exchange: Any
+        if request.upgrade is None:
+            exchange = Exchange(self, request, response)
+            scope = self.scope(request)
+        else:
+            # (Imported here, because only few applications have sockets.)
+            from .upgrade import exchange_of
+            found = exchange_of(self, request, response)
+            if found is None:
+                return
+            exchange, scope = found
         # A copy of the context after the start: nothing leaks from one request into the next.
         context = request.connection.server.new_context()
         try:
