@@ -1,4 +1,4 @@
-"""Drive: puts a load on a server, by wrk, or by load.py or download.py.
+"""Drive: puts a load on a server, by wrk, or by load.py, download.py or echo_load.c.
 
 Whichever it is, it runs on its own core and gives the same figures: requests, bytes, seconds,
 errors, p50 and p99 in milliseconds.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from echo_build import build
 from workloads import Workload
 
 HERE = Path(__file__).resolve().parent
@@ -64,6 +65,15 @@ class Load:
         self.requests = workload.requests()
         self.script = ''
         self.name = 'download.py'
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        if workload.asked.load == 'echo':
+            self.name = 'echo_load'
+            self.folder = tempfile.TemporaryDirectory(prefix='race')
+            try:
+                self.program = build(Path(self.folder.name), workload.asked.deflate)
+            except BaseException:
+                self.folder.cleanup()
+                raise
         if workload.asked.load == 'wrk':
             wrk = None if builtin else shutil.which('wrk')
             self.name = 'wrk' if wrk else 'load.py'
@@ -81,6 +91,9 @@ class Load:
         if self.name == 'wrk':
             command = ['wrk', '-t1', f'-c{self.connections}', f'-d{max(1, round(seconds))}s',
                        '-s', self.script, f'http://127.0.0.1:{port}{self.workload.asked.path}']
+        elif self.name == 'echo_load':
+            command = [str(self.program), *command[2:], str(self.workload.asked.size), 'text',
+                       'deflate' if self.workload.asked.deflate else 'plain']
         cores = {self.core} if pinned else os.sched_getaffinity(0)
         done = subprocess.run(
             command, input=json.dumps(self.requests), capture_output=True, text=True, check=False,
@@ -95,3 +108,5 @@ class Load:
     def close(self) -> None:
         if self.script:
             os.unlink(self.script)
+        if self.folder:
+            self.folder.cleanup()

@@ -7,7 +7,8 @@ where `--venvs` says; never in the repository. A venv keeps the list of what it 
 changed pin is noticed.
 
 Each command is what the server's own manual recommends for production, with everything that may be
-turned off and that tremolo does not have turned off: one worker, no access log, no WebSocket.
+turned off and that tremolo does not have turned off: one worker, no access log, no WebSocket but in
+the echo race.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ FASTAPI = ('fastapi==0.165.0', 'starlette==1.10.0', 'pydantic==2.14.3', 'anyio==
 
 VENVS: dict[str, tuple[str, ...]] = {
     'fastapi': FASTAPI,
-    'uvicorn': ('uvicorn==0.54.0', 'uvloop==0.23.0', 'httptools==0.9.0', 'h11==0.16.0', *FASTAPI),
+    'uvicorn': ('uvicorn==0.54.0', 'uvloop==0.23.0', 'httptools==0.9.0', 'h11==0.16.0',
+                'websockets==17.4', 'wsproto==1.3.2', *FASTAPI),
     'granian': ('granian==2.8.7', 'uvloop==0.23.0', *FASTAPI),
     # With its parser in C; 27.0 asks for a newer one of these than can be had.
     'gunicorn': ('gunicorn==26.2.0', 'gunicorn_h1c==0.6.9', 'uvloop==0.23.0', *FASTAPI),
-    'hypercorn': ('hypercorn==0.18.0', 'h11==0.16.0', 'uvloop==0.23.0', *FASTAPI),
+    'hypercorn': ('hypercorn==0.18.0', 'h11==0.16.0', 'uvloop==0.23.0', 'wsproto==1.3.2',
+                  *FASTAPI),
     'tremolo-0.5.3': ('tremolo==0.5.3', *FASTAPI),
 }
 
@@ -43,7 +46,7 @@ class Server(NamedTuple):
     """A server in the race.
 
     In its command, `{python}` is the Python of its venv, `{port}` the port, `{app}` the ASGI
-    application as module:attr.
+    application as module:attr, `{native}` the module of the native one.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Server(NamedTuple):
     venv: str = ''                  # one of VENVS; empty: the Python that runs the race
     pinned: bool = True             # to one core; else all cores are free, for its load as well
     remark: str = ''
+    echo: bool = False              # it takes part in the echo race, and in nothing else
+    deflate: bool = True            # it can compress WebSocket messages
 
     @property
     def ours(self) -> bool:
@@ -59,6 +64,10 @@ class Server(NamedTuple):
 
     def can(self, workload: Workload) -> bool:
         """Whether it has an answer to what is asked."""
+        if workload.asked.load == 'echo':
+            return self.ours or (self.echo and (self.deflate or not workload.asked.deflate))
+        if self.echo:
+            return False
         if self.kind == 'floor':
             return workload.asked.path == '/'
         if self.name.startswith('tremolo-0.5.3') and workload.asked.load == 'download':
@@ -66,36 +75,44 @@ class Server(NamedTuple):
         return self.kind == 'asgi' or workload.asked.native
 
 
-UVICORN = ('{python} -m uvicorn {app} --port {port} --workers 1 --no-access-log --ws none '
+UVICORN = ('{python} -m uvicorn {app} --port {port} --workers 1 --no-access-log '
            '--no-proxy-headers --log-level warning ')
 GRANIAN = ('{python} -m granian {app} --port {port} --interface asgi --workers 1 --loop uvloop '
-           '--http 1 --no-ws --no-access-log --log-level warning')
+           '--http 1 --no-access-log --log-level warning ')
+GUNICORN = ('{python} -m gunicorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class asgi '
+            '--asgi-loop uvloop --http-parser fast --log-level warning')
+HYPERCORN = ('{python} -m hypercorn {app} --bind 127.0.0.1:{port} --workers 1 '
+             f'--worker-class uvloop --config file:{APPS}/hypercorn_config.py --log-level WARNING')
 
 SERVERS = {server.name: server for server in (
     Server('floor', 'floor', f'{{python}} {HERE}/floor.py {{port}}'),
     Server('tremolo', 'native',
-           f'{{python}} -m tremolo {APPS}/native.py --port {{port}} --log-level warning'),
+           f'{{python}} -m tremolo {APPS}/{{native}}.py --port {{port}} --log-level warning'),
     Server('tremolo-0.5.3', 'native', f'{{python}} {APPS}/old_native.py {{port}}', 'tremolo-0.5.3'),
     Server('tremolo-asgi', 'asgi', '{python} -m tremolo {app} --port {port} --log-level warning'),
-    Server('uvicorn', 'asgi', UVICORN + '--loop uvloop --http httptools', 'uvicorn',
+    Server('uvicorn', 'asgi', UVICORN + '--ws none --loop uvloop --http httptools', 'uvicorn',
            remark='uvloop, httptools'),
-    Server('uvicorn-h11', 'asgi', UVICORN + '--loop asyncio --http h11', 'uvicorn',
+    Server('uvicorn-h11', 'asgi', UVICORN + '--ws none --loop asyncio --http h11', 'uvicorn',
            remark='asyncio, h11'),
-    Server('granian', 'asgi', GRANIAN, 'granian', remark='its threads share one core'),
-    Server('granian-free', 'asgi', GRANIAN, 'granian', pinned=False,
+    Server('granian', 'asgi', GRANIAN + '--no-ws', 'granian', remark='its threads share one core'),
+    Server('granian-free', 'asgi', GRANIAN + '--no-ws', 'granian', pinned=False,
            remark='all cores free for its threads, and for its load'),
-    Server('gunicorn', 'asgi',
-           '{python} -m gunicorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class asgi '
-           '--asgi-loop uvloop --http-parser fast --log-level warning', 'gunicorn',
+    Server('gunicorn', 'asgi', GUNICORN, 'gunicorn',
            remark='its own asgi worker, uvloop, parser in C'),
-    Server('hypercorn', 'asgi',
-           '{python} -m hypercorn {app} --bind 127.0.0.1:{port} --workers 1 --worker-class uvloop '
-           f'--config file:{APPS}/hypercorn_config.py --log-level WARNING', 'hypercorn',
-           remark='uvloop, h11'),
+    Server('hypercorn', 'asgi', HYPERCORN, 'hypercorn', remark='uvloop, h11'),
     # Its rates and its queue: see apps/old_native.py.
     Server('tremolo-0.5.3-asgi', 'asgi',
            '{python} -m tremolo --port {port} --log-level WARNING --download-rate 1000000000000 '
            '--upload-rate 1000000000000 --max-queue-size 4096 {app}', 'tremolo-0.5.3'),
+    *(Server(f'uvicorn-{ws}', 'asgi', f'{UVICORN}--ws {ws} --loop uvloop --http httptools',
+             'uvicorn', remark=remark, echo=True)
+      for ws, remark in (('websockets-sansio', 'masks in C'), ('websockets', 'masks in C'),
+                         ('wsproto', 'masks in Python'))),
+    Server('granian-ws', 'asgi', GRANIAN + '--ws', 'granian', remark='in Rust', echo=True,
+           deflate=False),
+    Server('gunicorn-ws', 'asgi', GUNICORN, 'gunicorn', remark='masks in Python', echo=True,
+           deflate=False),
+    Server('hypercorn-ws', 'asgi', HYPERCORN, 'hypercorn', remark='masks in Python', echo=True),
 )}
 
 GROUPS = {
@@ -157,8 +174,9 @@ def install(names: list[str], folder: Path) -> None:
 
 
 def command_of(server: Server, workload: Workload, folder: Path, port: int) -> list[str]:
-    app = 'fastapi_app:app' if workload.asked.fastapi else 'asgi_app:app'
-    return [part.format(python=python_of(server, workload, folder), port=port, app=app)
+    native, asgi = workload.modules
+    return [part.format(python=python_of(server, workload, folder), port=port, native=native,
+                        app=f'{asgi}:app')
             for part in server.command.split()]
 
 

@@ -20,6 +20,7 @@ import os
 from pathlib import Path
 
 from drive import Load
+from echo_build import NoCompilerError
 from peers import GROUPS, SERVERS, default_folder, install, python_of
 from racer import Racer
 from table import report
@@ -79,6 +80,8 @@ def main() -> int:
         return 0
     workload = WORKLOADS[options.workload]
     default = 'floor,tremolo' if SERVERS['floor'].can(workload) else 'asgi'
+    if workload.asked.load == 'echo':
+        default = 'tremolo,asgi'
     servers = [SERVERS[name] for name in names_of(options.servers or default, workload)]
     for server in servers:
         python_of(server, workload, options.venvs)
@@ -86,15 +89,19 @@ def main() -> int:
     if len(cores) < 2:
         print('race: one core only; the load generator takes its share of what is measured')
     racers: list[Racer] = []
-    load = Load(workload, options.connections, cores[-1], options.builtin)
+    try:
+        load = Load(workload, options.connections, cores[-1], options.builtin)
+    except NoCompilerError as error:
+        print(f'race: {options.workload} is left out: {error}')
+        return 0
     try:
         for server in servers:
             racers.append(Racer(server, workload, options.venvs, cores[0]))
             racers[-1].wait_until_it_answers(load.requests[0])
         race(racers, load, options.rounds, options.seconds)
-        print(f'{options.workload} ({workload.about}): {len(load.requests[0])} bytes a request, '
-              f'{load.connections} connections, {load.name}, {options.rounds} rounds of '
-              f'{options.seconds:g} s')
+        size = f'{len(load.requests[0])} bytes a request, ' * (load.name != 'echo_load')
+        print(f'{options.workload} ({workload.about}): {size}{load.connections} connections, '
+              f'{load.name}, {options.rounds} rounds of {options.seconds:g} s')
         figures = report(racers, workload.unit)
     finally:
         load.close()

@@ -75,8 +75,13 @@ class Racer:
         return True
 
     def check(self, request: str) -> None:
-        """Ask twice on one connection: the answer is right, and the connection is kept."""
+        """Ask twice on one connection: the answer is right, and the connection is kept.
+
+        The load of an echo looks at each byte, and ends the race at the first wrong one.
+        """
         asked = self.workload.asked
+        if asked.load == 'echo':
+            return
         with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as client:
             for _ in range(1 if asked.load == 'download' else 2):
                 client.sendall(request.encode())

@@ -20,8 +20,9 @@ class Asked(NamedTuple):
     body: bytes = b''
     native: bool = True             # there is a native handler for it, too
     fastapi: bool = False           # answered by fastapi_app.py
-    load: str = 'wrk'               # or 'download', which measures bytes
+    load: str = 'wrk'               # or 'download', which measures bytes, or 'echo': WebSocket
     connections: int = 64
+    deflate: bool = False           # of an echo: the client offers compression
 
 
 class Workload(NamedTuple):
@@ -31,7 +32,14 @@ class Workload(NamedTuple):
 
     @property
     def unit(self) -> str:
-        return 'MiB' if self.asked.load == 'download' else 'requests'
+        return {'download': 'MiB', 'echo': 'messages'}.get(self.asked.load, 'requests')
+
+    @property
+    def modules(self) -> tuple[str, str]:
+        """The modules of the native application and of the one for ASGI."""
+        if self.asked.load == 'echo':
+            return 'echo_native', 'echo_asgi'
+        return 'native', 'fastapi_app' if self.asked.fastapi else 'asgi_app'
 
     def requests(self, count: int = 1000) -> list[str]:
         """So many requests when something in them changes, else one."""
@@ -50,6 +58,7 @@ UPLOAD = Asked('/upload', 5, b'65536', method='POST', body=b'x' * (64 << 10))
 # Few at a time: those that are under way at the end of a round are not counted.
 STREAM = Asked('/stream', 1000 << 10, connections=8)
 DOWNLOAD = Asked('/download', 1 << 30, load='download', connections=1)
+ECHO = Asked('/', 32, load='echo')
 
 HEADERS3: Fields = (('Host', '127.0.0.1'), ('User-Agent', 'race'), ('Accept', '*/*'))
 
@@ -78,4 +87,10 @@ WORKLOADS = {
     'upload': Workload(UPLOAD, HEADERS3, 'POST of 64 KiB, read to its end'),
     'stream': Workload(STREAM, HEADERS3, '1,000 chunks of 1 KiB'),
     'download': Workload(DOWNLOAD, HEADERS3, '1 GiB in pieces of 64 KiB'),
+    **{f'echo-{name}{"-deflate" * deflate}': Workload(
+        ECHO._replace(size=size, deflate=deflate), HEADERS3,
+        f'echo of {about} by WebSocket{", compressed" * deflate}')
+       for name, size, about in (('32', 32, '32 bytes'), ('1k', 1 << 10, '1 KiB'),
+                                 ('64k', 64 << 10, '64 KiB'))
+       for deflate in (False, True)},
 }
