@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Callable
 
 from ledger_count import TOOLS, Tool
-from ledger_run import IDLE, ROWS, fix_addresses, idle_bytes
+from ledger_echo import ECHOES
+from ledger_run import IDLE, fix_addresses, idle_bytes
+from ledger_run import ROWS as REQUESTS
 from ledger_trees import ROOT, base_of_file, copy_package
 
 # The figures of a row: what is counted -> the figures of the base and of the head.
@@ -30,23 +32,32 @@ Figures = dict[str, tuple[float, float]]
 BYTES = 'bytes'
 # Instructions are large numbers; of the others the fractions count as well.
 DIGITS = {'instructions': 0, 'allocations': 2, 'calls': 3, BYTES: 0}
+ROWS = {**REQUESTS, **ECHOES}
+# The figure of a tree that cannot run a row.
+NONE = 0.0
 
 
 def change(pair: tuple[float, float]) -> float:
-    """How much more the head needs, in per cent."""
+    """How much more the head needs, in per cent; nothing where there is nothing to compare with."""
     base, head = pair
-    return (head / base - 1) * 100 if base else 0.0
+    return (head / base - 1) * 100 if base and head else 0.0
+
+
+def cells(pair: tuple[float, float], digits: int) -> str:
+    """A pair and its change, as text; a row that only one of the trees can run is new, or gone."""
+    base, head = (f'{each:12,.{digits}f}' if each else f'{"-":>12}' for each in pair)
+    changed = f'{change(pair):+8.2f} %' if all(pair) else f'{"new" if pair[1] else "gone":>10}'
+    return base + head + changed
 
 
 def table(figures: dict[str, Figures], counted: list[str]) -> str:
     """The rows that have these figures, as text."""
-    lines = [f'{"":12}' + ''.join(f'{name:^34}' for name in counted),
-             f'{"":12}' + f'{"base":>12}{"head":>12}{"change":>10}' * len(counted)]
+    lines = [f'{"":15}' + ''.join(f'{name:^34}' for name in counted),
+             f'{"":15}' + f'{"base":>12}{"head":>12}{"change":>10}' * len(counted)]
     for row, found in figures.items():
         if counted[0] in found:
-            lines.append(f'{row:12}' + ''.join(
-                f'{found[name][0]:12,.{DIGITS[name]}f}{found[name][1]:12,.{DIGITS[name]}f}'
-                f'{change(found[name]):+8.2f} %' for name in counted))
+            lines.append(f'{row:15}' + ''.join(
+                cells(found[name], DIGITS[name]) for name in counted))
     return '\n'.join(lines)
 
 
@@ -59,6 +70,14 @@ def rows_of(text: str) -> list[str]:
             raise SystemExit(f'ledger: no such row: {part}; there are {", ".join((*ROWS, *IDLE))}')
         names += found
     return list(dict.fromkeys(names))
+
+
+def can_run(name: str, tree: Path) -> bool:
+    return name in IDLE or (tree / 'tremolo' / ROWS[name].needs).exists()
+
+
+def none(tree: Path) -> float:
+    return NONE
 
 
 def measure(trees: tuple[Path, Path], names: list[str], tools: list[Tool],
@@ -75,7 +94,8 @@ def measure(trees: tuple[Path, Path], names: list[str], tools: list[Tool],
     figures: dict[str, Figures] = {name: {} for name in names}
     pool = ThreadPoolExecutor(options.jobs)
     try:
-        futures = [[pool.submit(job, tree) for tree in trees] for _, _, job in jobs]
+        futures = [[pool.submit(job if can_run(name, tree) else none, tree) for tree in trees]
+                   for name, _, job in jobs]
         for (name, counted, _), (base, head) in zip(jobs, futures):
             figures[name][counted] = (base.result(), head.result())
     finally:

@@ -56,7 +56,7 @@ class Tool(NamedTuple):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / 'counts'
             command = tuple(part.format(file=file) for part in self.command)
-            with Run(tree, row, command, self.environment) as run:
+            with (row.run or Run)(tree, row, command, self.environment) as run:
                 run.start()
                 run.load(rounds)
                 said = run.stop()

@@ -42,10 +42,12 @@ ONE_AT_A_TIME = threading.Lock()
 
 
 class Row(NamedTuple):
-    """What is asked, and of which application."""
+    """What is asked, of which application, and by which kind of run."""
 
     app: str
     workload: Workload
+    run: type[Run] | None = None    # none: `Run` itself
+    needs: str = ''                 # a part of the package without which a tree cannot run it
 
 
 @lru_cache(None)
@@ -91,7 +93,7 @@ class Run:
                  more: dict[str, str] | None = None) -> None:
         self.row = row
         self.clients: list[socket.socket] = []
-        self.requests = cycle(requests_of(row.workload, DIFFERENT))
+        self.requests = cycle(self.requests_of(row.workload))
         self.errors = tempfile.TemporaryFile()    # noqa: SIM115 (closed in `close`)
         # Without `site`: no other tremolo can come before that of the tree.
         self.process = subprocess.Popen(
@@ -101,6 +103,11 @@ class Run:
             start_new_session=True)
         self.input, self.output = self.process.stdin, self.process.stdout
         self.port = 0
+
+    @staticmethod
+    def requests_of(workload: Workload) -> list[tuple[bytes, bytes]]:
+        """What is sent, each with the same one that stops at the gate."""
+        return requests_of(workload, DIFFERENT)
 
     def start(self) -> None:
         """Wait until it says its port."""

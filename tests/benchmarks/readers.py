@@ -49,11 +49,11 @@ GRACE, GONE = 5, 15
 class Server:
     """A server in a process of its own: its port, its log, its connections."""
 
-    def __init__(self, python: str, name: str, *options: str) -> None:
+    def __init__(self, python: str, name: str, *options: str, module: str = 'readers') -> None:
         self.name = name
         self.log = tempfile.TemporaryFile()     # noqa: SIM115 (closed in `close`)
         self.process = subprocess.Popen(
-            [python, '-m', 'tremolo', f'readers:{name}', '--port', '0', *options],
+            [python, '-m', 'tremolo', f'{module}:{name}', '--port', '0', *options],
             cwd=HERE / 'apps', env={**os.environ, 'PYTHONPATH': str(ROOT)},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
             start_new_session=True)
@@ -62,7 +62,7 @@ class Server:
         if found is None:
             said = '\n'.join(self.said())
             self.close()
-            raise SystemExit(f'readers: the {name} server does not start\n{said}')
+            raise SystemExit(f'{module}: the {name} server does not start\n{said}')
         self.port = int(found[1])
 
     def said(self) -> list[str]:
