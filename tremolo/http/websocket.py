@@ -41,6 +41,12 @@ _INFLATE_FROM, _INFLATE_TO = 16384, 65536
 # What is left of a close frame once it was read: nothing may follow.
 _FOREVER = 1 << 63
 
+# What repeats a mask over a payload of each small size, in whole words.
+_MASKS = [int.from_bytes(bytes(4) + b'\1\0\0\0' * (size + 3 >> 2), 'little')
+          for size in range(126)]
+# (Looked up once: that takes 580 instructions.)
+_integer = int.from_bytes
+
 
 class FrameParser:
     """The frames of a client. Feed it bytes, and ask for events until there is none.
@@ -153,11 +159,11 @@ class FrameParser:
             if MASKED <= second <= self._quick and end <= len(data) and (
                     first == 0x81 or first == 0x82):
                 size = second - MASKED
-                begin += 6
-                payload = (
-                    int.from_bytes(data[begin:end], 'little')
-                    ^ int.from_bytes((data[begin - 4:begin] * (size + 3 >> 2))[:size], 'little')
-                ).to_bytes(size, 'little')
+                # The whole frame as one integer; the mask is its bytes 2 to 5 (measured: 4,800
+                # instructions for 32 bytes, 7,300 with an integer for the payload alone).
+                whole = _integer(data if end - begin == len(data) else data[begin:end], 'little')
+                payload = (whole ^ (whole & 0xffffffff0000) * _MASKS[size]).to_bytes(
+                    size + 9, 'little')[6:-3]
                 self.buffered = left = len(data) - end
                 if not left:
                     self._data = b''
