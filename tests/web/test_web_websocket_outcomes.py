@@ -386,7 +386,7 @@ def test_the_response_is_no_way_to_send_after_accept(send, logged):
         yield getattr(response, send)(b'x')
 
     assert ended(handler) == (1011, '')
-    assert 'HandlerError' in logged.text
+    assert 'write `websocket.send(...)`' in logged.text
 
 
 def test_what_a_handler_closes_with_is_what_its_client_gets():

@@ -84,6 +84,9 @@ def too_late(response: Response) -> Exception:
 
     Bytes after an answer would be taken for the next answer.
     """
+    if response.framing == 'upgraded' and response.ended:
+        return HandlerError('a WebSocket is accepted, and its answer was 101: write '
+                            '`websocket.send(...)`')
     if response.ended or response.live:
         return HandlerError('the answer is sent already')
     return StreamClosed(gone(response.connection))
