@@ -1,4 +1,4 @@
-"""Handlers: how a request runs a registered function (its arguments: signature.py).
+"""Handlers: how a request runs a registered function (its options: registered.py).
 
     plain function      called; its value is the whole answer
     with thread=True    called on a worker thread
@@ -13,45 +13,22 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Generator, Mapping
-from types import MappingProxyType
 from typing import Any, Callable
 
 from ..loop import Future, Task, run_in_thread
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from ..server.context import Context
-from ..settings import under_all_names
 from .handler_run import HandlerRun
-from .signature import Signature
+from .registered import Registered
 
 _FIRST = 8    # Up to so many chunks are collected before a generator becomes a task.
 
 
-class Handler:
-    """A registered function: what it asks for, its options, and how to run it."""
+class Handler(Registered):
+    """A registered function, and how to run it."""
 
-    sockets_only = False    # Whether it answers nothing but the handshake of a WebSocket.
-
-    def __init__(self, function: Callable[..., Any], signature: Signature) -> None:
-        self.function = function
-        self.name = signature.name
-        self.is_async = signature.is_async
-        self.is_generator = signature.is_generator
-        self.thread = signature.thread
-        self.stream = signature.stream
-        self.defaults = signature.defaults
-        self._signature = signature
-        self._collects = signature.collects
-        self._presets = signature.presets
-
-    def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Prepare for a server. A server's option holds where the handler has none of its own.
-
-        The objects in `given` are the arguments that are the same for every request.
-        """
-        self.options: Mapping[str, Any] = MappingProxyType(
-            {**options, **under_all_names(self.defaults)})
-        self.buffer_size: int = self.options['buffer_size']
+    def _prepare(self, given: Mapping[str, Any]) -> None:
         signature = self._signature
         as_it_is = signature.takes_all and not signature.groups
         function = self.function if as_it_is else self._selected

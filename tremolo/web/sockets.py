@@ -46,10 +46,9 @@ class SocketHandler(Handler):
         self.sockets_only = signature.websocket == 'only'
         self._origins = origins    # The origins whose pages may connect; None: all may.
 
-    def bind(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Prepare for a server, as `Handler.bind` does."""
-        super().bind(options, given)
-        self._given = dict(given)
+    def _prepare(self, given: Mapping[str, Any]) -> None:
+        super()._prepare(given)
+        self._given = given
 
     def run(self, request: Request, response: Response) -> None:
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""
