@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError
 from ..http.encoder import encode
-from ..http.text_fields import encode_links, encode_trailers
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from ..server.notices import why
 from .client_gone import client_gone, comes_from_us
-from .pathsend import send_file
-from .unusual import takes_trailers
+from .extensions import add_trailers, take_extension
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -43,18 +41,18 @@ _TRAILERS = 'http.response.trailers'
 class Exchange:
     """One request and its answer: the `receive` and the `send` of one call."""
 
-    __slots__ = ('_expected', '_gone', '_reading', '_request', '_response', '_runner', '_taken',
-                 '_task', '_trailers', '_until')
+    __slots__ = ('_gone', '_reading', '_taken', '_task', '_until', 'expected', 'request',
+                 'response', 'runner', 'trailers')
 
     def __init__(self, runner: Runner, request: Request, response: Response) -> None:
-        self._runner = runner
-        self._request = request
-        self._response = response
+        self.runner = runner
+        self.request = request
+        self.response = response
         # The application's task. None if the task ended at once, or has ended since.
         self._task: asyncio.Task[Any] | None = None
-        self._expected = _START    # The type of the next message; '' after the last one.
+        self.expected = _START    # The type of the next message; '' after the last one.
         # The trailers so far; None if the application announced no trailers.
-        self._trailers: bytes | None = None
+        self.trailers: bytes | None = None
         self._until = 0.0    # The time at which `send` lets other tasks run.
         # How many bytes of the body were received; None once the application has its end.
         self._taken: int | None = 0
@@ -67,10 +65,10 @@ class Exchange:
         """Keep the task of an application that did not end at once, until it ends."""
         self._task = task
         # (Asyncio itself keeps only weak references to its tasks.)
-        self._runner.running.add(task)
-        task.add_done_callback(self._runner.running.discard)
+        self.runner.running.add(task)
+        task.add_done_callback(self.runner.running.discard)
         task.add_done_callback(self.finished)
-        response = self._response
+        response = self.response
         if response.live:
             response.connection.task = self
 
@@ -81,8 +79,8 @@ class Exchange:
         """
         self._task = None
         # Other tasks of the application may still wait for the client to leave.
-        self._wake()
-        response = self._response
+        self.wake()
+        response = self.response
         lost = not response.live
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
@@ -92,14 +90,14 @@ class Exchange:
         if lost and (isinstance(error, asyncio.CancelledError) or comes_from_us(error)):
             return
         _log.error('the ASGI application failed on %s', response.connection.describe()
-                   if not lost else self._request, exc_info=error)
+                   if not lost else self.request, exc_info=error)
         if not lost:
-            self._runner.fail(response, error)
+            self.runner.fail(response, error)
 
     def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it after `handler_timeout`."""
-        self._wake()
-        reason = self._response.connection.reason
+        self.wake()
+        reason = self.response.connection.reason
         if self._task is not None and reason == 'handler_timeout':
             self._task.cancel(why(reason))
 
@@ -107,7 +105,7 @@ class Exchange:
         """Return where the application stands, as file:line, for reports."""
         return place_of(self._task.get_coro()) if self._task is not None else 'ended'
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Let `receive` return `http.disconnect`, if a task waits for that."""
         if self._gone is not None and not self._gone.done():
             self._gone.set_result()
@@ -119,7 +117,7 @@ class Exchange:
 
         That comes when the client has left or the answer is complete.
         """
-        request, response = self._request, self._response
+        request, response = self.request, self.response
         connection = response.connection
         if self._taken is not None and response.live:
             if not request.has_body:
@@ -139,13 +137,13 @@ class Exchange:
 
     async def _read(self) -> Message:
         """Return the message with the next piece of the body."""
-        read = self._request.read(_PIECE)
+        read = self.request.read(_PIECE)
         if not read.done():
             self._reading = asyncio.get_running_loop().create_future()
         try:
             data = await read
         except ProtocolError as error:
-            self._runner.fail(self._response, error)
+            self.runner.fail(self.response, error)
             return {'type': 'http.disconnect'}
         except StreamClosed:
             return {'type': 'http.disconnect'}
@@ -154,7 +152,7 @@ class Exchange:
             if reading is not None:
                 reading.set_result(None)
         taken = (self._taken or 0) + len(data)
-        more = bool(data) and taken != self._request.content_length
+        more = bool(data) and taken != self.request.content_length
         self._taken = taken if more else None
         return {'type': 'http.request', 'body': data, 'more_body': more}
 
@@ -166,9 +164,9 @@ class Exchange:
         gone.
         """
         kind = message['type']
-        response = self._response
-        if kind != self._expected:
-            await self._extension(kind, message)
+        response = self.response
+        if kind != self.expected:
+            await take_extension(self, kind, message)
         elif not response.live:
             raise client_gone(response)
         elif kind == _BODY:
@@ -180,30 +178,30 @@ class Exchange:
             if message.get('more_body', False):
                 wait = response.write_pieces(b'', body)
                 await self._room(wait, response.connection.stream.reactor)
-            elif self._trailers is not None:
+            elif self.trailers is not None:
                 self._write(body)
-                self._expected = _TRAILERS
+                self.expected = _TRAILERS
             else:
                 # (An empty body for HEAD says nothing of the length that GET would get.)
-                if response.framing or (not body and self._request.method == 'HEAD'):
+                if response.framing or (not body and self.request.method == 'HEAD'):
                     self._write(body)
                     response.finish()
                 else:
                     response.send_body(body)
-                self._expected = ''
+                self.expected = ''
                 if self._gone is not None:
-                    self._wake()
+                    self.wake()
         elif kind == _START:
             response.set_encoded(message['status'], encode(message.get('headers', ())))
             if message.get('trailers', False):
-                self._trailers = b''
-            self._expected = _BODY
+                self.trailers = b''
+            self.expected = _BODY
         else:
-            self._add_trailers(message)
+            add_trailers(self, message)
 
     def _write(self, body: bytes) -> None:
         """Write the last piece of a body, without waiting for the client."""
-        wait = self._response.write_pieces(b'', body)
+        wait = self.response.write_pieces(b'', body)
         if wait is not None:
             wait.add_done_callback(id)    # With a callback its error counts as seen.
 
@@ -213,32 +211,9 @@ class Exchange:
             try:
                 await wait
             except StreamClosed as error:
-                raise client_gone(self._response) from error
+                raise client_gone(self.response) from error
         elif not self._until:
             self._until = reactor.now + TIME_SLICE
         elif reactor.time() > self._until:
             await asyncio.sleep(0)
             self._until = reactor.time() + TIME_SLICE
-
-    async def _extension(self, kind: str, message: Message) -> None:
-        """Take the message of an extension. Raises `RuntimeError` for a message out of order."""
-        expected = self._expected
-        if kind == 'http.response.early_hint' and expected in (_START, _BODY):
-            self._response.send_hint(encode_links(message.get('links', ())))
-        elif kind == 'http.response.pathsend' and expected == _BODY and not self._response.framing:
-            self._trailers = None
-            await send_file(self.send, message['path'], self._request.method != 'HEAD')
-        elif kind == 'http.response.debug' and expected == _START and self._runner.debug:
-            _log.debug('%s: %.1000r', self._request, message['info'])
-        elif expected:
-            raise RuntimeError(f'expected {expected}, got {kind}')
-        else:
-            raise RuntimeError(f'{kind} after the answer was complete')
-
-    def _add_trailers(self, message: Message) -> None:
-        """Collect trailers; with the last of them end the answer."""
-        self._trailers = (self._trailers or b'') + encode_trailers(message.get('headers', ()))
-        if not message.get('more_trailers', False):
-            self._response.finish(self._trailers if takes_trailers(self._request) else b'')
-            self._expected = ''
-            self._wake()

@@ -50,17 +50,14 @@ class Runner:
 
     def handle(self, request: Request, response: Response) -> None:
         """Call the application for a request. Hot: once per request."""
-        exchange: Any
-        if request.upgrade is None:
-            exchange = Exchange(self, request, response)
-            scope = self.scope(request)
-        else:
+        exchange: Any = Exchange(self, request, response)
+        scope = self.scope(request)
+        if request.upgrade is not None:
             # (Imported here, because only few applications have sockets.)
-            from .upgrade import exchange_of
-            found = exchange_of(self, request, response)
-            if found is None:
+            from .upgrade import upgraded
+            exchange = upgraded(exchange, scope)
+            if exchange is None:
                 return
-            exchange, scope = found
         # A copy of the context after the start: nothing leaks from one request into the next.
         context = request.connection.server.new_context()
         try:
