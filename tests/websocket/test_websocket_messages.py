@@ -53,3 +53,12 @@ def test_a_handler_that_returns_closes():
         client.raw.until_ended()
         assert client.ended == 'fin'
         assert host.closed == {'upgraded': 1}
+
+
+def test_what_came_before_a_fault_is_answered_before_it():
+    with virtual(Sockets(echo)) as host:
+        client = Client(host)
+        client.send(text('good') + frame(3, b'reserved'))
+        answer, close = client.wait(2)
+        assert answer == (TEXT, b'good', True)
+        assert close[:1] + (close[1][:2],) == (CLOSE, (1002).to_bytes(2, 'big'))

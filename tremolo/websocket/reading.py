@@ -120,7 +120,10 @@ class Reading:
             try:
                 event = event or parser.next_event()
             except FrameError as error:
-                return closing.fail(self, error.code, error.reason)
+                if left == _PER_TURN:
+                    return closing.fail(self, error.code, error.reason)
+                # Who has got the messages before it may answer them; then `pump` finds it again.
+                return self._others_first()
             if event is None:
                 break
             kind, value = event
@@ -139,9 +142,7 @@ class Reading:
                 return None    # A write has shown that the client has gone.
             left -= 1
             if not left:
-                self._hold()
-                self.reactor.call_soon(self.go_on)
-                return None
+                return self._others_first()
         # (The rest of a frame must come, and not too slowly.)
         if self.slow_from is not None or parser.within:
             keepalive.watch_frame(self)
@@ -178,6 +179,11 @@ class Reading:
         self.held = True
         self.slow_from = None
         self.wire.pause_reading()
+
+    def _others_first(self) -> None:
+        """Go on when all that is ready by now had its turn."""
+        self._hold()
+        self.reactor.call_soon(self.go_on)
 
     def go_on(self) -> None:
         """Take what came before we held, and read on."""
