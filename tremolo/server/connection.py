@@ -321,6 +321,6 @@ class Connection(Lifetime):
 
     def describe(self) -> str:
         """Tell which request is in hand, for the log: escaped and bounded."""
-        if self.response is None:
-            return f'a connection ({self.phase})'
-        return shown_request(self.response.request)
+        # (A WebSocket, the receiver of its stream, has its request for itself.)
+        in_hand = getattr(self.response or self.stream.receiver, 'request', None)
+        return f'a connection ({self.phase})' if in_hand is None else shown_request(in_hand)

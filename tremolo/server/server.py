@@ -109,9 +109,9 @@ class Server:
 
         The reason is '' if the answer is complete: all of it was given to the stream, though the
         client may not have taken all of it. Otherwise it is the name in `REASONS` that says why
-        the answer was cut. Each answer ends once; an answer of 101 ends with its connection. After
-        `handler_timeout` the server answers instead of the handler: `Response.status` is 503 if
-        the head was not sent before.
+        the answer was cut. Each answer ends once; an answer of 101 ends with its connection, and
+        that of a WebSocket when it is given. After `handler_timeout` the server answers instead of
+        the handler: `Response.status` is 503 if the head was not sent before.
 
         The observers are called before the connection begins the next request. One that raises is
         logged, and the others are called.

@@ -4,6 +4,7 @@
       File "/srv/shop.py", line 12 in slow
     GET '/slow': 3.2 s, running
     GET '/report': 0.4 s, /srv/shop.py:31
+    GET '/chat': WebSocket open, 71.3 s, its handler waits for a message, /srv/shop.py:44
     waiting: /srv/jobs.py:12
 
 First comes the stack of each thread. The interpreter itself writes it, so it comes even if Python
@@ -36,6 +37,8 @@ def report(server: Server) -> str:
         if connection.response is not None:
             age = server.reactor.time() - connection.since
             lines.append(f'{connection.describe()}: {age:.1f} s, {_place(connection.task)}')
+        elif (socket := getattr(connection.stream.receiver, 'report', None)) is not None:
+            lines.append(f'{connection.describe()}: {socket()}, {_place(connection.task)}')
     lines += [f'waiting: {_place(task)}' for task in tasks]
     return '\n'.join(lines)
 

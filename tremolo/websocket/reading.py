@@ -236,13 +236,19 @@ class Reading:
         if self.state != 'open':
             return self.refused()
         future = Future(self.reactor, self.put_back)
-        if self.waiting is None or self.waiting.done():
-            self.waiting = future
+        if self._somebody_waits():
+            if self.backlog is None:
+                self.backlog = Backlog(self.settings)
+            self.backlog.stand_in_line(future)
         else:
-            if backlog is None:
-                backlog = self.backlog = Backlog(self.settings)
-            backlog.stand_in_line(future)
+            self.waiting, self.backlog = future, None
         return future
+
+    def _somebody_waits(self) -> bool:
+        """Return whether a receiver waits; one that gave up makes room for the next in line."""
+        if self.waiting is not None and self.waiting.done():
+            self.waiting = self.backlog.next_in_line() if self.backlog is not None else None
+        return self.waiting is not None
 
     def more_is_wanted(self) -> None:
         """Take more of what has come, soon, if there is room now."""
@@ -263,7 +269,7 @@ class Reading:
 
     def put_back(self, message: Any) -> None:
         """Take a message back whose receiver was cancelled: it is the next one again."""
-        if self.taker is not None or (self.waiting is not None and not self.waiting.done()):
+        if self.taker is not None or self._somebody_waits():
             self.hand_out(BINARY, message)
         else:
             if self.backlog is None:

@@ -18,8 +18,9 @@ def describe(websocket: Reading) -> str:
         if websocket.taker is not None or (
                 websocket.waiting is not None and not websocket.waiting.done()):
             what = 'its handler waits for a message'
-        elif websocket.held:
-            what = 'its handler does not receive what has come'
+        elif websocket.backlog is not None and websocket.backlog.messages:
+            count = len(websocket.backlog.messages)
+            what = f'{count} message{"s wait" if count > 1 else " waits"} for its handler'
         elif websocket.kept:
             what = f'{websocket.kept} bytes wait for the client'
         else:

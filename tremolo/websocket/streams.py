@@ -176,11 +176,17 @@ class Incoming:
     def _give_message(self, future: Future) -> bool:
         if not self._skip():
             return False
+        if self._size > (most := self.websocket.settings.ws_message_size):
+            # (What was given to `stream` has no limit; what is received whole has.)
+            size = 0
+            for piece in self.pieces:
+                size += size_of(piece.data)
+                if piece.last or size > most:
+                    break
+            if size > most:
+                self.websocket.fail(1009, f'a message exceeds {most} bytes (ws_message_size)')
+                return False
         if not self._wholes:
-            if self._size > self.websocket.settings.ws_message_size:
-                self.websocket.fail(1009, f'a message exceeds '
-                                    f'{self.websocket.settings.ws_message_size} bytes '
-                                    f'(ws_message_size)')
             return False
         parts = []
         while True:
