@@ -6,10 +6,12 @@ always wait, and no object is made.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .future import Future, current_reactor
-from .reactor import Reactor
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
 
 
 class _Done(Future):

@@ -20,6 +20,7 @@ import logging
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .done import DONE
 from .errors import Cancelled
 from .foreign import awaited
 from .frames import place_of
@@ -111,14 +112,16 @@ class Task(Future):
         self.context.run(self._run, _NOTHING if arrived is None else arrived, error)
         del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
 
-    def _run(self, yielded: Any, error: BaseException | None = None) -> None:
+    def _run(self, yielded: Any, error: BaseException | None = None, value: Any = None) -> None:
         """Act on the yielded value and resume the generator, until it has to wait or ends."""
         awaitable, owner = self._awaitable, self._owner
-        value, resumes, spent = None, 0, False
+        resumes, spent = 0, False
         while True:
-            if yielded is None:
+            if yielded is DONE and not spent:
+                pass    # There is nothing to wait for, and this is common.
+            elif yielded is None:
                 return self._pause(None)
-            if isinstance(yielded, Future):
+            elif isinstance(yielded, Future):
                 if spent or not yielded.done():
                     return self._pause(yielded)
                 value, error = yielded.outcome()

@@ -24,7 +24,7 @@ from typing import Any, Callable
 
 from ..http.errors import shown
 from ..http.handshake import Handshake, HandshakeError, read_handshake
-from ..loop import Task, run_in_thread
+from ..loop import run_in_thread
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from ..server.context import Context
@@ -35,6 +35,7 @@ from .handlers import Handler
 from .origins import refused_origin
 from .signature import Signature
 from .socket_run import SocketRun
+from .socket_task import SocketTask
 
 
 class SocketHandler(Handler):
@@ -97,7 +98,7 @@ class SocketHandler(Handler):
             value = context.run(call)
             if inspect.isgenerator(value):
                 reactor = connection.stream.reactor
-                run.follow(Task(value, owner=run, context=context, reactor=reactor))
+                run.follow(SocketTask(value, owner=run, context=context, reactor=reactor))
             elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
                 from .coroutines import begin
                 run.follow(context.run(begin, value, run))

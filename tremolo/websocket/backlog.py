@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Union
 
-from ..loop import Future
+from .message import NextMessage
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -32,7 +32,7 @@ class Backlog:
         self._most_bytes = settings.ws_message_size
         self._size = 0    # Bytes of all messages.
         self.messages: deque[Message] = deque()
-        self.line: deque[Future] = deque()
+        self.line: deque[NextMessage] = deque()
 
     @property
     def full(self) -> bool:
@@ -55,12 +55,12 @@ class Backlog:
         self._size -= size_of(message)
         return message
 
-    def stand_in_line(self, future: Future) -> None:
+    def stand_in_line(self, future: NextMessage) -> None:
         """Let a receiver wait behind the others. (Those that gave up are forgotten.)"""
         self.line = deque(each for each in self.line if not each.done())
         self.line.append(future)
 
-    def next_in_line(self) -> Future | None:
+    def next_in_line(self) -> NextMessage | None:
         """Return the next receiver that still waits."""
         while self.line:
             future = self.line.popleft()

@@ -140,7 +140,10 @@ def _tell_all(websocket: Reading) -> None:
     """Let all that is in progress raise `WebSocketClosed`."""
     code, reason = websocket.code, websocket.reason
     waiting, websocket.waiting = websocket.waiting, None
+    spare, websocket.spare = websocket.spare, None
     tell(waiting, code, reason)
+    if spare is not None:
+        spare.cancel()    # (So it counts as seen.)
     taker, websocket.taker = websocket.taker, None
     if taker is not None:
         websocket.reactor.call_soon(taker, None)

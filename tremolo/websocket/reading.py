@@ -17,6 +17,7 @@ from ..server import HandlerError, Request, Response
 from . import closing, keepalive
 from .backlog import Backlog
 from .errors import WebSocketClosed, tell
+from .message import ALONE, NextMessage, count
 from .outlet import Outlet
 from .report import describe
 
@@ -40,8 +41,8 @@ class Reading:
 
     __slots__ = ('_handshake', '_response', 'backlog', 'code', 'connection', 'deflater', 'ended',
                  'groups', 'held', 'incoming', 'kept_from', 'on_end', 'outlet', 'parser', 'pings',
-                 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'state',
-                 'subprotocols', 'taker', 'timer', 'waiting', 'wire')
+                 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'spare',
+                 'state', 'subprotocols', 'taker', 'timer', 'waiting', 'wire')
 
     parser: FrameParser    # From the 101 on.
     timer: Timer           # From the 101 on; calls `keepalive.tick`.
@@ -62,7 +63,8 @@ class Reading:
         self.on_end: Callable[[], object] | None = None
         self.groups: list[Any] | None = None    # Each has `left(websocket)`, called at the end.
         # -- what comes in
-        self.waiting: Future | None = None    # The receiver that gets the next message.
+        self.waiting: NextMessage | None = None    # The receiver that gets the next message.
+        self.spare: NextMessage | None = None    # The one after that (message.py).
         # Instead of it: a function that is called once with the next message, and with None at the
         # end. It may do anything, and is called as the last thing of a read, or soon.
         self.taker: Callable[[Any], object] | None = None
@@ -104,13 +106,18 @@ class Reading:
                 and self.backlog is None and self.slow_from is None:
             # The usual case: one whole message, and somebody waits for it.
             taker, waiting = self.taker, self.waiting
+            if waiting is not None and (task := waiting.taker) is not None \
+                    and count(waiting) == ALONE:
+                waiting.taker = self.waiting = None
+                self.spare = waiting
+                return task.take(event[1])
             if taker is not None:
                 self.taker = None
                 taker(event[1])
                 return None
             if waiting is not None and not waiting.done():
                 self.waiting = None
-                return waiting.set_result(event[1])
+                return waiting.wake(event[1])
         return self.pump(event)
 
     def pump(self, event: tuple[int, Any] | None = None) -> None:
@@ -220,14 +227,17 @@ class Reading:
             return self.incoming.receive()
         backlog, waiting = self.backlog, self.waiting
         if backlog is None and waiting is None and self.state == 'open':
-            future = self.waiting = Future(self.reactor, self.put_back)
-            return future
+            message, self.spare = self.spare, None
+            if message is None:
+                message = NextMessage(self.reactor, self.put_back)
+            self.waiting = message
+            return message
         return self._receive(backlog)
 
     def _receive(self, backlog: Backlog | None) -> Future:
         """Receive what is there already, or stand in line."""
         if backlog is not None and backlog.messages:
-            future = Future(self.reactor, self.put_back)
+            future = NextMessage(self.reactor, self.put_back)
             future.set_result(backlog.take())
             if not backlog.messages:
                 self.backlog = None
@@ -235,7 +245,7 @@ class Reading:
             return future
         if self.state != 'open':
             return self.refused()
-        future = Future(self.reactor, self.put_back)
+        future = NextMessage(self.reactor, self.put_back)
         if self._somebody_waits():
             if self.backlog is None:
                 self.backlog = Backlog(self.settings)
