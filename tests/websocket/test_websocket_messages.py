@@ -61,4 +61,4 @@ def test_what_came_before_a_fault_is_answered_before_it():
         client.send(text('good') + frame(3, b'reserved'))
         answer, close = client.wait(2)
         assert answer == (TEXT, b'good', True)
-        assert close[:1] + (close[1][:2],) == (CLOSE, (1002).to_bytes(2, 'big'))
+        assert (close[0], close[1][:2]) == (CLOSE, (1002).to_bytes(2, 'big'))
