@@ -60,9 +60,16 @@ class Pings:
         done, self._sent = self._sent[:count], self._sent[count:]
         for _, when, future in done:
             if future is None:
-                self.deadline = NEVER
+                self._next(websocket)
             elif not future.done():
                 future.set_result(now - when)
+
+    def _next(self, websocket: Reading) -> None:
+        """Wait for no answer any more, but for the next silence (which may be shorter)."""
+        self.deadline = NEVER
+        interval = websocket.settings.ws_ping_interval
+        if websocket.state == 'open' and interval:
+            come_by(websocket, websocket.since + interval)
 
     def end(self, code: int, reason: str) -> None:
         """Tell everybody who waits for an answer."""
