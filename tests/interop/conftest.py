@@ -142,6 +142,15 @@ def frameworks_python():
 
 
 @pytest.fixture(scope='session')
+def node_packages():
+    """The folder that has the packages of clients/package.json, or skip."""
+    folder = os.environ.get('NODE_PACKAGES')
+    if not folder:
+        pytest.skip('NODE_PACKAGES names no folder that has the packages of Node')
+    return folder
+
+
+@pytest.fixture(scope='session')
 def framework(frameworks_python, tmp_path_factory):
     """Serve an application of frameworks/ in a process.
 
