@@ -67,7 +67,6 @@ CUTS: dict[str, Cut] = {
     'ws_slow': Cut(('min_upload_rate', 'rate_grace')),
     'ws_ping_timeout': Cut(('ws_ping_timeout',)),
     'ws_close_timeout': Cut(('ws_close_timeout',)),
-    'ws_kept': Cut(),
     'shutdown': Cut(('shutdown_timeout',)),
 }
 

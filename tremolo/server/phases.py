@@ -31,7 +31,6 @@ REASONS = {
     'ws_slow': 'a WebSocket message came too slowly (1008)',
     'ws_ping_timeout': 'a WebSocket client answered no ping (1011)',
     'ws_close_timeout': 'a WebSocket client did not answer a close',
-    'ws_kept': 'a WebSocket client took too little of what was sent (1013)',
     'handed over': 'another worker goes on with it',
     'shutdown': 'the server stopped',
 }
