@@ -47,7 +47,9 @@ def app() -> Tremolo:
 
 
 def test_every_reason_is_reached_by_a_test():
-    text = ''.join(path.read_text() for path in Path(__file__).parent.glob('test_server_*.py'))
+    tests = Path(__file__).parents[1]
+    text = ''.join(path.read_text() for room in ('server', 'websocket')
+                   for path in (tests / room).glob(f'test_{room}_*.py'))
     reached = {reason for found in re.findall(r'closed == \{([^}]*)\}', text)
                for reason in re.findall(r"'([^']+)'", found)}
     assert reached == set(REASONS)

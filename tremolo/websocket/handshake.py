@@ -51,6 +51,7 @@ def answer(
         fields['Sec-WebSocket-Extensions'] = deflate.answer.decode('ascii')
     response.switch('websocket')
     rest = connection.parser.rest()
+    del connection.parser    # There is no other request. (200 bytes of an idle socket.)
     # The answer is complete, though its connection goes on: the limits count it no longer.
     response.ended, response.live, connection.response = True, False, None
     connection.server.request_ended(response, '')
