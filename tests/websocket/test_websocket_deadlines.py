@@ -249,3 +249,36 @@ def test_pings_do_not_wait_behind_data_that_our_own_limit_holds_back():
         host.advance(35.5)
         assert client.ended == ''
         assert len([1 for opcode, _, _ in client.frames() if opcode == BINARY]) == 20
+
+
+@pytest.mark.parametrize('data, answer', [
+    (close_frame(3000), (3000, '')), (b'\x81\x01x', (1002, 'a frame is not masked'))])
+def test_the_last_close_does_not_wait_behind_data_that_our_own_limit_holds_back(data, answer):
+    def much(websocket):
+        yield websocket.accept()
+        for _ in range(50):
+            websocket.send(bytes(1000))
+        yield websocket.receive()
+
+    with virtual(Sockets(much), download_rate=1000) as host:
+        client = Client(host)
+        client.send(data)
+        assert client.closed() == answer
+        assert host.now < 4
+
+
+def test_a_close_of_the_program_waits_for_data_that_our_own_limit_holds_back():
+    def much(websocket):
+        yield websocket.accept()
+        for _ in range(30):
+            websocket.send(bytes(1000))
+        yield websocket.close()
+
+    app = Sockets(much)
+    with virtual(app, download_rate=1000, ws_close_timeout=3) as host:
+        client = Client(host)
+        client.wait(31)
+        client.send(close_frame())
+        client.raw.until_ended()
+        assert host.closed == {'upgraded': 1}
+        assert app.outcomes == ['returned']
