@@ -110,7 +110,7 @@ class GuestReactor(Reactor):
 
     def wake(self) -> None:
         """Make the loop do a turn soon; safe on any thread."""
-        if self._thread == threading.get_ident():
+        if self.thread == threading.get_ident():
             self.look()
         else:
             super().wake()

@@ -89,7 +89,7 @@ class Reactor:
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
-        self._thread: int | None = None
+        self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
@@ -119,7 +119,7 @@ class Reactor:
     def step(self, timeout: float | None = None) -> None:
         """Do one turn, waiting at most `timeout` seconds (None: until something happens)."""
         before = set_current_reactor(self)
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
             events = self._poll(self._wait_time(timeout))
@@ -198,13 +198,13 @@ class Reactor:
 
     def in_loop_thread(self) -> bool:
         """Return whether this is the reactor's thread, or no thread has run it yet."""
-        return self._thread is None or self._thread == threading.get_ident()
+        return self.thread is None or self.thread == threading.get_ident()
 
     in_thread = in_loop_thread    # The old name.
 
     def belong_to(self, thread: int | None) -> None:
         """Record the thread that drives the loop, before it turns or between two of its turns."""
-        self._thread = thread
+        self.thread = thread
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call `callback` in the fourth part of this turn, or of the next if that has begun."""

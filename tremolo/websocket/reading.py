@@ -7,6 +7,7 @@ waits for is kept (backlog.py); when that is much, nothing is read, and TCP make
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..http.websocket import BINARY, CLOSE, PIECE, PING, PONG, FrameError, frame
@@ -221,7 +222,8 @@ class Reading:
         It raises `WebSocketClosed` when the socket is over, and all that came before is received.
         Hot: once per message.
         """
-        if not self.reactor.in_loop_thread():
+        # (Mostly the first comparison tells: it costs a third of the call.)
+        if self.reactor.thread != get_ident() and not self.reactor.in_loop_thread():
             return call_on_loop(self.reactor, self.receive)
         if self.incoming is not None:
             return self.incoming.receive()

@@ -19,6 +19,7 @@ Each call returns a Future, which may be waited for in a generator, in an `async
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from threading import get_ident
 from typing import Any
 
 from ..http.handshake import Handshake
@@ -93,7 +94,7 @@ class WebSocket(Reading):
 
         It raises `WebSocketClosed` if the socket is over. Hot: once per message.
         """
-        if not self.reactor.in_loop_thread():
+        if self.reactor.thread != get_ident() and not self.reactor.in_loop_thread():
             return call_on_loop(self.reactor, self.send, message)
         if type(message) is str:
             opcode, payload = TEXT, message.encode()
