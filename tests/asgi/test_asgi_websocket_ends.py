@@ -307,6 +307,55 @@ def test_at_a_drain_the_application_is_told_1001_and_has_time_to_end():
         assert seen.get() == 'ended'
 
 
+@pytest.mark.parametrize('then', ['websocket.accept', 'websocket.close',
+                                  'websocket.http.response.start'])
+def test_a_handshake_in_hand_at_a_drain_is_503_and_the_application_is_told(then, logged):
+    seen = Seen()
+
+    async def app(scope, receive, send):
+        await connected(receive)
+        seen.put('connected')
+        seen.put(await receive())
+        try:
+            await send({'type': then, 'status': 403})
+        finally:
+            seen.put('ended')
+
+    with site(app) as host:
+        client = host.connect(handshake())
+        assert seen.get() == 'connected'
+        host.reactor.call_soon_threadsafe(host.server.drain)
+        assert client.take().status == 503
+        assert seen.get()['type'] == 'websocket.disconnect'
+        assert seen.get() == 'ended'
+    assert logged.text == ''
+
+
+def test_handler_timeout_ends_a_handshake_and_no_socket(logged):
+    seen = Seen()
+
+    async def app(scope, receive, send):
+        await connected(receive)
+        if scope['path'] == '/open':
+            await send({'type': 'websocket.accept'})
+            seen.put('accepted')
+        try:
+            await receive()
+        except asyncio.CancelledError:
+            seen.put('cancelled')
+            raise
+        await say(send, 'still here')
+
+    with site(app, handler_timeout=0.02) as host:
+        peer = host.open('/open')
+        assert seen.get() == 'accepted'
+        assert host.connect(handshake()).take().status == 503
+        assert seen.get() == 'cancelled'
+        peer.text('?')
+        assert peer.message() == 'still here'
+    assert logged.count('handler_timeout') == 1
+
+
 def test_a_stop_lets_an_application_end_that_has_lost_its_client():
     seen = Seen()
 
@@ -343,7 +392,10 @@ def test_no_cycle_is_left(end, logged):
     async def app(scope, receive, send):
         await connected(receive)
         if end == 'denied':
-            return await send({'type': 'websocket.close'})
+            early = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            await send({'type': 'websocket.close'})
+            return await early
         await send({'type': 'websocket.accept'})
         await send({**await receive(), 'type': 'websocket.send'})
         if end == 'failed':

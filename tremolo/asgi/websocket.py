@@ -137,8 +137,10 @@ class SocketExchange:
     def _wake(self, _: object = None) -> None:
         """Let those go on that wait for the answer to the handshake."""
         changed, self._changed = self._changed, None
-        if changed is not None and not changed.done():
-            changed.set_result(None)
+        if changed is not None:
+            self._websocket.disconnected.withdraw(self._wake)
+            if not changed.done():
+                changed.set_result(None)
 
     # -- the application's side -----------------------------------------------------------------
 
