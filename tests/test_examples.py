@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import select
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websocket_peer import Peer
 
 import tremolo.examples
 
@@ -116,6 +118,38 @@ def test_outbound():
         upstream.stop()
         with pytest.raises(urllib.error.HTTPError, match='502'):
             get(f'{url}/quick')
+
+
+def test_chat():
+    with example('chat') as url:
+        port = int(url.rsplit(':', 1)[1])
+        assert b'new WebSocket(' in get(url)
+        with Peer(port, '/chat/0?name=Ada') as ada, Peer(port, '/chat/0') as bob:
+            assert [json.loads(peer.receive()) for peer in (ada, bob)] == [[], []]
+            ada.send('key1 hello all')
+            first, = json.loads(bob.receive())
+            assert json.loads(ada.receive()) == [first]
+            assert (first['key'], first['name'], first['text']) == ('key1', 'Ada', 'hello all')
+            bob.close()
+            ada.send('key2 <again>')
+            second, = json.loads(ada.receive())
+            # Who comes back says what was seen last, and gets the rest.
+            for seen, missed in (first['number'], [second]), (second['number'], []):
+                with Peer(port, f'/chat/{seen}') as back:
+                    assert json.loads(back.receive()) == missed
+                    assert back.close() == (1000, '')
+            ada.close()
+
+
+@pytest.mark.parametrize(('arguments', 'expected'), [
+    ([], ('127.0.0.1', True)), (['0.0.0.0'], ('0.0.0.0', False)), (['::'], ('::', False))])
+def test_chat_has_no_debug_mode_for_other_machines(arguments, expected, monkeypatch):
+    runs = []
+    monkeypatch.setattr(tremolo.Tremolo, 'run', lambda app, host, debug, **options: runs.append(
+        (host, debug)))
+    monkeypatch.setattr(sys, 'argv', ['chat', *arguments])
+    runpy.run_module('tremolo.examples.chat', run_name='__main__')
+    assert runs == [expected]
 
 
 def test_embedded():
