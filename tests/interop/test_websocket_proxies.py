@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from test_nginx import no_errors
-from websocket_peer import Closed, Peer
+from websocket_peer import Closed, Peer, Refused
 
 PROGRAMS = Path(__file__).resolve().parent / 'clients'
 PATIENCE = 60.0
@@ -40,10 +40,14 @@ http {{
         default upgrade;
         ''      '';
     }}
+    upstream tremolo {{
+        server 127.0.0.1:{upstream};
+        keepalive 4;
+    }}
     server {{
         listen 127.0.0.1:{port};
         location / {{
-            proxy_pass http://127.0.0.1:{upstream};
+            proxy_pass http://tremolo;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
@@ -134,6 +138,10 @@ def test_a_socket_behind_a_proxy_echoes_and_closes(name, kind, proxied):
         with Peer(port, '/run/large') as peer:
             peer.send(bytes((1 << 20) + 1))
             assert peer.closed()[0] == 1009
+        for _ in range(3):
+            with pytest.raises(Refused) as caught:
+                Peer(port, '/run/refuse')
+            assert caught.value.status == 403
 
 
 @pytest.mark.parametrize('kind', ['native', 'asgi'])
