@@ -124,8 +124,10 @@ def _stop_later(websocket: Reading, task: Any, left: int = -1) -> None:
         drain: Any = server.at_stop[0]
         websocket.reactor.call_later(drain.rest() + _BEHIND, _stop, websocket, task)
         return
-    backlog = websocket.backlog
+    backlog, incoming = websocket.backlog, websocket.incoming
     waiting = len(backlog.messages) if backlog is not None else 0
+    if incoming is not None:
+        waiting = incoming.size
     if left < 0 or 0 < waiting < left:
         websocket.reactor.call_later(GRACE, _stop_later, websocket, task, waiting)
     else:
@@ -157,7 +159,7 @@ def _tell_all(websocket: Reading) -> None:
     if pings is not None:
         pings.end(code, reason)
     if websocket.incoming is not None:
-        websocket.incoming.serve()
+        websocket.incoming.serve(websocket)
 
 
 def _send_last(websocket: Reading, payload: bytes) -> None:
@@ -296,4 +298,4 @@ def take_rest(websocket: Reading) -> None:
         pass
     websocket.held = False
     if websocket.incoming is not None:
-        websocket.incoming.serve()
+        websocket.incoming.serve(websocket)

@@ -160,7 +160,7 @@ class Reading:
         """Give a message to who waits for it, or keep it."""
         if kind == PIECE:
             if self.incoming is not None:
-                self.incoming.put(*value)
+                self.incoming.put(self, *value)
             return None
         taker, waiting, backlog = self.taker, self.waiting, self.backlog
         if taker is not None:
@@ -226,7 +226,7 @@ class Reading:
         if self.reactor.thread != get_ident() and not self.reactor.in_loop_thread():
             return call_on_loop(self.reactor, self.receive)
         if self.incoming is not None:
-            return self.incoming.receive()
+            return self.incoming.receive(self)
         backlog, waiting = self.backlog, self.waiting
         if backlog is None and waiting is None and self.state == 'open':
             message, self.spare = self.spare, None
@@ -281,7 +281,9 @@ class Reading:
 
     def put_back(self, message: Any) -> None:
         """Take a message back whose receiver was cancelled: it is the next one again."""
-        if self.taker is not None or self._somebody_waits():
+        if self.incoming is not None:
+            self.incoming.put_back(self, message)
+        elif self.taker is not None or self._somebody_waits():
             self.hand_out(BINARY, message)
         else:
             if self.backlog is None:

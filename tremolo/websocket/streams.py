@@ -25,10 +25,13 @@ from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError
 from .backlog import Backlog, size_of
+from .closing import fail
 from .errors import tell
 from .outlet import Outlet
 
 if TYPE_CHECKING:
+    from ..settings import Settings
+    from .reading import Reading
     from .websocket import WebSocket
 
 _SMALL = 4096    # Pieces are joined up to this size: each fragment may have one byte.
@@ -40,22 +43,43 @@ class _Piece(NamedTuple):
     last: bool      # the message ends here
 
 
+class _Begun:
+    """A message that is being read. (`Incoming` knows it, and no `Source`: that were a cycle.)"""
+
+    __slots__ = ('ended', 'text')
+
+    def __init__(self, text: bool) -> None:
+        self.text = text
+        self.ended = False    # Whether all was read, or the rest is skipped.
+
+
 class Source:
     """A message of the client, which is read in pieces. `text` tells whether they are str."""
 
-    __slots__ = ('_incoming', 'ended', 'text')
+    __slots__ = ('_begun', '_incoming', '_websocket')
 
-    def __init__(self, incoming: Incoming, text: bool) -> None:
+    def __init__(self, websocket: Reading, incoming: Incoming, begun: _Begun) -> None:
+        self._websocket = websocket
         self._incoming = incoming
-        self.text = text
-        self.ended = False    # Whether all was read, or the rest is skipped.
+        self._begun = begun
+
+    @property
+    def text(self) -> bool:
+        """Whether the pieces are str."""
+        return self._begun.text
+
+    @property
+    def ended(self) -> bool:
+        """Whether all was read, or the rest is skipped."""
+        return self._begun.ended
 
     def read(self, size: int = -1) -> Future:
         """Return a Future of what has arrived, at most `size` bytes or characters.
 
         It is b'' or '' at the end, and raises `WebSocketClosed` if the message is cut.
         """
-        return call_on_loop(self._incoming.websocket.reactor, self._incoming.read, self, size)
+        websocket = self._websocket
+        return call_on_loop(websocket.reactor, self._incoming.read, websocket, self._begun, size)
 
     def __aiter__(self) -> Source:
         return self
@@ -67,26 +91,34 @@ class Source:
 
 
 class Incoming:
-    """The pieces that nobody has read, and those who wait for pieces."""
+    """The pieces that nobody has read, and those who wait for pieces.
 
-    __slots__ = ('_size', '_source', '_waiting', '_wholes', 'pieces', 'websocket')
+    It gets its socket with each call: the socket knows it, and both together were a cycle.
+    """
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self.websocket = websocket
+    __slots__ = ('_begun', '_settings', '_size', '_waiting', '_wholes', 'pieces')
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.pieces: deque[_Piece] = deque()
         self._size = 0
         self._wholes = 0    # The messages that end within `pieces`.
-        self._source: Source | None = None    # The message that is being read.
+        self._begun: _Begun | None = None    # The message that is being read.
         # Who waits: the Future, and the function that serves it or returns False.
-        self._waiting: deque[tuple[Future, Callable[[Future], bool]]] = deque()
+        self._waiting: deque[tuple[Future, Callable[[Reading, Future], bool]]] = deque()
+
+    @property
+    def size(self) -> int:
+        """The bytes of all pieces."""
+        return self._size
 
     @property
     def full(self) -> bool:
         """Whether no more is to be parsed."""
-        settings = self.websocket.settings
-        return self._size > settings.ws_message_size or self._wholes >= settings.ws_queue
+        return (self._size > self._settings.ws_message_size
+                or self._wholes >= self._settings.ws_queue)
 
-    def put(self, kind: int, data: Any, last: bool) -> None:
+    def put(self, websocket: Reading, kind: int, data: Any, last: bool) -> None:
         """Take a piece, and serve those who wait."""
         pieces, size = self.pieces, size_of(data)
         if pieces and not pieces[-1].last and len(pieces[-1].data) + len(data) < _SMALL:
@@ -94,16 +126,17 @@ class Incoming:
         pieces.append(_Piece(kind, data, last))
         self._size += size
         self._wholes += last
-        self.serve()
+        self.serve(websocket)
 
-    def take_over(self, backlog: Backlog | None, waiting: Future | None) -> None:
+    def take_over(self, websocket: Reading, backlog: Backlog | None,
+                  waiting: Future | None) -> None:
         """Go on with messages that came before, or with those who wait for messages."""
         if waiting is not None:
             self._waiting.append((waiting, self._give_message))
         if backlog is not None:
             self._waiting.extend((each, self._give_message) for each in backlog.line)
             for message in backlog.messages:
-                self.put(TEXT if isinstance(message, str) else BINARY, message, True)
+                self.put(websocket, _kind(message), message, True)
 
     def _take(self) -> _Piece:
         piece = self.pieces.popleft()
@@ -111,104 +144,96 @@ class Incoming:
         self._wholes -= piece.last
         return piece
 
-    def _put_back(self, piece: _Piece, source: Source | None) -> None:
+    def put_back(self, websocket: Reading, message: Any) -> None:
+        """Take back a whole message whose receiver was cancelled."""
+        self._put_back(websocket, _Piece(_kind(message), message, True), None)
+
+    def _put_back(self, websocket: Reading, piece: _Piece, begun: _Begun | None) -> None:
         """Take back what was given to somebody who was cancelled."""
         self.pieces.appendleft(piece)
         self._size += size_of(piece.data)
         self._wholes += piece.last
-        if source is not None:
-            source.ended = False
-            self._source = source
-        self.serve()
+        if begun is not None:
+            begun.ended = False
+            self._begun = begun
+        self.serve(websocket)
 
-    def serve(self) -> None:
+    def serve(self, websocket: Reading) -> None:
         """Give what there is to those who wait, in order."""
         while self._waiting:
             future, serve = self._waiting[0]
-            if not future.done() and not serve(future):
+            if not future.done() and not serve(websocket, future):
                 break
             self._waiting.popleft()
-        websocket = self.websocket
-        if websocket.state == 'closed' and not websocket.held:
-            self.end()
-
-    def end(self) -> None:
-        """Tell those who wait that nothing more comes."""
-        waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
-            tell(future, self.websocket.code, self.websocket.reason)
+        if websocket.state == 'closing' or (websocket.state == 'closed' and not websocket.held):
+            # Nothing more comes.
+            waiting, self._waiting = self._waiting, deque()
+            for future, _ in waiting:
+                tell(future, websocket.code, websocket.reason)
 
     # -- who waits ------------------------------------------------------------------------------
 
-    def receive(self) -> Future:
+    def receive(self, websocket: Reading) -> Future:
         """Return a Future of the next whole message."""
-        return self._wait(self._give_message)
+        return self._wait(websocket, self._give_message)
 
-    def next_source(self) -> Future:
+    def next_source(self, websocket: Reading) -> Future:
         """Return a Future of the next message's `Source`."""
-        return self._wait(self._give_source)
+        return self._wait(websocket, self._give_source)
 
-    def read(self, source: Source, size: int) -> Future:
+    def read(self, websocket: Reading, begun: _Begun, size: int) -> Future:
         """Return a Future of a piece."""
-        return self._wait(partial(self._give_piece, source, size))
+        return self._wait(websocket, partial(self._give_piece, begun, size))
 
-    def _wait(self, serve: Callable[[Future], bool]) -> Future:
-        websocket = self.websocket
+    def _wait(self, websocket: Reading, serve: Callable[[Reading, Future], bool]) -> Future:
         future = Future(websocket.reactor)
         self._waiting.append((future, serve))
-        self.serve()
-        if not future.done() and websocket.state == 'closing':
-            self.end()
+        self.serve(websocket)
         websocket.more_is_wanted()
         return future
 
     def _skip(self) -> bool:
         """Skip the rest of the message that was read; return whether it is over."""
-        source = self._source
-        if source is not None:
-            source.ended = True
+        begun = self._begun
+        if begun is not None:
+            begun.ended = True
             while self.pieces:
                 if self._take().last:
-                    self._source = None
+                    self._begun = None
                     return True
-        return source is None
+        return begun is None
 
-    def _give_message(self, future: Future) -> bool:
+    def _give_message(self, websocket: Reading, future: Future) -> bool:
         if not self._skip():
             return False
-        if self._size > (most := self.websocket.settings.ws_message_size):
-            # (What was given to `stream` has no limit; what is received whole has.)
-            size = 0
-            for piece in self.pieces:
-                size += size_of(piece.data)
-                if piece.last or size > most:
-                    break
-            if size > most:
-                self.websocket.fail(1009, f'a message exceeds {most} bytes (ws_message_size)')
-                return False
-        if not self._wholes:
+        parts, before, limit = [], self._size, self._settings.ws_message_size
+        last = not self._wholes
+        while not last:
+            kind, data, last = self._take()
+            parts.append(data)
+        # (A message that is not whole yet is the only one.)
+        if (before - self._size if parts else before) > limit:
+            self.pieces.clear()
+            self._size = self._wholes = 0
+            if websocket.state == 'open':
+                fail(websocket, 1009, f'a message exceeds {limit} bytes (ws_message_size)')
             return False
-        parts = []
-        while True:
-            piece = self._take()
-            parts.append(piece.data)
-            if piece.last:
-                break
-        message = ('' if piece.kind == TEXT else b'').join(parts)
-        future.give_back = lambda data: self._put_back(_Piece(piece.kind, data, True), None)
-        future.set_result(message)
+        if not parts:
+            return False
+        future.give_back = partial(self.put_back, websocket)
+        future.set_result(('' if kind == TEXT else b'').join(parts))
         return True
 
-    def _give_source(self, future: Future) -> bool:
+    def _give_source(self, websocket: Reading, future: Future) -> bool:
         if not self._skip() or not self.pieces:
             return False
-        self._source = Source(self, self.pieces[0].kind == TEXT)
-        future.set_result(self._source)
+        self._begun = _Begun(self.pieces[0].kind == TEXT)
+        future.set_result(Source(websocket, self, self._begun))
         return True
 
-    def _give_piece(self, source: Source, size: int, future: Future) -> bool:
-        if source.ended:
-            future.set_result('' if source.text else b'')
+    def _give_piece(self, begun: _Begun, size: int, websocket: Reading, future: Future) -> bool:
+        if begun.ended:
+            future.set_result('' if begun.text else b'')
             return True
         if not self.pieces:
             return False
@@ -219,13 +244,17 @@ class Incoming:
             self._wholes += last
             data, last = data[:size], False
         if last:
-            source.ended = True
-            self._source = None
+            begun.ended = True
+            self._begun = None
         elif not data and size:
-            return self._give_piece(source, size, future)
-        future.give_back = lambda data: self._put_back(_Piece(kind, data, last), source)
+            return self._give_piece(begun, size, websocket, future)
+        future.give_back = lambda data: self._put_back(websocket, _Piece(kind, data, last), begun)
         future.set_result(data)
         return True
+
+
+def _kind(message: Any) -> int:
+    return TEXT if isinstance(message, str) else BINARY
 
 
 class Sink:

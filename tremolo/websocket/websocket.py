@@ -184,12 +184,12 @@ class WebSocket(Reading):
         if self.incoming is None:
             if self.state == 'handshake':
                 return self.refused()
-            incoming = self.incoming = Incoming(self)
+            incoming = self.incoming = Incoming(self.settings)
             backlog, self.backlog = self.backlog, None
             waiting, self.waiting = self.waiting, None
-            incoming.take_over(backlog, waiting)
+            incoming.take_over(self, backlog, waiting)
             self.parser.pieces = True
-        return self.incoming.next_source()
+        return self.incoming.next_source(self)
 
 
 def as_message(message: Any) -> tuple[int, bytes]:

@@ -1,0 +1,229 @@
+"""Hostile clients, unlucky networks and careless handlers."""
+
+from __future__ import annotations
+
+import gc
+import zlib
+
+import pytest
+from server_support import virtual
+from websocket_support import (
+    BINARY,
+    MASK,
+    PONG,
+    TEXT,
+    Client,
+    Sockets,
+    close_frame,
+    echo,
+    frame,
+    head,
+    masked,
+    text,
+)
+
+from tremolo.loop import sleep, spawn
+from tremolo.websocket import WebSocketClosed
+
+DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits'
+
+
+def silent(websocket):
+    """Accept, and never receive."""
+    yield websocket.accept()
+    yield websocket.disconnected
+
+
+def deflated(*payloads):
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -12)
+    return [(squeeze.compress(each) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4] for each in payloads]
+
+
+def test_one_byte_a_second_is_too_slow():
+    app = Sockets(echo)
+    with virtual(app) as host:
+        client = Client(host)
+        for byte in head(BINARY, 1000) + MASK + masked(bytes(1000)):
+            client.send(bytes((byte,)))
+            host.advance(1)
+            if client.raw.ended:
+                break
+        assert client.closed()[0] == 1008
+        assert host.now < 60
+        assert app.outcomes[0][0] == 1008
+
+
+def test_a_bomb_in_one_frame():
+    app = Sockets(echo)
+    with virtual(app) as host:
+        client = Client(host, '/', DEFLATE)
+        client.send(frame(BINARY, deflated(bytes(100 << 20))[0], compressed=True))
+        assert client.closed()[0] == 1009
+
+
+def test_a_bomb_in_many_fragments():
+    app = Sockets(echo)
+    with virtual(app) as host:
+        client = Client(host, '/', DEFLATE)
+        data = deflated(bytes(20 << 20))[0]
+        parts = [data[i:i + 7] for i in range(0, len(data), 7)]
+        client.send(frame(BINARY, parts[0], False, True), *(frame(0, p, False) for p in parts[1:]))
+        assert client.closed()[0] == 1009
+
+
+def test_bombs_over_several_messages_wait():
+    app = Sockets(silent)
+    with virtual(app) as host:
+        client = Client(host, '/', DEFLATE)
+        parts = deflated(*[bytes((1 << 20) - 1)] * 100)
+        client.send(*(frame(BINARY, p, compressed=True) for p in parts))
+        host.advance(5)
+        backlog = app.sockets[0].backlog
+        assert len(backlog.messages) == 2
+        assert app.sockets[0].held
+
+
+@pytest.mark.parametrize('end', ['client', 'reset', 'own', 'drain'])
+def test_after_stream_who_waits_is_told_at_once(end):
+    told = []
+
+    def handler(websocket):
+        yield websocket.accept()
+        source = yield websocket.stream()
+        spawn(closer(websocket))
+        try:
+            while (yield source.read()):
+                pass
+        except WebSocketClosed as error:
+            told.append((error.code, websocket.reactor.time()))
+
+    def closer(websocket):
+        yield sleep(1)
+        if end == 'own':
+            websocket.close(3000)
+
+    with virtual(Sockets(handler)) as host:
+        client = Client(host)
+        client.send(frame(TEXT, b'x', False))
+        host.advance(0.5)
+        begin = host.now
+        if end == 'client':
+            client.send(close_frame(3001))
+        elif end == 'reset':
+            client.raw.reset()
+        elif end == 'drain':
+            host.server.drain()
+        host.advance(3)
+        assert len(told) == 1
+        assert told[0][0] == {'client': 3001, 'reset': 1006, 'own': 3000, 'drain': 1001}[end]
+        host.advance(20)
+
+
+def test_a_message_given_back_after_stream_is_not_lost():
+    got = []
+
+    def handler(websocket):
+        yield websocket.accept()
+        first = websocket.receive()
+        first_taken = websocket.waiting is first
+        assert first_taken
+        yield sleep(1)           # 'a' has come
+        assert first.done()
+        stream = websocket.stream()
+        first.give_back(first.result())
+        source = yield stream
+        got.append((yield source.read()))
+        got.append((yield websocket.receive()))
+
+    with virtual(Sockets(handler)) as host:
+        client = Client(host)
+        client.send(text('a'), text('b'))
+        host.advance(3)
+        assert got == ['a', 'b'], got
+
+
+def test_a_message_over_the_limit_after_stream():
+    got = []
+
+    def handler(websocket):
+        yield websocket.accept()
+        source = yield websocket.stream()
+        while (yield source.read()):
+            pass
+        try:
+            got.append(len((yield websocket.receive())))
+        except WebSocketClosed as error:
+            got.append((error.code, ''))
+
+    with virtual(Sockets(handler), ws_message_size=1000) as host:
+        client = Client(host)
+        client.send(text('a'), frame(BINARY, bytes(1001)))
+        host.advance(3)
+        assert got == [(1009, '')]
+
+
+@pytest.mark.parametrize('kind', ['streams', 'plain', 'sink', 'backlog', 'ping'])
+@pytest.mark.parametrize('how', ['client', 'reset', 'own', 'fault', 'stall'])
+def test_no_garbage(kind, how):
+    def handler(websocket):
+        yield websocket.accept()
+        if kind == 'streams':
+            source = yield websocket.stream()
+            yield source.read(1)
+            yield source.read(1)
+        elif kind == 'sink':
+            sink = websocket.stream(text=True)
+            yield sink.write('x')
+            websocket.send('later')
+            yield websocket.receive()
+        elif kind == 'backlog':
+            yield sleep(0.5)
+            yield websocket.receive()
+        elif kind == 'ping':
+            websocket.ping()
+            assert not websocket.disconnected.done()
+            yield websocket.ping()
+        else:
+            yield websocket.receive()
+        if how == 'own':
+            yield websocket.close()
+        while True:
+            yield websocket.receive()
+
+    app = Sockets(handler)
+    with virtual(app, ws_ping_interval=0) as host:
+        def one():
+            client = Client(host)
+            client.send(text('hello'), text('more'),
+                        frame(PONG, b'\0\0\0\1'), frame(PONG, b'\0\0\0\2'))
+            host.advance(0.1)
+            if how == 'client':
+                client.send(close_frame())
+            elif how == 'reset':
+                client.raw.reset()
+            elif how == 'fault':
+                client.send(b'\xff\xff')
+            elif how == 'stall':
+                client.raw.fin()
+            host.advance(30)
+            client.raw.close()
+            host.clients.clear()
+            app.sockets.clear()
+            app.outcomes.clear()
+        one()
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(3):
+                one()
+            assert len(host.server.connections) == 0
+            gc.collect()
+            # (The pair of sockets of the simulated network is a cycle.)
+            left = [type(each).__name__ for each in gc.garbage
+                    if type(each).__module__.startswith('tremolo')]
+        finally:
+            gc.set_debug(0)
+            gc.enable()
+            gc.garbage.clear()
+        assert not left
