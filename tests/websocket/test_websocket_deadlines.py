@@ -282,3 +282,14 @@ def test_a_close_of_the_program_waits_for_data_that_our_own_limit_holds_back():
         client.raw.until_ended()
         assert host.closed == {'upgraded': 1}
         assert app.outcomes == ['returned']
+
+
+def test_a_message_that_our_own_limit_lets_wait_is_no_silence():
+    with virtual(Sockets(echo), upload_rate=100, min_upload_rate=240, ws_ping_interval=5,
+                 ws_ping_timeout=5) as host:
+        client = Client(host)
+        client.send(frame(BINARY, bytes(6000)))
+        client.raw.received = b''
+        host.advance(70)
+        assert client.ended == ''
+        assert [len(each[1]) for each in client.frames() if each[0] == BINARY] == [6000]

@@ -141,6 +141,27 @@ def test_a_message_that_is_cut_raises_and_a_long_one_is_1009_for_receive():
         assert client.closed()[0] == 1009
 
 
+def test_a_read_in_progress_is_told_of_our_own_close():
+    def handler(websocket):
+        yield websocket.accept()
+        source = yield websocket.stream()
+        yield source.read()
+        reading = source.read()
+        websocket.close(3000, 'enough')
+        assert reading.exception().code == 3000
+        with pytest.raises(WebSocketClosed):
+            yield websocket.stream()
+
+    app = Sockets(handler)
+    with virtual(app) as host:
+        client = Client(host)
+        client.send(frame(TEXT, b'half', False))
+        host.settle()
+        client.send(close_frame(3001))
+        assert client.closed() == (3000, 'enough')
+        assert app.outcomes == ['returned']
+
+
 def test_a_sink_sends_fragments_and_whole_messages_wait_for_its_end():
     def handler(websocket):
         yield websocket.accept()

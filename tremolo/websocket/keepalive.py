@@ -179,7 +179,7 @@ def _ping(websocket: Reading) -> float:
     interval, patience = settings.ws_ping_interval, settings.ws_ping_timeout
     if websocket.state != 'open' or not interval:
         return NEVER
-    resting = websocket.held or closing.is_held_back(websocket.wire)
+    resting = websocket.held or closing.is_held_back(websocket.wire) or _is_read_slowly(websocket)
     if pings is not None and pings.deadline != NEVER:
         if pings.deadline > now:
             return pings.deadline
@@ -200,3 +200,9 @@ def _ping(websocket: Reading) -> float:
         return now + interval
     pings.deadline, pings.had = now + patience, websocket.received
     return pings.deadline
+
+
+def _is_read_slowly(websocket: Reading) -> bool:
+    """Return whether our own rate limit lets bytes of the client wait."""
+    rest = websocket.wire.read_rest
+    return rest is not None and rest.deadline != NEVER
