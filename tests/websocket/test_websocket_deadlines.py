@@ -293,3 +293,21 @@ def test_a_message_that_our_own_limit_lets_wait_is_no_silence():
         host.advance(70)
         assert client.ended == ''
         assert [len(each[1]) for each in client.frames() if each[0] == BINARY] == [6000]
+
+
+@pytest.mark.parametrize('begin', [0.1 * number for number in range(20)])
+def test_a_deadline_that_is_no_exact_sum_is_looked_at_once(begin):
+    def much(websocket):
+        yield websocket.accept()
+        yield sleep(begin)
+        while True:
+            yield websocket.send(bytes(100_000))
+
+    app = Sockets(much)
+    with virtual(app, World(seed=1, buffer_size=5000), stall_timeout=5.3, rate_grace=0,
+                 ws_ping_interval='off') as host:
+        client = Client(host)
+        client.raw.reading = False
+        turns = host.reactor.turns
+        host.until(lambda: host.closed)
+        assert host.reactor.turns - turns < 50

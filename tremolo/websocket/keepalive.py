@@ -104,7 +104,7 @@ def watch_frame(websocket: Reading) -> None:
     elif websocket.slow_from is None:
         now = websocket.reactor.now
         websocket.slow_from = now, websocket.received
-        come_by(websocket, now + settings.rate_grace)
+        come_by(websocket, now + _grace(websocket))
 
 
 def watch_kept(websocket: Reading) -> None:
@@ -139,20 +139,25 @@ def tick(websocket: Reading) -> None:
             come_by(websocket, again)
 
 
+def _grace(websocket: Reading) -> float:
+    """Return how long a frame may be slower than `min_upload_rate`: `rate_grace`, and never 0."""
+    return websocket.connection.server.phase_seconds.look
+
+
 def _frame(websocket: Reading) -> float:
     """Close if the rest of a frame comes too slowly."""
     if websocket.slow_from is None:
         return NEVER
-    settings, now = websocket.settings, websocket.reactor.now
+    now, grace = websocket.reactor.now, _grace(websocket)
     begin, had = websocket.slow_from
-    earned = (websocket.received - had) / settings.min_upload_rate
-    if now - begin >= settings.rate_grace + earned:
+    begin += (websocket.received - had) / websocket.settings.min_upload_rate
+    if begin + grace <= now:
         closing.fail(websocket, 1008, 'a message came too slowly', 'ws_slow')
         return NEVER
     # What it has earned until now counts, but not for ever.
-    begin = min(now + _MOST, begin + earned)
+    begin = min(now + _MOST, begin)
     websocket.slow_from = begin, websocket.received
-    return max(begin, now) + settings.rate_grace
+    return begin + grace
 
 
 def _kept(websocket: Reading) -> float:
@@ -167,7 +172,7 @@ def _kept(websocket: Reading) -> float:
     if wire.sent > sent or closing.is_held_back(wire):
         since = now
         websocket.kept_from = now, wire.sent
-    elif now - since >= stall:
+    elif since + stall <= now:    # (As it is returned: sums of times are not exact.)
         closing.cut(websocket, 'stall_timeout')
         return NEVER
     return since + stall
