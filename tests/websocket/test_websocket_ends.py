@@ -364,3 +364,25 @@ def test_a_socket_that_has_ended_leaves_no_garbage():
             host.clients.clear()
             del client
             assert living() == before
+
+
+def test_a_ping_that_finds_its_client_gone_raises_nothing_by_itself():
+    def handler(websocket):
+        yield websocket.accept()
+        yield websocket.receive()
+        websocket.send('not sent yet')
+        pinged = websocket.ping()
+        assert pinged.exception().code == 1006
+        yield websocket.receive()
+
+    app = Sockets(handler)
+    with virtual(app) as host:
+        client = Client(host)
+        websocket = app.sockets[0]
+        host.settle()
+        client.raw.reset()
+        host.world.wait_until(host.now + 0.001)
+        # (Between the reset and its event at our poller.)
+        websocket.data_received(text('go'))
+        host.advance(1)
+        assert app.outcomes == [(1006, '')]

@@ -273,7 +273,7 @@ class Stream:
         self.push()
         if self._out is not None:
             self.buffered += self._out.put_ahead(data, last)
-        else:
+        elif not self.closed:    # (The push may have found the peer gone.)
             self.write(data)
 
     def push(self) -> None:
