@@ -386,3 +386,22 @@ def test_a_ping_that_finds_its_client_gone_raises_nothing_by_itself():
         websocket.data_received(text('go'))
         host.advance(1)
         assert app.outcomes == [(1006, '')]
+
+
+@pytest.mark.parametrize('rate', ['off', 20000])
+def test_an_accept_that_finds_its_client_gone(rate):
+    """With a rate the 101 is sent at once, and finds it; without, at the end of the turn."""
+    def handler(websocket):
+        # (Between the reset and its event at our poller.)
+        client.reset()
+        host.world.wait_until(host.now + 0.001)
+        yield websocket.accept()
+        yield websocket.receive()
+
+    app = Sockets(handler)
+    with virtual(app, download_rate=rate) as host:
+        client = host.connect(handshake())
+        host.advance(1)
+        assert app.sockets[0].state == 'closed' and app.sockets[0].disconnected.done()
+        assert app.outcomes == [(1006, '')]
+        assert len(host.server.connections) == 0

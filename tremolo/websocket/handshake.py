@@ -24,10 +24,11 @@ _OURS = frozenset(('connection', 'content-length', 'sec-websocket-accept',
 def answer(
     response: Response, handshake: Handshake, subprotocol: str | None,
     headers: Mapping[str, str] | Iterable[tuple[Any, Any]],
-) -> tuple[bytes, Deflate | None, FrameParser]:
+) -> tuple[bytes, Deflate | None, FrameParser] | None:
     """Answer 101. Return the bytes that came ahead, what is agreed on, and the frames' parser.
 
-    Raises `HandlerError` or `HeaderError` before anything is sent.
+    Return None if that finds the client gone. Raises `HandlerError` or `HeaderError` before
+    anything is sent.
     """
     connection = response.connection
     settings, fields = connection.server.settings, response.headers
@@ -50,6 +51,8 @@ def answer(
     if deflate is not None:
         fields['Sec-WebSocket-Extensions'] = deflate.answer.decode('ascii')
     response.switch('websocket')
+    if connection.stream.closed:
+        return None
     rest = connection.parser.rest()
     del connection.parser    # There is no other request. (200 bytes of an idle socket.)
     # The answer is complete, though its connection goes on: the limits count it no longer.

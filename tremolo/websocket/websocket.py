@@ -72,7 +72,10 @@ class WebSocket(Reading):
         if not response.live:
             closing.end(self, 1006, '')
             return self.refused()
-        rest, deflate, self.parser = answer(response, handshake, subprotocol, headers)
+        answered = answer(response, handshake, subprotocol, headers)
+        if answered is None:
+            return self.refused()    # (The door has ended it.)
+        rest, deflate, self.parser = answered
         if deflate is not None:
             self.deflater = deflate.deflater()
         self._response = self._handshake = None
