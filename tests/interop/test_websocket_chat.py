@@ -12,11 +12,13 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from chromium import Browser
 from websocket_peer import Peer, Refused
 
+HERE = Path(__file__).resolve().parent
 CHAT = 'tremolo.examples.chat:app'
 PATIENCE = 60.0
 
@@ -109,17 +111,34 @@ def test_the_page_fits(width, height, serve, browser, tmp_path):
                 'rgb(25, 22, 20)' if dark else 'rgb(244, 241, 238)')
 
 
-def come_back(peer, port, seen):
+def come_back(peer, port, path):
     """Read until the server closes, and connect again; give code, reason, tries and the peer."""
     code, reason = peer.closed()
     for tries in range(1, 100):
         try:
-            again = Peer(port, f'/chat/{seen}')
+            again = Peer(port, path)
             return code, reason, tries, again
         except (Refused, ConnectionError):
             # As a browser's tab does; all come back at about the same time.
             time.sleep(random.uniform(0.01, 0.1))
     raise AssertionError('it does not come back')
+
+
+def renewed(server, peers, path, stack):
+    """Renew a server: each of its sockets is closed with 1001, and comes back."""
+    pool = stack.enter_context(ThreadPoolExecutor(len(peers)))
+    coming = [pool.submit(come_back, peer, server.port, path) for peer in peers]
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGHUP)
+    back = [each.result(PATIENCE) for each in coming]
+    took = time.monotonic() - began
+    for *_, again in back:
+        stack.enter_context(again)
+    assert {(code, reason) for code, reason, _, _ in back} == {(1001, back[0][1])}
+    refused = sum(tries - 1 for _, _, tries, _ in back)
+    print(f'{len(back)} sockets came back within {took:.2f} s; {refused} handshakes were refused')
+    assert took < 20
+    return [again for *_, again in back]
 
 
 def test_200_sockets_are_closed_with_1001_by_a_renewal_and_come_back(chat, descriptors):
@@ -129,22 +148,22 @@ def test_200_sockets_are_closed_with_1001_by_a_renewal_and_come_back(chat, descr
         peers[0].send('key before')
         (line,) = {peer.receive() for peer in peers}
         (before,) = json.loads(line)
-        began = time.monotonic()
-        pool = stack.enter_context(ThreadPoolExecutor(len(peers)))
-        coming = [pool.submit(come_back, peer, chat.port, before['number']) for peer in peers]
-        chat.process.send_signal(signal.SIGHUP)
-        back = [each.result(PATIENCE) for each in coming]
-        took = time.monotonic() - began
-        for *_, again in back:
-            stack.enter_context(again)
-        assert {(code, reason) for code, reason, _, _ in back} == {(1001, back[0][1])}
-        assert {again.receive() for *_, again in back} == {'[]'}
-        back[0][3].send('key after')
-        (line,) = {again.receive() for *_, again in back}
+        back = renewed(chat, peers, f'/chat/{before["number"]}', stack)
+        assert {again.receive() for again in back} == {'[]'}
+        back[0].send('key after')
+        (line,) = {again.receive() for again in back}
         (after,) = json.loads(line)
         assert (after['text'], after['number'] > before['number']) == ('after', True)
         # It is another process: it has never heard the first line.
         assert json.loads(stack.enter_context(Peer(chat.port, '/chat/0')).receive()) == [after]
-        refused = sum(tries - 1 for *_, tries, _ in back)
-        print(f'200 sockets came back within {took:.2f} s; {refused} handshakes were refused')
-        assert took < 20
+
+
+def test_200_sockets_of_an_asgi_application_do_so_too(serve, descriptors, tmp_path):
+    site = str(HERE / 'clients' / 'websocket_asgi.py')
+    with serve(site, '--log-level', 'warning', folder=tmp_path) as server, \
+            contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(Peer(server.port, '/run/echo')) for _ in range(200)]
+        for number, peer in enumerate(renewed(server, peers, '/run/echo', stack)):
+            peer.send(str(number))
+            assert peer.receive() == str(number)
+    assert server.log == ''
