@@ -106,7 +106,6 @@ def test_after_stream_who_waits_is_told_at_once(end):
         client = Client(host)
         client.send(frame(TEXT, b'x', False))
         host.advance(0.5)
-        begin = host.now
         if end == 'client':
             client.send(close_frame(3001))
         elif end == 'reset':
