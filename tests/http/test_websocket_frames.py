@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import random
 import sys
-import tracemalloc
 
 import pytest
 from test_http_grammar import is_linear
@@ -15,6 +14,7 @@ from tremolo.http.frames import unmasked
 from tremolo.http.websocket import (
     BINARY,
     CLOSE,
+    MORE,
     PING,
     PONG,
     TEXT,
@@ -104,7 +104,8 @@ def test_events_are_bytes_and_str():
     (client(0x01) + client(0x81), 1002), (client(0x02) + client(0x01), 1002),
     (client(0x01) + client(0x80) + client(0x80), 1002),
     (client(0x09), 1002), (client(0x08), 1002), (client(0x0a, b'x'), 1002),   # control, in parts
-    (client(0x89, b'x' * 126), 1002), (client(0x88, b'x' * 65536), 1002),     # control, too long
+    # Control, too long.
+    (client(0x89, b'x' * 126), 1002), (client(0x88, b'x' * 9, size=65536), 1002),
     # A size has no more bytes than it needs, and 63 bits (section 5.2).
     (b'\x82\xfe\x00\x7d' + MASK, 1002), (b'\x82\xfe\x00\x00' + MASK, 1002),
     (b'\x82\xff' + (65535).to_bytes(8, 'big') + MASK, 1002),
@@ -218,8 +219,10 @@ def test_a_message_over_the_limit_is_refused_when_it_is_announced():
             assert (error is None) == (size <= limit)
 
 
-@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='no reference counts')
+@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='frees nothing at once')
 def test_a_flood_of_small_fragments_takes_little_memory():
+    import tracemalloc
+
     for first, fragment in (
             (0x02, client(0x00, b'x')), (0x01, client(0x00, b'x')), (0x02, client(0x00)),
             (0x01, client(0x00, b'\xe2') + client(0x00, b'\x82') + client(0x00, b'\xac')),
@@ -231,10 +234,11 @@ def test_a_flood_of_small_fragments_takes_little_memory():
         tracemalloc.start()
         sent = 0
         try:
-            for _ in range(100):
+            for _ in range(40):
                 parser.feed(data)
                 sent += parser.buffered // 7
-                assert parser.next_event() is None
+                while (event := parser.next_event()) is not None:
+                    assert event == (MORE, None)
                 assert parser.buffered == 0
             assert tracemalloc.get_traced_memory()[0] < 3 * sent + 50_000
         finally:
@@ -243,6 +247,8 @@ def test_a_flood_of_small_fragments_takes_little_memory():
 
 @pytest.mark.skipif(sys.implementation.name != 'cpython', reason='no reference counts')
 def test_nothing_is_kept_between_messages_and_nothing_refers_to_itself():
+    import tracemalloc
+
     gc.collect()
     gc.disable()
     try:
@@ -329,6 +335,32 @@ def test_what_a_close_frame_may_say():
     for each in (1000, 1003, 1007, 1014, 3000, 4999):
         payload = close_payload(each, 'why')
         assert run([client(0x88, payload)])[0] == [(CLOSE, (each, 'why'))]
+
+
+@pytest.mark.parametrize('pieces', [False, True])
+@pytest.mark.parametrize('fragment', [client(0x00), client(0x00, b'x')])
+def test_many_fragments_give_the_caller_its_turn(fragment, pieces):
+    parser = FrameParser(1 << 20)
+    parser.pieces = pieces
+    data = client(0x02) + fragment * 9000 + client(0x80)
+    event = parser.take(data)
+    before, events = len(data), []
+    while event is not None:
+        # What is parsed for one event is little.
+        assert before - parser.buffered <= 64 * len(fragment)
+        before = parser.buffered
+        if event[0] != MORE:
+            events.append(event)
+        event = parser.next_event()
+    assert parser.buffered == 0
+    size = 9000 * (len(fragment) - 6)
+    if pieces:
+        assert b''.join(value[1] for _, value in events) == b'x' * size
+    else:
+        assert events == [(BINARY, b'x' * size)]
+    # There is nothing more to come after the last byte: no turn is asked for.
+    parser = FrameParser(1 << 20)
+    assert parser.take(client(0x02) + client(0x00) * 63) is None
 
 
 def test_how_much_is_not_parsed_yet():

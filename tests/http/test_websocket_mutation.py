@@ -14,7 +14,7 @@ import zlib
 from websocket_wire import client, reference, run
 
 from tremolo.http.deflate import negotiate
-from tremolo.http.websocket import PIECE, FrameError, FrameParser
+from tremolo.http.websocket import MORE, PIECE, FrameError, FrameParser
 
 AGREED = [
     (None, None, True),
@@ -111,6 +111,8 @@ def in_pieces(pieces, agreed):
             parser.pieces = place % 3 != 2
             while (event := parser.next_event()) is not None:
                 kind, value = event
+                if kind == MORE:
+                    continue
                 if kind == PIECE:
                     kind, data, last = value
                     begun.append(data)

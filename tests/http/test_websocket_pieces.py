@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import tracemalloc
+import sys
 import zlib
 
 import pytest
@@ -11,7 +11,7 @@ from test_http_grammar import is_linear
 from websocket_wire import client, octets
 
 from tremolo.http.deflate import negotiate
-from tremolo.http.websocket import BINARY, CLOSE, PIECE, PING, TEXT, FrameError, FrameParser
+from tremolo.http.websocket import BINARY, CLOSE, MORE, PIECE, PING, TEXT, FrameError, FrameParser
 
 AGREED = negotiate(b'permessage-deflate; client_max_window_bits')
 
@@ -31,6 +31,8 @@ def run(pieces, agreed=None, message_size=10):
         for piece in pieces:
             parser.feed(piece)
             while (event := parser.next_event()) is not None:
+                if event[0] == MORE:
+                    continue
                 if event[0] != PIECE:
                     events.append(event)
                     continue
@@ -127,7 +129,10 @@ def test_the_pieces_begin_and_end_where_one_wants():
         parser.next_event()
 
 
+@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='frees nothing at once')
 def test_a_long_message_takes_little_memory():
+    import tracemalloc
+
     parser = FrameParser(1000, AGREED.inflater())
     parser.pieces = True
     bomb = client(0xc2, small(bytes(20_000_000)))

@@ -8,6 +8,7 @@ from tremolo.http.websocket import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    MORE,
     PIECE,
     PING,
     PONG,
@@ -25,6 +26,13 @@ def masked(payload, mask=MASK):
     return bytes(octet ^ mask[place % 4] for place, octet in enumerate(payload))
 
 
+def masked_at_once(payload, mask=MASK):
+    """The same for large payloads: as two integers."""
+    size = len(payload)
+    key = int.from_bytes((mask * (size // 4 + 1))[:size], 'big')
+    return (int.from_bytes(payload, 'big') ^ key).to_bytes(size, 'big')
+
+
 def client(first, payload=b'', mask=MASK, size=None):
     """A frame of a client with this first byte; `size` is told instead of the true one."""
     size = len(payload) if size is None else size
@@ -34,7 +42,8 @@ def client(first, payload=b'', mask=MASK, size=None):
         head = bytes((first, 0xfe)) + size.to_bytes(2, 'big')
     else:
         head = bytes((first, 0xff)) + size.to_bytes(8, 'big')
-    return head + mask + masked(payload, mask)
+    return head + mask + (masked(payload, mask) if len(payload) < 1000
+                          else masked_at_once(payload, mask))
 
 
 def text(message):
@@ -49,7 +58,8 @@ def run(pieces, message_size=MOST, agreed=None):
         for piece in pieces:
             parser.feed(piece)
             while (event := parser.next_event()) is not None:
-                events.append(event)
+                if event[0] != MORE:
+                    events.append(event)
     except FrameError as error:
         return events, (error.code, error.reason)
     return events, None

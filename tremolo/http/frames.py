@@ -15,8 +15,8 @@ from functools import lru_cache
 from ..errors import TremoloError
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-# No opcode: a piece of a message (see `FrameParser.pieces`).
-PIECE = 16
+# No opcodes: a piece of a message (see `FrameParser.pieces`), and that there may be more to parse.
+PIECE, MORE = 16, 17
 
 FIN, RSV1, MASKED = 0x80, 0x40, 0x80
 # The first bytes that a frame may have: before a message, before one that may be compressed, and

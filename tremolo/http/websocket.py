@@ -19,6 +19,7 @@ from .frames import BEGIN, BEGIN_DEFLATE, FIN, GO_ON, MASKED, RSV1, fault_of, re
 from .frames import BINARY as BINARY
 from .frames import CLOSE as CLOSE
 from .frames import CONTINUATION as CONTINUATION
+from .frames import MORE as MORE
 from .frames import PIECE as PIECE
 from .frames import PING as PING
 from .frames import PONG as PONG
@@ -36,6 +37,9 @@ _from_bytes = int.from_bytes    # (A bound method at hand: 0.1 us less for two c
 # So many pieces of a message are joined to one: a message of tiny fragments must not take many
 # times its size (a list takes 8 bytes for each, and each object 50).
 _MOST_PIECES = 512
+# So many fragments without an event are parsed before the caller has its turn (measured: 0.2 ms;
+# one read of 64 KiB may have 10,000, 20 ms).
+_MOST_FRAGMENTS = 64
 # What one piece of `FrameParser.pieces` may be inflated from, and to, in bytes.
 _INFLATE_FROM, _INFLATE_TO = 16384, 65536
 # What is left of a close frame once it was read: nothing may follow.
@@ -54,11 +58,14 @@ class FrameParser:
         parser.feed(data)
         while (event := parser.next_event()) is not None:
             kind, value = event       # (TEXT, str), (PING, bytes), (CLOSE, (code, reason)), ...
+
+    (MORE, None) comes after many fragments that have brought no event: let others have their turn,
+    and ask again. It is the only event that depends on how the bytes were cut.
     """
 
-    __slots__ = ('_compressed', '_data', '_error', '_firsts', '_inflater', '_kind', '_last',
-                 '_left', '_limit', '_mask', '_opcode', '_parts', '_pieces', '_quick', '_recent',
-                 '_size', '_undecoded', 'buffered')
+    __slots__ = ('_compressed', '_data', '_error', '_firsts', '_fragments', '_inflater', '_kind',
+                 '_last', '_left', '_limit', '_mask', '_opcode', '_parts', '_pieces', '_quick',
+                 '_recent', '_size', '_undecoded', 'buffered')
 
     def __init__(self, message_size: int, inflater: Inflater | None = None) -> None:
         self._limit = message_size
@@ -74,6 +81,7 @@ class FrameParser:
         # The frame whose head was read.
         self._opcode = -1             # -1: none, a head is expected
         self._last = True             # its FIN
+        self._fragments = 0           # since the last MORE
         self._left = 0                # bytes of its payload that are still to come
         self._mask = b''              # begins with the byte for the next byte of the payload
         # The message that has begun.
@@ -195,9 +203,13 @@ class FrameParser:
                 event = self._read_control() if self._opcode >= CLOSE else self._read_data()
                 if not self.buffered:
                     self._data = b''
-                # (No event, and the frame is over: it was a fragment. Go on, as far as it goes.)
                 if event is not None or (self._opcode >= 0 and left == self.buffered):
                     return event
+                # (No event, and the frame is over: it was a fragment. Go on, as far as it goes.)
+                self._fragments += 1
+                if self._fragments >= _MOST_FRAGMENTS and self.buffered:
+                    self._fragments = 0
+                    return MORE, None
         except FrameError as error:
             raise self._fail(error) from None
         return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..http.websocket import BINARY, CLOSE, PIECE, FrameError, close_payload, frame
+from ..http.websocket import BINARY, CLOSE, MORE, PIECE, FrameError, close_payload, frame
 from ..loop.timers import NEVER
 from ..server.notices import cancel
 from .errors import tell
@@ -257,7 +257,7 @@ class Closing:
                 left -= 1
                 if event[0] == CLOSE:
                     return self._finish()
-                if not left:
+                if not left or event[0] == MORE:
                     wire.pause_reading()
                     websocket.reactor.call_soon(self._take)
                     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..http.websocket import BINARY, CLOSE, PIECE, PING, PONG, FrameError, frame
+from ..http.websocket import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
 from ..loop import Future
 from ..loop.shared_future import SharedFuture
 from ..loop.threads import call_on_loop
@@ -144,6 +144,8 @@ class Reading:
                 return closing.closed_by_client(self, *value)
             elif kind == PING:
                 self._answer_ping(value)
+            elif kind == MORE:
+                left = 1    # Many fragments: they were a turn.
             elif self.pings is not None:
                 self.pings.answered(self, value)
             if self.state != 'open':
