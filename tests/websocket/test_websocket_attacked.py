@@ -226,3 +226,34 @@ def test_no_garbage(kind, how):
             gc.enable()
             gc.garbage.clear()
         assert not left
+
+
+@pytest.mark.parametrize('payload', [b'', b'x'])
+@pytest.mark.parametrize('state', ['open', 'closing', 'stream'])
+def test_a_flood_of_fragments_leaves_others_their_turn(payload, state):
+    got = []
+
+    def handler(websocket):
+        yield websocket.accept()
+        if state == 'stream':
+            source = yield websocket.stream()
+            while (data := (yield source.read())):
+                got.append(data)
+        elif state == 'closing':
+            yield websocket.close()
+        else:
+            got.append((yield websocket.receive()))
+
+    app = Sockets(handler)
+    with virtual(app) as host:
+        client = Client(host)
+        client.send(frame(BINARY, b'x', False))
+        host.advance(1)
+        websocket = app.sockets[0]
+        one = frame(0, payload, False)
+        count = 65536 // len(one)
+        websocket.wire.receiver.data_received(one * count)
+        assert 0 < websocket.parser.buffered < count * len(one)
+        client.send(frame(0), close_frame())
+        client.raw.until_ended()
+        assert b''.join(got) == (b'' if state == 'closing' else b'x' + payload * count)
