@@ -7,6 +7,7 @@ million frames, which takes some minutes (tests/interop/test_websocket_mutation.
 from __future__ import annotations
 
 import collections
+import itertools
 import random
 import sys
 import zlib
@@ -145,6 +146,10 @@ def attack(frames, seed):
         for _ in range(2):
             pieces = split(rng, data)
             assert run(pieces, limit, agreed) == whole, (seed, made, data, pieces)
+        # Each frame alone, as far as the mutations have left it so.
+        ends = [0, *itertools.accumulate(map(len, sent))]
+        alone = [data[begin:end] for begin, end in zip(ends, [*ends[1:-1], None])]
+        assert run(alone, limit, agreed, takes=True) == whole, (seed, made, data, alone)
         # (Pieces have no limit.)
         if not error or error[0] != 1009:
             assert in_pieces(pieces, agreed) == whole, (seed, made, data, pieces)

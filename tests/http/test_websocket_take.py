@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from typing import Any
 
 import pytest
@@ -48,6 +49,13 @@ def told(parser: FrameParser, reads: list[bytes], at_once: bool) -> list[Any]:
     return [*events, parser.buffered]
 
 
+def deflated(payload: bytes, end: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -9)
+    data = deflate.compress(payload) + deflate.flush(end)
+    return data[:-4] if end == zlib.Z_SYNC_FLUSH else data + b'\x00'
+
+
+HELLO = deflated(b'hello')
 FRAMES = [
     *(masked(first, b'x' * size) for first in (0x81, 0x82, 1, 2, 0x80, 0, 0x89, 0x8a, 0x88, 0xc1)
       for size in (0, 1, 2, 124, 125, 126, 127, 128, 699, 700, 701, 1000, 1001)),
@@ -55,6 +63,14 @@ FRAMES = [
       for form in (126, 127)),
     masked(0x81, 'é€'.encode()), masked(0x81, b'\xff'), masked(0x81, b'x' * 200 + b'\xff'),
     masked(0x81, b'')[:5], masked(0x81, b'a')[:6], masked(0x82, b'x' * 300)[:-1],
+    # Compressed: good, over a limit, bad UTF-8 before and after the limit, not whole, broken.
+    *(masked(first, deflated(payload)) for first in (0xc1, 0xc2) for payload in (
+        b'', b'hello', b'x' * 100, b'x' * 101, b'x' * 1001, b'x\xff' * 3, b'x\xff' + b'x' * 5000,
+        b'x' * 5000 + b'\xff', 'é'.encode() * 300)),
+    *(masked(first, payload) for first in (0xc1, 0xc2, 0x41) for payload in (
+        b'\x00', HELLO[:-1], HELLO[:-2], HELLO + b'x', deflated(b'hello', zlib.Z_FINISH),
+        deflated(b'hello', zlib.Z_FINISH)[:-1], deflated(b'hello', zlib.Z_FINISH) + b'x')),
+    masked(0xc1, HELLO) * 2, masked(0xc1, HELLO)[:-1], masked(0xc1, HELLO) + b'\x81',
     b'\x81\x05hello', b'\x81', b'', masked(0x81, b'a') + b'\x81', masked(0x81, b'a') * 2,
 ]
 

@@ -50,16 +50,21 @@ def text(message):
     return client(0x81, message.encode())
 
 
-def run(pieces, message_size=MOST, agreed=None):
-    """Feed the pieces; return the events, and the error as a tuple."""
+def run(pieces, message_size=MOST, agreed=None, takes=False):
+    """Feed the pieces, or take them; return the events, and the error as a tuple."""
     parser = FrameParser(message_size, agreed and agreed.inflater())
     events = []
     try:
         for piece in pieces:
-            parser.feed(piece)
-            while (event := parser.next_event()) is not None:
+            if takes:
+                event = parser.take(piece)
+            else:
+                parser.feed(piece)
+                event = parser.next_event()
+            while event is not None:
                 if event[0] != MORE:
                     events.append(event)
+                event = parser.next_event()
     except FrameError as error:
         return events, (error.code, error.reason)
     return events, None

@@ -109,6 +109,17 @@ def read_close(payload: bytes) -> tuple[int, str]:
         raise FrameError(1007, 'the reason of a close frame is not UTF-8') from None
 
 
+def bad_message(kind: int, compressed: bool) -> FrameError:
+    """Return the fault of a message that is no UTF-8, or that cannot be inflated."""
+    # Where both faults are possible they have one sentence: zlib does not give the bytes before
+    # a fault, so which of the two is found depends on how the bytes arrived.
+    if not compressed:
+        return FrameError(1007, 'a text message is not UTF-8')
+    if kind == BINARY:
+        return FrameError(1007, 'a compressed message cannot be inflated')
+    return FrameError(1007, 'a compressed text message cannot be inflated, or is not UTF-8')
+
+
 def fault_of(first: int, kind: int, deflates: bool) -> str:
     """Say what is wrong with the first byte of a frame."""
     opcode = first & 15

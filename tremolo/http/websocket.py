@@ -13,7 +13,8 @@ from __future__ import annotations
 from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Any
 
-from .frames import BEGIN, BEGIN_DEFLATE, FIN, GO_ON, MASKED, RSV1, fault_of, read_close, unmasked
+from . import frames
+from .frames import BEGIN, BEGIN_DEFLATE, FIN, GO_ON, MASKED, RSV1, unmasked
 
 # Who uses a FrameParser finds here what goes with it.
 from .frames import BINARY as BINARY
@@ -31,8 +32,6 @@ from .frames import frame_head as frame_head
 
 if TYPE_CHECKING:
     from .deflate import Inflater
-
-_from_bytes = int.from_bytes    # (A bound method at hand: 0.1 us less for two calls.)
 
 # So many pieces of a message are joined to one: a message of tiny fragments must not take many
 # times its size (a list takes 8 bytes for each, and each object 50).
@@ -125,12 +124,13 @@ class FrameParser:
         if left >= 0 and self._quick and not self.buffered:
             first, size, payload = data[0], data[1] - MASKED, None
             if first != 0x81 and first != 0x82:
-                pass
+                if 0 < size == left < 126 and self._inflater is not None and (
+                        first == 0xc1 or first == 0xc2):
+                    return self._take_compressed(self._inflater, data)
             elif size == left < 126 and left <= self._limit:
-                payload = (
-                    _from_bytes(data[6:], 'little')
-                    ^ _from_bytes((data[2:6] * (size + 3 >> 2))[:size], 'little')
-                ).to_bytes(size, 'little')
+                whole = _integer(data, 'little')    # (As in `next_event`.)
+                payload = (whole ^ (whole & 0xffffffff0000) * _MASKS[size]).to_bytes(
+                    size + 9, 'little')[6:-3]
             elif size == 126 and (data[2] << 8 | data[3]) == left - 2 > 125 \
                     and left - 2 <= self._limit:
                 payload = bytes(unmasked(data[8:], data[4:8]))
@@ -140,9 +140,31 @@ class FrameParser:
                 try:
                     return TEXT, payload.decode()
                 except UnicodeDecodeError:
-                    raise self._fail(self._bad_text()) from None
+                    raise self._fail(frames.bad_message(self._kind, self._compressed)) from None
         self.feed(data)
         return self.next_event()
+
+    def _take_compressed(self, inflater: Inflater, data: bytes) -> tuple[int, Any]:
+        """Take a compressed message that is one small frame, and came alone.
+
+        (Measured: 20,000 instructions for 60 bytes of JSON, 5,400 of them zlib's; without this path
+        42,200.)
+        """
+        kind = self._kind = data[0] & 15
+        self._compressed = True    # Until it is read: the faults say so.
+        try:
+            message: Any = inflater.inflate(unmasked(data[6:], data[2:6]), self._limit + 1)[0]
+            if len(message) > self._limit:
+                self._append(message, True)    # It raises what is wrong.
+            inflater.end_message()
+            if kind == TEXT:
+                message = message.decode()
+        except FrameError as error:
+            raise self._fail(error) from None
+        except ValueError:
+            raise self._fail(frames.bad_message(self._kind, self._compressed)) from None
+        self._kind, self._compressed = 0, False
+        return kind, message
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
@@ -180,7 +202,7 @@ class FrameParser:
                 try:
                     return TEXT, payload.decode()
                 except UnicodeDecodeError:
-                    raise self._fail(self._bad_text()) from None
+                    raise self._fail(frames.bad_message(self._kind, self._compressed)) from None
         return self._next()
 
     def _fail(self, error: FrameError) -> FrameError:
@@ -222,7 +244,7 @@ class FrameParser:
             return False
         first = data[begin]
         if first not in self._firsts:
-            raise FrameError(1002, fault_of(first, self._kind, self._inflater is not None))
+            raise FrameError(1002, frames.fault_of(first, self._kind, self._inflater is not None))
         if left < 2:
             return False
         size, opcode, head = data[begin + 1] - MASKED, first & 15, 6
@@ -266,7 +288,7 @@ class FrameParser:
         payload = bytes(unmasked(self._data[begin:begin + size], self._mask))
         self.buffered = left - size
         if opcode == CLOSE:
-            event = CLOSE, read_close(payload)
+            event = CLOSE, frames.read_close(payload)
             # Nothing is read after it (section 5.5.1): this frame never ends.
             self._left = _FOREVER
             self._data, self._undecoded, self._parts, self._recent = b'', b'', [], []
@@ -309,7 +331,7 @@ class FrameParser:
                 # zlib may have kept a little (at most 8 KiB): nothing else would bring it out.
                 inflated += inflate(b'', most)[0]
         except ValueError:
-            raise self._bad_text() from None
+            raise frames.bad_message(self._kind, self._compressed) from None
         return inflated, taken
 
     def _append(self, payload: bytes | bytearray, whole: bool) -> None:
@@ -323,7 +345,7 @@ class FrameParser:
             try:
                 self._inflater.end_message()    # type: ignore[union-attr]
             except ValueError:
-                raise self._bad_text() from None
+                raise frames.bad_message(self._kind, self._compressed) from None
         part: Any = payload
         if self._kind == TEXT:
             part = self._decoded(payload, whole and not too_long)
@@ -343,11 +365,11 @@ class FrameParser:
         try:
             text, taken = utf_8_decode(payload, 'strict', whole)
         except UnicodeDecodeError:
-            raise self._bad_text() from None
+            raise frames.bad_message(self._kind, self._compressed) from None
         rest = bytes(payload[taken:])
         # A surrogate (U+D800 to U+DFFF) is wrong at its second byte. CPython waits for the third.
         if rest[:1] == b'\xed' and rest[1:2] > b'\x9f':
-            raise self._bad_text()
+            raise frames.bad_message(self._kind, self._compressed)
         self._undecoded = rest
         return text
 
@@ -375,15 +397,6 @@ class FrameParser:
         self._compressed = False
         self._firsts = BEGIN if self._inflater is None else BEGIN_DEFLATE
         self._quick = self._quickest()
-
-    def _bad_text(self) -> FrameError:
-        # Where both faults are possible they have one sentence: zlib does not give the bytes before
-        # a fault, so which of the two is found depends on how the bytes arrived.
-        if not self._compressed:
-            return FrameError(1007, 'a text message is not UTF-8')
-        if self._kind == BINARY:
-            return FrameError(1007, 'a compressed message cannot be inflated')
-        return FrameError(1007, 'a compressed text message cannot be inflated, or is not UTF-8')
 
     def _too_long(self) -> FrameError:
         return FrameError(1009, f'a message exceeds {self._limit} bytes (ws_message_size)')
