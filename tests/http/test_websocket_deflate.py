@@ -126,6 +126,25 @@ def test_a_window_is_kept_only_if_that_was_agreed_on():
     assert reference(data, window=15, keeps=False) == ([(TEXT, 'Hello')], 1007)
 
 
+def test_a_client_that_keeps_a_larger_window_than_was_agreed_on():
+    # (zlib does not always find that. But it never makes another message of it.)
+    payload = random.Random(1).randbytes(6000)
+    payload += payload[:300]
+    data = client(0xc2, small(payload, 15))
+    assert run(octets(data), agreed=KEEPS) == (
+        [], (1007, 'a compressed message cannot be inflated'))
+    for size in (100, 1000, 4000, len(data)):
+        pieces = [data[at:at + size] for at in range(0, len(data), size)]
+        assert run(pieces, agreed=KEEPS) in (
+            ([(BINARY, payload)], None), ([], (1007, 'a compressed message cannot be inflated')))
+    # Over messages it is always found: the window of the one before is what was agreed on.
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+    first, second = [(deflate.compress(each) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+                     for each in (payload, payload[300:600])]
+    events, error = run([client(0xc2, first) + client(0xc2, second)], agreed=KEEPS)
+    assert events == [(BINARY, payload)] and error[0] == 1007
+
+
 def test_empty_messages():
     for payload in (b'\x00', b'', small(b'')):
         data = client(0xc2, payload) + client(0xc1, HELLO) + client(0x41, payload) + client(0x80)

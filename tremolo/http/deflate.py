@@ -8,6 +8,10 @@ and `Inflater` makes the client's large again.
 A window of 4 KiB and memory level 5 take 32 KiB of memory to compress and 11 KiB to inflate (256
 and 40 KiB with zlib's defaults). A client that cannot bound its window is asked to use no context
 takeover, so that its window of 32 KiB is ours for one message only.
+
+A client that refers to more than the window it agreed on breaks the protocol, but zlib finds that
+only if the bytes are not in its output buffer still. So this fault alone is found or not depending
+on how the bytes were cut; the message is right, or it is 1007.
 """
 
 from __future__ import annotations
