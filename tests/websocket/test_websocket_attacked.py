@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import zlib
+from contextlib import suppress
 
 import pytest
 from server_support import virtual
@@ -257,3 +258,23 @@ def test_a_flood_of_fragments_leaves_others_their_turn(payload, state):
         client.send(frame(0), close_frame())
         client.raw.until_ended()
         assert b''.join(got) == (b'' if state == 'closing' else b'x' + payload * count)
+
+
+def test_a_client_that_takes_slowly_what_is_kept_is_there():
+    # (The pings are behind all that the system keeps for it.)
+    def handler(websocket):
+        yield websocket.accept()
+        while True:
+            yield websocket.send(bytes(100_000))
+
+    app = Sockets(handler)
+    with virtual(app, stall_timeout=30) as host:
+        client = Client(host)
+        client.raw.reading = False
+        for _ in range(1000):
+            host.advance(0.1)
+            with suppress(BlockingIOError):
+                client.raw.sock.recv(1000)
+        assert app.sockets[0].state == 'open'
+        host.advance(60)
+        assert app.outcomes[0][0] == 1006

@@ -8,7 +8,8 @@
 
 A ping cannot be answered in the middle of a frame. So bytes that come at `min_upload_rate` or more
 count as an answer. While we read nothing (the backlog is full) or hold back what we send (a rate
-limit), the client cannot answer: then the first two clocks rest.
+limit), the client cannot answer: then the first two clocks rest. A client that takes what is kept
+is there, too: the ping is on its way behind it.
 
 A message touches no timer. It only leaves the time at `since`, and `tick` works out what is due.
 """
@@ -32,13 +33,23 @@ _MOST = 60.0    # Seconds that a fast beginning of a frame may earn.
 class Pings:
     """The pings of one socket that are not answered, and when the answer is due."""
 
-    __slots__ = ('_count', '_sent', 'deadline', 'had')
+    __slots__ = ('_count', '_sent', 'deadline', 'had', 'taken')
 
     def __init__(self) -> None:
         self._count = 0
         self._sent: list[tuple[bytes, float, Future | None]] = []
         self.deadline = NEVER    # When the answer to an automatic ping is due.
         self.had = 0    # What had been received when that was set.
+        # What had been sent then, if more was kept; else -1.
+        self.taken = -1
+
+    def wait(self, websocket: Reading) -> float:
+        """Set the deadline anew, and return it."""
+        wire = websocket.wire
+        self.deadline = websocket.reactor.now + websocket.settings.ws_ping_timeout
+        self.had = websocket.received
+        self.taken = wire.sent if wire.buffered else -1
+        return self.deadline
 
     def send(self, websocket: Reading, future: Future | None) -> None:
         """Send a ping; nobody waits for an automatic one, which has no Future."""
@@ -118,11 +129,10 @@ def watch_kept(websocket: Reading) -> None:
 
 def go_on(websocket: Reading) -> None:
     """Let the clocks begin anew: we read again."""
-    now = websocket.since = websocket.reactor.now
+    websocket.since = websocket.reactor.now
     pings = websocket.pings
     if pings is not None and pings.deadline != NEVER:
-        pings.deadline = now + websocket.settings.ws_ping_timeout
-        pings.had = websocket.received
+        pings.wait(websocket)
 
 
 def come_by(websocket: Reading, deadline: float) -> None:
@@ -189,11 +199,11 @@ def _ping(websocket: Reading) -> float:
         if pings.deadline > now:
             return pings.deadline
         came = websocket.received - pings.had
-        if not resting and came < max(1, settings.min_upload_rate * patience):
+        if not resting and came < max(1, settings.min_upload_rate * patience) \
+                and not _takes(websocket, pings):
             closing.fail(websocket, 1011, 'no answer to a ping', 'ws_ping_timeout', told=1006)
             return NEVER
-        pings.deadline, pings.had = now + patience, websocket.received
-        return pings.deadline
+        return pings.wait(websocket)
     if resting:
         return now + interval
     due = websocket.since + interval
@@ -203,8 +213,16 @@ def _ping(websocket: Reading) -> float:
     pings = websocket.pings
     if pings is None or not patience:
         return now + interval
-    pings.deadline, pings.had = now + patience, websocket.received
-    return pings.deadline
+    return pings.wait(websocket)
+
+
+def _takes(websocket: Reading, pings: Pings) -> bool:
+    """Return whether a client takes what is kept: the ping may still be on its way to it.
+
+    (The system itself keeps some MiB for a slow client, and the ping is behind them.)
+    """
+    wire = websocket.wire
+    return wire.buffered > 0 and 0 <= pings.taken < wire.sent
 
 
 def _is_read_slowly(websocket: Reading) -> bool:
