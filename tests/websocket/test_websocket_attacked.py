@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from server_support import virtual
+from server_support import serving, virtual
 from websocket_support import (
     BINARY,
     MASK,
@@ -18,6 +18,7 @@ from websocket_support import (
     close_frame,
     echo,
     frame,
+    handshake,
     head,
     masked,
     text,
@@ -278,3 +279,21 @@ def test_a_client_that_takes_slowly_what_is_kept_is_there():
         assert app.sockets[0].state == 'open'
         host.advance(60)
         assert app.outcomes[0][0] == 1006
+
+
+def test_a_close_that_finds_the_client_gone_keeps_no_error_that_was_handled_meanwhile():
+    # (The traceback of that error leads to the socket, and the socket to its stream: a cycle.)
+    app = Sockets(echo)
+    with serving(app) as host:
+        client = host.connect(handshake())
+        assert client.take().status == 101
+
+        def fault():
+            client.reset()
+            websocket = app.sockets[0]
+            websocket.data_received(b'\xff\xff')
+            return websocket.wire.cause
+
+        error = host.on_loop(fault)
+        assert isinstance(error, ConnectionResetError)
+        assert error.__context__ is None

@@ -398,7 +398,10 @@ class Stream:
         self._reading = False
         self._shutting = 'close'
         # The traceback leads to this stream, and the stream keeps the error: a cycle without this.
+        # (So does that of an error that is being handled meanwhile, which is its context.)
         self.cause = cause.with_traceback(None) if cause is not None else None
+        if cause is not None:
+            cause.__context__ = None
         self.reactor.remove_fd(self.fd)
         self._socket.close()
         for rest in filter(None, (self.read_rest, self.write_rest)):
