@@ -29,3 +29,13 @@ class LimitExceeded(TremoloError):
 
 class ListenError(TremoloError):
     """The system refuses an address to listen on (exit status 1)."""
+
+
+def without_frames(error: BaseException | None) -> BaseException | None:
+    """Return an error that an object may keep, though the error's frames lead to that object.
+
+    Else both are a cycle. So are the frames of another error that is being handled meanwhile.
+    """
+    if error is not None:
+        error.__traceback__ = error.__context__ = None
+    return error

@@ -24,7 +24,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
 
-from .errors import Cancelled, StreamClosed
+from .errors import Cancelled, StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
 from .kernel import acknowledged, has_vanished, round_trip
@@ -397,11 +397,7 @@ class Stream:
         self.closed = True
         self._reading = False
         self._shutting = 'close'
-        # The traceback leads to this stream, and the stream keeps the error: a cycle without this.
-        # (So does that of an error that is being handled meanwhile, which is its context.)
-        self.cause = cause.with_traceback(None) if cause is not None else None
-        if cause is not None:
-            cause.__context__ = None
+        self.cause = without_frames(cause)
         self.reactor.remove_fd(self.fd)
         self._socket.close()
         for rest in filter(None, (self.read_rest, self.write_rest)):
