@@ -25,6 +25,7 @@ from websocket_support import (
 )
 
 from tremolo.loop import sleep, spawn
+from tremolo.server import HandlerError
 from tremolo.websocket import WebSocketClosed
 
 DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits'
@@ -297,3 +298,14 @@ def test_a_close_that_finds_the_client_gone_keeps_no_error_that_was_handled_mean
         error = host.on_loop(fault)
         assert isinstance(error, ConnectionResetError)
         assert error.__context__ is None
+
+
+def test_a_sink_before_accept_is_an_error_and_nothing_waits_for_its_end():
+    def handler(websocket):
+        with pytest.raises(HandlerError, match='websocket.accept'):
+            websocket.stream(text=True)
+        yield websocket.accept()
+        yield websocket.send('hello')
+
+    with virtual(Sockets(handler)) as host:
+        assert Client(host).messages(1) == [b'hello']

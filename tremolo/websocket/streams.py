@@ -263,6 +263,8 @@ class Sink:
     __slots__ = ('_opcode', '_text', '_websocket')
 
     def __init__(self, websocket: WebSocket, text: bool) -> None:
+        if websocket.state == 'handshake':
+            websocket.refused()    # (It raises.)
         outlet = websocket.outlet = websocket.outlet or Outlet()
         if outlet.sink is not None:
             raise HandlerError('a message is being streamed: call `end` of that sink first')
