@@ -29,7 +29,8 @@ def test_a_flood_of_fragments_gives_the_others_their_turn(fragment):
 
 @pytest.mark.parametrize('closes', [False, True], ids=['open', 'closing'])
 @pytest.mark.parametrize('tiny', [
-    TINY[1], TINY[0] * 3 + frame(PING), frame(PING), frame(PONG), frame(TEXT, last=False) + frame(0)])
+    TINY[1], TINY[0] * 3 + frame(PING), frame(PING), frame(PONG),
+    frame(TEXT, last=False) + frame(0)])
 def test_the_loop_goes_round_between_a_bounded_number_of_frames(tiny, closes):
     turns = []
 
