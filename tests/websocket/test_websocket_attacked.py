@@ -302,7 +302,7 @@ def test_a_close_that_finds_the_client_gone_keeps_no_error_that_was_handled_mean
 
 def test_a_sink_before_accept_is_an_error_and_nothing_waits_for_its_end():
     def handler(websocket):
-        with pytest.raises(HandlerError, match='websocket.accept'):
+        with pytest.raises(HandlerError, match='accept'):
             websocket.stream(text=True)
         yield websocket.accept()
         yield websocket.send('hello')
