@@ -139,7 +139,7 @@ KINDS = {
     'flag': Kind(_flag, '', '', 'true or false'),
     # On where nothing is given, so it takes a value: `--websocket off`, or `--no-websocket`.
     'switch': Kind(_flag, '', 'on|off', 'on or off', lambda value: 'on'),
-    'websocket': Kind(_websocket, '', 'on|off', 'on or off', lambda value: 'on'),
+    'websocket': Kind(_websocket, '', 'on|off', 'on', lambda value: 'on'),
     'count': Kind(_count, '', 'N', 'a whole number', most=2**31 - 1),
     'port': Kind(_port, '', 'PORT', 'a number from 0 (any free port) to 65535'),
     'size': Kind(_size, 'bytes', 'SIZE', 'a size in bytes, or such as 64k, 16KiB, 2MiB, 1GiB',
