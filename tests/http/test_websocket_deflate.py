@@ -364,6 +364,26 @@ def test_what_does_not_shrink_is_sent_as_it_is():
     assert forgets.compress(text * 2) == forgets.compress(text * 2) == first
 
 
+def test_tiny_messages_that_never_shrink_are_tried_rarely():
+    deflater = KEEPS.deflater()
+    rng = random.Random(5)
+    for _ in range(20):
+        assert deflater.compress(rng.randbytes(20)) is None
+    # Larger ones are always tried; one that shrinks is a new beginning for tiny ones.
+    line = b'{"user": "anna", "text": "anna"}'
+    assert deflater.compress(line) is None
+    assert deflater.compress(rng.randbytes(500)) is None
+    assert deflater.compress(line * 2)
+    assert len(deflater.compress(line)) < 12
+    # So is the one of 32 that is tried, if it shrinks.
+    for _ in range(20):
+        deflater.compress(rng.randbytes(20))
+    sent = [deflater.compress(b'ab' * 20) for _ in range(33)]
+    assert sent[0] is None and sent[-1] is not None
+    assert sent == sorted(sent, key=lambda each: each is not None)
+    assert received(KEEPS, [(b'ab' * 20, each) for each in sent]) == [b'ab' * 20] * 33
+
+
 def test_a_window_of_8_bits_is_agreed_on_and_not_used():
     agreed = negotiate(b'permessage-deflate; server_max_window_bits=8; client_max_window_bits=8')
     assert agreed.deflater() is None
