@@ -72,8 +72,16 @@ class Bridge:
         self.loop.stop()
 
     def complete(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end while the loop does not run, and return its value."""
-        return self.loop.run_until_complete(coroutine)
+        """Run a coroutine to its end while the loop does not run, and return its value.
+
+        After Ctrl-C `close` cancels it. How it takes that is no news, and is not logged.
+        """
+        task = self.loop.create_task(coroutine)
+        try:
+            return self.loop.run_until_complete(task)
+        except BaseException:
+            task.add_done_callback(lambda _: task.cancelled() or task.exception())
+            raise
 
     def begun(self) -> None:
         """Count all tasks that there are now as work of the application's start."""
