@@ -1,7 +1,7 @@
 """Good frames, mutated: the parser says what the reference says, however the bytes are split.
 
 A few of them are in the suite. `python tests/http/test_websocket_mutation.py 1000000 SEED` makes a
-million frames, which takes some minutes (tests/interop/test_websocket_mutation.py).
+million frames, which takes some minutes (tests/interop/test_websocket_million.py).
 """
 
 from __future__ import annotations

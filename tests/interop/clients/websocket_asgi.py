@@ -18,7 +18,8 @@ async def app(scope, receive, send) -> None:
     if scope['type'] == 'http':
         await answer(run, last, send)
         return
-    assert (await receive())['type'] == 'websocket.connect'
+    if (await receive())['type'] != 'websocket.connect':
+        raise ValueError('the first message is no websocket.connect')
     if last == ['refuse']:
         await send({'type': 'websocket.close'})
         return
