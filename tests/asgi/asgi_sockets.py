@@ -6,35 +6,17 @@ It frames and reads frames in its own words, and knows nothing of the package's 
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from typing import Any
 
-from server_support import Answer, Client, Real, request, serving
+from server_support import Answer, Client, Real, serving
+from websocket_frames import ACCEPT as ACCEPT
+from websocket_frames import BINARY, CLOSE, TEXT, frame, handshake
+from websocket_frames import KEY as KEY
+from websocket_frames import PING as PING
+from websocket_frames import PONG as PONG
 
 from tremolo.asgi_app import AsgiApplication
-
-KEY, ACCEPT = 'dGhlIHNhbXBsZSBub25jZQ==', 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='    # RFC 6455 section 1.3.
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-
-
-def handshake(path: str = '/', *lines: str) -> bytes:
-    """Make a handshake; `lines` are further header lines."""
-    return request(path, 'GET', 'Upgrade: websocket', 'Connection: Upgrade',
-                   f'Sec-WebSocket-Key: {KEY}', 'Sec-WebSocket-Version: 13', *lines)
-
-
-def frame(opcode: int, payload: bytes = b'', last: bool = True) -> bytes:
-    """Make a masked frame, as a client does."""
-    size, mask = len(payload), os.urandom(4)
-    if size < 126:
-        head = struct.pack('!BB', last << 7 | opcode, 0x80 | size)
-    elif size < 65536:
-        head = struct.pack('!BBH', last << 7 | opcode, 0x80 | 126, size)
-    else:
-        head = struct.pack('!BBQ', last << 7 | opcode, 0x80 | 127, size)
-    key = int.from_bytes((mask * (size // 4 + 1))[:size], 'big')
-    return head + mask + (int.from_bytes(payload, 'big') ^ key).to_bytes(size, 'big')
 
 
 def closing(code: int, reason: str = '') -> bytes:

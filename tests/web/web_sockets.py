@@ -10,34 +10,17 @@ import struct
 import zlib
 from typing import Any
 
-from server_support import Answer, VirtualClient, request, serving, virtual
+from server_support import Answer, VirtualClient, serving, virtual
+from websocket_frames import ACCEPT, BINARY, CLOSE, TEXT, frame, handshake
+from websocket_frames import FIELDS as FIELDS
+from websocket_frames import KEY as KEY
+from websocket_frames import MASK as MASK
+from websocket_frames import PING as PING
+from websocket_frames import PONG as PONG
 
 from tremolo import Tremolo
 
-KEY, ACCEPT = 'dGhlIHNhbXBsZSBub25jZQ==', 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='    # RFC 6455 section 1.3.
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-FIELDS = ('Upgrade: websocket', 'Connection: Upgrade', f'Sec-WebSocket-Key: {KEY}',
-          'Sec-WebSocket-Version: 13')
 DEFLATE = 'Sec-WebSocket-Extensions: permessage-deflate'
-MASK = bytes((1, 2, 3, 4))
-
-
-def handshake(path: str = '/', *lines: str, method: str = 'GET', **more: Any) -> bytes:
-    """Make a handshake; `lines` are further header lines."""
-    return request(path, method, *FIELDS, *lines, **more)
-
-
-def frame(opcode: int, payload: bytes = b'') -> bytes:
-    """Make a masked frame, as a client does."""
-    size = len(payload)
-    if size < 126:
-        head = struct.pack('!BB', 0x80 | opcode, 0x80 | size)
-    elif size < 65536:
-        head = struct.pack('!BBH', 0x80 | opcode, 0x80 | 126, size)
-    else:
-        head = struct.pack('!BBQ', 0x80 | opcode, 0x80 | 127, size)
-    key = (MASK * (size // 4 + 1))[:size]
-    return head + MASK + bytes(a ^ b for a, b in zip(payload, key))
 
 
 class Socket:

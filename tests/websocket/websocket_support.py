@@ -10,17 +10,21 @@ import zlib
 from contextvars import copy_context
 from typing import Any, Callable
 
-from server_support import VirtualClient, request
+from server_support import VirtualClient
+from websocket_frames import BINARY as BINARY
+from websocket_frames import CLOSE, TEXT, frame, handshake
+from websocket_frames import KEY as KEY
+from websocket_frames import MASK as MASK
+from websocket_frames import PING as PING
+from websocket_frames import PONG as PONG
+from websocket_frames import head as head
+from websocket_frames import masked as masked
 
 from tremolo.http.errors import ProtocolError
 from tremolo.http.handshake import HandshakeError, read_handshake
 from tremolo.loop import Cancelled, Task
 from tremolo.service import Service
 from tremolo.websocket import WebSocket, WebSocketClosed, refuse
-
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-MASK = b'\x11\x22\x33\x44'
-KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 
 
 class Sockets(Service):
@@ -72,32 +76,6 @@ def echo(websocket: WebSocket) -> Any:
     yield websocket.accept()
     while True:
         yield websocket.send((yield websocket.receive()))
-
-
-def handshake(target: str = '/', *lines: str) -> bytes:
-    return request(target, 'GET', 'Connection: Upgrade', 'Upgrade: websocket',
-                   f'Sec-WebSocket-Key: {KEY}', 'Sec-WebSocket-Version: 13', *lines)
-
-
-def head(opcode: int, size: int, last: bool = True, compressed: bool = False) -> bytes:
-    """Make the head of a client's frame, up to the mask."""
-    first = opcode | (last << 7) | (compressed << 6)
-    if size < 126:
-        return bytes((first, 128 | size))
-    if size < 65536:
-        return bytes((first, 254)) + size.to_bytes(2, 'big')
-    return bytes((first, 255)) + size.to_bytes(8, 'big')
-
-
-def masked(payload: bytes) -> bytes:
-    size = len(payload)
-    mask = (MASK * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, 'big') ^ int.from_bytes(mask, 'big')).to_bytes(size, 'big')
-
-
-def frame(opcode: int, payload: bytes = b'', last: bool = True, compressed: bool = False) -> bytes:
-    """Make a frame of a client."""
-    return head(opcode, len(payload), last, compressed) + MASK + masked(payload)
 
 
 def text(message: str) -> bytes:
