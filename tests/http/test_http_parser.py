@@ -13,8 +13,17 @@ from http_cases import BROWSER, CASES, GET, HOST, chunked, get, post
 from http_runner import is_whole, requests, run
 
 import tremolo.http
-from tremolo.http import EndOfBody, Limits, ProtocolError, RequestHead, RequestParser, authority
+from tremolo.http import (
+    EndOfBody,
+    Limits,
+    ProtocolError,
+    RequestHead,
+    RequestParser,
+    authority,
+    grammar,
+)
 from tremolo.http import fields as lines_of_fields
+from tremolo.http.head import _request_lines as head_lines
 
 # Above this a case is not split at each of its bytes, but at random.
 SHORT = 400
@@ -322,6 +331,11 @@ def test_the_session_in_the_readme_is_true():
 # -- fields that are remembered -------------------------------------------------------------------
 
 
+def forget_lines():
+    lines_of_fields._lines.clear()
+    lines_of_fields._quiet.clear()
+
+
 def fields_of(*lines):
     block = b''.join(b'%b\r\n' % line for line in lines)
     head = parse(get(block), Limits(head_size=100_000, field_count=10_000))
@@ -331,14 +345,14 @@ def fields_of(*lines):
 @pytest.mark.parametrize('line', [
     b'Accept: b', b'accept:b', b'Accept: \t b \t', b'Accept:', b'Accept: b: c', b'X-A: b'])
 def test_a_field_that_was_seen_before_is_the_same(line):
-    lines_of_fields._lines.clear()
+    forget_lines()
     name, _, value = line.partition(b':')
     for _ in range(3):
         assert fields_of(line, line) == [(name.lower(), value.strip(b' \t'))] * 2
 
 
 def test_few_fields_are_remembered_and_no_long_ones():
-    lines_of_fields._lines.clear()
+    forget_lines()
     lines = [b'Accept: %d' % number for number in range(3000)]
     for _ in range(2):
         assert fields_of(*lines) == [(b'accept', b'%d' % number) for number in range(3000)]
@@ -349,20 +363,98 @@ def test_few_fields_are_remembered_and_no_long_ones():
 
 def test_fields_that_were_remembered_too_often_are_forgotten_all_the_same():
     # Two threads may both find one place left, and then the bound is passed.
-    lines_of_fields._lines.clear()
+    forget_lines()
     lines_of_fields._lines.update({b'%d' % number: (b'', b'') for number in range(1030)})
+    lines_of_fields._quiet.update(lines_of_fields._lines)
     assert fields_of(b'Accept: a') == [(b'accept', b'a')]
     assert set(lines_of_fields._lines) == {HOST.strip(), b'Accept: a'}
+    assert set(lines_of_fields._quiet) == {b'Accept: a'}
 
 
 def test_what_may_be_secret_is_not_remembered():
-    lines_of_fields._lines.clear()
+    forget_lines()
     secrets = [
         b'Cookie: a=b', b'COOKIE: b=c', b'Authorization: Bearer 1', b'Proxy-Authorization: 1',
         b'X-API-Key: 1', b'X-Auth-Token: 1', b'X-CSRF-Token: 1', b'X-Own: 1',
         b'Referer: http://a/?token=1', b'X-Forwarded-For: ::1', b'Sec-WebSocket-Key: 1']
     assert [name for name, _ in fields_of(*secrets, b'Accept: b')][:2] == [b'cookie', b'cookie']
     assert set(lines_of_fields._lines) == {HOST.strip(), b'Accept: b'}
+
+
+@pytest.mark.parametrize('name', sorted(grammar.RULING))
+def test_a_field_that_decides_is_noticed_each_time(name):
+    """What it decides is another test's matter: here two of it are not taken for one."""
+    written = name, name.title(), name.upper()
+    assert not [line for line in lines_of_fields._quiet if line.lower().startswith(name + b':')]
+    for first in written:
+        for second in written:
+            lines = b'%b: 1\r\nAccept: */*\r\n%b: 1\r\n' % (first, second)
+            for _ in range(3):
+                parser = RequestParser(Limits())
+                parser.feed(get(lines))
+                try:
+                    head = parser.next_event()
+                except ProtocolError as error:
+                    assert error.status == (417 if name == b'expect' else 400)
+                else:
+                    # A list, or one of which the first line counts.
+                    assert name in grammar.LISTS or [
+                        each for each, _ in head.fields].count(name) == 1
+    assert not [line for line in lines_of_fields._quiet if line.lower().startswith(name + b':')]
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def test_what_was_seen_before_is_understood_as_what_is_new(case):
+    """All that is remembered is forgotten, or known from the same bytes: with the same events."""
+    found = []
+    for _ in range(3):
+        found.append(run([case.data], case.limits))
+    forget_lines()
+    authority.hosts.clear()
+    head_lines.clear()
+    assert found == [run([case.data], case.limits)] * 3
+
+
+def test_what_is_remembered_hides_no_fault_behind_it():
+    """The order of faults is that of heads whose lines are all new."""
+    good = b'Host: a\r\nAccept: */*\r\nConnection: close\r\n'
+    for bad, status in ((b'A : b', 400), (b'A: \x00', 400), (b'A', 400), (b'Host', 400),
+                        (b'Accept', 400), (b'X: y', None), (b' Accept: */*', 400),
+                        (b'Accept: */*\n', 400), (b'Accept: */*\r', 400)):
+        for fields in (good + bad + b'\r\n', bad + b'\r\n' + good):
+            head = b'GET / HTTP/1.1\r\n' + fields + b'\r\n'
+            results = [run([head], Limits()), run([head], Limits())]
+            forget_lines()
+            results.append(run([head], Limits()))
+            assert results[0] == results[1] == results[2]
+            assert (results[0][1] or [None])[0] == status, bad
+
+
+# -- request lines that are remembered ------------------------------------------------------------
+
+
+def ask(line):
+    return parse(line + b'\r\nHost: a\r\n\r\n')
+
+
+def test_few_request_lines_are_remembered_and_none_with_a_query():
+    head_lines.clear()
+    for number in range(1000):
+        head = ask(b'GET /%d HTTP/1.1' % number)
+        assert (head.method, head.target, head.minor) == ('GET', b'/%d' % number, 1)
+        assert 0 < len(head_lines) <= 256
+    head_lines.clear()
+    for target in (b'/?a=b', b'/' + b'a' * 64, b'http://a/', b'*'):
+        assert ask((b'OPTIONS ' if target == b'*' else b'GET ') + target
+                   + b' HTTP/1.1').target == target
+    assert head_lines == {}
+    for _ in range(2):
+        assert ask(b'get / HTTP/1.0').method == 'get'
+        assert ask(b'get / HTTP/1.0').minor == 0
+    assert set(head_lines) == {b'get / HTTP/1.0'}
+    head_lines.update({b'%d' % number: ('GET', b'/', 1, True) for number in range(300)})
+    assert ask(b'GET /b HTTP/1.1').target == b'/b'
+    assert set(head_lines) == {b'GET /b HTTP/1.1'}
 
 
 # -- hosts that are remembered --------------------------------------------------------------------
@@ -379,6 +471,6 @@ def test_few_hosts_are_remembered_and_none_with_many_spaces():
         assert 0 < len(authority.hosts) <= 256
     authority.hosts.update({b'%d' % number: b'' for number in range(300)})
     assert ask_host(b' other') == b'other'
-    assert authority.hosts == {b' other': b'other'}
+    assert authority.hosts == {b'other': b'other'}
     assert ask_host(b' ' * 1000 + b'a') == b'a'
-    assert authority.hosts == {b' other': b'other'}
+    assert authority.hosts == {b'other': b'other', b'a': b'a'}

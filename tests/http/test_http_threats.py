@@ -242,7 +242,7 @@ def test_rule_27_no_expression_is_made_elsewhere_or_lazy():
     for name in ('parser', 'head', 'body', 'fields', 'headers', 'cookies', 'response'):
         assert 're.compile' not in (ROOM / f'{name}.py').read_text(encoding='utf-8'), name
     patterns = [value for value in vars(grammar).values() if isinstance(value, re.Pattern)]
-    for pattern in [*patterns, grammar.head(100)]:
+    for pattern in patterns:
         text = pattern.pattern
         if isinstance(text, bytes):
             text = text.decode('latin-1')

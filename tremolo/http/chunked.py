@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from .body import EndOfBody, Limits, Step
 from .errors import ProtocolError, shown
-from .fields import check_lines, refuse_fields, split_fields
-from .grammar import CHUNK_LINE, FRAMING
+from .fields import check_lines, read_field, refuse_fields
+from .grammar import CHUNK_LINE, RULING
 
 # The longest line with the size of a chunk, in bytes, with its extensions and CRLF.
 _SIZE_LINE = 4098
@@ -23,7 +23,7 @@ _SIZE_LINE = 4098
 _REFUSED = frozenset((b'content-length', b'host', b'transfer-encoding'))
 # So does a field that says how to answer or understand the message, or who asks (RFC 9110 section
 # 6.5.1). Some clients send one all the same (Go: Content-MD5), so it is dropped, and the
-# application never sees it. Dropped are the fields that FRAMING finds, all Content-* fields except
+# application never sees it. Dropped are the fields of RULING, all Content-* fields except
 # Content-Digest (RFC 9530 section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
@@ -107,7 +107,7 @@ class ChunkedBody:
             if len(self._fields) == limits.field_count:
                 raise ProtocolError(
                     431, f'there are more than {limits.field_count} trailers (field_count)')
-            [(name, value)] = split_fields(b'\n' + data[pos:end + 2])
+            name, value = read_field(data[pos:end])
             if name in _REFUSED:
                 raise ProtocolError(
                     400, 'a trailer cannot say how long the body is, nor its host', shown(name))
@@ -131,4 +131,4 @@ def _may_come_last(name: bytes) -> bool:
     """Return whether a field with this name, in lower case, may be a trailer."""
     if name.startswith(b'content-'):
         return name == b'content-digest'
-    return name not in _NOT_IN_TRAILERS and FRAMING.match(b'\n%s:' % name) is None
+    return name not in _NOT_IN_TRAILERS and name not in RULING

@@ -12,7 +12,6 @@ Expressions for the wire match `bytes`, so that only ASCII counts as a digit, a 
 Expressions for text that an application sets match `str`, with explicit sets for that reason.
 """
 
-import functools
 import re
 import sys
 
@@ -29,30 +28,13 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+" + _KEEP
 # field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]
 # field-vchar   = VCHAR / obs-text                                          RFC 9110 section 5.5
 _TEXT = rb'[\t -~\x80-\xff]*' + _KEEP
-_FIELD = rb'%s:%s\r\n' % (_TOKEN, _TEXT)
-FIELD = re.compile(_FIELD)
+FIELD = re.compile(rb'%s:%s\r\n' % (_TOKEN, _TEXT))
 
 # request-line = method SP request-target SP HTTP-version CRLF               RFC 9112 section 3
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT                                  RFC 9112 section 2.3
 # The forms of the target have their own rules below; all are visible ASCII without a fragment.
-_METHOD_AND_TARGET = rb'(%s) ([!-"$-~]+%s) ' % (_TOKEN, _KEEP)
-REQUEST_LINE = re.compile(_METHOD_AND_TARGET + rb'HTTP/([0-9]\.[0-9])\r\n')
-
-
-@functools.lru_cache
-def head(field_count: int) -> re.Pattern[bytes]:
-    """Compile the expression of a whole head with at most `field_count` fields.
-
-    HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]  RFC 9112 section 2.1
-
-    Its groups are the method, the target, the minor version, and the block of fields, from the LF
-    before the first field to the LF of the last. The limit is part of the expression, so that no
-    other code counts the lines. (Cached: one expression for each value of the option.)
-    """
-    return re.compile(
-        _METHOD_AND_TARGET
-        + rb'HTTP/1\.([01])\r(\n(?:%s){0,%d}%s)\r\n' % (_FIELD, field_count, _KEEP))
-
+REQUEST_LINE = re.compile(
+    rb'(%s) ([!-"$-~]+%s) HTTP/([0-9]\.[0-9])\r\n' % (_TOKEN, _KEEP))
 
 # As many lines of text as there are. The match stops at a control character, at a CR without its
 # LF, or at an LF without its CR (RFC 9112 section 2.2, RFC 9110 section 5.5).
@@ -63,27 +45,12 @@ LINES = re.compile(rb'%s(?:\r\n%s)*' % (_TEXT, _TEXT))
 # a few the first line is kept: repeated.py.) Cookie is not among them, since it may be split
 # (RFC 9113 section 8.2.3).
 LISTS = frozenset((b'connection', b'expect', b'upgrade'))
-_SINGLE = (
+SINGLE = frozenset((
     b'authorization', b'content-length', b'content-location', b'content-range', b'content-type',
     b'date', b'from', b'host', b'if-modified-since', b'if-range', b'if-unmodified-since',
     b'max-forwards', b'origin', b'proxy-authorization', b'range', b'referer', b'sec-websocket-key',
-    b'sec-websocket-version', b'transfer-encoding')
-
-
-def _any_of(names: frozenset[bytes]) -> bytes:
-    """Return an expression for the names, grouped by the first letter.
-
-    (Before sre tries a branch it compares the first letter, so it tries one group at most.)
-    """
-    groups: dict[bytes, list[bytes]] = {}
-    for name in sorted(names):
-        groups.setdefault(name[:1], []).append(name[1:])
-    return b'|'.join(b'%s(?:%s)' % (first, b'|'.join(rest)) for first, rest in groups.items())
-
-
-# Finds the fields above in a block of well-formed fields in lower case. Each match begins with the
-# LF of the line before.
-FRAMING = re.compile(rb'\n(%s):([^\r]*%s)' % (_any_of(LISTS.union(_SINGLE)), _KEEP))
+    b'sec-websocket-version', b'transfer-encoding'))
+RULING = LISTS | SINGLE
 
 # Content-Length = 1*DIGIT                                                   RFC 9110 section 8.6
 # 19 digits are enough for any size of 63 bits, and few enough for int() to be fast.

@@ -19,7 +19,6 @@ import re
 from base64 import b64encode
 
 from .errors import ProtocolError, shown
-from .fields import split_fields
 from .grammar import TOKEN
 from .head import RequestHead
 
@@ -71,9 +70,7 @@ def read_handshake(head: RequestHead) -> Handshake | None:
     if head.has_body:
         raise HandshakeError(400, 'a WebSocket handshake has no body')
     values: dict[bytes, list[bytes]] = {}
-    # (Not `head.fields`, which would be kept as long as the socket, and is larger than the block.)
-    block = head.block
-    for name, value in split_fields(block) if isinstance(block, bytes) else block:
+    for name, value in head.fields:
         if name.startswith(b'sec-websocket-'):
             values.setdefault(name[14:], []).append(value)
     version = values.get(b'version', [])

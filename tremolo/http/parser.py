@@ -24,8 +24,7 @@ from .body import EndOfBody, Limits, SizedBody
 from .chunked import ChunkedBody
 from .errors import ProtocolError
 from .faults import raise_fault_of_head
-from .fields import check_lines
-from .grammar import head
+from .fields import Malformed, check_lines
 from .head import RequestHead, read_head
 
 Event = Union[RequestHead, bytes, EndOfBody]
@@ -41,14 +40,13 @@ class RequestParser:
     `make` is the class of the heads, for a caller that derives one from `RequestHead`.
     """
 
-    __slots__ = ('_framing', '_head_size', '_limits', '_make', '_match_head', '_pos', '_scanned',
+    __slots__ = ('_field_count', '_framing', '_head_size', '_limits', '_make', '_pos', '_scanned',
                  '_skipped', '_state', 'buffer')
 
     def __init__(self, limits: Limits, make: type[RequestHead] = RequestHead) -> None:
         self._limits = limits
         self._make = make
-        self._head_size = limits.head_size
-        self._match_head = head(limits.field_count).match
+        self._head_size, self._field_count = limits.head_size, limits.field_count
         self.buffer = b''       # what has arrived; b'' when all of it is parsed
         self._pos = 0           # where the bytes begin that are not parsed
         self._scanned = 0       # up to where a head in pieces was searched for its end
@@ -107,15 +105,18 @@ class RequestParser:
 
         Hot: once per request, for a head that arrived in one piece.
         """
-        state = self._state
         try:
+            state = self._state
             if state is not None:
                 return state(self)
-            data, pos, match_head = self.buffer, self._pos, self._match_head
-            match = match_head(data, pos, pos + self._head_size)
-            if match is None:
+            data, pos = self.buffer, self._pos
+            end = data.find(b'\r\n\r\n', pos, pos + self._head_size)
+            if end < 0:
                 return self._other_head()
-            request = read_head(match, self._make)
+            try:
+                request = read_head(data[pos:end], self._field_count, self._make)
+            except Malformed:
+                return self._other_head()
             if request.has_body:
                 self._begin_body(request)
         except ProtocolError:
@@ -123,7 +124,7 @@ class RequestParser:
             raise
         self._skipped = 0
         # This is `_consume`, without a call.
-        end = match.end()
+        end += 4
         if end == len(data):
             self.buffer = b''
             end = 0
@@ -138,7 +139,7 @@ class RequestParser:
         return self.next_event()
 
     def _other_head(self) -> Event | None:
-        """Find out why no head matched: it is not whole, too large, or malformed."""
+        """Find out why there is no good head: it is not whole, too large, or malformed."""
         data, pos = self.buffer, self._pos
         # Some clients send additional empty lines after a body. Skip a few.
         if data.startswith(b'\r\n', pos):
@@ -150,7 +151,7 @@ class RequestParser:
         end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
         if end < 0:
             return self._await_head()
-        return raise_fault_of_head(data, pos, self._scanned, end + 2, self._limits.field_count)
+        return raise_fault_of_head(data, pos, self._scanned, end + 2, self._field_count)
 
     def _await_head(self) -> Event | None:
         """Wait for the rest of a head, or refuse it: its end can no longer be within the limit."""

@@ -55,7 +55,6 @@ class SocketHandler(Handler):
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""
         server = request.connection.server
         on = server.settings.websocket
-        block = request.block
         try:
             handshake = read_handshake(request) if on else None
         except HandshakeError as error:
@@ -63,9 +62,6 @@ class SocketHandler(Handler):
             refuse(response, error.status, error.sentence, error.fields)
             return
         origin = refused_origin(request, self._origins) if handshake is not None else None
-        # As it was before it was read: apart, the fields take more memory, for as long as the
-        # socket is open.
-        request.block = block
         if origin is not None:
             _note(request, f'403: the origin {shown(origin)} is not in `origins`')
             refuse(response, 403, 'a page of this origin may not connect')
