@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,7 +25,7 @@ from typing import Callable
 
 from ledger_count import TOOLS, Tool
 from ledger_echo import ECHOES
-from ledger_run import IDLE, fix_addresses, idle_bytes
+from ledger_run import IDLE, Run, fix_addresses, idle_bytes
 from ledger_run import ROWS as REQUESTS
 from ledger_trees import ROOT, base_of_file, copy_package
 
@@ -103,6 +105,14 @@ def measure(trees: tuple[Path, Path], names: list[str], tools: list[Tool],
     return figures
 
 
+def program(name: str) -> str:
+    """The path of a program."""
+    found = shutil.which(name)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'there is no {name}')
+    return found
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='What a request costs, in two trees: instructions, allocations, system calls.')
@@ -123,6 +133,9 @@ def arguments() -> argparse.Namespace:
                         help='idle connections of the rows that count memory (%(default)s)')
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)),
                         help='servers that run at a time (%(default)s)')
+    parser.add_argument('--python', type=program, default=sys.executable, metavar='PATH',
+                        help='the CPython that runs the servers, itself and no script that '
+                        'starts it (%(default)s)')
     parser.add_argument('--json', action='store_true', help='a JSON line at the end')
     return parser.parse_args()
 
@@ -130,13 +143,15 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     names = rows_of(options.rows)
+    Run.python = options.python
     fix_addresses()
     tools = [tool for tool in TOOLS if tool.works()]
     missing = [tool for tool in TOOLS if tool not in tools]
     base, reason = (options.base, '') if options.base else base_of_file()
     with tempfile.TemporaryDirectory(prefix='ledger') as folder:
         trees = Path(folder) / 'base', Path(folder) / 'head'
-        called = [copy_package(what, tree) for what, tree in zip((base, options.head), trees)]
+        called = [copy_package(what, tree, Run.python)
+                  for what, tree in zip((base, options.head), trees)]
         print(f'base: {called[0]}{f" ({reason})" if reason else ""}; head: {called[1]}', flush=True)
         figures = measure(trees, names, tools, options)
     for tool in missing:

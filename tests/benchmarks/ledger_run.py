@@ -89,6 +89,8 @@ def environment() -> dict[str, str]:
 class Run:
     """A server that runs, maybe under an instrument, and the connections to it."""
 
+    python = sys.executable         # what runs the servers: `ledger.py --python`
+
     def __init__(self, tree: Path, row: Row, instrument: tuple[str, ...] = (),
                  more: dict[str, str] | None = None) -> None:
         self.row = row
@@ -97,7 +99,7 @@ class Run:
         self.errors = tempfile.TemporaryFile()    # noqa: SIM115 (closed in `close`)
         # Without `site`: no other tremolo can come before that of the tree.
         self.process = subprocess.Popen(
-            [*instrument, sys.executable, '-S', '-B', str(APPS / f'ledger_{row.app}.py')],
+            [*instrument, self.python, '-S', '-B', str(APPS / f'ledger_{row.app}.py')],
             cwd=tree, env={**environment(), 'PYTHONPATH': str(tree), **(more or {})},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0,
             start_new_session=True)

@@ -5,7 +5,6 @@ Both copies have paths of the same length, and both are compiled before they are
 
 from __future__ import annotations
 
-import compileall
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,15 +20,15 @@ def base_of_file() -> tuple[str, str]:
     return commit.strip(), ' '.join(reason.split())
 
 
-def copy_package(what: str, to: Path) -> str:
-    """Copy the package of a folder or of a commit; return what to call it."""
+def copy_package(what: str, to: Path, python: str) -> str:
+    """Copy the package of a folder or of a commit, and compile it; return what to call it."""
     if (Path(what) / 'tremolo' / '__init__.py').is_file():
         shutil.copytree(Path(what) / 'tremolo', to / 'tremolo',
                         ignore=shutil.ignore_patterns('__pycache__'))
         name = 'the working tree' if Path(what).resolve() == ROOT else what
     else:
         name = _export(what, to)
-    compileall.compile_dir(to, quiet=2)
+    subprocess.run([python, '-m', 'compileall', '-qq', str(to)], check=True)
     return name
 
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from peers import SERVERS, default_folder, python_of
+from peers import default_folder, python_of, server_of
 from race import names_of
 from racer import Racer
 from workloads import WORKLOADS
@@ -227,13 +227,13 @@ def main() -> int:
     if not {'tremolo', 'tremolo-asgi'} & set(names):
         raise SystemExit('openloop: the ratios need tremolo or tremolo-asgi among the servers')
     for name in names:
-        python_of(SERVERS[name], workload, options.venvs)
+        python_of(server_of(name), workload, options.venvs)
     cores = sorted(os.sched_getaffinity(0))
     racers: list[Racer] = []
     figures = {}
     try:
         for name in names:
-            racers.append(Racer(SERVERS[name], workload, options.venvs, cores[0]))
+            racers.append(Racer(server_of(name), workload, options.venvs, cores[0]))
             racers[-1].wait_until_it_answers(workload.requests()[0])
         os.sched_setaffinity(0, {cores[-1]})
         for racer in racers:

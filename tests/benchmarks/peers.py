@@ -57,16 +57,17 @@ class Server(NamedTuple):
     remark: str = ''
     echo: bool = False              # it takes part in the echo race, and in nothing else
     deflate: bool = True            # it can compress WebSocket messages
+    python: str = ''                # another Python than that of the race; only for ours
 
     @property
     def ours(self) -> bool:
-        return self.name in ('tremolo', 'tremolo-asgi')
+        return self.name.partition('@')[0] in ('tremolo', 'tremolo-asgi')
 
     def can(self, workload: Workload) -> bool:
         """Whether it has an answer to what is asked."""
         if workload.asked.load == 'echo':
             return self.ours or (self.echo and (self.deflate or not workload.asked.deflate))
-        if self.echo:
+        if self.echo or (self.python and workload.asked.fastapi):
             return False
         if self.kind == 'floor':
             return workload.asked.path == '/'
@@ -122,6 +123,21 @@ GROUPS = {
 }
 
 
+def server_of(name: str) -> Server:
+    """The server of a name; `tremolo@pypy3` and `tremolo-asgi@PATH` are ours on another Python."""
+    plain, _, python = name.partition('@')
+    server = SERVERS.get(plain)
+    if server is None or (python and not server.ours):
+        raise SystemExit(f'race: no such server: {name}; there are {", ".join(SERVERS)}, and the '
+                         f'groups {", ".join(GROUPS)}')
+    if not python:
+        return server
+    found = shutil.which(python)
+    if found is None:
+        raise SystemExit(f'race: no such Python: {python}')
+    return server._replace(name=name, python=found, remark=f'on {found}')
+
+
 def default_folder() -> Path:
     """Where the venvs are, unless `--venvs` says otherwise."""
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'tremolo-race'
@@ -143,7 +159,7 @@ def python_of(server: Server, workload: Workload, folder: Path) -> Path:
     """The Python that runs a server; SystemExit when its venv is not there as it should be."""
     name = venv_of(server, workload)
     if not name:
-        return Path(sys.executable)
+        return Path(server.python or sys.executable)
     packages = folder / name / 'packages.txt'
     if not packages.exists() or packages.read_text() != made_of(name):
         state = 'is of other versions' if packages.exists() else 'is not installed'

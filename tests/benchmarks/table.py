@@ -15,19 +15,27 @@ from racer import Racer
 NOISE = 0.1
 
 
+# The figures of each server, by its name.
+Figures = dict[str, dict[str, float]]
+
+
 def ratios(mine: list[float], others: list[float]) -> list[float]:
     return [a / b for a, b in zip(mine, others)]
 
 
 def reference_of(racers: list[Racer]) -> dict[str, Racer]:
-    """Whom each racer is compared with: native servers with tremolo, the others with its ASGI."""
+    """Whom each racer is compared with: native servers with tremolo, the others with its ASGI.
+
+    Ours on another Python is compared with the same on the Python of the race.
+    """
     by_name = {racer.name: racer for racer in racers}
     ours = {'native': by_name.get('tremolo'), 'asgi': by_name.get('tremolo-asgi')}
     found = {}
     for racer in racers:
-        if racer.server.kind == 'floor' or racer.server.ours:
+        plain, _, python = racer.name.partition('@')
+        if racer.server.kind == 'floor' or (racer.server.ours and not python):
             continue
-        reference = ours[racer.server.kind]
+        reference = by_name.get(plain) if python else ours[racer.server.kind]
         if reference:
             found[racer.name] = reference
     return found
@@ -71,7 +79,7 @@ def native_beside_asgi(racers: list[Racer]) -> None:
               f'({min(per_cpu):.2f}-{max(per_cpu):.2f})')
 
 
-def report(racers: list[Racer], unit: str) -> dict[str, dict[str, float]]:
+def report(racers: list[Racer], unit: str) -> Figures:
     """Print the table; return the same figures."""
     figures = {}
     floor = next((racer for racer in racers if racer.server.kind == 'floor'), None)
