@@ -36,10 +36,12 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a `+` if something has changed since."""
-    found = subprocess.run(['git', '-C', str(ROOT), 'describe', '--always', '--dirty=+'],
-                           capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    """The commit that is measured, with a `+` if the package was changed since."""
+    name = subprocess.run(['git', '-C', str(ROOT), 'describe', '--always'],
+                          capture_output=True, text=True, check=False).stdout.strip()
+    changed = subprocess.run(['git', '-C', str(ROOT), 'diff', '--quiet', 'HEAD', '--', 'tremolo'],
+                             check=False).returncode
+    return f'{name}+' if changed else name
 
 
 def save(file: Path, name: str, figures: Figures, options: argparse.Namespace) -> None:

@@ -28,6 +28,9 @@ from tremolo.http import (
 )
 
 ROOM = Path(tremolo.http.__file__).parent
+# Seconds for a megabyte on a slow and busy machine: a tenth of one is usual, and what is quadratic
+# takes an hour.
+PATIENCE = 10
 
 
 def status(data, limits=None):
@@ -188,7 +191,7 @@ def test_rule_19_cookies_are_read_in_linear_time_and_checked_when_set():
     begun = time.process_time()
     parse_cookies('a="' + '\\' * 1_000_000)
     parse_cookies('=;' * 1_000_000)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < PATIENCE
     for value in ('a;b', 'a b', 'a\r\nb', 'a,b', '\xe9', 'a"b', '\\'):
         with pytest.raises(HeaderError):
             format_cookie('name', value)
@@ -253,4 +256,4 @@ def test_rule_27_a_head_of_spaces_costs_no_more_than_its_size():
     begun = time.process_time()
     for fault in (b'\r\n\r\n', b'\n', b'\x00', b''):
         run([b'GET / HTTP/1.1\r\nA:' + b' ' * 1_000_000 + fault], Limits(head_size=10 ** 7))
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < PATIENCE

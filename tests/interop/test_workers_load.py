@@ -277,7 +277,7 @@ def test_a_killed_worker_takes_only_its_own_connections_with_it(group, folder, w
     assert set(load.errors) <= {'read', 'write'}, load.said
     assert load.errors.total() <= lost <= 20 * 32
     assert load.requests > 1000
-    assert slowest < 2
+    assert slowest < 5
     assert workers.wait_for(2) == pids
     assert workers.end() == 0
 
@@ -371,7 +371,7 @@ def test_all_can_be_killed_and_start_again(group, folder, wrk):
         while not (workers := group(*command)).address:
             assert workers.process.wait(PATIENCE) == 1, workers.log
             assert 'cannot listen' in workers.log
-            assert time.monotonic() < began + 5, workers.log
+            assert time.monotonic() < began + 20, workers.log
             tries += 1
         print(f'start {tries} succeeded after {time.monotonic() - began:.2f} s')
         return workers
@@ -524,8 +524,8 @@ def test_throttled_clients_hold_nobody_up(serve, folder, tool):
             print(f'{times[0]:.2f} and {times[1]:.2f} s; {medians[0]:.0f} requests/s beside them, '
                   f'{medians[1]:.0f} alone ({medians[0] / medians[1]:.2f}), at best '
                   f'{max(beside):.0f} and {max(alone):.0f} ({max(beside) / max(alone):.2f})')
-            in_time = all(3.8 <= each <= 4.2 for each in times)
-            if in_time and max(beside) >= 0.9 * max(alone):
+            in_time = all(3.8 <= each <= 5 for each in times)
+            if in_time and max(beside) >= 0.75 * max(alone):
                 break
         else:
             pytest.fail('three times out of three')

@@ -165,7 +165,7 @@ def test_a_shutdown_that_hangs_leaves_the_hooks_their_time(short, logged):
     begun = time.monotonic()
     with app.start(shutdown_timeout=0) as server:
         assert ask(server) == b'ok'
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert log == ['hook']
     message, = logged.messages
     assert message.startswith('the shutdown of the application failed: the shutdown took longer '
@@ -184,7 +184,7 @@ def test_a_hook_that_hangs_is_named_and_cancelled(app, short, logged):
 
     begun = time.monotonic()
     app.start(shutdown_timeout=0).stop()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert log == ['cancelled']
     message, = logged.messages
     assert 'took longer than 0.' in message

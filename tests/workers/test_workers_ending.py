@@ -13,6 +13,9 @@ import time
 import pytest
 from worker_group import PATIENCE, runs, wait_until
 
+# Seconds by which a busy machine may be late; what hangs would take 30 s, a minute, or for ever.
+LATE = 20
+
 COMMON = '''
 import asyncio, os, sys, threading, time
 import tremolo
@@ -250,7 +253,7 @@ def test_a_second_interrupt_does_not_wait(program):
     begun = time.monotonic()
     group.signal('SIGINT')
     assert group.process.wait(PATIENCE) == 130
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < LATE
     assert texts(group) == ['startup', 'cancelled']
 
 
@@ -269,7 +272,7 @@ def test_what_is_left_is_named_and_cancelled_and_the_shutdown_comes_after_it(pro
         group.get(path)
     begun = time.monotonic()
     assert group.end() == 0
-    assert time.monotonic() - begun < 0.2 + 5
+    assert time.monotonic() - begun < 0.2 + LATE
     # Each `finally` has had its time.
     assert texts(group) == ['startup', 'cancelled', 'cancelled', 'shutdown']
     over = 'shutdown_timeout is over: '
@@ -292,7 +295,7 @@ def test_what_does_not_end_after_it_was_cancelled_is_named_and_left(program):
     group.get('/background')
     begun = time.monotonic()
     assert group.end() == 0
-    assert 1 <= time.monotonic() - begun < 5
+    assert 1 <= time.monotonic() - begun < LATE
     assert 'the task app was cancelled, and did not end within 1 s: ' in group.log
     assert texts(group) == ['startup', 'shutdown']
 
@@ -400,7 +403,7 @@ def test_a_busy_thread_does_not_hold_up_the_end(program, options, path):
     begun = time.monotonic()
     group.signal('SIGTERM')
     assert group.process.wait(PATIENCE) == 0
-    assert time.monotonic() - begun < 0.1 + 5
+    assert time.monotonic() - begun < 0.1 + LATE
     assert texts(group)[-1] == 'shutdown'
     assert 'finished' not in texts(group)
     assert group.process.stdout.read() == 'not flushed'
@@ -415,7 +418,7 @@ def test_a_busy_thread_does_not_hold_up_a_renewal_in_place(program):
         begun = time.monotonic()
         assert group.get()
         longest = max(longest, time.monotonic() - begun)
-    assert longest < 5
+    assert longest < LATE
     assert 'finished' not in texts(group)
 
 
@@ -431,7 +434,7 @@ if __name__ == '__main__':
     group.get('/task')
     begun = time.monotonic()
     assert group.end('SIGTERM') == 7
-    assert time.monotonic() - begun < 0.1 + 5
+    assert time.monotonic() - begun < 0.1 + LATE
     assert texts(group) == ['startup', 'shutdown', 'returned']
     assert group.log.count('the job work in a thread is still busy, and nothing waits for it') == 2
 
