@@ -28,6 +28,7 @@ from statistics import median
 from peers import default_folder, python_of, server_of
 from race import names_of
 from racer import Racer
+from ranges import save
 from workloads import WORKLOADS
 
 # What runs beside the fast requests: a page, and how many of it in a second.
@@ -214,6 +215,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=4, help='of each server in each round')
     parser.add_argument('--beside', default=','.join(BESIDE), help='what runs beside (%(default)s)')
     parser.add_argument('--rate', type=float, default=1000, help='fast requests per second')
+    parser.add_argument('--save', type=Path, metavar='FILE', help='add what was measured to a '
+                        'file, of which ranges.py makes the tables of README')
     parser.add_argument('--json', action='store_true', help='a JSON line at the end')
     parser.add_argument('--venvs', type=lambda text: Path(text).absolute(),
                         default=default_folder(), help='where they are (%(default)s)')
@@ -249,6 +252,9 @@ def main() -> int:
                     rows[racer.name].append(
                         measure(racer, beside, options.rate, options.seconds))
             figures[beside] = report(beside, rows)
+            if options.save:
+                slow = '{1:g}/s of {0}'.format(*BESIDE[beside]) if BESIDE[beside][0] else 'nothing'
+                save(options.save, f'{options.rate:g}/s beside {slow}', figures[beside], options)
         print('\nratio: how many times as long it takes as with tremolo-asgi, in the same round')
         if max(line['late'] for each in figures.values() for line in each.values()) > NOISE:
             print('the machine was not quiet (late): p99 and max say little')

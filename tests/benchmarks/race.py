@@ -3,7 +3,7 @@
     python tests/benchmarks/race.py --workload browser12 --rounds 5 --seconds 4
     python tests/benchmarks/race.py --install
     python tests/benchmarks/race.py --workload browser12 --servers asgi
-    python tests/benchmarks/race.py --workload headers3,browser12 --runs 5 --save FILE
+    python tests/benchmarks/race.py --workload headers3,browser12 --save FILE
 
 All servers are up the whole time, and each round visits all of them, one after the other: whatever
 the machine does in that minute happens to all. A ratio is computed within its round, and the median
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from pathlib import Path
 
 from drive import Load
@@ -68,10 +67,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--warm', type=float, default=1, metavar='SECONDS',
                         help='how long each server is asked before the first round (%(default)s); '
                         'PyPy needs 10')
-    parser.add_argument('--runs', type=int, default=1,
-                        help='so many races, with servers that are started anew (%(default)s)')
-    parser.add_argument('--pause', type=float, default=0, metavar='SECONDS',
-                        help='between two runs: another time is another machine (%(default)s)')
     parser.add_argument('--save', type=Path, metavar='FILE', help='add what was measured to a '
                         'file, of which ranges.py makes the tables of README')
     parser.add_argument('--connections', type=int, default=0, help='64, or 1 for the download')
@@ -126,18 +121,15 @@ def main() -> int:
     if unknown := [name for name in names if name not in WORKLOADS]:
         raise SystemExit(f'race: no such workload: {unknown[0]}; there are {", ".join(WORKLOADS)}')
     errors = False
-    for number in range(options.runs):
-        if number:
-            time.sleep(options.pause)
-        for name in names:
-            figures = run(name, options)
-            if figures is None:
-                continue
-            errors = errors or any(line['errors'] for line in figures.values())
-            if options.json:
-                print(json.dumps({'workload': name, 'servers': figures}), flush=True)
-            if options.save:
-                save(options.save, name, figures, options)
+    for name in names:
+        figures = run(name, options)
+        if figures is None:
+            continue
+        errors = errors or any(line['errors'] for line in figures.values())
+        if options.json:
+            print(json.dumps({'workload': name, 'servers': figures}), flush=True)
+        if options.save:
+            save(options.save, name, figures, options)
     return 1 if errors else 0
 
 
