@@ -406,9 +406,7 @@ def test_a_field_that_decides_is_noticed_each_time(name):
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 def test_what_was_seen_before_is_understood_as_what_is_new(case):
     """All that is remembered is forgotten, or known from the same bytes: with the same events."""
-    found = []
-    for _ in range(3):
-        found.append(run([case.data], case.limits))
+    found = [run([case.data], case.limits) for _ in range(3)]
     forget_lines()
     authority.hosts.clear()
     head_lines.clear()

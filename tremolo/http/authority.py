@@ -11,9 +11,9 @@ from .grammar import ABSOLUTE, AUTHORITY, HOST
 
 # The longest name of DNS and RFC 3986 section 3.2.2, with a port.
 _HOST_SIZE = 255 + 6
-# Well-formed hosts as they were sent, each in lower case: a server receives the same few hosts again
-# and again. There are at most 256 of at most `_HOST_SIZE` bytes, and nothing else of a request; a
-# full dictionary is emptied.
+# Well-formed hosts as they were sent, each in lower case: a server receives the same few hosts
+# again and again. There are at most 256 of at most `_HOST_SIZE` bytes, and nothing else of a
+# request; a full dictionary is emptied.
 _MOST_HOSTS = 256
 hosts: dict[bytes, bytes] = {}
 

@@ -85,7 +85,9 @@ def read_head(block: bytes, most: int, make: type[RequestHead]) -> RequestHead:
     # Most requests have only Host and Connection of the fields that matter here.
     host = connection = None
     more = False
-    fields = []
+    fields: list[tuple[bytes, bytes]] = []
+    # (A large head is kept as it came: its fields, apart, take half as much memory again.)
+    small = len(block) <= _LARGE
     for line in lines:
         field = quiet_field(line)
         if field is None:
@@ -97,19 +99,19 @@ def read_head(block: bytes, most: int, make: type[RequestHead]) -> RequestHead:
                 connection = value
             elif name in RULING:
                 more = True
-        fields.append(field)
+        if small:
+            fields.append(field)
     head = make()
     head.method = method
     head.target = target
     head.minor = minor
     head.content_length = head.upgrade = None
     head.chunked = head.has_body = head.expect_continue = False
-    # (The fields of a large head would take half as much memory again while it is answered.)
-    head.block = fields if len(block) <= _LARGE else block
+    head.block = fields if small else block
     authority = None if is_path else read_authority(method, target)
     if more:
-        values = dict(fields)
-        if len(values) != len(fields):
+        values = dict(head.fields)
+        if len(values) != len(lines):
             values = _merge(head)
         host, connection = values.get(b'host'), values.get(b'connection')
     if host is not None:
