@@ -5,9 +5,11 @@
 An ASGI application sends pairs of bytes. `Headers` holds pairs of str; text_fields.py makes bytes
 of them, by the same rules. A name is a token, and a value has no control character
 (RFC 9110 section 5): with a CR or LF in a value, a client of the application could add a field to
-an answer, or a whole answer. Both checks are done for many fields at once. A name is looked up in
-the set of names that were checked before. The control characters are counted in all lines together:
-there must be as many as the lines' own CRs and LFs (measured: 2 fields take 0.7 us in all).
+an answer, or a whole answer. Steady fields, which most answers have alike, are checked once and
+kept as lines. Of others, a name is looked up in the set of names that were checked before, and the
+control characters are counted in all lines together: there must be as many as the lines' own CRs
+and LFs. (Measured, a Content-Type and a Content-Length: 4,000 instructions if both are kept, 7,700
+if they are not; the count of control characters alone takes 2,200.)
 
 The server alone writes the fields that frame a message. `encode` takes Content-Length and
 `Connection: close` out and returns what they say; other options of Connection are passed on. A
@@ -37,6 +39,26 @@ known_names: set[bytes] = set()
 _MOST_NAMES = 1024
 _LONGEST_NAME = 64
 
+# Fields of answers that are the same for all clients, by name and value: the line, checked; or no
+# line and the number, of a Content-Length of up to three digits. Only these names, as they are
+# mostly written, are kept. What may belong to one user (a cookie, a token, an address, a nonce in a
+# Content-Security-Policy, an ETag) never is. There are at most 1,024 lines of at most 256 bytes; a
+# full dictionary is emptied.
+steady: dict[Any, tuple[bytes, int | None]] = {}
+_find = steady.get
+_NEW: tuple[bytes, int | None] = b'', None    # What is found of a field that is not kept.
+_MOST_STEADY = 1024
+_LONGEST_STEADY = 256
+_STEADY = frozenset(spelt for name in (
+    b'accept-ranges', b'access-control-allow-credentials', b'access-control-allow-headers',
+    b'access-control-allow-methods', b'access-control-allow-origin',
+    b'access-control-expose-headers', b'access-control-max-age', b'allow', b'cache-control',
+    b'content-encoding', b'content-language', b'content-type', b'cross-origin-embedder-policy',
+    b'cross-origin-opener-policy', b'cross-origin-resource-policy', b'permissions-policy',
+    b'pragma', b'referrer-policy', b'strict-transport-security', b'vary',
+    b'x-content-type-options', b'x-frame-options', b'x-powered-by', b'x-robots-tag',
+    b'x-xss-protection') for spelt in (name, name.title()))
+
 
 def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
     """Encode pairs of bytes. Hot: once per request of an ASGI application.
@@ -44,41 +66,70 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
     With `refuse_coding` a Transfer-Encoding is an error, otherwise it is left out. Raises
     `HeaderError` for what may not be sent, `TypeError` for what is no pair of bytes.
     """
-    block, ends, close, date, server, known = b'', 0, False, True, True, known_names
+    block, unchecked, ends, close, date, server = b'', b'', 0, False, True, True
     length: int | None = None
     try:
-        for name, value in fields:
-            if name in known:
-                block += b'%b: %b\r\n' % (name, value)
-                ends += 2
+        for field in fields:
+            try:
+                line, number = _find(field, _NEW)
+            except (TypeError, BytesWarning):    # (A list as a pair; a bytearray or str in one.)
+                line, number = _NEW
+            if line:
+                block += line
+                continue
+            # (A memoryview is equal to its bytes, and is no number for the way below.)
+            if number is not None and length is None and type(field[1]) is bytes:
+                length = number
+                continue
+            name, value = field
+            if name in known_names:
+                line = b'%b: %b\r\n' % (name, value)
+                if name in _STEADY:
+                    _keep(name, value, line)
             elif name == b'content-length' and value.isdigit() and length is None:
                 length = int(value)
+                if len(value) <= 3:
+                    _keep(name, value, b'', length)
+                continue
             else:
                 lower = check_name(name)
                 if lower == b'content-length':
                     if not value.isdigit() or length not in (None, int(value)):
                         raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
                     length = int(value)
-                elif lower == b'connection':
+                    continue
+                if lower == b'connection':
                     closes, value = connection_options(value)
                     close = close or closes
-                    if value:
-                        block += b'%b: %b\r\n' % (name, value)
-                        ends += 2
-                elif lower != b'transfer-encoding':
-                    block += b'%b: %b\r\n' % (name, value)
-                    ends += 2
-                    date, server = date and lower != b'date', server and lower != b'server'
-                elif refuse_coding:
-                    refuse_transfer_encoding()
+                    if not value:
+                        continue
+                elif lower == b'transfer-encoding':
+                    if refuse_coding:
+                        refuse_transfer_encoding()
+                    continue
+                date, server = date and lower != b'date', server and lower != b'server'
+                line = b'%b: %b\r\n' % (name, value)
+            block += line
+            unchecked += line
+            ends += 2
     except HeaderError:
         raise
     except (AttributeError, TypeError, ValueError, BytesWarning) as error:
         raise TypeError(f'a header is a pair of bytes: {fields!r:.200}') from error
     # The CR and LF of each line must be the only control characters.
-    if len(block) - len(block.translate(None, CONTROLS)) != ends:
+    if unchecked and len(unchecked) - len(unchecked.translate(None, CONTROLS)) != ends:
         find_fault(fields)
     return block, length, close, date, server
+
+
+def _keep(name: bytes, value: bytes, line: bytes, number: int | None = None) -> None:
+    """Keep a steady field, if it is well-formed (its name is) and short."""
+    if type(name) is type(value) is bytes and len(line) <= _LONGEST_STEADY and (
+            not line or len(line) - len(line.translate(None, CONTROLS)) == 2):
+        # (`>=`: reactors in several threads may each add a line at once.)
+        if len(steady) >= _MOST_STEADY:
+            steady.clear()
+        steady[name, value] = line, number
 
 
 def check_name(name: bytes) -> bytes:
