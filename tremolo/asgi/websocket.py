@@ -36,7 +36,7 @@ from ..server.pages import send_error
 from ..websocket import WebSocket, WebSocketClosed
 from .accepting import own_fields
 from .client_gone import comes_from_us, socket_gone
-from .exchange import Exchange, Message
+from .exchange import Exchange, Message, exchange_of
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -252,7 +252,7 @@ class SocketExchange:
         """Answer the handshake with an answer of the application's own."""
         denial = self._denial
         if denial is None:
-            denial = Exchange(self._runner, self._request, self._response)
+            denial = exchange_of(self._runner, self._request, self._response)
             self._request.keep_alive = False
         inner = {**message, 'type': message['type'][len('websocket.'):], 'trailers': False}
         await denial.send(inner)
