@@ -259,11 +259,14 @@ class Response(ResponseHead):
 
     def _with_own_fields(self, body: bytes) -> bytes:
         """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
-        fields, length, close, date, server = self._encoded()
+        own = self._headers
+        if type(own) is not tuple:
+            own = self._encoded()
+        fields, length, close, date, server = own
         if close or not (date and server) or (length is not None and length != len(body)):
             return b''
         start = self.connection.server.heads.start(self._line, '')
-        if type(self._headers) is Headers:
+        if own is not self._headers:
             self._seal()
         return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)
 
