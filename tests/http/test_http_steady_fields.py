@@ -51,7 +51,7 @@ def outcome(fields, **options):
 def slow(monkeypatch, fields, **options):
     """The same, with no field kept before or afterwards."""
     with monkeypatch.context() as patch:
-        patch.setattr(encoder, '_find', lambda field, default: default)
+        patch.setattr(encoder, '_find', lambda field: None)
         patch.setattr(encoder, '_keep', lambda *_: None)
         return outcome(fields, **options)
 
@@ -85,7 +85,7 @@ def test_a_kept_field_says_what_it_said_at_first(monkeypatch):
     Sub(b'12'), bytearray(b'12'), memoryview(b'12'), '12', b'012', b'12 ', b'+12', 12, None])
 def test_a_length_that_is_equal_but_of_another_type_is_read_as_at_first(monkeypatch, value):
     encode([(b'content-length', b'12')])
-    assert encoder.steady
+    assert encoder.steady == {}
     for others in [], [(b'content-length', b'12')], [(b'content-length', b'13')]:
         for fields in [(b'content-length', value), *others], [*others, (b'content-length', value)]:
             assert outcome(fields) == slow(monkeypatch, fields)
@@ -148,17 +148,13 @@ def test_few_lines_are_kept_and_no_long_ones():
         for _ in range(3):
             assert encode([(b'vary', b'a' * length)])[0] == b'vary: %b\r\n' % (b'a' * length)
     assert list(encoder.steady) == [(b'vary', b'a' * longest)]
-    encoder.steady.clear()
-    for number in range(0, 100_000, 7):
-        encode([(b'content-length', b'%d' % number)])
-    assert 0 < len(encoder.steady) <= 1000
 
 
 def test_a_full_dictionary_is_emptied_though_two_threads_may_add_at_once():
     encode([(b'vary', b'')])
-    encoder.steady.update(((b'vary', b'%d' % each), (b'x', None)) for each in range(3000))
+    encoder.steady.update(((b'vary', b'%d' % each), b'x') for each in range(3000))
     encode([(b'vary', b'new')])
-    assert encoder.steady == {(b'vary', b'new'): (b'vary: new\r\n', None)}
+    assert encoder.steady == {(b'vary', b'new'): b'vary: new\r\n'}
 
 
 def test_only_plain_bytes_are_kept():

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
 from ..server import Request, Response
 from .calling import as_coroutine_function
@@ -29,22 +28,11 @@ _log = logging.getLogger('tremolo.error')
 # stream that is silent never calls it (Starlette would not end one).
 _ASGI = {'version': '3.0', 'spec_version': '2.3'}
 
-# The targets whose scopes are kept: at most 256 for each application, of at most 64 bytes; a full
-# dictionary is emptied. A target may be a secret (the link that resets a password). So only those
-# are kept that are made of words: small letters, and no more than two digits at the end of each.
-# (Measured: a scope takes 4,600 instructions less if its target is kept, and 400 more if not.)
+# The targets whose scopes are kept: at most 256 for each application, of at most 64 bytes and
+# without a query. A target may be a secret (a link to set a new password); a full dictionary is
+# emptied.
 _MOST_KEPT = 256
 _LONGEST_KEPT = 64
-_words = re.compile(rb'(?:/[a-z._-]{0,24}[0-9]{0,2})+').fullmatch
-
-
-class _Nothing(dict[str, Any]):
-    """The options of an extension: none, and nobody adds one, because all scopes share them."""
-
-    def _refuse(self, *args: Any, **names: Any) -> NoReturn:
-        raise TypeError('the options of an extension cannot change')
-
-    __setitem__ = setdefault = update = __ior__ = _refuse
 
 
 class Runner:
@@ -65,9 +53,9 @@ class Runner:
         self._root = root_path
         self._raw_root = root_path.encode('utf-8')
         self._state = state if state is not None else {}
-        self._extensions: dict[str, Any] = dict.fromkeys(
-            ['http.response.early_hint', 'http.response.trailers', 'http.response.pathsend',
-             *(['http.response.debug'] if debug else [])], _Nothing())
+        self._extensions: dict[str, Any] = {
+            'http.response.early_hint': {}, 'http.response.trailers': {},
+            'http.response.pathsend': {}, **({'http.response.debug': {}} if debug else {})}
         # What most scopes have alike; `_begun` and `scope` set the rest.
         self._common: dict[str, Any] = {
             'type': 'http', 'asgi': None, 'http_version': '1.1', 'method': 'GET', 'scheme': 'http',
@@ -127,21 +115,21 @@ class Runner:
         return scope
 
     def _begun(self, request: Request) -> tuple[dict[str, Any], list[tuple[bytes, bytes]]]:
-        """Return a scope with what its target says, and the fields. Keep such a scope if it may be.
-
-        Hot for targets that are not kept.
-        """
-        path, _, query = request.target.partition(b'?')
+        """Return a scope with what its target says, and the fields; keep such a scope, if short."""
+        target = request.target
+        path, mark, query = target.partition(b'?')
+        keep = not mark and len(target) <= _LONGEST_KEPT
         headers = request.fields
         if path[:1] != b'/':
             path, query, headers = split_target(request)
+            keep = False
         scope = self._common.copy()
         # (`b'%' in path` would first try to convert b'%' to a number: 0.2 us more.)
         scope['path'] = self._root + (path.decode('ascii') if path.find(b'%') < 0 else request.path)
         scope['raw_path'] = self._raw_root + path
         scope['query_string'] = query
-        if len(request.target) <= _LONGEST_KEPT and _words(request.target) is not None:
+        if keep:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
-            self._kept[request.target] = scope.copy()
+            self._kept[target] = scope.copy()
         return scope, headers

@@ -39,14 +39,12 @@ known_names: set[bytes] = set()
 _MOST_NAMES = 1024
 _LONGEST_NAME = 64
 
-# Fields of answers that are the same for all clients, by name and value: the line, checked; or no
-# line and the number, of a Content-Length of up to three digits. Only these names, as they are
-# mostly written, are kept. What may belong to one user (a cookie, a token, an address, a nonce in a
-# Content-Security-Policy, an ETag) never is. There are at most 1,024 lines of at most 256 bytes; a
-# full dictionary is emptied.
-steady: dict[Any, tuple[bytes, int | None]] = {}
+# Fields of answers that are the same for all clients, by name and value: the line, checked. Only
+# these names, as they are mostly written, are kept. What may belong to one user (a cookie, a token,
+# an address, a nonce in a Content-Security-Policy, an ETag) never is. There are at most 1,024 lines
+# of at most 256 bytes; a full dictionary is emptied.
+steady: dict[Any, bytes] = {}
 _find = steady.get
-_NEW: tuple[bytes, int | None] = b'', None    # What is found of a field that is not kept.
 _MOST_STEADY = 1024
 _LONGEST_STEADY = 256
 _STEADY = frozenset(spelt for name in (
@@ -71,15 +69,11 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
     try:
         for field in fields:
             try:
-                line, number = _find(field, _NEW)
+                line = _find(field)
             except (TypeError, BytesWarning):    # (A list as a pair; a bytearray or str in one.)
-                line, number = _NEW
-            if line:
+                line = None
+            if line is not None:
                 block += line
-                continue
-            # (A memoryview is equal to its bytes, and is no number for the way below.)
-            if number is not None and length is None and type(field[1]) is bytes:
-                length = number
                 continue
             name, value = field
             if name in known_names:
@@ -88,8 +82,6 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                     _keep(name, value, line)
             elif name == b'content-length' and value.isdigit() and length is None:
                 length = int(value)
-                if len(value) <= 3:
-                    _keep(name, value, b'', length)
                 continue
             else:
                 lower = check_name(name)
@@ -122,14 +114,14 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
     return block, length, close, date, server
 
 
-def _keep(name: bytes, value: bytes, line: bytes, number: int | None = None) -> None:
+def _keep(name: bytes, value: bytes, line: bytes) -> None:
     """Keep a steady field, if it is well-formed (its name is) and short."""
     if type(name) is type(value) is bytes and len(line) <= _LONGEST_STEADY and (
-            not line or len(line) - len(line.translate(None, CONTROLS)) == 2):
+            len(line) - len(line.translate(None, CONTROLS)) == 2):
         # (`>=`: reactors in several threads may each add a line at once.)
         if len(steady) >= _MOST_STEADY:
             steady.clear()
-        steady[name, value] = line, number
+        steady[name, value] = line
 
 
 def check_name(name: bytes) -> bytes:
