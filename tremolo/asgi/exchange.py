@@ -78,7 +78,7 @@ class Exchange:
         self._task = task
         # (Asyncio itself keeps only weak references to its tasks.)
         self.runner.running.add(task)
-        task.add_done_callback(self.runner.running.discard)
+        # (One callback for all that is to do then: each is a Handle of asyncio, and its context.)
         task.add_done_callback(self.finished)
         response = self.response
         if response.live:
@@ -89,9 +89,12 @@ class Exchange:
 
         An error becomes the answer; if the head was sent already, the connection is cut.
         """
-        self._task = None
+        if self._task is not None:
+            self._task = None
+            self.runner.running.discard(task)
         # Other tasks of the application may still wait for the client to leave.
-        self.wake()
+        if self._gone is not None:
+            self.wake()
         response = self.response
         lost = not response.live
         error = asyncio.CancelledError() if task.cancelled() else task.exception()

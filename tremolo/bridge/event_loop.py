@@ -104,6 +104,15 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
             self.reactor.end_turn()
             set_current_reactor(before)
 
+    # asyncio asks this for each task and each callback. (A class is called without a frame of
+    # Python. Measured in the ledger: 0.7 % of a request, 2 % of one that waits once.)
+    get_debug: Callable[[], bool] = bool    # type: ignore[assignment]
+
+    def set_debug(self, enabled: bool) -> None:
+        """Set asyncio's debug mode."""
+        super().set_debug(enabled)
+        self.get_debug = partial(bool, enabled)
+
     def time(self) -> float:
         """Return the reactor's time."""
         return self.reactor.time()
