@@ -393,6 +393,41 @@ def test_what_is_called_soon_while_a_task_is_made_is_not_lost(monkeypatch: Any) 
     assert called == ['before', 'after']
 
 
+@pytest.mark.parametrize('early', [True, False])
+def test_a_finalizer_may_start_a_task_while_a_task_is_made(monkeypatch: Any, early: bool) -> None:
+    """The collector may run then; the finalizer may call the loop, too."""
+    called: list[str] = []
+    make = eager._Task
+
+    async def note(what: str) -> None:
+        called.append(what)
+
+    def finalize() -> None:
+        monkeypatch.setattr(eager, '_Task', make)
+        future_of(note('finalizer'))
+        asyncio.get_running_loop().call_soon(called.append, 'soon')
+
+    def make_and_collect(*how: Any, **more: Any) -> Any:
+        if early:
+            finalize()
+        task = make(*how, **more)
+        if not early:
+            finalize()
+        return task
+
+    with Reactor() as reactor:
+        bridge_to(reactor)
+
+        def begin() -> None:
+            monkeypatch.setattr(eager, '_Task', make_and_collect)
+            future_of(note('request'))
+
+        reactor.call_soon(begin)
+        reactor.call_later(0.01, reactor.stop)
+        reactor.run()
+    assert called == ['finalizer', 'request', 'soon']
+
+
 def test_a_closed_file_whose_number_is_another_s_is_forgotten() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

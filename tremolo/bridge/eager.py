@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
+from collections import deque
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any
 
 from .exits import failed, is_outcome
@@ -30,8 +30,13 @@ class Starter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._own = vars(loop)
-        self._step: Any = None
-        self._before: Any = None
+        # The loop has `call_soon` as an attribute of its own from now on, so that to catch a call
+        # only sets it. (A key that comes and goes undoes what the interpreter has specialised.)
+        self._own.setdefault('call_soon', loop.call_soon)
+        # The first steps that were caught, with their contexts. (More than one, if a finalizer
+        # starts a task while the collector runs inside `start`.)
+        self._steps: deque[tuple[Any, contextvars.Context]] = deque()
+        self._call_soon: Any = None
         self._catch = self._caught    # (Kept, so that no bound method is made for each task.)
 
     def start(self, coroutine: Coroutine[Any, Any, Any], context: contextvars.Context,
@@ -44,7 +49,9 @@ class Starter:
             except (SystemExit, KeyboardInterrupt) as error:
                 return failed(self._loop, error)
         own = self._own
-        before = self._before = own.get('call_soon')
+        before = own['call_soon']
+        if before is not self._catch:
+            self._call_soon = before
         own['call_soon'] = self._catch
         try:
             if _CONTEXT:
@@ -53,12 +60,8 @@ class Starter:
                 # The task copies the context that it is made in.
                 task = context.run(_Task, coroutine, loop=self._loop, name=name)
         finally:
-            if before is None:
-                del own['call_soon']
-            else:
-                own['call_soon'] = before
-        step, context = self._step
-        self._step = None
+            own['call_soon'] = before
+        step, context = self._steps.pop()
         try:
             context.run(step)
         except RuntimeError:
@@ -73,7 +76,6 @@ class Starter:
     def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if args or context is None:
             # This is not a task's step: garbage was collected, and a finalizer called `call_soon`.
-            call_soon = self._before or partial(type(self._loop).call_soon, self._loop)
-            return call_soon(step, *args, context=context)
-        self._step = step, context
+            return self._call_soon(step, *args, context=context)
+        self._steps.append((step, context))
         return None
