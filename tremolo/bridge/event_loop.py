@@ -71,7 +71,8 @@ class ReactorSelector(selectors.SelectSelector):
         if self.longest is not None and (timeout is None or timeout > self.longest):
             timeout = self.longest
         reactor = self._reactor
-        reactor.end_turn()
+        if reactor.unsent:
+            reactor.end_turn()
         reactor.step(timeout)
         # asyncio runs its callbacks now, as a part of this turn: `call_soon` wakes no poll, and
         # what they write is sent together, before the next poll.
