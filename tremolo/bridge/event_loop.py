@@ -94,6 +94,8 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
         self.reactor = reactor
         self._signals = LoopSignals(self, reactor)
         self.selector = ReactorSelector(reactor)
+        # (Asked for in each turn and for each timer: so there is no frame between the two.)
+        self.time = reactor.time    # type: ignore[method-assign]
         super().__init__(self.selector)
 
     def run_forever(self) -> None:
@@ -106,17 +108,13 @@ class ReactorEventLoop(asyncio.SelectorEventLoop):
             set_current_reactor(before)
 
     # asyncio asks this for each task and each callback. (A class is called without a frame of
-    # Python. Measured in the ledger: 0.7 % of a request, 2 % of one that waits once.)
-    get_debug: Callable[[], bool] = bool    # type: ignore[assignment]
+    # Python: 640 instructions less for a task on CPython 3.11, which is 0.7 % of a request.)
+    get_debug: Callable[[], bool] = bool
 
     def set_debug(self, enabled: bool) -> None:
         """Set asyncio's debug mode."""
         super().set_debug(enabled)
         self.get_debug = partial(bool, enabled)
-
-    def time(self) -> float:
-        """Return the reactor's time."""
-        return self.reactor.time()
 
     def add_signal_handler(  # type: ignore[override]
         self, sig: int, callback: Callable[..., Any], *args: Any
