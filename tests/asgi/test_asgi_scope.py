@@ -98,7 +98,7 @@ def test_two_scopes_share_nothing_that_can_be_changed(target, debug):
     held = mutable(made.__dict__, {})
     for one, other in [(first, second), (second, third), (first, third)]:
         for place, value in mutable(one, {}).items():
-            # (What an extension offers is one dictionary for all; nobody has a reason to change it.)
+            # (The options of an extension: nobody has a reason to change them.)
             if place in mutable(other, {}) or place in held:
                 assert value == {} and value is not one['state']
 
