@@ -60,7 +60,8 @@ class MinimumRate:
 
     def stop(self, now: float) -> None:
         """Wait no longer for the client."""
-        self.moved(now, 0)
+        if self.since < now:
+            self.moved(now, 0)
         self.since = NEVER
 
     def forgive(self, now: float) -> None:

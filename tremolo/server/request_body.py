@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
+from ..loop.timers import NEVER
 from . import deadlines
 from .early_answer import may_go_on
 from .minimum_rate import MinimumRate
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .request import Request
 
 _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the client waits.
+# Bytes that one `recv` asks for within a body. Most handlers read as many, and get what came: to
+# cut it would be a copy.
+_PIECE = 65536
 
 
 class RequestBody:
@@ -75,33 +79,37 @@ class RequestBody:
 
     def pump(self) -> None:
         """Move bytes to the inbox, as long as it has room or its reader waits for more."""
-        connection, inbox = self._connection, self.request.inbox
-        stream, now = connection.stream, connection.stream.reactor.now
+        connection, inbox, rate = self._connection, self.request.inbox, self.minimum_rate
+        stream, parser = connection.stream, connection.parser
+        now, length = stream.reactor.now, self.request.content_length
         # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
-            try:
-                event = self._next_event()
-            except ProtocolError as error:
-                return self.fail(error)
+            event = None
+            # (Without new bytes there is news only at the end. Twice per piece it is not asked for.)
+            if parser.buffer or self._size == length or stream.eof:
+                try:
+                    event = self._next_event()
+                except ProtocolError as error:
+                    return self.fail(error)
             if event is None:
-                if inbox.waiting:
-                    self.minimum_rate.wait(begin_of_wait(stream.read_rest, now))
-                else:
-                    self.minimum_rate.stop(now)
-                stream.resume_reading()
-                return deadlines.arm(connection)
-            if isinstance(event, bytes):
+                if not inbox.waiting:
+                    rate.stop(now)
+                elif rate.since == NEVER:
+                    # (No other deadline comes nearer here.)
+                    rate.wait(begin_of_wait(stream.read_rest, now))
+                    deadlines.arm(connection)
+                return stream.resume_reading(_PIECE)
+            if type(event) is bytes:
                 self._size += len(event)
-                self.minimum_rate.moved(now, len(event))
+                rate.moved(now, len(event))
                 inbox.feed(event)
             else:
                 self.request.trailers = event.trailers
                 self.done = True
-                self.minimum_rate.stop(now)
+                rate.stop(now)
                 inbox.feed_eof()
-                stream.resume_reading()
-                return deadlines.arm(connection)
-        self.minimum_rate.stop(now)
+                return stream.resume_reading()
+        rate.stop(now)
         return stream.pause_reading()
 
     def discard(self) -> bool:
