@@ -18,6 +18,7 @@ from ..http import ProtocolError
 from ..http.encoder import encode
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.frames import place_of
+from ..loop.stream import READ_SIZE
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from ..server.notices import why
@@ -31,7 +32,9 @@ Message = MutableMapping[str, Any]
 
 _log = logging.getLogger('tremolo.error')
 
-_PIECE = 65536    # The largest piece of a request's body in one message, in bytes.
+# The largest piece of a request's body in one message, in bytes: what one `recv` asks for. (To cut
+# a piece would be a copy.)
+_PIECE = READ_SIZE
 
 _START = 'http.response.start'
 _BODY = 'http.response.body'
@@ -153,10 +156,12 @@ class Exchange:
     async def _read(self) -> Message:
         """Return the message with the next piece of the body."""
         read = self.request.read(_PIECE)
-        if not read.done():
-            self._reading = asyncio.get_running_loop().create_future()
         try:
-            data = await read
+            if read.done():
+                data = read.result()
+            else:
+                self._reading = asyncio.get_running_loop().create_future()
+                data = await read
         except ProtocolError as error:
             self.runner.fail(self.response, error)
             return {'type': 'http.disconnect'}
@@ -192,7 +197,10 @@ class Exchange:
                 body = bytes(body)
             if message.get('more_body', False):
                 wait = response.write_pieces(b'', body)
-                await self._room(wait, response.connection.stream.reactor)
+                reactor = response.connection.stream.reactor
+                # (Without the call for each piece 1 KiB takes 9 % less.)
+                if wait is not None or reactor.time() > self._until:
+                    await self._room(wait, reactor)
             elif self.trailers is not None:
                 self._write(body)
                 self.expected = _TRAILERS
@@ -229,7 +237,7 @@ class Exchange:
                 raise client_gone(self.response) from error
         elif not self._until:
             self._until = reactor.now + TIME_SLICE
-        elif reactor.time() > self._until:
+        else:
             await asyncio.sleep(0)
             self._until = reactor.time() + TIME_SLICE
 

@@ -184,10 +184,14 @@ class RequestParser:
     def _body(self) -> bytes | EndOfBody | None:
         """Return the next event of the body."""
         event, pos = self._framing.take(self.buffer, self._pos)
-        if isinstance(event, EndOfBody):
+        if event is not None and type(event) is not bytes:
             self._framing = _NO_BODY
             self._state = None
-        self._consume(pos)
+        # This is `_consume`, without a call.
+        if pos == len(self.buffer):
+            self.buffer = b''
+            pos = 0
+        self._pos = self._scanned = pos
         return event
 
     def _dead(self) -> None:

@@ -19,10 +19,10 @@ class _Done(Future):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, value: Any) -> None:
         # (Not by `Future.__init__`, which wants a reactor.)
         self._done = self._seen = True
-        self._value: Any = None
+        self._value = value
         self._error = self.on_cancel = self.give_back = self._origin = None
         self._callbacks = []
 
@@ -32,4 +32,5 @@ class _Done(Future):
         return current_reactor()
 
 
-DONE = _Done()
+DONE = _Done(None)
+NO_BYTES = _Done(b'')    # What a read returns after the end.

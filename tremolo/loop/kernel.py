@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import struct
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .reactor import Reactor
     from .transport import Transport
 
 # `struct tcp_info` (linux/tcp.h): tcpi_last_ack_recv, in milliseconds; tcpi_rtt, in microseconds
@@ -48,16 +50,47 @@ def _ask(sock: Transport, network: Any) -> tuple[int, int, int] | None:
     return silence, round_trip, acked
 
 
-def acknowledged(sock: Transport, network: Any) -> int | None:
-    """Return how many bytes the peer's kernel has taken since the beginning; None: not known."""
-    found = _ask(sock, network)
-    return None if found is None else found[2]
+class Endpoint:
+    """A socket, and what the kernel knows of it and of its peer; a `Stream` is one."""
 
+    __slots__ = ('_socket', 'closed', 'reactor', 'sent')
 
-def has_vanished(sock: Transport, network: Any, sent: int) -> bool:
-    """Tell whether a peer of `sent` bytes has not acknowledged them, and is silent for long."""
-    found = _ask(sock, network)
-    return found is not None and found[2] < sent and found[0] > _SILENCE * 1000
+    reactor: Reactor
+    sent: int    # Bytes that the kernel has taken since the beginning.
+    closed: bool    # Whether the stream has ended and the socket is closed.
+    _socket: Transport
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address as the socket returns it; None when the socket has lost it."""
+        with suppress(OSError):
+            return self._socket.getpeername()
+        return None
+
+    @property
+    def sockname(self) -> Any:
+        """Our own address as the socket returns it; None once the stream is closed."""
+        return None if self.closed else self._socket.getsockname()
+
+    @property
+    def secure(self) -> bool:
+        """Whether the bytes are encrypted on the wire; it never changes."""
+        return getattr(self._socket, 'secure', False)
+
+    def acknowledged(self) -> int | None:
+        """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
+        found = _ask(self._socket, self.reactor.network)
+        return None if found is None else found[2]
+
+    def has_vanished(self) -> bool:
+        """Tell whether the peer has acknowledged nothing for minutes, though it should."""
+        found = _ask(self._socket, self.reactor.network)
+        return found is not None and found[2] < self.sent and found[0] > _SILENCE * 1000
+
+    @property
+    def round_trip(self) -> float | None:
+        """The round trip to the peer and back, in seconds; None if the kernel cannot say."""
+        return round_trip(self._socket, self.reactor.network)
 
 
 def round_trip(sock: Transport, network: Any) -> float | None:

@@ -252,12 +252,12 @@ class Connection(Lifetime):
         return self.keep
 
     def send_whole(self, response: Response, answer: bytes) -> None:
-        """Send a whole answer after which the connection goes on; its request had no body. Hot."""
+        """Send a whole answer after which the connection goes on; the request is read. Hot."""
         stream = self.stream
         stream.write(answer)
         if not response.live:
             return    # The write showed that the client has gone; `stream_closed` cleaned up.
-        self.response = None
+        self.response = self.request_body = None
         response.live = False
         self.phase = IDLE
         if self.server.request_observers:

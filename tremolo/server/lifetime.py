@@ -100,12 +100,12 @@ class Lifetime:
         """Let the time of this phase count from `moment` on."""
         self.since = moment
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, more: tuple[bytes, ...] = ()) -> None:
         """Send bytes of the answer; nothing is sent to a client that is gone."""
         stream = self.stream
         if not stream.closed:
             kept = stream.buffered
-            stream.write(data)
+            stream.write(data, more)
             if stream.buffered:
                 # (Bytes that waited for the end of the turn are as new as `data`.)
                 deadlines.watch_answer(self, stream.buffered - kept)

@@ -84,11 +84,13 @@ class RequestBody:
         now, length = stream.reactor.now, self.request.content_length
         # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
-            event = None
-            # (Without new bytes there is news only at the end. Twice per piece it is not asked for.)
+            event: Any = None
+            # (Without new bytes there is news at the end only: the parser is not asked in vain.)
             if parser.buffer or self._size == length or stream.eof:
                 try:
-                    event = self._next_event()
+                    event = parser.next_event()
+                    if event is None and stream.eof:
+                        parser.feed_eof()
                 except ProtocolError as error:
                     return self.fail(error)
             if event is None:
@@ -97,7 +99,7 @@ class RequestBody:
                 elif rate.since == NEVER:
                     # (No other deadline comes nearer here.)
                     rate.wait(begin_of_wait(stream.read_rest, now))
-                    deadlines.arm(connection)
+                    deadlines.arm_upload(connection, rate)
                 return stream.resume_reading(_PIECE)
             if type(event) is bytes:
                 self._size += len(event)
@@ -118,15 +120,18 @@ class RequestBody:
         `done` is True when the whole body has come.
         """
         connection = self._connection
-        now, most = connection.stream.reactor.now, connection.server.settings.discard_size
+        stream, parser = connection.stream, connection.parser
+        now, most = stream.reactor.now, connection.server.settings.discard_size
         while self._error is None and self._discarded <= most:
             try:
-                event = self._next_event()
+                event = parser.next_event()
+                if event is None and stream.eof:
+                    parser.feed_eof()    # It raises the error.
             except ProtocolError:
                 return False
             if event is None:
-                self.minimum_rate.wait(begin_of_wait(connection.stream.read_rest, now))
-                connection.stream.resume_reading()
+                self.minimum_rate.wait(begin_of_wait(stream.read_rest, now))
+                stream.resume_reading()
                 return True
             if not isinstance(event, bytes):
                 self.done = True
@@ -165,17 +170,6 @@ class RequestBody:
         """Let reads raise `StreamClosed`, for a reader that goes on after the answer."""
         if self.request.inbox is not None and not self.done:
             self.request.inbox.feed_error(StreamClosed(cause))
-
-    def _next_event(self) -> Any:
-        """Return bytes, `EndOfBody`, or None if more has to come first.
-
-        Raises `ProtocolError`, also when the client has ended its side within the body.
-        """
-        parser = self._connection.parser
-        event = parser.next_event()
-        if event is None and self._connection.stream.eof:
-            parser.feed_eof()
-        return event
 
 
 def open_inbox(request: Request) -> Inbox:

@@ -19,7 +19,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ..http import Encoded, Headers, chunk, encode_fields, status_line
+from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.encoder import encode
 from ..http.text_fields import encode_pair
@@ -128,10 +128,11 @@ class Response(ResponseHead):
         if not self.live or self.framing:
             raise sending.too_late(self)
         server, head, line = connection.server, self.request, self._line
-        whole = b''
-        if (head.keep_alive and head.minor and not head.has_body and head.method != 'HEAD'
-                and (line is OK or line[0] not in BODILESS) and len(body) <= _JOIN
-                and server.keep_alive and connection.stream.write_limit is None):
+        whole, upload = b'', connection.request_body
+        if (head.keep_alive and head.minor and (upload is None or upload.done)
+                and head.method != 'HEAD' and (line is OK or line[0] not in BODILESS)
+                and len(body) <= _JOIN and server.keep_alive
+                and connection.stream.write_limit is None):
             # The usual case, in one step (measured: 0.7 us less than the steps below).
             if self._headers is None:
                 start = server.heads.start(line, self._content_type)
@@ -158,10 +159,11 @@ class Response(ResponseHead):
         """
         if self.ended or not self.live:
             raise sending.too_late(self)
-        head = b'' if self.head_sent else self._begin(None)
+        connection, size = self.connection, len(before) + len(data)
+        head = b'' if self.framing else self._begin(None)
         framing = self.framing
         if framing == 'sized':
-            self._left -= len(before) + len(data)
+            self._left -= size
             if self._left < 0:
                 if head:
                     self.framing = ''    # Nothing is sent: an error's answer can take its place.
@@ -169,23 +171,26 @@ class Response(ResponseHead):
                 raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
         elif framing == 'none':
             if self._line[0] in BODILESS:
-                leave_out(self, len(before) + len(data))
-            before = data = b''
+                leave_out(self, size)
+            before, data, size = b'', b'', 0
         elif framing == 'upgraded':
             raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
         if head and type(self._headers) is Headers:
             self._seal()
-        if len(data) > APART:
-            sending.send_apart(self, head, before, data)
-        else:
-            data = before + data
-            if framing == 'chunked':
-                data = chunk(data)
-            if head or data:
-                self.connection.send(head + data)
-        stream = self.connection.stream
-        # If the stream has just broken, `Connection.stream_closed` has stopped the handler.
-        return None if stream.closed else stream.drain()
+        # (A long piece is sent as it is: it may be the same object for many slow clients.)
+        if framing == 'chunked' and size:
+            if len(data) > APART:
+                connection.send(b'%s%x\r\n%s' % (head, size, before), (data, b'\r\n'))
+            else:
+                connection.send(b'%s%x\r\n%s%s\r\n' % (head, size, before, data))
+        elif len(data) > APART and (head or before):
+            connection.send(head + before, (data,))
+        elif head or size:
+            connection.send(head + before + data)
+        stream = connection.stream
+        # (If the stream has just broken, it keeps nothing, and `Connection.stream_closed` has
+        # stopped the handler.)
+        return None if stream.buffered <= stream.high else stream.drain()
 
     def finish(self, trailers: bytes = b'') -> None:
         """End a body that has begun; `trailers` follow a chunked body.

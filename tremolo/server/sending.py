@@ -68,17 +68,6 @@ def hint(response: Response, fields: Iterable[tuple[str, str]] | Mapping[str, st
     return DONE
 
 
-def send_apart(response: Response, head: bytes, before: bytes, data: bytes) -> None:
-    """Send a long piece without a copy: it may be the same object for many slow clients."""
-    connection, end = response.connection, b''
-    if response.framing == 'chunked':
-        head += b'%x\r\n' % (len(before) + len(data))
-        end = b'\r\n'
-    for piece in (head + before, data, end):
-        if piece:
-            connection.send(piece)
-
-
 def too_late(response: Response) -> Exception:
     """Return the error of sending when nothing can be sent any more.
 
