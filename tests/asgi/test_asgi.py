@@ -258,6 +258,25 @@ def test_a_client_that_does_not_read_holds_the_application_up():
     assert size > 2000 * 50000
 
 
+@pytest.mark.parametrize('size', [100, 16384, 16385, 65536, 200_000])
+@pytest.mark.parametrize('sized', [True, False])
+def test_a_long_piece_is_framed_as_a_short_one_is(size, sized):
+    pieces = [bytes([number]) * size for number in range(5)]
+    headers = [(b'content-length', b'%d' % (5 * size))] if sized else []
+
+    @http_only
+    async def app(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+        for piece in pieces:
+            await send({'type': 'http.response.body', 'body': piece, 'more_body': True})
+        await send({'type': 'http.response.body'})
+
+    with start(app) as server:
+        for found in ask(server, request('/'), get()):
+            assert found.body == b''.join(pieces)
+            assert ('transfer-encoding' in found.headers) is not sized
+
+
 def test_a_body_that_breaks_the_rules_is_400():
     @http_only
     async def app(scope, receive, send):

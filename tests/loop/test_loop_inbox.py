@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import platform
 from typing import Any
 
 import pytest
@@ -95,3 +96,70 @@ def test_an_error_is_raised_by_every_read_and_makes_no_cycle(virtual: Reactor) -
     finally:
         gc.enable()
     assert raised == [1, 1]
+
+
+@pytest.mark.skipif(platform.python_implementation() == 'PyPy', reason='no tracemalloc')
+def test_a_short_read_does_not_copy_what_it_leaves(virtual: Reactor) -> None:
+    import tracemalloc
+
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        inbox.feed(b'x' * (1 << 20) + b'\n')
+        tracemalloc.start()
+        try:
+            for read in (inbox.read, inbox.read_exactly):
+                assert (yield read(3)) == b'xxx'
+            with pytest.raises(LimitExceeded):
+                yield inbox.read_until(b'\n', 5)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 18
+        finally:
+            tracemalloc.stop()
+        assert inbox.size == (1 << 20) - 5
+
+    run(virtual, main())
+
+
+def test_what_was_read_of_a_piece_is_let_go_when_more_comes(virtual: Reactor) -> None:
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        rest = b''
+        for number in range(100):
+            piece = bytes([number]) * 1000
+            inbox.feed(piece)
+            rest += piece
+            assert (yield inbox.read(900)) == rest[:900]
+            rest = rest[900:]
+            assert inbox.size == len(rest)
+            # Each chunk holds at most one piece that was read before.
+            assert sum(map(len, inbox._chunks)) <= len(rest) + 900
+        assert (yield inbox.read()) == rest
+
+    run(virtual, main())
+
+
+def test_bytes_that_come_back_stand_before_the_rest_of_their_piece(virtual: Reactor) -> None:
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        inbox.feed(b'abcdef')
+        first = inbox.read(2)
+        second = inbox.read(2)
+        second.cancel()
+        assert (yield first) == b'ab'
+        assert inbox.size == 4
+        assert (yield inbox.read()) == b'cdef'
+
+    run(virtual, main())
+
+
+def test_the_end_is_read_without_waiting_and_as_often_as_one_likes(virtual: Reactor) -> None:
+    def main() -> Any:
+        inbox = Inbox(virtual)
+        inbox.feed(b'last')
+        inbox.feed_eof()
+        assert (yield inbox.read()) == b'last'
+        for size in (-1, 0, 5, 65536):
+            read = inbox.read(size)
+            assert read.done() and not read.cancel()
+            assert (yield read) == b''
+
+    run(virtual, main())

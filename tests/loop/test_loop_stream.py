@@ -939,6 +939,71 @@ def test_a_peer_found_gone_by_a_long_piece_is_told_to_the_receiver(even: Reactor
     run(even, main())
 
 
+class Listed:
+    """A socket that notes what each `sendmsg` is given, and takes so many bytes of it."""
+
+    def __init__(self, sock: Any, takes: int | None = None) -> None:
+        self.sock, self.takes = sock, takes
+        self.given: list[list[Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+    def sendmsg(self, buffers: Any) -> int:
+        self.given.append(list(buffers))
+        takes, self.takes = self.takes, None
+        if takes == 0:
+            raise BlockingIOError
+        sent: int = self.sock.sendmsg([b''.join(buffers)[:takes]])
+        return sent
+
+
+@pytest.mark.parametrize('small', [b'', b'small'])
+@pytest.mark.parametrize('takes', [None, 0, 1, 5, 9, 10, 100, APART, APART + 14])
+def test_a_long_piece_goes_out_with_what_frames_it_in_one_call(
+        even: Reactor, takes: int | None, small: bytes) -> None:
+    long = bytes(range(250)) * (APART // 250 + 1)
+
+    def main() -> Any:
+        one, other = even.network.socketpair()
+        for sock in one, other:
+            sock.setblocking(False)
+        listed = Listed(one, takes)
+        client, server = Stream(even, listed), Stream(even, other)
+        server.start()
+        client.write(small)
+        client.write(b'4000\r\n', (long, b'\r\n'))
+        assert listed.given == [[small + b'4000\r\n', long, b'\r\n']]
+        assert listed.given[0][1] is long
+        if takes is not None:
+            assert client.sent == takes
+        # What comes next waits for its turn.
+        client.write(b'0\r\n', (long,))
+        expected = b'%s4000\r\n%s\r\n0\r\n%s' % (small, long, long)
+        assert client.sent + client.buffered == len(expected)
+        client.close()
+        assert (yield server.inbox.read_all(10 ** 6)) == expected
+        assert client.sent == len(expected)
+        server.close()
+
+    run(even, main())
+
+
+def test_pieces_behind_a_write_keep_to_a_rate_limit(any_reactor: Reactor) -> None:
+    def main() -> Any:
+        client, server = yield from pair(any_reactor)
+        client.write_limit = Rations(0, 1, 7, 5000, 100, 30000)
+        client.write(b'head', (bytes(40000), b'tail'))
+        assert client.sent + client.buffered == 40008
+        client.close()
+        assert (yield server.inbox.read_all(10 ** 6)) == b'head' + bytes(40000) + b'tail'
+        with pytest.raises(StreamClosed):
+            client.write(b'head', (b'more',))
+        server.close()
+
+    run(any_reactor, main())
+
+
 @pytest.mark.parametrize('end', ['shutdown', 'close', 'abort'])
 def test_what_was_written_last_is_sent_before_the_end(even: Reactor, end: str) -> None:
     def main() -> Any:

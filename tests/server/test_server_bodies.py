@@ -63,6 +63,48 @@ def digest(body: bytes) -> bytes:
     return f'{len(body)} {hashlib.sha256(body).hexdigest()[:8]}'.encode()
 
 
+def test_a_body_of_64_kib_is_there_with_its_head(app):
+    turns, sizes = [], []
+
+    @app.route('/turns', methods=['POST'])
+    def turns_of(request):
+        reactor = request.connection.stream.reactor
+        turns.append(reactor.turns)
+        while data := (yield request.read(65536)):
+            sizes.append(len(data))
+        turns.append(reactor.turns)
+        yield b'read'
+
+    with virtual(app, World(buffer_size=1 << 20)) as host:
+        client = host.connect(request('/turns', 'POST', body=bytes(65536)))
+        client.until(b'read')
+        assert sizes == [65536]
+        assert turns[0] == turns[1]
+
+
+def test_a_long_body_comes_in_pieces_that_need_not_be_cut(app):
+    sizes = []
+
+    @app.route('/sizes', methods=['POST'])
+    def sizes_of(request):
+        while data := (yield request.read(65536)):
+            sizes.append(len(data))
+        yield b'read'
+
+    with virtual(app, World(buffer_size=8 << 20)) as host:
+        client = host.connect()
+        for _ in range(2):    # The second one finds the connection as the first one did.
+            sizes.clear()
+            client.send(request('/sizes', 'POST', 'Content-Length: 1000000') + bytes(1_000_000))
+            client.until(b'read')
+            assert sum(sizes) == 1_000_000
+            # Only the piece that came with the head is longer than one read.
+            assert sizes[2:-1] == [65536] * len(sizes[2:-1])
+            client.received = b''
+        client.send(request('/size', 'POST', body=bytes(65536)))
+        client.until(digest(bytes(65536)))
+
+
 @pytest.mark.parametrize('size', [1, 100, 65535, 65536, 65537, 200_000, 1_000_000])
 @pytest.mark.parametrize('kind', ['sized', 'chunked'])
 def test_a_body_of_any_size_is_read_whole(app, size, kind):
