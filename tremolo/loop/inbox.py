@@ -67,7 +67,7 @@ class Inbox:
     def read(self, size: int = -1) -> Future:
         """Return a Future of 1 to `size` bytes that are there (-1: all of them); b'' at the end."""
         if self.eof and not self.size:
-            return NO_BYTES    # (An upload in one piece ends with this read: 5 % of its cost.)
+            return NO_BYTES    # (Each upload that is read in pieces ends so.)
         return self._wait(lambda: self._cut(size if size >= 0 else self.size)
                           if self.size or self.eof or size == 0 else None)
 
@@ -155,8 +155,8 @@ class Inbox:
             self._chunks.clear()
             self.size = self._taken = 0
             return held[start:]
-        # (What is left stays where it is until more comes: to copy it with each read took 64 KiB
-        # of short lines 26 MB of copies.)
+        # (What is left stays where it is until more comes. To copy it with each read would be 26 MB
+        # of copies for 64 KiB in lines of 80 bytes.)
         self._taken = end = start + size
         self.size -= size
         return held[start:end]
