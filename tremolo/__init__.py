@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable
 
 from . import exceptions
 from .errors import SettingError, TremoloError
@@ -40,6 +39,7 @@ from .loop.foreign import adopt_awaitables_by
 from .output import guard_loggers
 from .server import HandlerError, HTTPError, Request, Response
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+from .typed import TYPE_CHECKING, Any, Callable
 from .web import Application
 
 if TYPE_CHECKING:

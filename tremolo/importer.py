@@ -21,7 +21,6 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
 from .output import complain
@@ -29,6 +28,7 @@ from .service import Service
 from .service.place import check_run
 from .service.process import supervise
 from .settings import Settings
+from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .workers.slot import Slot

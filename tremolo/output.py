@@ -12,7 +12,8 @@ import logging
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, Callable
+
+from .typed import Any, Callable
 
 # The names that our loggers have. What an application adds below them is its own.
 LOGGERS = ('tremolo', 'tremolo.app', 'tremolo.error', 'tremolo.loop', 'tremolo.server')

@@ -10,13 +10,13 @@ import argparse
 import functools
 import platform
 import sys
-from typing import Any, NoReturn
 
 from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
 from ..output import complain
 from ..settings import OPTIONS, Option
 from ..settings.habits import SHORT, told
+from ..typed import Any, NoReturn
 
 __all__ = ['main']
 

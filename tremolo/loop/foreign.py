@@ -7,8 +7,8 @@ imported; asyncio itself is imported when the first of them comes.
 from __future__ import annotations
 
 from types import GeneratorType
-from typing import Any, Callable
 
+from ..typed import Any, Callable
 from .future import Future
 
 # Makes a Future of an awaitable that is no Future of ours.

@@ -12,8 +12,8 @@ import errno
 import logging
 import os
 import stat
-from typing import Any, Callable
 
+from ..typed import Any, Callable
 from .errors import ListenError
 from .reactor import Reactor
 from .timers import Timer

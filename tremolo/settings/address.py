@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from ..errors import SettingError
+from ..typed import NamedTuple
 
 _BRACKETED = re.compile(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
 _IPV6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?')

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 import re
 from functools import partial
-from typing import Any, Callable, NamedTuple
 
+from ..typed import Any, Callable, NamedTuple
 from .address import Address, bare_host, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')

@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Generator, Mapping
-from typing import Any, Callable
 
 from ..loop import Future, Task, run_in_thread
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from ..server.context import Context
+from ..typed import Any, Callable
 from .handler_run import HandlerRun
 from .registered import Registered
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import unquote
 
 from ..errors import SettingError
@@ -19,6 +18,7 @@ from ..http.replaced import checked_status
 from ..server import HandlerError
 from ..server.throttle import checked_rate
 from ..settings import OPTIONS
+from ..typed import Any
 
 # The options of a signature that are attributes of the response.
 PRESETS = ('chunked', 'content_type', 'rate', 'status')

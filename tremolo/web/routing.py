@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, Callable, Generic, TypeVar
 from urllib.parse import quote
+
+from ..typed import Any, Callable, Generic, TypeVar
 
 _GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..server import HandlerError
+from ..typed import Any, Callable
 from .mistakes import PRESETS, check_function, check_options, check_socket_handler
 
 # The names that a handler may ask for, beside the named groups of its path.
