@@ -55,7 +55,7 @@ else:
 
     NoReturn = Optional = Union = Any
 
-    def TypeVar(name, bound=None):
+    def TypeVar(name, *constraints, bound=None):
         """Return what stands for the type of a parameter."""
         return Any
 

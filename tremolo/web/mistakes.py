@@ -15,6 +15,7 @@ from ..http import HeaderError, encode_fields
 from ..http.charset import check_charset
 from ..http.grammar import TOKEN_STR
 from ..http.replaced import checked_status
+from ..late import expression
 from ..server import HandlerError
 from ..server.throttle import checked_rate
 from ..settings import OPTIONS
@@ -25,9 +26,9 @@ PRESETS = ('chunked', 'content_type', 'rate', 'status')
 
 _SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
 # What other frameworks write for a group: {name}, {name:kind}, :name, *name.
-_FOREIGN = re.compile(
+_FOREIGN = expression(
     r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
-_TURNED = re.compile(r'<([A-Za-z_]\w*):(str|int|path)>')
+_TURNED = expression(r'<([A-Za-z_]\w*):(str|int|path)>')
 
 
 def check_function(function: Any) -> None:

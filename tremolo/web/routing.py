@@ -16,9 +16,10 @@ import re
 from collections.abc import Collection
 from urllib.parse import quote
 
+from ..late import expression
 from ..typed import Any, Callable, Generic, TypeVar
 
-_GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
+_GROUP = expression(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     'str': ('[^/]+', str),
     # ASCII digits only: int() itself accepts a sign, underscores and Arabic digits.
