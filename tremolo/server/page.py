@@ -7,8 +7,8 @@ package: the mistake is in the application.
 
 from __future__ import annotations
 
+import os
 import traceback
-from pathlib import Path
 
 from ..http.phrases import PHRASES
 
@@ -32,7 +32,7 @@ _SENTENCES = {
     500: 'Something went wrong on the server, and it is not your fault. Its log tells what it was.',
     503: 'The server has too much to do. Please try again in a moment.',
 }
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 def error_page(status: int, more: str = '') -> str:
