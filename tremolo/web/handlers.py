@@ -11,8 +11,8 @@ A HandlerRun (handler_run.py) makes the response of what a function yields, retu
 from __future__ import annotations
 
 import contextvars
-import inspect
 from collections.abc import Generator, Mapping
+from types import GeneratorType
 
 from ..loop import Future, Task, run_in_thread
 from ..loop.signals import from_keyboard
@@ -76,7 +76,7 @@ class Handler(Registered):
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.framing:
                     response.send_body(value)
-                elif inspect.isgenerator(value):
+                elif isinstance(value, GeneratorType):
                     # A decorator made this function: it returns the generator of the wrapped one.
                     self._go_on(value, request, response, context, chunks)
                 elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
