@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tokenize  # noqa: F401 (since 3.13 the first traceback imports it, maybe without descriptors)
 import traceback
 from contextlib import suppress
 

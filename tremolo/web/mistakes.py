@@ -114,8 +114,10 @@ def check_path(path: Any) -> None:
     if not path.startswith('/'):
         raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^: '
                          f'write {"/" + path!r}')
-    turned = _TURNED.sub(r'<\2:\1>', path)
-    ours = _FOREIGN.sub(_group, turned)
+    # (Most paths have no group, and need no expression.)
+    ours = path
+    if any(mark in path for mark in '<{:*'):
+        ours = _FOREIGN.sub(_group, _TURNED.sub(r'<\2:\1>', path))
     if ours != path:
         raise ValueError(f'the path {path!r} has a group as other frameworks write it: '
                          f'write {ours!r}')
