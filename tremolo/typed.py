@@ -45,7 +45,7 @@ else:
         def __new__(cls, name, bases, body):
             if not bases:
                 return super().__new__(cls, name, bases, body)
-            fields = body.pop('__annotations__')
+            fields = body['__annotations__']
             defaults = [body.pop(field) for field in fields if field in body]
             base = namedtuple(name, fields, defaults=defaults, module=body['__module__'])
             return type(name, (base,), {'__slots__': (), **body})
