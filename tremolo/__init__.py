@@ -16,56 +16,77 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Callable
+from importlib import import_module
 
-from . import exceptions
-from .errors import SettingError, TremoloError
-from .loop import (
-    Cancelled,
-    Event,
-    Future,
-    Lock,
-    Queue,
-    Reactor,
-    Semaphore,
-    StreamClosed,
-    connect,
-    gather,
-    run_in_thread,
-    sleep,
-    spawn,
-    timeout,
-)
-from .loop.foreign import adopt_awaitables_by
-from .output import guard_loggers
-from .server import HandlerError, HTTPError, Request, Response
-from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
-from .web import Application
+from . import adopting
+from .typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
+    from . import exceptions
+    from .errors import SettingError, TremoloError
+    from .loop import (
+        Cancelled,
+        Event,
+        Future,
+        Lock,
+        Queue,
+        Reactor,
+        Semaphore,
+        StreamClosed,
+        connect,
+        gather,
+        run_in_thread,
+        sleep,
+        spawn,
+        timeout,
+    )
+    from .server import HandlerError, HTTPError, Request, Response
+    from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+    from .web import Application
+    from .web import Application as Tremolo
     from .websocket import WebSocket, WebSocketClosed
 
 __version__ = '0.6.0'
 
-Tremolo = Application
+# Where each public name is: its module is imported when a program asks for the name (late.py).
+_HOMES = {
+    'errors': 'SettingError TremoloError',
+    'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
+            'run_in_thread sleep spawn timeout',
+    'server': 'HTTPError HandlerError Request Response',
+    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
+    'web': 'Application',
+    'websocket': 'WebSocket WebSocketClosed',
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+# The modules that were there with `import tremolo` before names were late.
+_MODULES = frozenset((
+    'errors', 'exceptions', 'http', 'loop', 'output', 'server', 'service', 'settings', 'web',
+    'workers'))
 
 
-def _adopt(awaitable: Any) -> Future:
+def _adopt(awaitable: Any) -> Any:
     """Let asyncio run an awaitable; asyncio is imported here, with the first one."""
     from .bridge.futures import task_of
     return task_of(awaitable)
 
 
-adopt_awaitables_by(_adopt)
-guard_loggers()
+adopting.adopt = _adopt
 
 
 def __getattr__(name: str) -> Any:
-    """Import what belongs to WebSockets when it is asked for: few programs have some."""
-    if name in ('WebSocket', 'WebSocketClosed'):
-        from . import websocket
-        return getattr(websocket, name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    """Import what a public name stands for. (Called once for each name.)"""
+    if name in _MODULES:
+        return import_module(f'{__name__}.{name}')
+    asked = 'Application' if name == 'Tremolo' else name
+    if asked not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    found = globals()[name] = getattr(import_module(f'{__name__}.{_HOME[asked]}'), asked)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def run(

@@ -20,13 +20,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .errors import HookFailed, LifespanFailed, SettingError, TremoloError
 from .http import HeaderError, ProtocolError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .server import HandlerError, HTTPError
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .http.handshake import HandshakeError

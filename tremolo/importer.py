@@ -10,18 +10,14 @@ traceback: the application's frames, from its first line to its last, without ou
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
-import inspect
+import importlib
 import itertools
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterable
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from .errors import SettingError
 from .output import complain
@@ -29,6 +25,7 @@ from .service import Service
 from .service.place import check_run
 from .service.process import supervise
 from .settings import Settings
+from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .workers.slot import Slot
@@ -98,12 +95,12 @@ def find_application(
     if interface not in INTERFACES:
         raise SettingError(f'interface: {interface!r} is not {", ".join(INTERFACES)}')
     # Absolute: the application may change the current folder and import more after that.
-    folder = Path(os.path.abspath(app_dir or ''))
-    if not folder.is_dir():
-        near = [str(each) for each in Path(app_dir or '').parent.glob('*') if each.is_dir()]
+    folder = os.path.abspath(app_dir or '')
+    if not os.path.isdir(folder):
+        near = [each for each in _beside(os.path.normpath(app_dir or '')) if os.path.isdir(each)]
         raise SettingError(f'{app_dir}: no such folder{suggest(str(app_dir), near)}')
     if app_dir is not None:
-        sys.path.insert(0, str(folder))
+        sys.path.insert(0, folder)
     found, name = _imported(app, folder) if isinstance(app, str) else (app, 'app')
     if factory:
         found, name = _made(found, name), f'{name}()'
@@ -112,20 +109,35 @@ def find_application(
 
 def suggest(wrong: str, known: Iterable[str]) -> str:
     """Return the end of an error message: the known words that are near to a mistyped one."""
-    near = difflib.get_close_matches(wrong, sorted(set(known)), 2)
+    near = _near(wrong, known, 2)
     return f', did you mean {" or ".join(near)}?' if near else ''
+
+
+def _near(wrong: str, known: Iterable[str], most: int) -> list[str]:
+    # Late: only a mistake needs it.
+    import difflib
+    return difflib.get_close_matches(wrong, sorted(set(known)), most)
+
+
+def _beside(path: str) -> list[str]:
+    """Return the paths of what lies in the same folder."""
+    folder = os.path.dirname(path)
+    try:
+        return [os.path.join(folder, name) for name in os.listdir(folder or '.')]
+    except OSError:
+        return []
 
 
 # -- by its name ------------------------------------------------------------------------------
 
-def _imported(name: str, folder: Path) -> tuple[Any, str]:
+def _imported(name: str, folder: str) -> tuple[Any, str]:
     """Return the object that a name stands for, and its full name; modules are in `folder`."""
     place, attr = name, ''
     if not name.endswith('.py') and ':' in name:
         place, _, attr = name.rpartition(':')
         if not place or not attr:
             raise SettingError(f'{name}: not module:attr or path/to/file.py:attr')
-    module = _import_file(Path(place)) if place.endswith('.py') else _import_module(place, folder)
+    module = _import_file(place) if place.endswith('.py') else _import_module(place, folder)
     tried = (attr,) if attr else _DEFAULT_NAMES
     for path in tried:
         found: Any = module
@@ -141,19 +153,22 @@ def _imported(name: str, folder: Path) -> tuple[Any, str]:
     if re.fullmatch(r'\w+\(\)', attr) and callable(getattr(module, attr[:-2], None)):
         raise SettingError(f'{name}: a function that makes the application is written '
                            f'--factory {name[:-2]}')
-    near = difflib.get_close_matches(attr, [key for key in vars(module) if key[0] != '_'], 1)
+    near = _near(attr, [key for key in vars(module) if key[0] != '_'], 1)
     hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
     raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')
 
 
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        files = [str(each) for each in path.parent.glob('*.py')]
-        raise SettingError(f'{path}: no such file{suggest(str(path), files)}')
-    path = path.resolve()
-    sys.path.insert(0, str(path.parent))
+def _import_file(path: str) -> ModuleType:
+    if not os.path.isfile(path):
+        files = [each for each in _beside(path) if each.endswith('.py')]
+        raise SettingError(f'{path}: no such file{suggest(path, files)}')
+    # Late: most applications are named as modules.
+    import importlib.util
+    path = os.path.realpath(path)
+    sys.path.insert(0, os.path.dirname(path))
     # People do call their first file tremolo.py. It must not replace a module that is in use.
-    name = path.stem if path.stem not in sys.modules else f'{path.stem}_application'
+    stem = os.path.basename(path)[:-len('.py')]
+    name = stem if stem not in sys.modules else f'{stem}_application'
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SettingError(f'{path}: not a Python file')
@@ -162,15 +177,15 @@ def _import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ImportFailed(f'{path.name}: its import', error) from error
+        raise ImportFailed(f'{os.path.basename(path)}: its import', error) from error
     return module
 
 
-def _import_module(name: str, folder: Path) -> ModuleType:
+def _import_module(name: str, folder: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split('.')):
         raise SettingError(f'{name}: not the name of a module{_near_module(name, folder)}')
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -181,16 +196,17 @@ def _import_module(name: str, folder: Path) -> ModuleType:
         raise ImportFailed(f'{name}: its import', error) from error
 
 
-def _near_module(name: str, folder: Path) -> str:
-    if Path(f'{name}.py').is_file():
+def _near_module(name: str, folder: str) -> str:
+    if os.path.isfile(f'{name}.py'):
         return f', did you mean {name}.py?'
     parent, dot, last = name.rpartition('.')
-    folder = folder.joinpath(*parent.split('.'))
-    if dot and folder.with_suffix('.py').is_file():
+    folder = os.path.join(folder, *parent.split('.'))
+    if dot and os.path.isfile(f'{folder}.py'):
         return f', did you mean {parent}:{last}?'
-    modules = {each.stem for each in folder.glob('*.py')}
-    modules |= {each.parent.name for each in folder.glob('*/__init__.py')}
-    return suggest(name, [f'{parent}{dot}{each}' for each in modules])
+    beside = _beside(os.path.join(folder, ''))
+    modules = [each for each in beside if os.path.isfile(os.path.join(each, '__init__.py'))]
+    modules += [each[:-len('.py')] for each in beside if each.endswith('.py')]
+    return suggest(name, [f'{parent}{dot}{os.path.basename(each)}' for each in modules])
 
 
 # -- what was found ---------------------------------------------------------------------------
@@ -200,6 +216,7 @@ def _made(factory: Any, name: str) -> Any:
     if not callable(factory):
         raise SettingError(f'{name}: is of type {type(factory).__name__}, not a factory: a function'
                            ' that returns the application')
+    import inspect
     try:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):
@@ -225,6 +242,8 @@ def _checked(found: Any, name: str, interface: str) -> Service:
     """Return what was found as a Service, as `interface` allows. Raises `SettingError`."""
     if isinstance(found, Service) and interface != 'asgi':
         return found
+    # Late: most native programs do not need it.
+    import inspect
     if _is_wsgi(found):
         instead = 'asgi.py of the project' if (
             type(found).__module__.startswith('django.')) else 'a2wsgi.WSGIMiddleware(it)'
@@ -250,6 +269,7 @@ def _checked(found: Any, name: str, interface: str) -> Service:
 
 def _is_wsgi(found: Any) -> bool:
     """Tell whether it is called as WSGI demands: `application(environ, start_response)`."""
+    import inspect
     if inspect.isclass(found) or not callable(found) or any(
             map(inspect.iscoroutinefunction, (found, type(found).__call__))):
         return False
@@ -268,8 +288,8 @@ def _their_frames(frames: Iterable[traceback.FrameSummary]) -> list[traceback.Fr
     Left out are our frames before and after, and those of the import machinery in between.
     """
     # The folder of the package. (With its slash: a neighbour tremolo_site/ is not ours.)
-    ours = str(Path(__file__).parent) + os.sep
-    machinery = (str(Path(importlib.__file__).parent), '<frozen importlib',
+    ours = os.path.join(os.path.dirname(__file__), '')
+    machinery = (os.path.dirname(importlib.__file__), '<frozen importlib',
                  '<builtin>/frozen importlib')
     begun = itertools.dropwhile(lambda each: each.filename.startswith((ours, *machinery)), frames)
     theirs = itertools.takewhile(lambda each: not each.filename.startswith(ours), begun)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import tokenize  # noqa: F401 (since 3.13 the first traceback imports it, maybe without descriptors)
 import traceback
 from contextlib import suppress
-from typing import Any, Callable
+
+from .typed import Any, Callable
 
 # The names that our loggers have. What an application adds below them is its own.
 LOGGERS = ('tremolo', 'tremolo.app', 'tremolo.error', 'tremolo.loop', 'tremolo.server')

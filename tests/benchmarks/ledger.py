@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from ledger_count import TOOLS, Tool
 from ledger_echo import ECHOES
 from ledger_run import IDLE, Run, fix_addresses, idle_bytes
 from ledger_run import ROWS as REQUESTS
+from ledger_start import COUNTER, STARTS, start_instructions
 from ledger_trees import ROOT, base_of_file, copy_package
 
 # The figures of a row: what is counted -> the figures of the base and of the head.
@@ -35,6 +37,7 @@ BYTES = 'bytes'
 # Instructions are large numbers; of the others the fractions count as well.
 DIGITS = {'instructions': 0, 'allocations': 2, 'calls': 3, BYTES: 0}
 ROWS = {**REQUESTS, **ECHOES}
+NAMES = (*ROWS, *IDLE, *STARTS)
 # The figure of a tree that cannot run a row.
 NONE = 0.0
 
@@ -63,19 +66,24 @@ def table(figures: dict[str, Figures], counted: list[str]) -> str:
     return '\n'.join(lines)
 
 
+def only(rows: Collection[str], figures: dict[str, Figures]) -> dict[str, Figures]:
+    """The figures of these rows."""
+    return {name: found for name, found in figures.items() if name in rows}
+
+
 def rows_of(text: str) -> list[str]:
     """The rows named; a group is a part of names: native, asgi, 12, idle."""
     names: list[str] = []
     for part in text.split(','):
-        found = [name for name in (*ROWS, *IDLE) if part in (name, 'all', *name.split('-'))]
+        found = [name for name in NAMES if part in (name, 'all', *name.split('-'))]
         if not found:
-            raise SystemExit(f'ledger: no such row: {part}; there are {", ".join((*ROWS, *IDLE))}')
+            raise SystemExit(f'ledger: no such row: {part}; there are {", ".join(NAMES)}')
         names += found
     return list(dict.fromkeys(names))
 
 
 def can_run(name: str, tree: Path) -> bool:
-    return name in IDLE or (tree / 'tremolo' / ROWS[name].needs).exists()
+    return name not in ROWS or (tree / 'tremolo' / ROWS[name].needs).exists()
 
 
 def none(tree: Path) -> float:
@@ -90,6 +98,9 @@ def measure(trees: tuple[Path, Path], names: list[str], tools: list[Tool],
     for name in names:
         if name in IDLE:
             jobs.append((name, BYTES, partial(idle_bytes, IDLE[name], options.idle)))
+        elif name in STARTS:
+            jobs += [(name, tool.counts, partial(start_instructions, STARTS[name]))
+                     for tool in tools if tool is COUNTER]
         else:
             jobs += [(name, tool.counts, partial(tool.per_request, ROWS[name], rounds))
                      for tool in tools]
@@ -121,7 +132,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('head', nargs='?', default=str(ROOT),
                         help='a commit or a folder; if not given, the working tree')
     parser.add_argument('--rows', default='all',
-                        help=f'of {", ".join((*ROWS, *IDLE))}; a part of a name stands for all '
+                        help=f'of {", ".join(NAMES)}; a part of a name stands for all '
                         'that have it')
     parser.add_argument('--most', type=float, default=3.0, metavar='PERCENT',
                         help='how many more instructions a request may take (%(default)s)')
@@ -158,10 +169,13 @@ def main() -> int:
         print(f'ledger: no {tool.counts} are counted: {tool.needs} is missing or does not work')
     if tools and any(name in ROWS for name in names):
         print(f'\neach request, of {options.rounds * 64:,}:')
-        print(table(figures, [tool.counts for tool in tools]))
+        print(table(only(ROWS, figures), [tool.counts for tool in tools]))
     if any(name in IDLE for name in names):
         print(f'\neach idle connection, of {options.idle:,}:')
         print(table(figures, [BYTES]))
+    if COUNTER in tools and any(name in STARTS for name in names):
+        print('\neach start, a program that does nothing taken off:')
+        print(table(only(STARTS, figures), [COUNTER.counts]))
     above = [name for name in names if 'instructions' in figures[name]
              and change(figures[name]['instructions']) > options.most]
     if above:

@@ -39,6 +39,8 @@ VENVS: dict[str, tuple[str, ...]] = {
     'hypercorn': ('hypercorn==0.18.0', 'h11==0.16.0', 'uvloop==0.23.0', 'wsproto==1.3.2',
                   *FASTAPI),
     'tremolo-0.5.3': ('tremolo==0.5.3', *FASTAPI),
+    # For start.py only.
+    'bottle': ('bottle==0.13.4', 'waitress==3.0.2'),
 }
 
 
@@ -172,7 +174,12 @@ def python_of(server: Server, workload: Workload, folder: Path) -> Path:
 
 def install(names: list[str], folder: Path) -> None:
     """Make the venvs of these servers, leaving alone those that are as they should be."""
-    wanted = {SERVERS[name].venv or 'fastapi' for name in names if SERVERS[name].kind != 'floor'}
+    make_venvs({SERVERS[name].venv or 'fastapi' for name in names
+                if SERVERS[name].kind != 'floor'}, folder)
+
+
+def make_venvs(wanted: set[str], folder: Path) -> None:
+    """Make these of VENVS, leaving alone those that are as they should be."""
     for name in sorted(wanted):
         path = folder / name
         packages = path / 'packages.txt'

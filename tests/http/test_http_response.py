@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from http import HTTPStatus
 
 import pytest
@@ -18,6 +19,7 @@ from tremolo.http import (
     status_line,
 )
 from tremolo.http.phrases import PHRASES
+from tremolo.http.response import is_http_date
 
 
 def test_every_known_status_has_its_line():
@@ -106,3 +108,19 @@ def test_dates_have_the_form_of_http():
 
 def test_continue_is_a_whole_head():
     assert status_line(100) + b'\r\n' == CONTINUE
+
+
+@pytest.mark.parametrize('timestamp', [0, 1, 59.999, 951782399, 951782400, 2 ** 31, -1, -2.5, 1e10])
+def test_a_date_is_written_as_the_standard_library_writes_it(timestamp):
+    written = http_date(timestamp)
+    assert written == formatdate(timestamp, usegmt=True)
+    assert is_http_date(written)
+
+
+@pytest.mark.parametrize('text', [
+    '', 'Sun, 06 Nov 1994 08:49:37', 'Mon, 06 Nov 1994 08:49:37 GMT',
+    'Sun, 6 Nov 1994 08:49:37 GMT', 'Sun, 06 nov 1994 08:49:37 GMT',
+    'Sun, 31 Feb 1994 08:49:37 GMT', 'Sun, 06 Nov 1994 24:49:37 GMT',
+    'Sun, 06 Nov 0000 08:49:37 GMT', 'Sun, 06 Nov 1994 08:49:37 GMT\n'])
+def test_other_texts_are_no_dates_of_http(text):
+    assert not is_http_date(text)

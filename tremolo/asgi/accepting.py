@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from ..typed import Any
 
 # They frame the answer, which is the server's affair: left out, as Transfer-Encoding is in others.
 # (What belongs to the handshake, `WebSocket.accept` refuses.)

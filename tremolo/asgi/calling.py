@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+
+from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .runner import Application

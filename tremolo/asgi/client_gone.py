@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..loop import StreamClosed
 from ..server import Response
 from ..server.notices import why
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..websocket import WebSocketClosed

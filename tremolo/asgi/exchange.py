@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
 
 from ..http import ProtocolError
 from ..http.encoder import encode
@@ -22,6 +21,7 @@ from ..loop.stream import READ_SIZE
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from ..server.notices import why
+from ..typed import TYPE_CHECKING, Any
 from .client_gone import client_gone, comes_from_us
 from .extensions import add_trailers, take_extension
 

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from ..http.text_fields import encode_links, encode_trailers
+from ..typed import TYPE_CHECKING, Any
 from .pathsend import send_file
 from .unusual import takes_trailers
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import Any, Callable
 
 from ..errors import LifespanFailed
+from ..typed import Any, Callable
 from .exchange import Message
 from .runner import Application
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Callable
+
+from ..typed import Any, Callable
 
 _PIECE = 262144    # The file is read in pieces of this size, in bytes.
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import Any, Callable
 
 from ..server import Request, Response
+from ..typed import Any, Callable
 from .calling import as_coroutine_function
 from .exchange import Message, exchange_of
 from .unusual import split_target, upper_method

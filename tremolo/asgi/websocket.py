@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
 
 from ..bridge import bridge_to
 from ..bridge.wakeup import Wakeup
@@ -33,6 +32,7 @@ from ..server import Request, Response
 from ..server.errors import Forbidden
 from ..server.notices import shown_request, why
 from ..server.pages import send_error
+from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
 from .accepting import own_fields
 from .client_gone import comes_from_us, socket_gone

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Set
-from typing import Any, cast
 
 from ..loop import Reactor
 from ..loop.frames import place_of
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
 from ..output import guarded
+from ..typed import Any, cast
 from .eager import Starter
 from .event_loop import ReactorEventLoop
 from .exits import is_outcome

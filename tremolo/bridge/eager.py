@@ -11,8 +11,8 @@ import contextvars
 import sys
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any
 
+from ..typed import Any
 from .exits import failed, is_outcome
 
 _EAGER = sys.version_info >= (3, 12)    # asyncio.Task has the parameter `eager_start`.

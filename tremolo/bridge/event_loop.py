@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 from functools import partial
-from typing import Any, Callable
 
 from ..loop import Reactor
 from ..loop.future import set_current_reactor
+from ..typed import Any, Callable
 from .signals import LoopSignals
 
 

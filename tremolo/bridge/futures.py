@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from functools import partial
-from typing import Any
 
 from ..loop import Future, Reactor, current_reactor
 from ..loop.frames import place_of
 from ..loop.future import on_loop
+from ..typed import Any
 from .bridge import bridge_to
 
 

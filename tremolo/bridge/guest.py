@@ -20,12 +20,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable
 
 from ..loop.future import set_current_reactor
 from ..loop.reactor import Reactor
 from ..loop.signals import ours
 from ..loop.timers import NEVER, Timer, Timers
+from ..typed import Any, Callable
 from .bridge import Bridge
 from .exits import contained
 

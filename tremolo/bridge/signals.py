@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
-from typing import Any, Callable
 
 from ..loop import Reactor
+from ..typed import Any, Callable
 
 
 class LoopSignals:

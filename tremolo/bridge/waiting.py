@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, Optional, cast
 
 from ..loop import Future
 from ..loop.future import await_by
-from .bridge import Bridge
+from ..typed import Any
 
 
 def wait_in_coroutine(future: Future) -> Generator[Any, Any, None]:
     """Wait for our Future in a coroutine that our Task runs, or a task of asyncio."""
     if future.done() and not future.cancelled():
         return
-    bridge = cast(Optional[Bridge], future.reactor.bridge)
+    bridge: Any = future.reactor.bridge    # A Bridge, or None.
     # (The loop is given, because to find it asyncio makes a system call before Python 3.12.)
     if bridge is None or asyncio.current_task(bridge.loop) is None:
         if not future.done():

@@ -18,8 +18,8 @@ from __future__ import annotations
 import contextvars
 import weakref
 from collections.abc import Generator
-from typing import Any, Callable
 
+from ..typed import Any, Callable
 from .exits import is_outcome
 
 

@@ -11,10 +11,10 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import Any, Callable
 
 from ..loop.frames import place_in_thread, place_of
 from ..loop.work import Work, name_of, of_startup
+from ..typed import Any, Callable
 
 
 class _Job:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from ..service.busy import busy_threads
+from ..typed import NoReturn
 from ..workers.leaving import end_processes, exit_status, leave_process, processes
 from .arguments import main
 

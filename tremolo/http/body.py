@@ -9,7 +9,7 @@ chunks is in chunked.py.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
+from ..typed import NamedTuple, Union
 
 
 class Limits(NamedTuple):

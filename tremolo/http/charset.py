@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import re
 
+from ..late import expression
 from .errors import HeaderError
 
 # The value of the parameter, with or without quotes; other parameters may stand around it.
-_CHARSET = re.compile(r';[ \t]*charset[ \t]*=[ \t]*(?:"([^"]*)"|([^ \t;]*))', re.IGNORECASE)
+_CHARSET = expression(r';[ \t]*charset[ \t]*=[ \t]*(?:"([^"]*)"|([^ \t;]*))', re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=256)

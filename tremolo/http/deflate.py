@@ -17,8 +17,8 @@ on how the bytes were cut; the message is right, or it is 1007.
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
+from ..typed import Any
 from .handshake import read_extensions
 
 # Bits of the window: 2 ** 12 bytes.

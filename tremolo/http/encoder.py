@@ -20,8 +20,8 @@ answer in two for a proxy. `encode` refuses it or leaves it out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Optional
 
+from ..typed import Any, Optional
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN
 from .own_fields import connection_options, find_fault, refuse_transfer_encoding

@@ -6,8 +6,7 @@ it breaks.
 
 from __future__ import annotations
 
-from typing import NoReturn
-
+from ..typed import NoReturn
 from .errors import ProtocolError, shown
 from .fields import check_lines, refuse_fields
 from .grammar import CODING, REQUEST_LINE

@@ -10,10 +10,14 @@ byte with `[^\\x00-\\x08...]` (measured: a head of 12 browser fields 2.9 us, not
 
 Expressions for the wire match `bytes`, so that only ASCII counts as a digit, a letter or a space.
 Expressions for text that an application sets match `str`, with explicit sets for that reason.
+
+What not every request needs is compiled when it is needed first (late.py).
 """
 
 import re
 import sys
+
+from ..late import expression
 
 # A possessive repeat (Python 3.11) never gives back what it matched. Nothing here has to, and sre
 # then records no places to go back to (measured: a head of 12 fields 1.4 us, not 1.7).
@@ -38,7 +42,7 @@ REQUEST_LINE = re.compile(
 
 # As many lines of text as there are. The match stops at a control character, at a CR without its
 # LF, or at an LF without its CR (RFC 9112 section 2.2, RFC 9110 section 5.5).
-LINES = re.compile(rb'%s(?:\r\n%s)*' % (_TEXT, _TEXT))
+LINES = expression(rb'%s(?:\r\n%s)*' % (_TEXT, _TEXT))
 
 # Fields that decide about framing and routing, and fields whose value is not a list. The latter may
 # not be repeated (RFC 9110 section 5.3): of two values, two servers may believe different ones. (Of
@@ -61,12 +65,12 @@ CONTENT_LENGTH = re.compile(rb'[0-9]{1,19}')
 # quoted-string      = DQUOTE *( qdtext / quoted-pair ) DQUOTE               RFC 9110 section 5.6.4
 _QUOTED = rb'"[\t !#-\[\]-~\x80-\xff]*(?:\\[\t -~\x80-\xff][\t !#-\[\]-~\x80-\xff]*)*"'
 _ASSIGNED = rb'[ \t]*=[ \t]*(?:%s|%s)' % (_TOKEN, _QUOTED)
-CODING = re.compile(rb'(%s)(?:[ \t]*;[ \t]*%s%s)*' % (_TOKEN, _TOKEN, _ASSIGNED))
+CODING = expression(rb'(%s)(?:[ \t]*;[ \t]*%s%s)*' % (_TOKEN, _TOKEN, _ASSIGNED))
 
 # chunk-size = 1*HEXDIG                                                      RFC 9112 section 7.1
 # chunk-ext  = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 # 16 digits are enough for any size of 64 bits.
-CHUNK_LINE = re.compile(
+CHUNK_LINE = expression(
     rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:%s)?)*\r\n' % (_TOKEN, _ASSIGNED))
 
 # Host     = uri-host [ ":" port ]                                           RFC 9110 section 7.2
@@ -79,25 +83,25 @@ _IPV6 = rb'\[[0-9A-Fa-f:.]{2,45}\]'
 HOST = re.compile(rb'(?:%s|%s)(?::[0-9]{0,5})?' % (_IPV6, _REG_NAME))
 
 # authority-form = uri-host ":" port                                         RFC 9112 section 3.2.3
-AUTHORITY = re.compile(rb'(?:%s|(?!:)%s):[0-9]{1,5}' % (_IPV6, _REG_NAME))
+AUTHORITY = expression(rb'(?:%s|(?!:)%s):[0-9]{1,5}' % (_IPV6, _REG_NAME))
 
 # absolute-form = absolute-URI                                               RFC 9112 section 3.2.2
 # http-URI      = "http" "://" authority path-abempty [ "?" query ]          RFC 9110 section 4.2.1
-ABSOLUTE = re.compile(rb'[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(?:[/?][!-"$-~]*)?')
+ABSOLUTE = expression(rb'[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(?:[/?][!-"$-~]*)?')
 
 # The name of a field that an application sets is a token, and the value has none of these controls:
 # all but HTAB (RFC 9110 section 5.5).
 TOKEN = re.compile(_TOKEN)
 CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # The same as str: for the name of a cookie, and for a reason phrase (RFC 9112 section 4).
-TOKEN_STR = re.compile(_TOKEN.decode('ascii'))
-TEXT_STR = re.compile(_TEXT.decode('latin-1'))
+TOKEN_STR = expression(_TOKEN.decode('ascii'))
+TEXT_STR = expression(_TEXT.decode('latin-1'))
 
 # cookie-pair  = cookie-name "=" cookie-value                                RFC 6265 section 4.1.1
 # cookie-value = *cookie-octet / ( DQUOTE *cookie-octet DQUOTE )
 # cookie-octet = %x21 / %x23-2B / %x2D-3A / %x3C-5B / %x5D-7E
 # path-value   = *av-octet ; any CHAR except CTLs or ";"
 # domain-value = <subdomain> defined in RFC 1034; the leading dot of old is allowed, and dropped
-COOKIE_VALUE = re.compile(r'(?P<quote>"?)[!#-+\--:<-\[\]-~]*(?P=quote)')
-COOKIE_ATTRIBUTE = re.compile(r'[ -:<-~]*')
-DOMAIN = re.compile(r'\.?([0-9A-Za-z_-]{1,63}(?:\.[0-9A-Za-z_-]{1,63})*)')
+COOKIE_VALUE = expression(r'(?P<quote>"?)[!#-+\--:<-\[\]-~]*(?P=quote)')
+COOKIE_ATTRIBUTE = expression(r'[ -:<-~]*')
+DOMAIN = expression(r'\.?([0-9A-Za-z_-]{1,63}(?:\.[0-9A-Za-z_-]{1,63})*)')

@@ -15,22 +15,22 @@ value of the client gets into a sentence for it.
 from __future__ import annotations
 
 import hashlib
-import re
 from base64 import b64encode
 
+from ..late import expression
 from .errors import ProtocolError, shown
 from .grammar import TOKEN
 from .head import RequestHead
 
 # 16 bytes in base64 (section 4.1): 22 characters and `==`. The last has two bits that are not used
 # and 0.
-_KEY = re.compile(rb'[0-9A-Za-z+/]{21}[AQgw]==')
+_KEY = expression(rb'[0-9A-Za-z+/]{21}[AQgw]==')
 # What is appended to the key before it is hashed (section 1.3).
 _GUID = b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
 # extension-param = token [ "=" (token | quoted-string) ]                     RFC 6455 section 9.1
 # The value of a quoted-string must be a token too, so it has no comma and no semicolon.
-_PARAMETER = re.compile(
+_PARAMETER = expression(
     rb'(?P<name>%b)(?:[ \t]*=[ \t]*(?:(?P<value>%b)|"(?P<quoted>(?:\\?%b)+)"))?'
     % (TOKEN.pattern, TOKEN.pattern, TOKEN.pattern.partition(b']')[0] + b']'))
 

@@ -14,8 +14,8 @@ points at the line of the application that set it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
+from ..typed import Any
 from .errors import HeaderError
 from .text_fields import encode_pair
 

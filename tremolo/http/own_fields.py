@@ -6,8 +6,8 @@ encoder.py calls this for the fields that an answer rarely has, and for those th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NoReturn
 
+from ..typed import Any, NoReturn
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN
 

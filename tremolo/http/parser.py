@@ -18,8 +18,8 @@ no byte is searched twice for its end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Union
 
+from ..typed import Union
 from .body import EndOfBody, Limits, SizedBody
 from .chunked import ChunkedBody
 from .errors import ProtocolError

@@ -8,8 +8,7 @@ lines are taken out, so all who read the fields see the same value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ..typed import TYPE_CHECKING
 from .errors import ProtocolError
 
 if TYPE_CHECKING:

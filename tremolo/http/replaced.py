@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from ..typed import Any
 from .encoder import encode
 from .errors import HeaderError
 from .headers import Headers

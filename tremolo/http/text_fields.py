@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from ..typed import Any
 from .encoder import check_name, encode, known_names
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN_STR

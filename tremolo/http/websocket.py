@@ -11,8 +11,8 @@ What a frame consists of is told in frames.py, and the server's own frames are m
 from __future__ import annotations
 
 from codecs import utf_8_decode
-from typing import TYPE_CHECKING, Any
 
+from ..typed import TYPE_CHECKING, Any
 from . import frames
 from .frames import BEGIN, BEGIN_DEFLATE, FIN, GO_ON, MASKED, RSV1, unmasked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..output import guard_loggers
 from .connect import connect
 from .errors import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .future import Future, current_reactor
@@ -16,6 +17,8 @@ from .sync import Event, Lock, Queue, Semaphore
 from .task import Task
 from .threads import run_in_thread
 from .timers import Timer
+
+guard_loggers()
 
 __all__ = [
     'Cancelled', 'Event', 'Future', 'Inbox', 'InvalidState', 'LimitExceeded', 'ListenError',

@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator
-from typing import Any
 
+from ..typed import Any
 from .future import Future
 from .joint import timeout as timeout_after
 from .listener import host_port

@@ -6,8 +6,7 @@ always wait, and no object is made.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from ..typed import TYPE_CHECKING, Any
 from .future import Future, current_reactor
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..typed import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .reactor import Reactor

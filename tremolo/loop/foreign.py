@@ -1,28 +1,19 @@
 """Foreign: what a task may wait for that is no Future of ours: coroutines, and what asyncio awaits.
 
-The loop knows nothing of asyncio. The package `tremolo` says how awaitables are adopted when it is
-imported; asyncio itself is imported when the first of them comes.
+The loop knows nothing of asyncio. The package `tremolo` says how awaitables are adopted
+(adopting.py); asyncio itself is imported when the first of them comes.
 """
 
 from __future__ import annotations
 
 from types import GeneratorType
-from typing import Any, Callable
 
+from ..adopting import adopt
+from ..typed import Any, Callable
 from .future import Future
 
 # Makes a Future of an awaitable that is no Future of ours.
-_adopt: Callable[[Any], Future] | None = None
-
-
-def adopt_awaitables_by(adopt: Callable[[Any], Future]) -> None:
-    """Let `adopt` make a Future of an awaitable that is not ours, for example a coroutine.
-
-    It is called on any thread. The Future that it returns is done when the awaitable has ended,
-    also after it was cancelled.
-    """
-    global _adopt
-    _adopt = adopt
+_adopt: Callable[[Any], Future] | None = adopt
 
 
 def adopted(awaitable: Any) -> Future | None:

@@ -11,7 +11,8 @@ import os
 import sys
 import threading
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
-from typing import Any
+
+from ..typed import Any
 
 _HOUSE = __name__.partition('.')[0] + '.'
 _ROOM = __name__.rpartition('.')[0] + '.'

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Callable
 
+from ..typed import TYPE_CHECKING, Any, Callable
 from .dropped import FRAMES_STAY, Droppable
 from .errors import Cancelled, InvalidState
 from .frames import caller

@@ -9,8 +9,8 @@ holds, and has a limit of its own.
 from __future__ import annotations
 
 import copy
-from typing import Callable, Protocol
 
+from ..typed import Callable, Protocol
 from .done import NO_BYTES
 from .errors import InvalidState, LimitExceeded
 from .future import Future, on_loop

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack
-from typing import Any, Callable
 
+from ..typed import Any, Callable
 from .errors import Cancelled
 from .future import Future, on_loop
 from .shared_future import SharedFuture

@@ -17,7 +17,8 @@ from __future__ import annotations
 import struct
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+
+from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .reactor import Reactor

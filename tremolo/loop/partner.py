@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from typing import Any, Protocol
 
+from ..typed import Any, Protocol
 from .work import Work
 
 

@@ -14,7 +14,8 @@ reported on *every* poll: the owner of a watched fd must be able to let go of it
 from __future__ import annotations
 
 import select
-from typing import Protocol
+
+from ..typed import Protocol
 
 READ = 0x01
 WRITE = 0x04

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import select
-from typing import Any
 
+from ..typed import Any
 from .poller import HANGUP, MOST_EVENTS, READ, WRITE, EpollPoller, Poller
 
 

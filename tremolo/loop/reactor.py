@@ -20,8 +20,8 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Callable
 
+from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .full_polls import MANY, FullPolls
 from .future import set_current_reactor

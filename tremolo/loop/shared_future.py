@@ -14,8 +14,8 @@ second, leaves nothing behind.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable
 
+from ..typed import TYPE_CHECKING, Any, Callable
 from .future import Future, on_loop
 
 if TYPE_CHECKING:

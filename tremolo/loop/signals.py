@@ -10,7 +10,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from typing import Any, Callable
+
+from ..typed import Any, Callable
 
 # The signals that a reactor of this process handles.
 ours: set[int] = set()

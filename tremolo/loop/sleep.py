@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..typed import Any
 from .dropped import nothing
 from .future import Future, on_loop
 

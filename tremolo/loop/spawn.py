@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
 
+from ..typed import Any
 from .foreign import adopted
 from .future import Future, current_reactor
 from .task import Task

@@ -22,8 +22,8 @@ import logging
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, Callable
 
+from ..typed import TYPE_CHECKING, Callable
 from .errors import Cancelled, StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox

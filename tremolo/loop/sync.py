@@ -15,8 +15,8 @@ import queue
 from collections import OrderedDict, deque
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Callable, NoReturn
 
+from ..typed import Any, Callable, NoReturn
 from .errors import InvalidState
 from .future import Future
 from .joint import gather, timeout

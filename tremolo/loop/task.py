@@ -18,8 +18,8 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections.abc import Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Protocol
 
+from ..typed import TYPE_CHECKING, Any, Protocol
 from .done import DONE
 from .errors import Cancelled
 from .foreign import awaited

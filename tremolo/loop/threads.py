@@ -28,8 +28,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Callable, TypeVar
 
+from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
 from .frames import place_in_thread
 from .future import Future, current_reactor, set_current_reactor, wait_by

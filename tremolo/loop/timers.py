@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Any, Callable
+
+from ..typed import Any, Callable
 
 NEVER = math.inf
 

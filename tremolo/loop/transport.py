@@ -14,7 +14,8 @@ for mypy; nothing at run time imports or checks them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Union
+
+from ..typed import Any, Protocol, Union
 
 Buffer = Union[bytes, bytearray, memoryview]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import Any, Callable, NamedTuple
+
+from ..typed import Any, Callable, NamedTuple
 
 # Whether the code that runs belongs to the start of the application. What it begins copies its
 # context: so the tasks of a task that was begun at the start are known, too.

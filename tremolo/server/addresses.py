@@ -7,9 +7,9 @@ them: most handlers never do.
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from ..loop import Stream
+from ..typed import Any
 
 # The client's end and our own as `(host, port)`, and the scheme, 'http' or 'https'. On a UNIX
 # socket a client has no address: None, and our end is `(path, None)`. What the socket can no longer

@@ -12,8 +12,9 @@ what the status means. So it is no 500, but a warning, once for each path.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .response import Response

@@ -5,8 +5,7 @@ One request more is refused before its handler is called: 503, and its connectio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ..typed import TYPE_CHECKING
 from .errors import HTTPError
 from .pages import send_error
 

@@ -28,11 +28,11 @@ failed write). When the client has only ended its side, the handler is cancelled
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
 
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
 from ..loop.timers import NEVER
+from ..typed import TYPE_CHECKING, Any, Protocol
 from . import deadlines
 from .errors import HandlerError
 from .lifetime import Lifetime

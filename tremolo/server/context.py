@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+
+from ..typed import TYPE_CHECKING, Any
 
 
 class Context:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import sys
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, Callable
 
 from ..loop.work import of_startup
+from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from .server import Server

@@ -17,9 +17,8 @@ While our own rate limit holds a transfer back, none of the client's deadlines r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..loop.timers import NEVER
+from ..typed import TYPE_CHECKING
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, UPGRADED
 from .scarcity import is_scarce
 from .timeouts import time_out

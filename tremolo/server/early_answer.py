@@ -13,7 +13,7 @@ long, the client's next request would be lost on its way. So the answer says `Co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .request import Request

@@ -9,7 +9,7 @@ is over: then it is the time of that connection, and most connections have gone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -14,11 +14,10 @@ of all of them to `Connection.stream_closed`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..http import ProtocolError
 from ..loop import Stream
 from ..loop.timers import Timer
+from ..typed import TYPE_CHECKING, Any
 from . import deadlines
 from .addresses import Addresses, addresses_of
 from .context import Context

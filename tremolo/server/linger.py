@@ -24,8 +24,7 @@ Such an object exists only in this phase, so no other connection carries what it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ..typed import TYPE_CHECKING
 from . import deadlines
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..loop import Future, Reactor
 from ..loop.timers import Timer
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from .phases import IDLE, NEW, REASONS
 
 if TYPE_CHECKING:

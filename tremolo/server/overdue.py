@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..http import ProtocolError
+from ..typed import TYPE_CHECKING
 from .notices import cancel, gone, why
 
 if TYPE_CHECKING:

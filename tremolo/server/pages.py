@@ -10,7 +10,7 @@ from ..http import ProtocolError, status_line
 from ..http.replaced import replace_fields
 from .bodiless import BODILESS
 from .errors import HTTPError, phrase
-from .page import error_page, traceback_of
+from .page import error_page, escaped, traceback_of
 from .response import Response
 from .response_head import HTML, TEXT
 
@@ -36,14 +36,12 @@ def send_failure(response: Response, error: BaseException) -> None:
     if response.head_sent:
         response.connection.abort('failed')
         return
-    # (Imported here, because only failures need it.)
-    import html
     response.reset(meant=False)
     status, text = 500, ''
     if isinstance(error, ProtocolError):
-        status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
+        status, text = error.status, f'<p>{escaped(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
-        text = f'<pre>{html.escape(traceback_of(error))}</pre>'
+        text = f'<pre>{escaped(traceback_of(error))}</pre>'
     send_page(response, status, text)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from ..http import Headers, RequestHead
 from ..loop import Future, Inbox, LimitExceeded, Task
+from ..typed import TYPE_CHECKING, Any
 from .context import Context
 from .errors import BadRequest, PayloadTooLarge
 from .request_body import open_inbox

@@ -13,11 +13,10 @@ them lie in the kernel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from ..loop.timers import NEVER
+from ..typed import TYPE_CHECKING, Any
 from . import deadlines
 from .early_answer import may_go_on
 from .minimum_rate import MinimumRate

@@ -6,11 +6,10 @@ none, and a slot for each would make every request larger.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..http.cookies import read_cookies
 from ..http.query import read_query
 from ..loop.shared_future import SharedFuture
+from ..typed import TYPE_CHECKING, Any
 from .errors import BadRequest
 
 if TYPE_CHECKING:

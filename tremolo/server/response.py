@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
@@ -26,6 +25,7 @@ from ..http.text_fields import encode_pair
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
+from ..typed import TYPE_CHECKING
 from . import sending
 from .bodiless import BODILESS, frame_bodiless, leave_out
 from .errors import HandlerError

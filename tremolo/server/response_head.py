@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
 from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, fields_kept
 from ..loop import Stream
+from ..typed import TYPE_CHECKING, Any
 from .errors import HandlerError
 from .throttle import rate_answer, rate_of
 from .upgrade import switch

@@ -10,7 +10,8 @@ which the process has descriptors. The last quarter is what the strict limits ke
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .server import Server

@@ -14,11 +14,11 @@ The server itself calls the methods below these, which wait for nobody and check
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ..http.text_fields import encode_hints
 from ..loop import Future, StreamClosed
 from ..loop.done import DONE
+from ..typed import TYPE_CHECKING, Any
 from .errors import HandlerError
 from .notices import gone
 

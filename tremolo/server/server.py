@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from contextvars import Context
 from types import MappingProxyType
-from typing import Any, Callable
 
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
@@ -20,6 +19,7 @@ from ..loop.kernel import watch_peers
 from ..loop.shared_future import SharedFuture
 from ..output import say
 from ..settings import Address, Settings
+from ..typed import Any, Callable
 from .connection import Connection
 from .contexts import keep_context
 from .heads import AnswerHeads

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable
 
 from ..errors import SettingError
 from ..loop import Stream
 from ..settings.kinds import KINDS
+from ..typed import TYPE_CHECKING, Any, Callable
 from . import deadlines
 from .errors import HandlerError
 from .phases import BUSY, DISCARD, LINGER

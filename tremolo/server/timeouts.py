@@ -5,11 +5,10 @@ deadlines.py says when to look. What is here runs only when a client, or a handl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
-
 from ..http import ProtocolError
 from ..loop.timers import NEVER
 from ..settings import Settings
+from ..typed import TYPE_CHECKING, Callable
 from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
 from .overdue import stop_handler
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW

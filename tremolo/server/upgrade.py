@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..http import status_line
 from ..http.encoder import encode
 from ..loop import Stream
+from ..typed import TYPE_CHECKING
 from .errors import HandlerError
 from .throttle import begin_answer
 

@@ -12,10 +12,10 @@ import threading
 from collections.abc import Set
 from functools import partial
 from types import FrameType
-from typing import Any
 
 from ..loop.frames import place_in_thread
 from ..loop.work import Work
+from ..typed import Any
 
 _EXECUTOR = 'concurrent.futures.thread'
 

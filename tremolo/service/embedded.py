@@ -11,12 +11,12 @@ import threading
 from collections.abc import Coroutine, Generator
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from ..loop import Future, Reactor
 from ..server import Server
 from ..settings import Settings
+from ..typed import TYPE_CHECKING, Any
 from .ending import Ending, starting
 from .monitor import watch
 from .place import apart_from_asyncio, check_start, check_stop

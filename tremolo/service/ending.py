@@ -19,12 +19,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ..loop import Reactor
 from ..loop.timers import NEVER
 from ..loop.work import Work, of_startup
 from ..server import Server
+from ..typed import Any
 from .busy import busy_threads
 
 _log = logging.getLogger('tremolo')

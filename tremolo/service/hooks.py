@@ -15,13 +15,13 @@ import inspect
 import logging
 import threading
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, Callable
 
 from ..errors import HookFailed
 from ..loop import Task
 from ..loop.future import set_current_reactor
 from ..server import Server
 from ..server.contexts import keep_context
+from ..typed import Any, Callable
 
 _log = logging.getLogger('tremolo.error')
 Hook = Callable[..., Any]

@@ -19,11 +19,11 @@ import sys
 import threading
 from traceback import FrameSummary, format_list
 from types import FrameType
-from typing import NamedTuple
 
 from ..loop import Reactor
 from ..loop.frames import is_application, is_house
 from ..settings import Settings
+from ..typed import NamedTuple
 
 _log = logging.getLogger('tremolo.error')
 LIMIT = 0.1        # seconds that a turn may take

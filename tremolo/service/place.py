@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
-from typing import Any, Callable, TypeVar
 
 from ..loop import InvalidState, Reactor, current_reactor
+from ..typed import Any, Callable, TypeVar
 
 T = TypeVar('T')
 

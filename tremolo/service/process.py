@@ -12,13 +12,13 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from ..errors import SettingError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
+from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .monitor import watch

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
 
 from ..errors import SettingError
 from ..loop import Reactor
 from ..settings import Settings
+from ..typed import Any
 
 
 def make_reactor(settings: Settings) -> Reactor:

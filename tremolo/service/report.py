@@ -22,10 +22,10 @@ import faulthandler
 import signal
 import sys
 from contextlib import suppress
-from typing import Any
 
 from ..server import Server
 from ..server.connection import Running
+from ..typed import Any
 
 
 def report(server: Server) -> str:

@@ -17,7 +17,6 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ..errors import SettingError, TremoloError
 from ..loop import Future, InvalidState, Listener, Reactor
@@ -25,6 +24,7 @@ from ..loop.work import Work
 from ..server import Context, Handle, Server
 from ..settings import Address, Settings, parse_bind, part_options
 from ..settings.address import bare_host
+from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import process
 from .embedded import HostedServer, RunningServer, start

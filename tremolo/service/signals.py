@@ -19,11 +19,11 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Callable
 
 from ..loop import Reactor
 from ..loop.signals import is_ignored
 from ..server import Server
+from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
 from .ending import Ending
 from .system import command_line, keep_from_children

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import weakref
-from pathlib import Path
 
 from ..loop import ListenError, Reactor
 from ..server.scarcity import OWN_DESCRIPTORS
@@ -45,7 +44,8 @@ def command_line() -> list[str]:
     arguments = getattr(sys, 'orig_argv', None)
     if arguments is None:    # before Python 3.10
         try:
-            arguments = Path('/proc/self/cmdline').read_bytes()[:-1].split(b'\0')
+            with open('/proc/self/cmdline', 'rb') as file:
+                arguments = file.read()[:-1].split(b'\0')
         except OSError:
             arguments = ['', *sys.argv]
     words = list(map(os.fsdecode, arguments[1:]))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from typing import Callable
 
 from ..loop import Reactor
+from ..typed import Callable
 from ..workers.leaving import leave_process
 
 # The variable that tells the child about its end of the pipe: the descriptor, and the inode by

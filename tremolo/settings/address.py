@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from ..errors import SettingError
+from ..late import expression
+from ..typed import NamedTuple
 
-_BRACKETED = re.compile(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
-_IPV6 = re.compile(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?')
-_QUERY = re.compile(r'\?socket_mode=(?:0o?)?([0-7]{3})')
+_BRACKETED = expression(r'\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]:([^:]*)')
+_IPV6 = expression(r'[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?')
+_QUERY = expression(r'\?socket_mode=(?:0o?)?([0-7]{3})')
 
 
 class Address(NamedTuple):

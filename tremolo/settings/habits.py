@@ -13,8 +13,8 @@ When an option comes that has the same name, its line is no longer used, and can
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from ..typed import NamedTuple
 from .options import OPTIONS
 
 # Letters that mean the same with each server that has them, and the option that they are here.

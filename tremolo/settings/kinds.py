@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import re
 from functools import partial
-from typing import Any, Callable, NamedTuple
 
+from ..late import expression
+from ..typed import Any, Callable, NamedTuple
 from .address import Address, bare_host, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')
@@ -24,9 +25,9 @@ LOOPS = ('reactor', 'asyncio', 'uvloop')
 _WEBSOCKETS = ('auto', 'websockets', 'websockets-sansio', 'wsproto')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
 
-_SIZE = re.compile(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
+_SIZE = expression(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
 _SIZE_UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
-_TIME = re.compile(r'([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(|ms|s|m|h)', re.IGNORECASE)
+_TIME = expression(r'([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(|ms|s|m|h)', re.IGNORECASE)
 _TIME_UNITS = {'': 1, 'ms': 0.001, 's': 1, 'm': 60, 'h': 3600}
 
 

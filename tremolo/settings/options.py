@@ -16,9 +16,9 @@ works wherever the name works.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..errors import SettingError
+from ..typed import Any
 from .address import Address
 from .kinds import KINDS, LIFESPANS, LOG_LEVELS, LOOPS
 

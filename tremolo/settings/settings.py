@@ -17,9 +17,9 @@ with the name, the flag or the variable that the user wrote.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
+from ..typed import TYPE_CHECKING, Any
 from .address import Address
 from .options import BY_NAME, LIMITS, OPTIONS, THROTTLING, TIMEOUTS, WEBSOCKET, Options
 

@@ -16,12 +16,12 @@ Handler there and runs it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from ..loop import Reactor
 from ..server import Handle, Server
 from ..service import Service
 from ..settings import Settings
+from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .routing import Route, Router
 

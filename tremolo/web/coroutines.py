@@ -7,11 +7,11 @@ our own Futures can be awaited. A handler that never waits has answered when `be
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from ..bridge import future_of
 from ..loop import Future, current_reactor, sleep
 from ..loop.task import TIME_SLICE, Owner
+from ..typed import Any
 
 
 def begin(awaitable: Any, run: Owner) -> Future:

@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from ..http import ProtocolError
 from ..loop import Cancelled, StreamClosed
 from ..server import HTTPError, Request, Response
 from ..server.pages import send_error, send_failure
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .handlers import Handler

@@ -12,14 +12,13 @@ What it returns is sent by returned.py, what it raises is answered by failure.py
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..http import HeaderError
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
 from ..loop.stream import APART
 from ..server import HandlerError, Request, Response
 from ..server.notices import cancel
+from ..typed import TYPE_CHECKING, Any
 from .failure import fail, forget_frames, log_error
 from .lost import lost
 from .returned import BYTES, instead_of_chunk, send_returned

@@ -11,14 +11,14 @@ A HandlerRun (handler_run.py) makes the response of what a function yields, retu
 from __future__ import annotations
 
 import contextvars
-import inspect
 from collections.abc import Generator, Mapping
-from typing import Any, Callable
+from types import GeneratorType
 
 from ..loop import Future, Task, run_in_thread
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
 from ..server.context import Context
+from ..typed import Any, Callable
 from .handler_run import HandlerRun
 from .registered import Registered
 
@@ -78,7 +78,7 @@ class Handler(Registered):
                 value = context.run(self._call, request, response)
                 if type(value) is bytes and not response.framing:
                     response.send_body(value)
-                elif inspect.isgenerator(value):
+                elif isinstance(value, GeneratorType):
                     # A decorator made this function: it returns the generator of the wrapped one.
                     self._go_on(value, request, response, context, chunks)
                 elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):

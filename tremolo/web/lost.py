@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..loop import StreamClosed
 from ..server import HandlerError, Response
+from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .handlers import Handler

@@ -5,10 +5,8 @@ Each error says what to write instead. Nothing here runs while requests are answ
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import unquote
 
 from ..errors import SettingError
@@ -16,18 +14,21 @@ from ..http import HeaderError, encode_fields
 from ..http.charset import check_charset
 from ..http.grammar import TOKEN_STR
 from ..http.replaced import checked_status
+from ..late import expression
 from ..server import HandlerError
 from ..server.throttle import checked_rate
 from ..settings import OPTIONS
+from ..typed import Any
+from .functions import bare, is_async, is_generator
 
 # The options of a signature that are attributes of the response.
 PRESETS = ('chunked', 'content_type', 'rate', 'status')
 
 _SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
 # What other frameworks write for a group: {name}, {name:kind}, :name, *name.
-_FOREIGN = re.compile(
+_FOREIGN = expression(
     r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
-_TURNED = re.compile(r'<([A-Za-z_]\w*):(str|int|path)>')
+_TURNED = expression(r'<([A-Za-z_]\w*):(str|int|path)>')
 
 
 def check_function(function: Any) -> None:
@@ -42,11 +43,9 @@ def check_function(function: Any) -> None:
 def check_socket_handler(name: str, function: Any) -> None:
     """Raise `HandlerError` if a handler of sockets cannot wait. (One in a thread can.)"""
     # (What a decorator has made of a function runs as the function does.)
-    bare = inspect.unwrap(function)
-    for each in function, bare, type(bare).__call__:
-        if any(runs(each) for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
-                                       inspect.iscoroutinefunction)):
-            return
+    own = bare(function)
+    if any(is_generator(each) or is_async(each) for each in (function, own, type(own).__call__)):
+        return
     raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write `yield '
                        'websocket.accept()`, an `async def` with `await`, or thread=True in its '
                        'signature and `.result()`')
@@ -115,8 +114,10 @@ def check_path(path: Any) -> None:
     if not path.startswith('/'):
         raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^: '
                          f'write {"/" + path!r}')
-    turned = _TURNED.sub(r'<\2:\1>', path)
-    ours = _FOREIGN.sub(_group, turned)
+    # (Most paths have no group, and need no expression.)
+    ours = path
+    if any(mark in path for mark in '<{:*'):
+        ours = _FOREIGN.sub(_group, _TURNED.sub(r'<\2:\1>', path))
     if ours != path:
         raise ValueError(f'the path {path!r} has a group as other frameworks write it: '
                          f'write {ours!r}')

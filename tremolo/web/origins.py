@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from ..http import RequestHead
+from ..late import expression
+from ..typed import Any
 
-_ORIGIN = re.compile(r'([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?')
+_ORIGIN = expression(r'([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?')
 _DEFAULT_PORTS = {'http': 80, 'https': 443}
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..server import HTTPError, Request
 from ..server.errors import MethodNotAllowed, NotFound
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .handlers import Handler

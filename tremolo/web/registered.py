@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Callable
 
 from ..settings import under_all_names
+from ..typed import Any, Callable
 from .signature import Signature
 
 

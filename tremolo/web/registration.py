@@ -8,9 +8,9 @@ function asks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..server import HandlerError
+from ..typed import Any, Callable
 from .handlers import Handler
 from .mistakes import check_socket_methods
 from .origins import checked_origins

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
 
 from ..http.charset import with_charset
 from ..server import HandlerError, HTTPError, Response
 from ..server.pages import send_error
 from ..server.response_head import HTML
+from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .handlers import Handler

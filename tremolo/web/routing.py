@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, Callable, Generic, TypeVar
 from urllib.parse import quote
 
-_GROUP = re.compile(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
+from ..late import expression
+from ..typed import Any, Callable, Generic, TypeVar
+
+_GROUP = expression(r'<(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)>')
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     'str': ('[^/]+', str),
     # ASCII digits only: int() itself accepts a sign, underscores and Arabic digits.

@@ -12,12 +12,12 @@ runs it, `connection.task`, a moment later (closing.py of the room `websocket`).
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
 from ..server import HandlerError, HTTPError, Response
 from ..server.errors import Forbidden
+from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
 from ..websocket.closing import GRACE
 from .failure import fail, forget_frames, log_error

@@ -20,7 +20,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Callable
 
 from ..http.errors import shown
 from ..http.handshake import Handshake, HandshakeError, read_handshake
@@ -30,6 +29,7 @@ from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
 from ..server.pages import send_error
+from ..typed import Any, Callable
 from ..websocket import WebSocket, refuse
 from .handlers import Handler
 from .origins import refused_origin

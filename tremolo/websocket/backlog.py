@@ -12,8 +12,8 @@ only as long as it is needed.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Union
 
+from ..typed import TYPE_CHECKING, Any, Union
 from .message import NextMessage
 
 if TYPE_CHECKING:

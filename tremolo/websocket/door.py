@@ -6,8 +6,7 @@ clocks, and cancels the handler when the client leaves. The socket only has to l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ..typed import TYPE_CHECKING
 from . import closing
 from .handshake import refuse
 

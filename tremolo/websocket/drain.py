@@ -7,9 +7,8 @@ one, in 5 seconds at most, or in a quarter of `shutdown_timeout` if that is less
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ..loop.timers import NEVER
+from ..typed import TYPE_CHECKING, Any
 from .closing import close
 from .door import Door
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from ..http.websocket import frame
@@ -29,6 +28,7 @@ from ..loop import Future
 from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError
+from ..typed import TYPE_CHECKING
 from .websocket import as_message
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
 
 from ..http import Headers
 from ..http.handshake import Handshake, accept_value
@@ -11,6 +10,7 @@ from ..http.websocket import FrameParser
 from ..server import HandlerError, HTTPError, Response
 from ..server.concurrency import RETRY_AFTER
 from ..server.pages import send_error
+from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..http.deflate import Deflate

@@ -11,9 +11,9 @@ the Future for the next one (`spare`). CPython counts references, so there it is
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from ..loop import Future
+from ..typed import TYPE_CHECKING, Any, Callable, Protocol
 
 if TYPE_CHECKING:
     from ..loop import Reactor

@@ -11,10 +11,10 @@ A socket whose client takes everything has no such object.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ..http.websocket import PONG, frame
 from ..loop import Future
+from ..typed import TYPE_CHECKING
 from . import keepalive
 from .errors import tell
 

@@ -8,13 +8,13 @@ waits for is kept (backlog.py); when that is much, nothing is read, and TCP make
 from __future__ import annotations
 
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Callable
 
 from ..http.websocket import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
 from ..loop import Future
 from ..loop.shared_future import SharedFuture
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
+from ..typed import TYPE_CHECKING, Any, Callable
 from . import closing, keepalive
 from .backlog import Backlog
 from .errors import WebSocketClosed, tell

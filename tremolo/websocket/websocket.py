@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from threading import get_ident
-from typing import Any
 
 from ..http.handshake import Handshake
 from ..http.websocket import BINARY, TEXT, frame
@@ -28,6 +27,7 @@ from ..loop import Future
 from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
+from ..typed import Any
 from . import closing, keepalive
 from .door import Door
 from .drain import Drain

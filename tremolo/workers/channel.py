@@ -24,9 +24,9 @@ import os
 import socket
 import sys
 from collections import deque
-from typing import Callable
 
 from ..loop import Reactor
+from ..typed import Callable
 
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
 LISTENER, RETURN, HAND_OVER = b'l', b't', b'h'

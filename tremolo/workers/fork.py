@@ -13,9 +13,9 @@ import signal
 import socket
 from collections.abc import Iterable, Set
 from functools import partial
-from typing import Any, Callable, NoReturn, Protocol
 
 from ..loop.signals import is_ignored
+from ..typed import Any, Callable, NoReturn, Protocol
 from .leaving import end_processes, exit_status, flush, leave_process, processes
 from .slot import Slot, leave_to_supervisor
 

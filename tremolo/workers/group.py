@@ -21,11 +21,11 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
-from typing import Any, Callable
 
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
+from ..typed import Any, Callable
 from .channel import HAND_OVER, LISTENER, RETURN, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, open_first, open_next

@@ -13,9 +13,9 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, Callable, NoReturn
 
 from ..output import complain
+from ..typed import Any, Callable, NoReturn
 
 # Seconds for the processes that multiprocessing has started, until they are killed.
 _GRACE = 5.0

@@ -16,12 +16,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import ExitStack
-from typing import Any
 from weakref import WeakValueDictionary
 
 from ..loop import Future, InvalidState, Reactor, Semaphore, Task, sleep
 from ..loop import timeout as within
 from ..loop.future import on_loop
+from ..typed import Any
 
 # Seconds between two attempts on a lock that another process holds: at first, and at most. (The
 # kernel can wait for a record lock, but then the loop would stand still.)

@@ -16,12 +16,12 @@ import signal
 import socket
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import NoReturn
 
 from ..loop import Listener, ListenError, Reactor, bind, bind_unix
 from ..loop.listener import file_of, open_socket, remove_file
 from ..server import Server
 from ..settings import Address, parse_bind
+from ..typed import NoReturn
 from .channel import (
     CONNECTION,
     HAND_OVER,

@@ -13,13 +13,13 @@ import signal
 import socket
 from collections.abc import Iterable
 from functools import partial
-from typing import Callable
 
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
+from ..typed import Callable
 from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
