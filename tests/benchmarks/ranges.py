@@ -39,19 +39,19 @@ Run = dict[str, Any]
 def measure(options: argparse.Namespace) -> None:
     """Make a run, and add it to the file."""
     rounds = ['--rounds', str(options.rounds), '--seconds', str(options.seconds)]
-    start('race.py', '--workload', options.workload, '--servers', PEERS, *rounds, options)
+    start(options, 'race.py', '--workload', options.workload, '--servers', PEERS, *rounds)
     if options.pythons:
         servers = ','.join(f'{name}@{python}' for name in ('tremolo', 'tremolo-asgi')
                            for python in options.pythons.split(','))
-        start('race.py', '--workload', 'headers3,browser12', '--warm', '10',
-              '--servers', f'tremolo,tremolo-asgi,{servers}', *rounds, options)
-    start('openloop.py', '--servers', f'tremolo,{PEERS}', '--rate', '500', *rounds, options)
+        start(options, 'race.py', '--workload', 'headers3,browser12', '--warm', '10',
+              '--servers', f'tremolo,tremolo-asgi,{servers}', *rounds)
+    start(options, 'openloop.py', '--servers', f'tremolo,{PEERS}', '--rate', '500', *rounds)
 
 
-def start(program: str, *arguments: Any) -> None:
-    *words, options = arguments
+def start(options: argparse.Namespace, program: str, *words: str) -> None:
     command = [sys.executable, str(HERE / program), *words, '--save', str(options.file)]
-    subprocess.run(command, check=True)
+    if subprocess.run(command, check=False).returncode:
+        raise SystemExit(f'ranges: {program} failed; what was measured before is in {options.file}')
 
 
 def save(file: Path, workload: str, figures: Figures, options: argparse.Namespace) -> None:
