@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping
 from ..errors import TremoloError
 from ..http.phrases import PHRASES
 
+# Seconds after which a refused client may ask again (RFC 9110 section 10.2.3). Answers take
+# milliseconds; a client that waits longer than this would find the server idle.
+RETRY_AFTER = '1'
+
 
 class HandlerError(TremoloError):
     """A handler did something that is no answer; the message names the handler's file:line."""

@@ -106,7 +106,7 @@ class Service:
             self._process = os.getpid()
         reactor.threads = settings.threads
         if settings.limit_concurrency:
-            from ..server.concurrency import ConcurrencyLimit
+            from .concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
         self.context.options = server.options

@@ -8,7 +8,7 @@ from ..http import Headers
 from ..http.handshake import Handshake, accept_value
 from ..http.websocket import FrameParser
 from ..server import HandlerError, HTTPError, Response
-from ..server.concurrency import RETRY_AFTER
+from ..server.errors import RETRY_AFTER
 from ..server.pages import send_error
 from ..typed import TYPE_CHECKING, Any
 

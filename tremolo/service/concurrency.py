@@ -5,18 +5,9 @@ One request more is refused before its handler is called: 503, and its connectio
 
 from __future__ import annotations
 
-from ..typed import TYPE_CHECKING
-from .errors import HTTPError
-from .pages import send_error
-
-if TYPE_CHECKING:
-    from .request import Request
-    from .response import Response
-    from .server import Server
-
-# Seconds after which a refused client may ask again (RFC 9110 section 10.2.3). Answers take
-# milliseconds; a client that waits longer than this would find the server idle.
-RETRY_AFTER = '1'
+from ..server import HTTPError, Request, Response, Server
+from ..server.errors import RETRY_AFTER
+from ..server.pages import send_error
 
 
 class ConcurrencyLimit:
