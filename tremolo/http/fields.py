@@ -10,7 +10,7 @@ SP and HTAB around a value are removed while it is bytes: `str.strip` removes ot
 """
 
 from .errors import ProtocolError, shown
-from .grammar import FIELD, LINES, RULING
+from .grammar import CONTROLS, FIELD, LINES, RULING
 
 
 class Malformed(Exception):
@@ -79,8 +79,8 @@ def read_field(line: bytes) -> tuple[bytes, bytes]:
     """
     raw, colon, value = line.partition(b':')
     name = _NAMES.get(raw)
-    # (Nearly each value is printable: that is less than FIELD allows, and sooner found out.)
-    if name is None or not colon or not value.decode('latin-1').isprintable():
+    # (Of a known name only the value is checked: a third of the instructions of FIELD.)
+    if name is None or not colon or len(value.translate(None, CONTROLS)) != len(value):
         if FIELD.fullmatch(line + b'\r\n') is None:
             raise Malformed
         name = raw.lower()
