@@ -83,10 +83,11 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a `+` if the package was changed since."""
-    name = subprocess.run(['git', '-C', str(ROOT), 'describe', '--always'],
+    """The last commit that changed the package, with a `+` if it was changed since."""
+    git = ['git', '-C', str(ROOT)]
+    name = subprocess.run([*git, 'log', '-1', '--format=%h', '--', 'tremolo'],
                           capture_output=True, text=True, check=False).stdout.strip()
-    changed = subprocess.run(['git', '-C', str(ROOT), 'diff', '--quiet', 'HEAD', '--', 'tremolo'],
+    changed = subprocess.run([*git, 'diff', '--quiet', 'HEAD', '--', 'tremolo'],
                              check=False).returncode
     return f'{name}+' if changed else name
 
@@ -175,8 +176,11 @@ def about(runs: list[Run]) -> str:
     late = [line['late'] for line in lines if 'late' in line]
     busy = f'; others used {min(others):.1f} to {max(others):.1f} cores' if others else ''
     busy += f'; the client of the open loop was {waited(late)} ms late' if late else ''
+    rounds = ', '.join(dict.fromkeys(
+        f'{run["rounds"]} rounds of {run["seconds"]:g} s' for run in runs))
     return (f'{times[0]} to {times[-1]} UTC, commit {each_of(runs, "commit")}, '
-            f'{each_of(runs, "python")}, {", ".join(packages)}; {each_of(runs, "machine")}{busy}')
+            f'{each_of(runs, "python")}, {", ".join(packages)}; {each_of(runs, "machine")}{busy}; '
+            f'{rounds} a run')
 
 
 def each_of(runs: list[Run], key: str) -> str:
