@@ -8,6 +8,7 @@ have answered each of the requests before: so what is imported, begun or ended d
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from pathlib import Path
@@ -98,6 +99,8 @@ class Trace:
 def files_on_the_way(make: Callable[[], Any]) -> set[str]:
     """Serve an application and trace its answers to all `REQUESTS`."""
     trace = Trace()
+    # (What other tests have left is garbage of theirs: its finalizers are on no request's way.)
+    gc.disable()
     threading.setprofile(trace.note)
     try:
         # No client is too slow here, however busy the machine is.
@@ -111,6 +114,7 @@ def files_on_the_way(make: Callable[[], Any]) -> set[str]:
             host.on_loop(lambda: setattr(trace, 'running', False))
     finally:
         threading.setprofile(None)    # type: ignore[arg-type]
+        gc.enable()
     return trace.of_package()
 
 
