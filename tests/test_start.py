@@ -67,12 +67,29 @@ def page(id):
 def modules():
     return [sorted(sys.modules), sorted({*sys.modules} - begun)]
 '''
+ASYNC = NATIVE + '''
+@app.route('/async')
+async def coroutine():
+    return 'done'
+
+@app.route('/chunks')
+async def chunks():
+    yield 'done'
+
+@app.route('/socket')
+async def talk(websocket):
+    async for message in websocket:
+        pass
+'''
 ASGI = '''
 import json, sys
 
 async def app(scope, receive, send):
     if scope['type'] == 'lifespan':
         return
+    if scope['type'] == 'websocket':
+        await receive()
+        return await send({'type': 'websocket.close'})
     if scope['path'] == '/fail':
         raise ValueError('on purpose')
     while (await receive()).get('more_body', False):
@@ -114,6 +131,10 @@ REQUESTS = (
     b'GET / HTTP/1.1\r\n\r\n',
     b'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n',
     b'GET / HTTP/1.1\r\nHost: a\r\nX y: z\r\n\r\n',
+    b'GET /async HTTP/1.1\r\nHost: a\r\n\r\n',
+    b'GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n',
+    b'GET /socket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+    b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
     b'GET /modules HTTP/1.0\r\n\r\n',
 )
 
@@ -205,7 +226,7 @@ def test_a_server_of_plain_handlers_does_without(serve):
     assert there & NEVER <= TRACEBACK | runner
 
 
-@pytest.mark.parametrize('source', [NATIVE, ASGI], ids=['native', 'ASGI'])
+@pytest.mark.parametrize('source', [NATIVE, ASYNC, ASGI], ids=['native', 'async', 'ASGI'])
 def test_no_request_imports_anything(serve, source):
     there, new = serve(source, NOTE)
     assert 'tremolo.server' in there

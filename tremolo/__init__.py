@@ -102,7 +102,7 @@ def run(
     that returns one. Raises `SystemExit` as `Application.run` does, with 4 when the application's
     own code raised.
     """
-    # Late: it imports `inspect`, which most programs do not need.
+    # Late: it imports all that serving needs.
     from .importer import serve
     status = serve(app, factory, app_dir, interface, host=host, port=port, **options)
     if status:

@@ -429,10 +429,46 @@ def test_a_finalizer_may_start_a_task_while_a_task_is_made(monkeypatch: Any, ear
     assert sorted(called[:2]) == ['finalizer', 'request'] and called[2:] == ['soon']
 
 
+@pytest.mark.parametrize('early', [True, False])
+def test_a_finalizer_may_make_a_task_of_asyncio_while_a_task_is_made(
+        monkeypatch: Any, early: bool) -> None:
+    called: list[str] = []
+    made: list[Any] = []
+    make = eager._Task
+
+    async def note(what: str) -> None:
+        called.append(what)
+
+    def finalize() -> None:
+        monkeypatch.setattr(eager, '_Task', make)
+        made.append(asyncio.get_running_loop().create_task(note('finalizer')))
+
+    def make_and_collect(*how: Any, **more: Any) -> Any:
+        if early:
+            finalize()
+        task = make(*how, **more)
+        if not early:
+            finalize()
+        return task
+
+    with Reactor() as reactor:
+        bridge_to(reactor)
+
+        def begin() -> None:
+            monkeypatch.setattr(eager, '_Task', make_and_collect)
+            future_of(note('request'))
+            future_of(note('next request'))
+
+        reactor.call_soon(begin)
+        reactor.call_later(0.01, reactor.stop)
+        reactor.run()
+    assert called == ['request', 'next request', 'finalizer']
+
+
 def test_asyncio_learns_of_its_debug_mode(monkeypatch: Any) -> None:
     with Reactor() as reactor:
         loop = bridge_to(reactor).loop
-        assert loop.get_debug() is False
+        assert loop.get_debug() is sys.flags.dev_mode
         for wanted in True, False, True:
             loop.set_debug(wanted)
             assert loop.get_debug() is wanted

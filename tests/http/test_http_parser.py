@@ -428,6 +428,13 @@ def test_what_is_remembered_hides_no_fault_behind_it():
             assert (results[0][1] or [None])[0] == status, bad
 
 
+def test_the_error_of_a_bad_head_has_no_other_behind_it():
+    for data in (b'bad\r\n\r\n', get(b'A : b\r\n'), b'GET / HTTP/3.0\r\n\r\n', get(b'a\r\n')):
+        with pytest.raises(ProtocolError) as caught:
+            parse(data)
+        assert caught.value.__context__ is caught.value.__cause__ is None
+
+
 # -- request lines that are remembered ------------------------------------------------------------
 
 

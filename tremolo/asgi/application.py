@@ -36,6 +36,8 @@ class AsgiApplication(Service):
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
         """Return the function that calls the application for each request."""
+        if settings.websocket:
+            from . import upgrade  # noqa: F401 (Now: no descriptor may be left for it later.)
         self._lifespan = Lifespan(self._app, settings.lifespan, self.fail)
         self._startup_timeout = settings.startup_timeout
         self._runner = Runner(

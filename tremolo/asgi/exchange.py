@@ -32,8 +32,8 @@ Message = MutableMapping[str, Any]
 
 _log = logging.getLogger('tremolo.error')
 
-# The largest piece of a request's body in one message, in bytes: what one `recv` asks for. (To cut
-# a piece would be a copy.)
+# The largest piece of a request's body in one message, in bytes: what the largest `recv` brings,
+# and within a body it is less. (To cut a piece would be a copy.)
 _PIECE = READ_SIZE
 
 _START = 'http.response.start'
@@ -55,7 +55,8 @@ class Exchange:
     expected: str    # The type of the next message; '' after the last one.
     # The trailers so far; None if the application announced no trailers.
     trailers: bytes | None
-    _until: float    # The time at which `send` lets other tasks run.
+    # The time at which `send` lets other tasks run; 0.0 before the first piece.
+    _until: float
     # How many bytes of the body were received; None once the application has its end.
     _taken: int | None
     # Set while a task reads the body: other tasks of the application wait for this Future.

@@ -71,7 +71,7 @@ class Runner:
         exchange: Any = exchange_of(self, request, response)
         scope = self.scope(request)
         if request.upgrade is not None:
-            # (Imported here, because only few applications have sockets.)
+            # (A server without WebSockets does without; with them it is imported at the start.)
             from .upgrade import upgraded
             exchange = upgraded(exchange, scope)
             if exchange is None:

@@ -30,11 +30,12 @@ class Starter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._own = vars(loop)
-        # The loop has `call_soon` as an attribute of its own from now on, so that to catch a call
-        # only sets it. (A key that comes and goes undoes what the interpreter has specialised.)
-        self._own.setdefault('call_soon', loop.call_soon)
-        # The first steps that were caught, with their contexts. (More than one, if a finalizer
-        # starts a task while the collector runs inside `start`.)
+        if not _EAGER:
+            # The loop has `call_soon` as an attribute of its own from now on: to catch a call only
+            # sets it. (A key that comes and goes undoes what the interpreter has specialised.)
+            self._own.setdefault('call_soon', loop.call_soon)
+        # The first steps that were caught, with their contexts. (More than one, if the collector
+        # runs inside `start` and calls a finalizer that makes a task.)
         self._steps: deque[tuple[Any, contextvars.Context]] = deque()
         self._call_soon: Any = None
         self._catch = self._caught    # (Kept, so that no bound method is made for each task.)
@@ -61,7 +62,8 @@ class Starter:
                 task = context.run(_Task, coroutine, loop=self._loop, name=name)
         finally:
             own['call_soon'] = before
-        step, context = self._steps.pop()
+        steps = self._steps
+        step, context = steps.pop() if len(steps) == 1 else self._step_of(task, before)
         try:
             context.run(step)
         except RuntimeError:
@@ -72,6 +74,15 @@ class Starter:
             if not is_outcome(error):
                 raise
         return task
+
+    def _step_of(self, task: Any, before: Any) -> tuple[Any, contextvars.Context]:
+        """Take the step of this task out of several; the loop does the others soon, as always."""
+        found = next(each for each in self._steps if each[0].__self__ is task)
+        self._steps.remove(found)
+        while self._steps and before is not self._catch:
+            step, context = self._steps.popleft()
+            before(step, context=context)
+        return found
 
     def _caught(self, step: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if args or context is None:

@@ -1,7 +1,7 @@
-"""Faults: what is wrong with a head that the expression of a good head does not match.
+"""Faults: what is wrong with a head that is not good.
 
-A good head is matched as a whole; only for a bad one each rule is looked at, to find the first that
-it breaks.
+`read_head` only tells that a head breaks the grammar (`Malformed`). Then each rule is looked at in
+its order, to find the first that is broken.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ _lines: dict[bytes, tuple[bytes, bytes]] = {}
 _MOST_LINES = 1024
 _LONGEST_LINE = 256
 known_field = _lines.get
-# Those of them that decide nothing: their names are not in `RULING`.
+# Those of them that decide nothing: their names are not in `RULING`. (With one dictionary for both
+# a head of 12 fields would take 5 % more instructions.)
 _quiet: dict[bytes, tuple[bytes, bytes]] = {}
 quiet_field = _quiet.get
 _KEPT = frozenset((

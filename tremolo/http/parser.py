@@ -10,9 +10,9 @@ message is whole. After any other head the events are the pieces of the body, wh
 and then one `EndOfBody`. README.md draws the states, and says which of several errors is raised.
 
 The buffer is one bytes object and an offset. In most cases `feed` stores the object that it is
-given, the expressions of grammar.py match on that object, and the buffer is dropped as soon as all
-of it is parsed: no copy is made, and an idle parser holds no memory. If a head arrives in pieces,
-no byte is searched twice for its end.
+given, and the buffer is dropped as soon as all of it is parsed: an idle parser holds no memory. A
+head is cut out once, and requests that follow it are not copied. If a head arrives in pieces, no
+byte is searched twice for its end.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class RequestParser:
             try:
                 request = read_head(data[pos:end], self._field_count, self._make)
             except Malformed:
+                request = None
+            if request is None:    # (Not in the `except`: the error would have another behind it.)
                 return self._other_head()
             if request.has_body:
                 self._begin_body(request)

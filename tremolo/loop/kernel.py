@@ -52,7 +52,10 @@ def _ask(sock: Transport, network: Any) -> tuple[int, int, int] | None:
 
 
 class Endpoint:
-    """A socket, and what the kernel knows of it and of its peer; a `Stream` is one."""
+    """A socket, and what the kernel knows of it and of its peer; a `Stream` is one, and sets it up.
+
+    (Apart from it, so that all that asks the kernel is read in one place.)
+    """
 
     __slots__ = ('_socket', 'closed', 'reactor', 'sent')
 

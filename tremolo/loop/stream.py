@@ -244,7 +244,8 @@ class Stream(Endpoint):
     def write_ahead(self, data: Buffer, last: bool = False) -> None:
         """Write a piece that goes before the kept ones; with `last` those are dropped.
 
-        A piece that has begun goes first: so what is written by whole pieces stays whole.
+        A piece that has begun goes first: so what is written by whole pieces stays whole. (Not with
+        what is written with `more`.)
         """
         self.push()
         if self._out is not None:
@@ -266,6 +267,7 @@ class Stream(Endpoint):
             return
         self.sent += sent
         if sent < (sum(map(len, more), len(data)) if more else len(data)):
+            # (All of it, less what was taken: a piece that has begun stays the first.)
             self._keep(data, *more).drop(sent)
             self.buffered -= sent
             self.reactor.add_writer(self.fd, self._flush)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .request import Request
 
 
-_JOIN = 65536    # Up to this size head and body are one send; to copy more costs more than a call.
+_JOIN = 65536    # Up to this size a whole answer is one piece, and waits for the end of the turn.
 
 
 class Response(ResponseHead):
@@ -183,8 +183,11 @@ class Response(ResponseHead):
                 connection.send(b'%s%x\r\n%s' % (head, size, before), (data, b'\r\n'))
             else:
                 connection.send(b'%s%x\r\n%s%s\r\n' % (head, size, before, data))
-        elif len(data) > APART and (head or before):
-            connection.send(head + before, (data,))
+        elif len(data) > APART:
+            if first := head + before:
+                connection.send(first, (data,))
+            else:
+                connection.send(data)    # (As it is: PyPy copies `b'' + data`.)
         elif head or size:
             connection.send(head + before + data)
         stream = connection.stream

@@ -104,7 +104,9 @@ class Application(Service):
     def _bind(self, handler: Handler, server: Server) -> None:
         names = self._names(server.reactor)
         if handler.is_async:
-            # Late: a process without asyncio starts faster and stays smaller.
+            # Late: a process without asyncio starts faster and stays smaller. (Not later: a request
+            # may find no descriptor for an import.)
             from ..bridge import bridge_to
+            from . import coroutines  # noqa: F401
             names['loop'] = bridge_to(server.reactor).loop
         handler.bind(server.options, names)
