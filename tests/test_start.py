@@ -41,6 +41,7 @@ app = Tremolo()
 def hello(request, response):
     request.query, request.cookies, request.headers, request.path, request.client
     response.set_cookie('a', 'b', expires='Sun, 06 Nov 1994 08:49:37 GMT')
+    response.set_cookie('c', '', expires='Thu, 01-Jan-1970 00:00:00 GMT')
     response.headers['X-Own'] = 'b'
     body = yield request.body()
     yield str(len(body))
@@ -89,6 +90,7 @@ async def app(scope, receive, send):
         return
     if scope['type'] == 'websocket':
         await receive()
+        await send({'type': 'websocket.accept'})
         return await send({'type': 'websocket.close'})
     if scope['path'] == '/fail':
         raise ValueError('on purpose')
@@ -134,7 +136,8 @@ REQUESTS = (
     b'GET /async HTTP/1.1\r\nHost: a\r\n\r\n',
     b'GET /chunks HTTP/1.1\r\nHost: a\r\n\r\n',
     b'GET /socket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-    b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+    b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
+    b'Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n',
     b'GET /modules HTTP/1.0\r\n\r\n',
 )
 

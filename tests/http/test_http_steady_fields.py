@@ -26,8 +26,8 @@ NAMES = [b'content-type', b'Content-Type', b'CONTENT-TYPE', b'cache-control', b'
 VALUES = [b'text/plain', b'text/plain\n', b'text/plain\r\nx: y', b'a\0', b' a ', b'\xe9', b'',
           b'12', b'012', b'0', b'13', b'1234', b'+1', b'\xb2', b'close', b'x, close', b'a' * 300,
           Sub(b'12'), Sub(b'text/plain'), bytearray(b'12'), bytearray(b'text/plain'),
-          bytearray(b'a\n'), memoryview(b'12'), memoryview(b'text/plain'), '12', 'text/plain', None,
-          1]
+          bytearray(b'a\n'), memoryview(b'12'), memoryview(b'text/plain'),
+          memoryview(bytearray(b'12')), '12', 'text/plain', None, 1]
 
 
 @pytest.fixture(autouse=True)

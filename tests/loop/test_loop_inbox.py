@@ -119,6 +119,15 @@ def test_a_short_read_does_not_copy_what_it_leaves(virtual: Reactor) -> None:
     run(virtual, main())
 
 
+def test_a_piece_of_which_little_is_left_is_let_go(virtual: Reactor) -> None:
+    inbox = Inbox(virtual)
+    inbox.feed(b'x' * 60_000 + b'y')
+    for _ in range(3):
+        assert len(inbox.read(20_000).result()) == 20_000
+    assert (inbox.size, sum(map(len, inbox._chunks))) == (1, 1)
+    assert inbox.read().result() == b'y'
+
+
 def test_what_was_read_of_a_piece_is_let_go_when_more_comes(virtual: Reactor) -> None:
     def main() -> Any:
         inbox = Inbox(virtual)

@@ -37,7 +37,10 @@ class AsgiApplication(Service):
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
         """Return the function that calls the application for each request."""
         if settings.websocket:
-            from . import upgrade  # noqa: F401 (Now: no descriptor may be left for it later.)
+            # Not later: a request may find no descriptor for an import.
+            from . import upgrade  # noqa: F401
+            if settings.ws_compression:
+                from ..http import deflate  # noqa: F401
         self._lifespan = Lifespan(self._app, settings.lifespan, self.fail)
         self._startup_timeout = settings.startup_timeout
         self._runner = Runner(

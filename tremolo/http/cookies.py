@@ -129,7 +129,8 @@ def _date(name: str, expires: datetime | float | str) -> str:
     """Return `expires` in the form of `http_date`; a text is checked and stays as it is."""
     try:
         if isinstance(expires, str):
-            if is_http_date(expires):
+            # (The second form is the old one of Netscape: many programs delete a cookie with it.)
+            if is_http_date(expires) or is_http_date(expires.replace('-', ' ', 2)):
                 return expires
             # Late: few programs write another form. (It takes 8 ms.)
             from email.utils import parsedate_to_datetime

@@ -70,7 +70,7 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
         for field in fields:
             try:
                 line = _find(field)
-            except (TypeError, BytesWarning):    # (A list as a pair; a bytearray or str in one.)
+            except (TypeError, ValueError, BytesWarning):    # (A list, or in a pair no bytes.)
                 line = None
             if line is not None:
                 block += line

@@ -155,10 +155,12 @@ class Inbox:
             self._chunks.clear()
             self.size = self._taken = 0
             return held[start:]
-        # (What is left stays where it is until more comes. To copy it with each read would be 26 MB
-        # of copies for 64 KiB in lines of 80 bytes.)
+        # (What is left stays where it is, as long as it is more than what was read. To copy it with
+        # each read would be 26 MB of copies for 64 KiB in lines of 80 bytes.)
         self._taken = end = start + size
         self.size -= size
+        if 2 * end >= len(held):
+            self._let_go()
         return held[start:end]
 
     def _let_go(self) -> None:

@@ -50,6 +50,8 @@ class SocketHandler(Handler):
     def _prepare(self, given: Mapping[str, Any]) -> None:
         super()._prepare(given)
         self._given = given
+        if self.options['ws_compression']:
+            from ..http import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
 
     def run(self, request: Request, response: Response) -> None:
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""

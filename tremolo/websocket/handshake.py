@@ -42,7 +42,7 @@ def answer(
         fields.add(name, value)
     deflate = None
     if settings.ws_compression and handshake.extensions:
-        # (Imported here: zlib takes a while, and most programs have no such socket.)
+        # (Whoever may come here has imported it at the start: most programs have no such socket.)
         from ..http.deflate import negotiate
         deflate = negotiate(handshake.extensions)
     fields['Sec-WebSocket-Accept'] = accept_value(handshake.key).decode('ascii')
