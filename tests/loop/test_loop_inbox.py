@@ -98,7 +98,7 @@ def test_an_error_is_raised_by_every_read_and_makes_no_cycle(virtual: Reactor) -
     assert raised == [1, 1]
 
 
-@pytest.mark.skipif(platform.python_implementation() == 'PyPy', reason='no tracemalloc')
+@pytest.mark.skipif(platform.python_implementation() == 'PyPy', reason='counts references')
 def test_a_short_read_does_not_copy_what_it_leaves(virtual: Reactor) -> None:
     import tracemalloc
 
