@@ -24,8 +24,8 @@ PATIENCE = 60
 
 # What `import tremolo` and a server of plain handlers do without. (Those of the second line come
 # with asyncio.)
-NEVER = {'difflib', 'email', 'encodings.idna', 'html', 'pathlib', 'platform', 'zlib', 'typing',
-         'ast', 'asyncio', 'concurrent.futures', 'inspect', 'ssl', 'subprocess'}
+NEVER = {'difflib', 'email', 'encodings.idna', 'pathlib', 'platform', 'zlib', 'typing',
+         'asyncio', 'concurrent.futures', 'ssl', 'subprocess'}
 # `traceback` itself imports `ast` when it shows the first traceback with a line of source; without
 # a descriptor it cannot read that line either, and shows the traceback without it. PyPy's imports
 # more for it.

@@ -32,7 +32,6 @@ _SENTENCES = {
     500: 'Something went wrong on the server, and it is not your fault. Its log tells what it was.',
     503: 'The server has too much to do. Please try again in a moment.',
 }
-_ESCAPES = str.maketrans({'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#x27;'})
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
@@ -45,14 +44,6 @@ def error_page(status: int, more: str = '') -> str:
         f'<!doctype html><html lang="en"><title>{status} {phrase}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<style>{_STYLE}</style><h1><b>{status}</b> {phrase}</h1>{more}\n')
-
-
-def escaped(text: str) -> str:
-    """Return a text as HTML, as `html.escape` does.
-
-    (Only failures would need the import, and a server may have no descriptor left for it then.)
-    """
-    return text.translate(_ESCAPES)
 
 
 def traceback_of(error: BaseException) -> str:

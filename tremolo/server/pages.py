@@ -6,11 +6,13 @@ request (`ProtocolError.sentence`): so a developer sees the mistake at once, and
 text of his own shown to others.
 """
 
+import html
+
 from ..http import ProtocolError, status_line
 from ..http.replaced import replace_fields
 from .bodiless import BODILESS
 from .errors import HTTPError, phrase
-from .page import error_page, escaped, traceback_of
+from .page import error_page, traceback_of
 from .response import Response
 from .response_head import HTML, TEXT
 
@@ -39,9 +41,9 @@ def send_failure(response: Response, error: BaseException) -> None:
     response.reset(meant=False)
     status, text = 500, ''
     if isinstance(error, ProtocolError):
-        status, text = error.status, f'<p>{escaped(error.sentence)}</p>'
+        status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
-        text = f'<pre>{escaped(traceback_of(error))}</pre>'
+        text = f'<pre>{html.escape(traceback_of(error))}</pre>'
     send_page(response, status, text)
 
 

@@ -5,6 +5,7 @@ Each error says what to write instead. Nothing here runs while requests are answ
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote
@@ -19,7 +20,6 @@ from ..server import HandlerError
 from ..server.throttle import checked_rate
 from ..settings import OPTIONS
 from ..typed import Any
-from .functions import bare, is_async, is_generator
 
 # The options of a signature that are attributes of the response.
 PRESETS = ('chunked', 'content_type', 'rate', 'status')
@@ -43,9 +43,11 @@ def check_function(function: Any) -> None:
 def check_socket_handler(name: str, function: Any) -> None:
     """Raise `HandlerError` if a handler of sockets cannot wait. (One in a thread can.)"""
     # (What a decorator has made of a function runs as the function does.)
-    own = bare(function)
-    if any(is_generator(each) or is_async(each) for each in (function, own, type(own).__call__)):
-        return
+    bare = inspect.unwrap(function)
+    for each in function, bare, type(bare).__call__:
+        if any(runs(each) for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
+                                       inspect.iscoroutinefunction)):
+            return
     raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write `yield '
                        'websocket.accept()`, an `async def` with `await`, or thread=True in its '
                        'signature and `.result()`')

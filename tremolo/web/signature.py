@@ -8,11 +8,11 @@ It is read once, when the function is registered.
 from __future__ import annotations
 
 import dis
+import inspect
 from collections.abc import Iterable
 
 from ..server import HandlerError
 from ..typed import Any, Callable
-from .functions import EMPTY, bare, is_async, is_generator, parameters_of
 from .mistakes import PRESETS, check_function, check_options, check_socket_handler
 
 # The names that a handler may ask for, beside the named groups of its path.
@@ -26,11 +26,12 @@ class Signature:
     def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
         """Read it. Raises `HandlerError` for a function that cannot be called as a handler."""
         check_function(function)
-        code = getattr(bare(function), '__code__', None)
+        code = getattr(inspect.unwrap(function), '__code__', None)
         name = getattr(function, '__qualname__', repr(function))
         self.name = f'{name}() at {code.co_filename}:{code.co_firstlineno}' if code else name
-        self.is_generator = is_generator(function)
-        self.is_async = is_async(function)
+        self.is_generator = inspect.isgeneratorfunction(function)
+        self.is_async = (inspect.iscoroutinefunction(function)
+                         or inspect.isasyncgenfunction(function))
         # The names that the function asks for; with `**server` it takes all.
         self.wants: list[str] = []
         self.takes_all = False
@@ -57,24 +58,25 @@ class Signature:
 
     def _read(self, function: Callable[..., Any]) -> None:
         """Sort the parameters into names that we pass and options of this handler."""
-        for name, kind, default in parameters_of(function):
-            if kind == 'rest':
+        for parameter in inspect.signature(function).parameters.values():
+            name = parameter.name
+            if parameter.kind is parameter.VAR_KEYWORD:
                 self.takes_all = True
-            elif kind == 'unnamed':
+            elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
                 raise HandlerError(f'{self.name}: {name} cannot be given by name')
             elif name == 'websocket':
-                if default is not None and default is not EMPTY:
+                if parameter.default not in (None, parameter.empty):
                     raise HandlerError(f'{self.name}: the only default of websocket is None, for a '
                                        'handler of ordinary requests, too')
-                self.websocket = 'only' if default is EMPTY else 'too'
+                self.websocket = 'only' if parameter.default is parameter.empty else 'too'
             elif name in NAMES or name in self.groups:
                 self.wants.append(name)
-            elif default is EMPTY:
+            elif parameter.default is parameter.empty:
                 known = ', '.join([*NAMES, *sorted(self.groups)])
                 raise HandlerError(f'{self.name} asks for {name!r}, which no handler gets; '
                                    f'it may ask for {known}')
             else:
-                self.defaults[name] = default
+                self.defaults[name] = parameter.default
 
 
 def returns_nothing(function: Callable[..., Any]) -> bool:
@@ -83,7 +85,7 @@ def returns_nothing(function: Callable[..., Any]) -> bool:
     Its bytecode is read: each `return` must load the constant None right before.
     """
     code = getattr(function, '__code__', None)
-    if code is None or not is_generator(function):
+    if code is None or not inspect.isgeneratorfunction(function):
         return False
     before: dis.Instruction | None = None
     for instruction in dis.get_instructions(code):
