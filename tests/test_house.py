@@ -25,7 +25,7 @@ FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
     'settings': 1,
     'loop': 2, 'http': 2,
-    'bridge': 3,
+    'bridge': 3, 'ws': 3,
     'server': 4,
     'workers': 5, 'websocket': 5,
     'service': 6,
@@ -246,7 +246,7 @@ def old_addresses_only_lead_on(root: Path) -> list[str]:
 def http_knows_no_world(root: Path) -> list[str]:
     return [
         f'{name} imports {module}'
-        for name, path in sources(root) if room(name) == 'http'
+        for name, path in sources(root) if room(name) in ('http', 'ws')
         for module in sorted(foreign(parse(path)) & SANS_IO)
     ]
 
@@ -547,6 +547,7 @@ BAD = [
     (old_addresses_only_lead_on, {'loop/bridge.py': 'def f(): 0'}),
     (http_knows_no_world, {'http/parser.py': 'from time import monotonic'}),
     (http_knows_no_world, {'http/body.py': 'import socket'}),
+    (http_knows_no_world, {'ws/frames.py': 'import socket'}),
     (the_loop_takes_its_world_as_parameters, {'loop/timers.py': 'import time'}),
     (the_loop_takes_its_world_as_parameters, {'loop/reactor.py': 'import time\ntime.time()'}),
     (public_names_exist_and_are_explained, {'app.py': "__all__ = ['gone']"}),

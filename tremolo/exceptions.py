@@ -28,9 +28,9 @@ from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, Pa
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .http.handshake import HandshakeError
-    from .http.websocket import FrameError
     from .websocket import WebSocketClosed
+    from .ws.handshake import HandshakeError
+    from .ws.parser import FrameError
 
 __all__ = [
     'BadRequest', 'Cancelled', 'Forbidden', 'FrameError', 'HTTPError', 'HandlerError',
@@ -42,10 +42,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == 'HandshakeError':
-        from .http.handshake import HandshakeError
+        from .ws.handshake import HandshakeError
         return HandshakeError
     if name == 'FrameError':
-        from .http.websocket import FrameError
+        from .ws.parser import FrameError
         return FrameError
     if name == 'WebSocketClosed':
         from .websocket import WebSocketClosed
