@@ -165,23 +165,29 @@ def test_sigterm_waits_for_what_the_answers_left_running(program, text, path, ar
     assert 'WARNING' not in group.log and 'ERROR' not in group.log
 
 
-@pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
+@pytest.mark.parametrize(('text', 'paths'), [(ASGI, ASGI_WORK), (NATIVE, NATIVE_WORK)],
+                         ids=['asgi', 'native'])
 @pytest.mark.parametrize('how', ['SIGHUP', 'max_requests', 'SIGTERM'])
-def test_the_old_worker_of_a_renewal_waits_too(program, text, path, how):
+def test_the_old_worker_of_a_renewal_waits_too(program, text, paths, how):
     group = program(text, *WORKER, *(['--max-requests', '1'] if how == 'max_requests' else []))
-    old = int(group.get(path))
-    if how == 'SIGHUP':
-        group.signal('SIGHUP')
-    elif how == 'SIGTERM':
-        os.kill(old, signal.SIGTERM)
-    # A new worker serves, while the old one is busy.
-    wait_until(lambda: group.get() not in ('', str(old)))
-    assert runs(old)
-    assert texts(group, old) == ['startup']
-    go(group)
-    wait_until(lambda: not runs(old))
-    assert texts(group, old) == ['startup', 'finished', 'shutdown']
-    assert 'WARNING' not in group.log and 'ERROR' not in group.log
+    for path in paths:
+        # A worker that has answered nobody yet does each of the works.
+        old = int(group.get(path))
+        if how == 'SIGHUP':
+            group.signal('SIGHUP')
+        elif how == 'SIGTERM':
+            os.kill(old, signal.SIGTERM)
+        # A new worker serves, while the old one is busy.
+        new = wait_until(lambda: {group.get()} - {'', str(old)})            # noqa: B023
+        assert runs(old), path
+        assert texts(group, old) == ['startup'], path
+        go(group)
+        wait_until(lambda: not runs(old))                                   # noqa: B023
+        assert texts(group, old) == ['startup', 'finished', 'shutdown'], path
+        assert 'WARNING' not in group.log and 'ERROR' not in group.log, path
+        (group.folder / 'go').unlink()
+        if how == 'max_requests':
+            wait_until(lambda: not runs(int(*new)))                         # noqa: B023
 
 
 @pytest.mark.parametrize('path', ['/background', '/thread'])

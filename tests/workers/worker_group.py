@@ -67,7 +67,7 @@ def wait_until(condition):
             return value
         if time.monotonic() > deadline:
             pytest.fail(f'never: {condition}')
-        time.sleep(0.01)
+        time.sleep(0.002)
 
 
 def runs(pid: int) -> bool:
@@ -148,9 +148,16 @@ class Group:
         return Counter(int(self.get().split()[0]) for _ in range(times))
 
     def wait_for(self, count: int) -> set[int]:
-        """Wait until exactly so many workers are there, and all of them answer."""
-        return wait_until(lambda: len(self.pids) == count and self.answering().keys() == self.pids
-                          and self.pids)
+        """Wait until exactly so many workers are there, and all of them answer, and nobody else."""
+        return wait_until(lambda: len(self.pids) == count and self._all_answer() and self.pids)
+
+    def _all_answer(self) -> bool:
+        pids, seen = self.pids, set()
+        for _ in range(60):
+            seen.add(int(self.get().split()[0]))
+            if seen >= pids:
+                break
+        return seen == self.pids
 
     def signal(self, name: str) -> None:
         self.told = self.told or name in ('SIGTERM', 'SIGQUIT')
