@@ -11,7 +11,7 @@ import signal
 import time
 
 import pytest
-from worker_group import PATIENCE, runs, wait_until
+from worker_group import PATIENCE, at_once, runs, wait_until
 
 # Seconds by which a busy machine may be late; what hangs would take 30 s, a minute, or for ever.
 LATE = 20
@@ -127,9 +127,9 @@ WORKER = ('--port', '0', '--workers', '1')
 @pytest.fixture
 def program(group, tmp_path):
     """Start a program of a text, with options."""
-    def start(text, *arguments, **more):
-        (tmp_path / 'example.py').write_text(text)
-        return group(*arguments, **more)
+    def start(text, *arguments, folder=tmp_path, **more):
+        (folder / 'example.py').write_text(text)
+        return group(*arguments, folder=folder, **more)
     return start
 
 
@@ -150,19 +150,23 @@ def go(group):
     (group.folder / 'go').touch()
 
 
-@pytest.mark.parametrize('arguments', [ONE, WORKER], ids=['one', 'worker'])
 @pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
-def test_sigterm_waits_for_what_the_answers_left_running(program, text, path, arguments):
-    group = program(text, *arguments)
-    group.get(path)
-    group.signal('SIGTERM')
-    wait_until(lambda: 'stopping' in group.log)
-    wait_until(group.refuses)
-    assert texts(group) == ['startup']
-    go(group)
-    assert group.end() == 0
-    assert texts(group) == ['startup', 'finished', 'shutdown']
-    assert 'WARNING' not in group.log and 'ERROR' not in group.log
+def test_sigterm_waits_for_what_the_answers_left_running(program, tmp_path, text, path):
+    def waits(name, arguments):
+        folder = tmp_path / name
+        folder.mkdir()
+        group = program(text, *arguments, folder=folder)
+        group.get(path)
+        group.signal('SIGTERM')
+        wait_until(lambda: 'stopping' in group.log)
+        wait_until(group.refuses)
+        assert texts(group) == ['startup'], name
+        go(group)
+        assert group.end() == 0, name
+        assert texts(group) == ['startup', 'finished', 'shutdown'], name
+        assert 'WARNING' not in group.log and 'ERROR' not in group.log, name
+
+    at_once(waits, ('one', ONE), ('worker', WORKER))
 
 
 @pytest.mark.parametrize(('text', 'paths'), [(ASGI, ASGI_WORK), (NATIVE, NATIVE_WORK)],

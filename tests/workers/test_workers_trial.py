@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from worker_group import APPLICATION, runs, wait_until
+from worker_group import APPLICATION, at_once, runs, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -26,21 +26,25 @@ if os.fork():
 ''' + PROGRAM
 
 
-@pytest.mark.parametrize('command', [
-    ('-m', 'tremolo', 'example:app', '--port', '0'), ('example.py',)])
 @pytest.mark.parametrize('code', ['1 / 0', 'def', 'raise SystemExit(0)', 'import os; os._exit(0)'])
-def test_code_that_does_not_start_leaves_the_old_server(group, tmp_path, command, code):
-    (tmp_path / 'example.py').write_text(PROGRAM)
-    server = group(command=command)
-    pid = server.process.pid
-    (tmp_path / 'example.py').write_text(code)
-    server.signal('SIGHUP')
-    wait_until(lambda: 'the old program goes on' in server.log)
-    assert server.get() == f'{pid} first'
-    (tmp_path / 'example.py').write_text(PROGRAM.replace('first', 'second'))
-    server.signal('SIGHUP')
-    wait_until(lambda: server.get() == f'{pid} second')
-    assert server.end() == 0
+def test_code_that_does_not_start_leaves_the_old_server(group, tmp_path, code):
+    def leaves(name, *command):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / 'example.py').write_text(PROGRAM)
+        server = group(command=command, folder=folder)
+        pid = server.process.pid
+        (folder / 'example.py').write_text(code)
+        server.signal('SIGHUP')
+        wait_until(lambda: 'the old program goes on' in server.log)
+        assert server.get() == f'{pid} first', name
+        (folder / 'example.py').write_text(PROGRAM.replace('first', 'second'))
+        server.signal('SIGHUP')
+        wait_until(lambda: server.get() == f'{pid} second')
+        assert server.end() == 0, name
+
+    at_once(leaves, ('option', '-m', 'tremolo', 'example:app', '--port', '0'),
+            ('program', 'example.py'))
 
 
 def test_code_that_hangs_is_given_up_for_the_next_and_at_the_end(group, tmp_path):

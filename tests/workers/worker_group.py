@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def wait_until(condition):
         if time.monotonic() > deadline:
             pytest.fail(f'never: {condition}')
         time.sleep(0.002)
+
+
+def at_once(function, *cases):
+    """Run it for each case, all at the same time: their starts take most of the time."""
+    with ThreadPoolExecutor(len(cases)) as pool:
+        for each in [pool.submit(function, *case) for case in cases]:
+            each.result()
 
 
 def runs(pid: int) -> bool:
