@@ -155,15 +155,20 @@ class Group:
         """Ask so many times; return how often each worker answered."""
         return Counter(int(self.get().split()[0]) for _ in range(times))
 
-    def wait_for(self, count: int) -> set[int]:
-        """Wait until exactly so many workers are there, and all of them answer, and nobody else."""
-        return wait_until(lambda: len(self.pids) == count and self._all_answer() and self.pids)
+    def wait_for(self, count: int, times: int = 0) -> set[int]:
+        """Wait until exactly so many workers are there, and all of them answer, and nobody else.
 
-    def _all_answer(self) -> bool:
+        After all have answered they are asked until it was `times` in all: so many connections are
+        spread over every queue, those that were lent too.
+        """
+        return wait_until(
+            lambda: len(self.pids) == count and self._all_answer(times) and self.pids)
+
+    def _all_answer(self, times: int) -> bool:
         pids, seen = self.pids, set()
-        for _ in range(60):
+        for number in range(1, 61):
             seen.add(int(self.get().split()[0]))
-            if seen >= pids:
+            if seen >= pids and number >= times:
                 break
         return seen == self.pids
 
