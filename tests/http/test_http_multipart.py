@@ -477,7 +477,8 @@ def test_contents_without_a_line_end_are_not_copied():
     parser = in_a_file()
     piece = bytes(65536)
     assert drained(parser, piece)[0] is not piece    # (A CRLF of the head stood before it.)
-    assert drained(parser, piece)[0] is piece
+    # (PyPy makes another object for the same octets.)
+    assert drained(parser, piece)[0] is piece or 'PyPy' in sys.version
 
 
 @pytest.mark.parametrize('make', [
