@@ -152,8 +152,9 @@ def test_a_part_is_as_long_as_it_is_and_is_not_decoded(line):
 
 @pytest.mark.parametrize('content', [
     b'', b'x', b'\r', b'\n', b'\r\n', b'\r\r', b'\r\n\r\n', b'\n\n', b'x\r', b'x\r\n', b'x\n',
-    b'\r\nx', b'\r\n-', b'\r\n--', b'-', b'--', b'--bx', b'x--b\r\n', b'\n--b\r\n',
-    b'\r--b\r\n', b'\n--b--', b'\r\r\n--', b'\r\n--a\r\n', b'\r\n--B\r\n', b'\r\n-b\r\n',
+    b'\r\nx', b'\r\n-', b'\r\n--', b'-', b'--', b'--bx', b'x--b\r\n', b'\n--bx\r\n',
+    b'\r--b\r\n', b'\n--b -', b'x\n--b--x', b'\n--b-', b'\n--', b'\r\r\n--',
+    b'\r\n--a\r\n', b'\r\n--B\r\n', b'\r\n-b\r\n',
     b'\r\n--bb\r\n', b'\r\n--bb--\r\n', b'\r\n--b-\r\n', b'\r\n--b-', b'\r\n--b- -\r\n',
     b'\r\n--b---\r\n', b'\r\n--b--b\r\n', b'\r\n--b x\r\n', b'\r\n--b \t-- \r\n',
     b'\r\n--b:\r\n\r\n', b'\r\n--b\x00\r\n', b'\r\n--b\x0b\r\n', b'\r\n--b\xa0\r\n',
@@ -178,7 +179,7 @@ def test_blanks_may_follow_a_delimiter_and_anything_the_last_line(padding, end):
 
 @pytest.mark.parametrize('preamble', [
     b'\r\n', b'\r\n\r\n', b'This is a form.\r\n', b'x\n\r\n', b'-\r\n', b'--\r\n', b'--a\r\n',
-    b'--bx\r\n', b'x--b\r\n', b'\n--b\r\n', b'\x00\xff\r\r\n', b'\r\n-\r\n--\r\n--bb\r\n'])
+    b'--bx\r\n', b'x--b\r\n', b'\n--bx\r\n', b'\x00\xff\r\r\n', b'\r\n-\r\n--\r\n--bb\r\n'])
 def test_what_stands_before_the_first_part_is_dropped(preamble):
     data = preamble + body(FIELD + b'x')
     assert parts_of(data) == [Part('a', content=b'x')]
@@ -274,6 +275,14 @@ def test_a_hundred_small_bodies_cut_at_every_place():
     (b'--b\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--b--', 'CR or LF alone'),
     (b'--b--\n', 'CR or LF alone'),
     (b'--b--\r', 'CR or LF alone'),
+    (b'\n--b--', 'CR or LF alone'),
+    (b'\n' + body(FIELD + b'x'), 'CR or LF alone'),
+    (b'x\n' + body(FIELD + b'x'), 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'x\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'x\n--b-- \r\n', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\n--b\r\n' + FIELD + b'x\r\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\r\n\n--b \n' + FIELD + b'x\r\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\n--b \r', 'CR or LF alone'),
     (b'--b \r \n', 'CR or LF alone'),
     (b'--b\r\n' + FIELD + b'x\r\n--b\n--b--', 'CR or LF alone'),
     (b'--b\r\n' + FIELD + b'x\r\n--b--\rx', 'CR or LF alone'),
@@ -361,7 +370,7 @@ def test_contents_that_came_before_a_fault_were_given():
     data = b'--b\r\n' + FIELD + b'x\r\n--b\r\n' + FIELD + b'yyy\r\n--b\n'
     events, error = alike_however_split(data)
     assert [event for event in events if type(event) is bytes] == [b'x', b'yyy']
-    assert error == (400, 'the line of a delimiter ends with CR or LF alone')
+    assert error == (400, 'the line of a delimiter begins or ends with CR or LF alone')
 
 
 # -- limits ---------------------------------------------------------------------------------------
@@ -483,7 +492,8 @@ def test_contents_without_a_line_end_are_not_copied():
 
 @pytest.mark.parametrize('make', [
     lambda n: b'\r' * n, lambda n: b'\n' * n, lambda n: b'\r\n' * n, lambda n: b'-' * n,
-    lambda n: b'\r\n--' * n, lambda n: b'\r\n--b' * n, lambda n: b'\r\n--boundar' * n,
+    lambda n: b'\r\n--' * n, lambda n: b'\n--' * n, lambda n: b'\n--boundar' * n,
+    lambda n: b'\n--boundary' * n, lambda n: b'\r\n--b' * n, lambda n: b'\r\n--boundar' * n,
     lambda n: b'\r\n--boundary ' * n, lambda n: b'\r\n--boundary-' * n,
     lambda n: b'\r\n--boundaryx' * n, lambda n: b'\r\n--boundary' + b' ' * n,
     lambda n: b'\r\n--boundary-- x' * n])

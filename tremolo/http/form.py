@@ -10,11 +10,11 @@ of the Content-Type and a field `_charset_` change nothing.
 
 from __future__ import annotations
 
-import re
+from ..late import expression
 
-_PAIR = re.compile(rb'[^&]+')
+_PAIR = expression(rb'[^&]+')
 # (64 at once: sre notes down each repeat of a group, so a longer run would take much memory.)
-_ESCAPES = re.compile(rb'(?:%[0-9A-Fa-f]{2}){1,64}')
+_ESCAPES = expression(rb'(?:%[0-9A-Fa-f]{2}){1,64}')
 
 
 class Fields(dict[str, list[str]]):
