@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import gc
+import itertools
 import random
+import re
 import sys
 
 import pytest
@@ -243,6 +246,45 @@ def test_a_hundred_small_bodies_cut_at_every_place():
     seen = [alike_however_split(data)[1] for data in hundred_bodies()]
     assert len(seen) == 100
     assert 60 <= seen.count(None) <= 90
+
+
+def by_the_letter(content):
+    """What the contents of a part are, given all that follows its head; and how they end.
+
+    Slow and plain: the lines of what has come, each looked at as a whole.
+    """
+    data = b'\r\n' + content
+    for match in re.finditer(rb'\n--b', data):
+        line = re.match(rb'(--)?[ \t]*(\r\n|\r|\n|\Z)?', data[match.end():])
+        if line[2] is None:
+            continue
+        good = data[:match.start()].endswith(b'\r')
+        content = data[2:match.start() - good] if match.start() > 1 else b''
+        if not line[2] and not line[1]:
+            return content, 'cut'
+        if not good or line[2] not in (b'\r\n', b''):
+            return content, 'alone'
+        return content, 'last' if line[1] else 'next'
+    return None, 'cut'
+
+
+def test_all_short_contents_end_where_a_slow_parser_says():
+    begin = b'--b\r\n' + FIELD
+    seen = collections.Counter()
+    for size in range(6):
+        for tokens in itertools.product([b'\r', b'\n', b'--', b'b', b' '], repeat=size):
+            rest = b''.join(tokens)
+            content, end = by_the_letter(rest)
+            events, error = events_of([begin + rest])
+            assert events_of([begin, *in_bytes(rest)]) == (events, error)
+            pieces = [event for event in events if type(event) is bytes]
+            if end != 'cut':
+                assert pieces[:1] == [content] * bool(content), rest
+            assert (error is None) == (end == 'last'), rest
+            assert (END_OF_PART in events) == (end in ('next', 'last')), rest
+            assert (error is not None and 'alone' in error[1]) == (end == 'alone'), rest
+            seen[end] += 1
+    assert sorted(seen) == ['alone', 'cut', 'last', 'next']
 
 
 # -- what is refused ------------------------------------------------------------------------------
