@@ -5,6 +5,7 @@
       ListenError                   the system refuses an address (exit status 1)
       HookFailed, LifespanFailed    the application does not start (exit status 3)
       ProtocolError                 the peer broke HTTP: knows the answer's status
+        FormError                   its form is malformed, or too much
         HandshakeError              it broke the handshake of a WebSocket
       FrameError                    the peer broke WebSocket: knows the close code
       StreamClosed                  the peer is gone; keeps the OSError as `cause`
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from .errors import HookFailed, LifespanFailed, SettingError, TremoloError
 from .http import HeaderError, ProtocolError
+from .http.errors import FormError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .server import HandlerError, HTTPError
 from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
     from .ws.parser import FrameError
 
 __all__ = [
-    'BadRequest', 'Cancelled', 'Forbidden', 'FrameError', 'HTTPError', 'HandlerError',
-    'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState', 'LifespanFailed',
-    'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge',
-    'ProtocolError', 'SettingError', 'StreamClosed', 'TremoloError', 'WebSocketClosed',
+    'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
+    'HandlerError', 'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState',
+    'LifespanFailed', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
+    'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed', 'TremoloError',
+    'WebSocketClosed',
 ]
 
 
