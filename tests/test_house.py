@@ -400,8 +400,9 @@ def definitions(root: Path) -> tuple[set[str], dict[str, set[str]]]:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
                 defined |= {each.id for each in node.targets if isinstance(each, ast.Name)}
             if isinstance(node, ast.ClassDef):
-                bases[node.name] = [ast.unparse(base) for base in node.bases]
-                members[node.name] = owned(node)
+                # (`web` derives a `Request` of its own from the server's.)
+                bases.setdefault(node.name, []).extend(map(ast.unparse, node.bases))
+                members.setdefault(node.name, set()).update(owned(node))
     for name in members:
         for base in bases[name]:
             members[name] |= members.get(base, set())

@@ -40,10 +40,11 @@ if TYPE_CHECKING:
         spawn,
         timeout,
     )
-    from .server import HandlerError, HTTPError, Request, Response
+    from .server import HandlerError, HTTPError, Response
     from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
     from .web import Application
     from .web import Application as Tremolo
+    from .web.request import Request
     from .websocket import WebSocket, WebSocketClosed
 
 __version__ = '0.6.0'
@@ -53,9 +54,10 @@ _HOMES = {
     'errors': 'SettingError TremoloError',
     'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
             'run_in_thread sleep spawn timeout',
-    'server': 'HTTPError HandlerError Request Response',
+    'server': 'HTTPError HandlerError Response',
     'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
     'web': 'Application',
+    'web.request': 'Request',
     'websocket': 'WebSocket WebSocketClosed',
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -65,6 +65,7 @@ class Server:
         self.reactor = reactor
         self.settings = settings
         self.handle = handle
+        self.request_class = Request    # The class of the heads: `web` has one of its own.
         self.options = MappingProxyType(settings.by_all_names())
         self.limits = Limits(
             head_size=settings.head_size, field_count=settings.field_count,
@@ -101,6 +102,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices, part.at_stop = self.notices, self.at_stop
+        part.request_class = self.request_class
         part.request_observers = self.request_observers
         return part
 

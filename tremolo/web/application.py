@@ -23,6 +23,7 @@ from ..service import Service
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
+from .request import Request
 from .routing import Route, Router
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Application(Service):
 
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
+        server.request_class = Request
         for handler in self._handlers:
             self._bind(handler, server)
 
