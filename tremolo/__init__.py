@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
     from .web import Application
     from .web import Application as Tremolo
+    from .web.redirect import redirect
     from .web.request import Request
     from .websocket import WebSocket, WebSocketClosed
 
@@ -57,6 +58,7 @@ _HOMES = {
     'server': 'HTTPError HandlerError Response',
     'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
     'web': 'Application',
+    'web.redirect': 'redirect',
     'web.request': 'Request',
     'websocket': 'WebSocket WebSocketClosed',
 }
@@ -113,8 +115,8 @@ def run(
 
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
-    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
-    'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'run',
-    'run_in_thread', 'sleep', 'spawn', 'timeout',
+    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue',
+    'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo',
+    'TremoloError', 'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions',
+    'gather', 'redirect', 'run', 'run_in_thread', 'sleep', 'spawn', 'timeout',
 ]

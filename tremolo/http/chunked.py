@@ -116,7 +116,7 @@ class ChunkedBody:
             self._seen = 0
             pos = end + 2
         # (Until here the dropped ones are there too: they count for `field_count`.)
-        return EndOfBody([field for field in self._fields if _may_come_last(field[0])]), pos + 2
+        return EndOfBody([field for field in self._fields if may_come_last(field[0])]), pos + 2
 
     def _await_line(self, data: bytes, pos: int, size: int, status: int, sentence: str) -> Step:
         """Wait for the end of a line; refuse a line of more than `size` bytes with its CRLF."""
@@ -127,7 +127,7 @@ class ChunkedBody:
         return None, pos
 
 
-def _may_come_last(name: bytes) -> bool:
+def may_come_last(name: bytes) -> bool:
     """Return whether a field with this name, in lower case, may be a trailer."""
     if name.startswith(b'content-'):
         return name == b'content-digest'

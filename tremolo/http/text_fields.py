@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..typed import Any
+from .chunked import may_come_last
 from .encoder import check_name, encode, known_names
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN_STR
 from .own_fields import find_fault, refuse_transfer_encoding
 
+# What a client acts on before it reads the body, beside the fields that no trailer may be.
+_RESPONSE_CONTROL = frozenset((b'accept-ranges', b'allow', b'location', b'retry-after'))
 
 def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
     """Encode pairs of str as field lines, each with CRLF; no field is left out.
@@ -35,6 +38,26 @@ def encode_trailers(fields: Iterable[Any]) -> bytes:
     return block
 
 
+def encode_own_trailers(fields: Mapping[str, str] | Iterable[tuple[str, str]],
+                        declared: Iterable[str]) -> bytes:
+    """Encode the trailer fields of a handler; `declared` are the values of its Trailer fields.
+
+    Raises `HeaderError` for a field that may not be sent, that was not declared, or that comes too
+    late behind the body (RFC 9110 section 6.5.1), `TypeError` for what is no pair of str.
+    """
+    names = {name.strip().lower() for value in declared for name in value.split(',')}
+    pairs = [encode_pair(*pair)
+             for pair in (fields.items() if isinstance(fields, Mapping) else fields)]
+    for raw, _ in pairs:
+        name, lower = raw.decode(), raw.lower()
+        if lower in _RESPONSE_CONTROL or not may_come_last(lower):
+            raise HeaderError(f'{name} cannot come as a trailer: set it before the body')
+        if name.lower() not in names:
+            raise HeaderError(f'the trailer {name} is not declared: write '
+                              f"response.headers['Trailer'] = {name!r} before the first piece")
+    return encode(pairs)[0]
+
+
 def encode_links(links: Iterable[Any]) -> bytes:
     """Encode the values of Link fields (RFC 8288). Raises as `encode` does."""
     return encode([(b'link', link) for link in links])[0]
@@ -52,12 +75,14 @@ def encode_hints(fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> bytes
 
 
 def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
-    """Check a field; return name and value in Latin-1, without SP and HTAB around the value.
+    """Check a field; return name and value in Latin-1.
 
-    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
+    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str. A value with a
+    blank around it may not be: a receiver removes the blank (RFC 9110 section 5.5), so what the
+    application has checked is not what the client acts on. (`Location: ` and ` //evil.example`.)
     """
     try:
-        raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
+        raw_name, raw_value = name.encode('latin-1'), value.encode('latin-1')
     except (AttributeError, TypeError):
         if not isinstance(name, str):
             raise TypeError(f'the name of a header is str, not {type(name).__name__}'
@@ -73,6 +98,9 @@ def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
         check_name(raw_name)
     if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
         find_fault([(raw_name, raw_value)])
+    if value.strip(' \t') != value:
+        raise HeaderError(f'the value of header {name} begins or ends with a blank: {shown(value)}'
+                          ': write value.strip()')
     return raw_name, raw_value
 
 

@@ -6,7 +6,6 @@ asked for: most handlers look at very few.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
@@ -15,7 +14,7 @@ from ..http import Headers, RequestHead
 from ..loop import Future, Inbox, LimitExceeded, Task
 from ..typed import TYPE_CHECKING, Any
 from .context import Context
-from .errors import BadRequest, PayloadTooLarge
+from .errors import PayloadTooLarge
 from .request_body import open_inbox
 from .request_parts import cookies_of, query_of, reader_of
 
@@ -136,10 +135,6 @@ class Request(RequestHead):
         """
         return self._task(self._body())
 
-    def json(self) -> Future:
-        """Read the whole body as JSON. Raises `BadRequest` if it is none."""
-        return self._task(self._json())
-
     def _inbox(self) -> Inbox:
         self.inbox = self.inbox or open_inbox(self)
         return self.inbox
@@ -166,13 +161,6 @@ class Request(RequestHead):
             reader = kept.pop('reader')
             if reader is not None:
                 reader.set_result()
-
-    def _json(self) -> Generator[Future, Any, Any]:
-        data = yield from self._body()
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest('the body is not JSON') from error
 
     def _task(self, reading: Generator[Future, Any, Any]) -> Future:
         """Read on the reactor's thread: the handler may run on another."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..http.text_fields import encode_hints
+from ..http.text_fields import encode_hints, encode_own_trailers
 from ..loop import Future, StreamClosed
 from ..loop.done import DONE
 from ..typed import TYPE_CHECKING, Any
@@ -46,10 +46,17 @@ def write(response: Response, data: bytes | str) -> Future:
     return wait
 
 
-def end(response: Response, data: bytes | str) -> Future:
+def end(response: Response, data: bytes | str, trailers: Any) -> Future:
     """End the body after a last piece; an answer that has not begun is sent whole."""
     last = _as_bytes(response, data)
-    if response.live and not response.ended:
+    if trailers:
+        lines = encode_own_trailers(trailers, response.headers.get_all('trailer'))
+        if not response.chunked or 'content-length' in response.headers:
+            raise HandlerError('trailers follow a body in chunks alone: leave out Content-Length, '
+                               'and chunked=False')
+        write(response, last)
+        response.finish(lines)
+    elif response.live and not response.ended:
         last = _take_yielded(response) + last
         if not response.head_sent:
             response.send_body(last)

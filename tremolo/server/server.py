@@ -84,6 +84,8 @@ class Server:
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
         self.connections: set[Connection] = set()    # The open connections.
+        # Done when the connection has ended, with its reason; for those that are asked about.
+        self.watched: dict[Connection, SharedFuture] = {}
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
@@ -191,6 +193,8 @@ class Server:
         self.connections.discard(connection)
         leave(connection.stream)
         self.closed[connection.reason] += 1
+        if connection in self.watched:
+            self.watched.pop(connection).set_result(connection.reason)
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
             self.finish_if_drained()

@@ -6,10 +6,67 @@ the server's own, which knows nothing of forms.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from .. import server
+from ..http.accept import best_type
+from ..http.json_text import read_json
+from ..loop import Future
+from ..loop.future import on_loop
+from ..loop.shared_future import SharedFuture
+from ..server.errors import BadRequest
+from ..typed import Any
 
 
 class Request(server.Request):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ()
+
+    def json(self) -> Future:
+        """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
+
+        NaN, Infinity, a number that is too large, and half of a surrogate pair are none either:
+        what is read could be sent again (http/json_text.py).
+        """
+        return self._task(self._json())
+
+    def accepts(self, *offers: str) -> str | None:
+        """Return the media type that the client likes best, of equals the first; None if none.
+
+            kind = request.accepts('text/html', 'application/json')
+
+        The rules are those of RFC 9110 section 12.5.1: a client that sends no Accept likes all.
+        Raises `ValueError` for an offer that is no media type.
+        """
+        values = self.headers.get_all('accept')
+        return best_type(', '.join(values), offers)
+
+    @property
+    def disconnected(self) -> Future:
+        """Done when the client is gone: its connection has ended; the value is the reason.
+
+        The handler itself is cancelled then. This is for what goes on: a thread asks `.done()`, a
+        job waits for it. It may be asked for on any thread, and is the same each time.
+        """
+        connection = self.connection
+        reactor = connection.stream.reactor
+        watched = connection.server.watched
+        future = watched.setdefault(connection, SharedFuture(reactor))
+        if connection.stream.closed and not future.done():
+            # (It is gone, or goes just now, seen from another thread.)
+            on_loop(reactor, _settle, watched, connection)
+        return future
+
+    def _json(self) -> Generator[Future, Any, Any]:
+        data = yield from self._body()
+        try:
+            return read_json(data)
+        except ValueError as error:
+            raise BadRequest(': '.join(filter(None, ('the body is not JSON', *error.args)))) from error
+
+
+def _settle(watched: dict[Any, SharedFuture], connection: Any) -> None:
+    """Complete the Future of a connection that had ended before it was asked for."""
+    if connection in watched:
+        watched.pop(connection).set_result(connection.reason)
