@@ -25,6 +25,7 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .request import Request
 from .routing import Route, Router
+from .unsigned import NoSigner
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
@@ -47,6 +48,8 @@ class Application(Service):
             from .origins import checked_origins
             self._origins = checked_origins(origins)
         self._groups: Groups | None = None
+        self._secret_keys: list[str | bytes] = []
+        self._signer: Any = NoSigner()    # Signs cookies with these keys.
 
     def route(self, path: str, methods: Iterable[str] = ('GET',), *,
               origins: Any = ...) -> Callable[[F], F]:
@@ -91,6 +94,28 @@ class Application(Service):
             self._groups = Groups()
         return self._groups.named(name)
 
+    @property
+    def secret_keys(self) -> list[str | bytes]:
+        """The keys of signed cookies: the first one signs, and what any of them signed is accepted.
+
+            app.secret_keys = [new_key, old_key]
+
+        A key is str or bytes, of 32 bytes or more; to make them anew at each start would end all
+        sessions. Raises `ValueError` for a key that is too short, or none.
+        """
+        return list(self._secret_keys)
+
+    @secret_keys.setter
+    def secret_keys(self, keys: Iterable[str | bytes]) -> None:
+        # Late: few programs sign, and `hmac` takes long to import.
+        from .signed import Signer
+        keys = keys if isinstance(keys, (str, bytes)) else list(keys)
+        self._signer = Signer(keys)
+        self._secret_keys = list(keys)
+        if self._server is not None:
+            for server in {self._server, *self._server.parts.values()}:
+                server.signer = self._signer
+
     # -- called by the service --------------------------------------------------------------------
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
@@ -100,6 +125,7 @@ class Application(Service):
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
         server.request_class = Request
+        server.signer = self._signer
         for handler in self._handlers:
             self._bind(handler, server)
 

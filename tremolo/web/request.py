@@ -10,12 +10,12 @@ from collections.abc import Generator
 
 from .. import server
 from ..http.accept import best_type
-from ..http.json_text import read_json
 from ..loop import Future
 from ..loop.future import on_loop
 from ..loop.shared_future import SharedFuture
 from ..server.errors import BadRequest
 from ..typed import Any
+from .json_text import read_json
 
 
 class Request(server.Request):
@@ -27,7 +27,7 @@ class Request(server.Request):
         """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
 
         NaN, Infinity, a number that is too large, and half of a surrogate pair are none either:
-        what is read could be sent again (http/json_text.py).
+        what is read could be sent again (json_text.py).
         """
         return self._task(self._json())
 
@@ -41,6 +41,17 @@ class Request(server.Request):
         """
         values = self.headers.get_all('accept')
         return best_type(', '.join(values), offers)
+
+    def signed_cookie(self, name: str, max_age: float | None = None) -> str | None:
+        """Return the value of a cookie that `response.set_cookie(name, value, signed=True)` set.
+
+        None if there is none, if it was not signed with one of `app.secret_keys`, or if it was
+        signed more than `max_age` seconds ago. Raises `HandlerError` without keys.
+        """
+        server = self.connection.server
+        signed = self.cookies.get(name, '')
+        value: str | None = server.signer.read(name, signed, server.reactor.wall_clock(), max_age)
+        return value
 
     @property
     def disconnected(self) -> Future:
@@ -63,7 +74,8 @@ class Request(server.Request):
         try:
             return read_json(data)
         except ValueError as error:
-            raise BadRequest(': '.join(filter(None, ('the body is not JSON', *error.args)))) from error
+            why = f': {error}' if error.args else ''
+            raise BadRequest(f'the body is not JSON{why}') from error
 
 
 def _settle(watched: dict[Any, SharedFuture], connection: Any) -> None:
