@@ -23,11 +23,12 @@ PACKAGE = Path(__file__).resolve().parent.parent / 'tremolo'
 # other. A file that has an entry of its own stands on that floor, wherever it lies.
 FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
+    'frames.py': 0,
     'settings': 1,
     'loop': 2, 'http': 2,
     'bridge': 3,
     'server': 4,
-    'workers': 5, 'websocket': 5,
+    'workers': 5, 'websocket': 5, 'files': 5,
     'service': 6,
     'asgi': 7, 'wsgi': 7,
     'web': 8,

@@ -5,6 +5,7 @@
     dict, list                           JSON
     None                                 204, or the status that was set, without a body
     HTTPError                            that error's answer, as if it was raised
+    a `FileAnswer`, of `send_file`       the file: it answers by itself
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def send_returned(handler: Handler, response: Response, value: Any) -> None:
             response.status = 204
     elif isinstance(value, tuple):
         body = _encode_pair(handler, response, value)
+    elif hasattr(value, 'answer'):
+        value.answer(response)
+        return
     elif isinstance(value, (dict, list)):
         if response.content_type is HTML:
             response.content_type = 'application/json'
