@@ -54,9 +54,15 @@ class RequestBody:
         """Whether somebody reads, and more of the body is to come."""
         return not self.done and self._error is None and self.request.inbox is not None
 
-    def open(self, make: type[Inbox]) -> Inbox:
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has read anything of it."""
+        inbox = self.request.inbox
+        return inbox is None or inbox.size == self._size
+
+    def open(self) -> Inbox:
         """Make the inbox of this body."""
-        inbox = make(self._connection.stream.reactor, self)
+        inbox = Inbox(self._connection.stream.reactor, self)
         if self.done:
             inbox.feed_eof()
         elif self._error is not None:
@@ -171,13 +177,13 @@ class RequestBody:
             self.request.inbox.feed_error(StreamClosed(cause))
 
 
-def open_inbox(request: Request, make: type[Inbox] = Inbox) -> Inbox:
-    """Make the inbox of a request's body, when somebody begins to read it, of the class `make`."""
+def open_inbox(request: Request) -> Inbox:
+    """Make the inbox of a request's body, when somebody begins to read it."""
     connection = request.connection
     request_body, response = connection.request_body, connection.response
     if request_body is not None and response is not None and response.request is request:
-        return request_body.open(make)
-    inbox = make(connection.stream.reactor)
+        return request_body.open()
+    inbox = Inbox(connection.stream.reactor)
     if request.has_body:
         # Its answer is complete, or the client is gone.
         inbox.feed_error(StreamClosed(gone(connection)))

@@ -27,4 +27,4 @@ class UploadEnded(StreamClosed):
 
 def answer_of(error: FormError) -> HTTPError:
     """Return the answer to a client whose form is malformed, or too much."""
-    return (PayloadTooLarge if error.status == 413 else BadRequest)(str(error))
+    return (PayloadTooLarge if error.status == 413 else BadRequest)(error.sentence)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..http.errors import FormError
 from ..http.form import Fields, read_fields
-from ..http.multipart import EndOfForm, PartHead, decode_text
+from ..http.multipart import EndOfForm, PartHead
+from ..http.parameters import decode_text
 from ..loop import Future, LimitExceeded, Lock
 from ..server import Request
 from ..server.errors import PayloadTooLarge

@@ -1,4 +1,4 @@
-"""Later: the Future of a part, a form or a piece; used as if it was the value, it says what is missing.
+"""Later: the Future of a form, a part or a piece; used as that itself, it says what is missing.
 
     part = files.next()           # the `yield` is missing
     part.filename                 # AttributeError: ... write `part = yield files.next()`
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ..loop import Reactor, Task
+from ..loop.future import on_loop
 from ..typed import Any, NoReturn
 
 
@@ -22,6 +23,7 @@ class Later(Task):
         super().__init__(reading, reactor=reactor, later=not reactor.in_loop_thread())
 
     def _instead(self) -> str:
+        on_loop(self.reactor, self.cancel)    # Nobody will wait for it.
         return (f'{self._call} is a Future: write `yield {self._call}` in a generator, `await '
                 f'{self._call}` in an `async def`, `{self._call}.result()` in a thread')
 

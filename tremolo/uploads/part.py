@@ -8,7 +8,8 @@ from functools import partial
 
 from ..http import Headers
 from ..http.errors import FormError
-from ..http.multipart import PartHead, decode_text
+from ..http.multipart import PartHead
+from ..http.parameters import decode_text
 from ..loop import Future, Reactor
 from ..server import Response
 from ..server.errors import PayloadTooLarge

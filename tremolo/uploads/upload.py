@@ -25,8 +25,8 @@ from ..http.multipart import (
     MultipartParser,
     PartHead,
     PartLimits,
-    boundary_of,
 )
+from ..http.parameters import boundary_of
 from ..loop import Inbox, InvalidState, LimitExceeded, StreamClosed
 from ..loop.shared_future import SharedFuture
 from ..server import HandlerError, HTTPError, Request, Response
@@ -43,7 +43,7 @@ MULTIPART = 'multipart/form-data'
 Steps = Generator[Any, Any, Any]    # What a task does; it returns a value.
 
 
-class FormInbox(Inbox):
+class _FormInbox(Inbox):
     """The inbox of a body that is read as a form: nobody else may read it."""
 
     __slots__ = ()
@@ -95,7 +95,10 @@ class Upload:
         self._refused: HTTPError | None = None    # The answer to a form that is wrong.
         self._kept = kept    # The whole body, if `body()` has read it.
         if kept is None:
-            request.inbox = self._inbox = open_inbox(request, FormInbox)
+            inbox: Any = open_inbox(request) if request.inbox is None else request.inbox
+            # (It may hold bytes already, so it stays the same, and refuses `read` from now on.)
+            inbox.__class__ = _FormInbox
+            request.inbox = self._inbox = inbox
 
     def alone(self, response: Response, steps: Steps) -> Steps:
         """Do the steps of a reader. Raises `UploadEnded` after the end of the answer."""
@@ -107,7 +110,8 @@ class Upload:
         try:
             return (yield from steps)
         except StreamClosed:
-            check(response)
+            if response.ended:
+                raise UploadEnded from None
             raise
         finally:
             self._busy = False
@@ -237,7 +241,8 @@ def upload_of(request: Request, by: str) -> Upload:
     parser = parser_of(request, by)
     if 'reader' in kept:
         raise InvalidState(f'body() reads the body now: call {by}() when it has ended')
-    if 'body' not in kept and request.inbox is not None:
+    body = request.connection.request_body
+    if 'body' not in kept and body is not None and not body.untouched:
         raise HandlerError(f'the body of this request is read by read(), and by {by}(): leave one '
                            'out')
     upload = kept['upload'] = Upload(request, by, parser, kept.get('body'))
