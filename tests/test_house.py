@@ -28,7 +28,7 @@ FLOORS = {
     'loop': 2, 'http': 2,
     'bridge': 3,
     'server': 4,
-    'workers': 5, 'websocket': 5, 'files': 5,
+    'workers': 5, 'websocket': 5, 'files': 5, 'uploads': 5,
     'service': 6,
     'asgi': 7, 'wsgi': 7,
     'web': 8,

@@ -22,10 +22,10 @@ def test_what_is_json_is_read_and_can_be_sent_again(text):
 
 
 @pytest.mark.parametrize(('data', 'reason'), [
-    (b'', '^$'), (b'{"a":\n1,', '^$'), (b'{} x', '^$'),
-    (b"{'a': 1}", '^$'), (b'[01]', '^$'), (b'[1,]', '^$'), (b'"\x00"', '^$'),
-    (b'"\t"', '^$'), (b'"\\x"', '^$'), (b'\x0b1', '^$'), (b'nan', '^$'),
-    (b'+1', '^$'), (b'1_0', '^$'), (b'"\xc2\xa0', '^$'), (b'\xc2\xa01', '^$'),
+    (b'', r'^$'), (b'{"a":\n1,', '^$'), (b'{} x', '^$'),
+    (b"{'a': 1}", r'^$'), (b'[01]', '^$'), (b'[1,]', '^$'), (b'"\x00"', '^$'),
+    (b'"\t"', r'^$'), (b'"\\x"', '^$'), (b'\x0b1', '^$'), (b'nan', '^$'),
+    (b'+1', r'^$'), (b'1_0', '^$'), (b'"\xc2\xa0', '^$'), (b'\xc2\xa01', '^$'),
     (b'NaN', 'NaN is no number'), (b'[Infinity]', 'Infinity is no number'),
     (b'{"a": -Infinity}', '-Infinity is no number'),
     (b'1e999', 'a number is too large'), (b'[-1e309]', 'a number is too large'),
@@ -47,5 +47,5 @@ def test_what_is_none_is_refused_soon_and_not_repeated(data, reason):
 
 def test_utf_16_and_32_are_not_guessed():
     for charset in 'utf-16-le', 'utf-16-be', 'utf-32-le', 'utf-32-be':
-        with pytest.raises(ValueError, match='^$'):
+        with pytest.raises(ValueError, match=r'^$'):
             read_json('{"a": 1}'.encode(charset))

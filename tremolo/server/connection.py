@@ -284,6 +284,7 @@ class Connection(Lifetime):
                 self.request_body.close()
             self._discard_body()
         elif self.request_body is not None and not self.request_body.done:
+            self.request_body.close()    # (Who waits for it would wait until the client has gone.)
             self.linger('done' if self.request_body.is_little else 'unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
             self.linger('done')    # The client may be sending more: it does not know that we end.

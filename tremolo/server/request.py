@@ -19,6 +19,7 @@ from .request_body import open_inbox
 from .request_parts import cookies_of, query_of, reader_of
 
 if TYPE_CHECKING:
+    from ..http.form import Fields
     from .connection import Connection
 
 # Shared by all requests: most have no groups, and a dictionary for each would cost time.
@@ -79,7 +80,7 @@ class Request(RequestHead):
         return self.target.partition(b'?')[2]
 
     @property
-    def query(self) -> dict[str, list[str]]:
+    def query(self) -> Fields:
         """The fields of the query, each with all its values; the same dictionary each time.
 
         Raises `BadRequest` for more than 1,000 fields.

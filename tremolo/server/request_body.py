@@ -54,6 +54,12 @@ class RequestBody:
         """Whether somebody reads, and more of the body is to come."""
         return not self.done and self._error is None and self.request.inbox is not None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has read anything of it."""
+        inbox = self.request.inbox
+        return inbox is None or inbox.size == self._size
+
     def open(self) -> Inbox:
         """Make the inbox of this body."""
         inbox = Inbox(self._connection.stream.reactor, self)

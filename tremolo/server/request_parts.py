@@ -7,7 +7,7 @@ none, and a slot for each would make every request larger.
 from __future__ import annotations
 
 from ..http.cookies import read_cookies
-from ..http.query import read_query
+from ..http.form import Fields, read_fields
 from ..loop.shared_future import SharedFuture
 from ..typed import TYPE_CHECKING, Any
 from .errors import BadRequest
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from .request import Request
 
 
-def query_of(request: Request) -> dict[str, list[str]]:
+def query_of(request: Request) -> Fields:
     """Return the fields of the query. Raises `BadRequest` for too many."""
     parts = request.kept = {} if request.kept is None else request.kept
     if 'query' not in parts:
         try:
-            parts['query'] = read_query(request.query_string)
+            parts['query'] = read_fields(request.query_string)
         except ValueError as error:
             raise BadRequest('too many fields in the query') from error
-    fields: dict[str, list[str]] = parts['query']
+    fields: Fields = parts['query']
     return fields
 
 

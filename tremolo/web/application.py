@@ -67,6 +67,10 @@ class Application(Service):
         check_path(path)
         names = check_methods(methods)
         groups = Route[Any](path).groups
+        if not {'GET', 'HEAD'}.issuperset(names):
+            # What `Request.form` and `Request.files` need: a request may find no descriptor for it.
+            # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
+            from .. import uploads  # noqa: F401
 
         def register(function: F) -> F:
             handler = handler_of(function, groups, names, origins, self._origins)
