@@ -15,6 +15,7 @@ Handler there and runs it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from ..loop import Reactor
@@ -84,6 +85,29 @@ class Application(Service):
             return function
 
         return register
+
+    def static(self, path: str, folder: str | os.PathLike[str],
+               cache_control: str | None = None) -> None:
+        """Answer all below `path` with the files of a folder; see files/static.py.
+
+            app.static('/assets', 'build/assets', cache_control='max-age=3600')
+
+        `'/'` is the whole site. A route wins over a file, and of two folders the longer path. A
+        relative folder is that of the working directory of now. Raises `ValueError` for what is no
+        folder, a malformed path, or one that is served already, and `HeaderError`.
+        """
+        # Late: few programs serve files.
+        from ..files.static import StaticFolder
+        from .mistakes import check_path
+        from .registration import handler_of
+        check_path(path)
+        if path.startswith('^') or '<' in path:
+            raise ValueError(f"the path of a folder is plain, not {path!r}: write '/assets'")
+        handler = handler_of(StaticFolder(path, folder, cache_control).find, (), ['GET'], ..., None)
+        self._router.add_below(path, ['GET'], handler)
+        self._handlers.append(handler)
+        if self._server is not None:
+            self._bind(handler, self._server)
 
     def group(self, name: str) -> Group:
         """Return the group of WebSockets with this name: what is sent to it, each of them gets.
