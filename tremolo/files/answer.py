@@ -98,8 +98,7 @@ class FileAnswer:
         if response.status == 200 and request.method in ('GET', 'HEAD'):
             headers.setdefault('Accept-Ranges', 'bytes')
             now = response.connection.stream.reactor.wall_clock()
-            validators = headers.get('etag'), headers.get('last-modified')
-            status = outcome(request, *validators, now)
+            status = outcome(request, *headers.validators, now)
             if status == 304:
                 headers.pop('Content-Encoding')
                 response.status = 304
@@ -107,7 +106,7 @@ class FileAnswer:
                 return self._refuse(response, HTTPError(status))
             elif request.method == 'GET':
                 wanted = next((value for name, value in request.fields if name == b'range'), b'')
-                if wanted and may_be_part(request, *validators, now):
+                if wanted and may_be_part(request, *headers.validators, now):
                     parts = ranges_of(wanted, self.size)
         if parts == []:
             return self._refuse(response, HTTPError(416, headers={

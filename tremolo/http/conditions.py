@@ -46,11 +46,12 @@ def conditions_of(head: RequestHead) -> dict[bytes, bytes]:
 
 
 def outcome(head: RequestHead, etag: str | None, modified: str | None, now: float) -> int:
-    """Return 0 to answer a GET or HEAD, 304 or 412 to answer so instead (section 13.2.2).
+    """Return 0 to answer, 304 or 412 to answer so instead (section 13.2.2).
 
-    It is for an answer that would be 200.
+    It is for an answer that would be 200. Only GET and HEAD have conditions here: what another
+    method is about to do was done when there is an answer.
     """
-    given = conditions_of(head)
+    given = conditions_of(head) if head.method in ('GET', 'HEAD') else {}
     changed = parse_date(modified.encode('latin-1'), now) if given and modified else None
     if b'if-match' in given:
         if not _names(given[b'if-match'], etag, strong=True):

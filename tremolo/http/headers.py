@@ -65,6 +65,17 @@ class Headers:
         lower = name.lower()
         return [value for key, _, value in self._lines if key == lower]
 
+    @property
+    def validators(self) -> tuple[str | None, str | None]:
+        """The ETag and the Last-Modified of an answer, None where there is none."""
+        etag = modified = None
+        for key, _, value in self._lines:
+            if key == 'etag':
+                etag = value
+            elif key == 'last-modified':
+                modified = value
+        return etag, modified
+
     def __setitem__(self, name: str, value: str | int) -> None:
         """Replace all lines of a field by one, in the place of the first."""
         line = _checked(name, value)

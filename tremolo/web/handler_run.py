@@ -21,7 +21,7 @@ from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
 from .failure import fail, forget_frames, log_error
 from .lost import lost
-from .returned import BYTES, instead_of_chunk, send_returned
+from .returned import BYTES, discard, instead_of_chunk, send_returned
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -54,6 +54,7 @@ class HandlerRun:
             if isinstance(value, str):
                 value = self.response.encode(value)
             elif not isinstance(value, BYTES):
+                discard(value)
                 return awaited(value, HandlerError, f', bytes or str{instead_of_chunk(value)}')
             value = bytes(value)    # A copy: the handler may use its buffer again.
         self._yielded = True
@@ -118,6 +119,7 @@ class HandlerRun:
         value, error = task.outcome()
         response = self.response
         if not response.live:
+            discard(value)
             if error is None and (value is not None or self._chunks) and not self.failed:
                 error = lost(self._handler, response, value, self._yielded)
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
@@ -137,6 +139,7 @@ class HandlerRun:
         try:
             if value is not None:
                 if self._yielded or response.head_sent:
+                    discard(value)
                     raise lost(self._handler, response, value, self._yielded)
                 send_returned(self._handler, response, value)
             elif response.head_sent:

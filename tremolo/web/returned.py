@@ -49,8 +49,14 @@ def send_returned(handler: Handler, response: Response, value: Any) -> None:
         body = response.encode(json.dumps(value))
     else:
         raise HandlerError(f'{handler.name} returned {_shown(value)}, which is none of str, bytes, '
-                           f'(body, encoding), dict, list, None{_instead(value)}')
+                           f'(body, encoding), dict, list, send_file(...), None{_instead(value)}')
     response.send_body(body)
+
+
+def discard(value: Any) -> None:
+    """Close a file that is not sent."""
+    if hasattr(value, 'answer'):
+        value.close()
 
 
 def _encode_pair(handler: Handler, response: Response, pair: tuple[Any, ...]) -> bytes:
@@ -104,6 +110,8 @@ def _instead_of_tuple(pair: tuple[Any, ...]) -> str:
 
 def instead_of_chunk(value: Any) -> str:
     """Say what to write instead of a yielded value that is no chunk."""
+    if hasattr(value, 'answer'):
+        return ': return it'
     if isinstance(value, (dict, list, tuple)):
         return ': return it, or write `yield json.dumps(...)`'
     if isinstance(value, (int, float)):
