@@ -41,7 +41,15 @@ if TYPE_CHECKING:
         timeout,
     )
     from .server import HandlerError, HTTPError, Response
-    from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+    from .server.errors import (
+        BadRequest,
+        Forbidden,
+        MethodNotAllowed,
+        NotFound,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+    )
+    from .uploads import Part
     from .web import Application
     from .web import Application as Tremolo
     from .web.request import Request
@@ -55,7 +63,9 @@ _HOMES = {
     'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
             'run_in_thread sleep spawn timeout',
     'server': 'HTTPError HandlerError Response',
-    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
+    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge '
+                     'UnsupportedMediaType',
+    'uploads': 'Part',
     'web': 'Application',
     'web.request': 'Request',
     'websocket': 'WebSocket WebSocketClosed',
@@ -113,8 +123,8 @@ def run(
 
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
-    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
-    'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'run',
-    'run_in_thread', 'sleep', 'spawn', 'timeout',
+    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge', 'Queue',
+    'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo',
+    'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed', '__version__',
+    'connect', 'exceptions', 'gather', 'run', 'run_in_thread', 'sleep', 'spawn', 'timeout',
 ]

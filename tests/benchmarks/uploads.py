@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cpu import of_family
-from peers import APPS, ROOT, UVICORN, VENVS, default_folder, made_of, make_venvs
+from peers import APPS, ROOT, UVICORN, default_folder, made_of, make_venvs
 
 BLOCK = os.urandom(1 << 20)    # (In random bytes each 256th is a CR, as a delimiter begins.)
 HEAD = (b'--%b\r\nContent-Disposition: form-data; name="file"; filename="large.bin"\r\n'
@@ -80,8 +80,9 @@ class Uploaded:
             # (The peak counts from here.)
             Path(f'/proc/{self.process.pid}/clear_refs').write_text('5')
             begun = time.monotonic()
-            sock.sendall(b'POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\nContent-Type: '
-                         b'multipart/form-data; boundary=%b\r\n\r\n' % (length, BOUNDARY))
+            sock.sendall(b'POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n'
+                         b'Content-Length: %d\r\nContent-Type: multipart/form-data; boundary=%b'
+                         b'\r\n\r\n' % (length, BOUNDARY))
             sock.sendall(head)
             for _ in range(mebibytes):
                 sock.sendall(BLOCK)
