@@ -42,7 +42,15 @@ if TYPE_CHECKING:
         timeout,
     )
     from .server import HandlerError, HTTPError, Response
-    from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+    from .server.errors import (
+        BadRequest,
+        Forbidden,
+        MethodNotAllowed,
+        NotFound,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+    )
+    from .uploads import Part
     from .web import Application
     from .web import Application as Tremolo
     from .web.redirect import redirect
@@ -58,7 +66,9 @@ _HOMES = {
     'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
             'run_in_thread sleep spawn timeout',
     'server': 'HTTPError HandlerError Response',
-    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
+    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge '
+                     'UnsupportedMediaType',
+    'uploads': 'Part',
     'web': 'Application',
     'web.redirect': 'redirect',
     'web.request': 'Request',
@@ -117,8 +127,9 @@ def run(
 
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
-    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
-    'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'redirect',
-    'run', 'run_in_thread', 'send_file', 'sleep', 'spawn', 'timeout',
+    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge', 'Queue',
+    'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo',
+    'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed', '__version__',
+    'connect', 'exceptions', 'gather', 'redirect', 'run', 'run_in_thread', 'send_file', 'sleep',
+    'spawn', 'timeout',
 ]

@@ -248,6 +248,8 @@ def read_part_head(block: bytes, most: int) -> PartHead:
         raise FormError(400, 'the head of a part is malformed', shown(block)) from None
     disposition = _single(fields, b'content-disposition') or b''
     kind, parameters = read_parameters(disposition)
+    if b'name' in parameters and b'name*' in parameters:
+        raise FormError(400, 'a part has two names')
     name = text_of(parameters, b'name')
     if kind != b'form-data' or name is None:
         raise FormError(400, 'a part has no Content-Disposition of form-data with a name')

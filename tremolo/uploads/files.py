@@ -54,7 +54,7 @@ class Files:
         return part
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate, in a thread. Raises `TypeError` on the reactor's thread, where nobody waits."""
+        """Iterate, in a thread. Raises `HandlerError` where nobody can wait."""
         refuse_on_loop(self._upload.reactor, 'part', 'files', 'files.next()')
         return iter(lambda: self.next().result(), None)
 

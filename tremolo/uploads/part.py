@@ -11,7 +11,7 @@ from ..http.errors import FormError
 from ..http.multipart import PartHead
 from ..http.parameters import decode_text
 from ..loop import Future, Reactor
-from ..server import Response
+from ..server import HandlerError, Response
 from ..server.errors import PayloadTooLarge
 from ..typed import Any
 from .errors import PartPassed, answer_of
@@ -133,15 +133,16 @@ class Pieces:
         return piece
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate, in a thread. Raises `TypeError` on the reactor's thread, where nobody waits."""
+        """Iterate, in a thread. Raises `HandlerError` where nobody can wait."""
         read = self._part.read
         refuse_on_loop(self._reactor, 'piece', 'part.stream()', 'part.read()')
         return iter(lambda: read().result(), b'')
 
 
 def refuse_on_loop(reactor: Reactor, each: str, over: str, call: str) -> None:
-    """Raise `TypeError`, with what to write, for a `for` on the reactor's thread."""
+    """Raise `HandlerError`, with what to write, for a `for` on the reactor's thread."""
+    # (No TypeError: `b''.join` replaces it by one of its own.)
     if reactor.in_loop_thread():
-        raise TypeError(f'`for {each} in {over}` is for handlers with thread=True: write '
-                        f'`while {each} := (yield {call}):` in a generator, and '
-                        f'`async for {each} in {over}:` in an `async def`')
+        raise HandlerError(f'`for {each} in {over}` is for handlers with thread=True: write '
+                           f'`while {each} := (yield {call}):` in a generator, and '
+                           f'`async for {each} in {over}:` in an `async def`')

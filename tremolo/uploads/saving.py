@@ -15,8 +15,7 @@ from ..loop import run_in_thread
 from ..server import Response
 from .upload import Steps, Upload, check
 
-# Bytes that one job writes. A job costs 0.1 ms of CPU, as much as to write 0.3 MB.
-_BATCH = 1 << 20
+_BATCH = 1 << 20    # Bytes that one job writes. A job costs 0.05 ms of CPU, to write them 0.3 ms.
 _PIECES = 256    # The most pieces of them: a slow client sends tiny ones.
 
 
@@ -74,9 +73,12 @@ class NewFile:
                 return
             if not self._begun:
                 self._open()
-            data = memoryview(b''.join(pieces))
-            while data:
-                data = data[os.write(self._fd, data):]
+            # (All of them in one call, mostly: to join them would be a copy of each byte.)
+            written = os.writev(self._fd, pieces) if pieces and hasattr(os, 'writev') else 0
+            if written < sum(map(len, pieces)):
+                data = memoryview(b''.join(pieces))[written:]
+                while data:
+                    data = data[os.write(self._fd, data):]
             if last:
                 fd, self._fd = self._fd, -1
                 os.close(fd)

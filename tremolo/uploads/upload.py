@@ -40,6 +40,9 @@ from .errors import UploadEnded, answer_of
 URLENCODED = 'application/x-www-form-urlencoded'
 MULTIPART = 'multipart/form-data'
 
+# Bytes that one `recv` asks for. (With 64 KiB an upload to disk takes half as much CPU time again.)
+PIECE = 1 << 20
+
 Steps = Generator[Any, Any, Any]    # What a task does; it returns a value.
 
 
@@ -99,6 +102,9 @@ class Upload:
             # (It may hold bytes already, so it stays the same, and refuses `read` from now on.)
             inbox.__class__ = _FormInbox
             request.inbox = self._inbox = inbox
+            body = request.connection.request_body
+            if body is not None:
+                body.piece = PIECE
 
     def alone(self, response: Response, steps: Steps) -> Steps:
         """Do the steps of a reader. Raises `UploadEnded` after the end of the answer."""
