@@ -20,9 +20,10 @@ import errno
 import logging
 import os
 import stat
+from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
-from ..http.accept import best_coding
+from ..http.accept import read_elements
 from ..http.text_fields import encode_pair
 from ..server import HTTPError, Request
 from ..server.errors import NotFound
@@ -130,3 +131,18 @@ def _regular(walk: Walk | ByPath, name: bytes) -> tuple[int, os.stat_result]:
     os.close(fd)
     raise OSError(errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.ENXIO, 'no regular file')
 
+
+def best_coding(accept: str | None, offers: Iterable[str]) -> str:
+    """Return the coding that the client likes best, of equals the first; '' for none.
+
+    None is chosen where no coding is accepted, and where the client likes it better (RFC 9110
+    section 12.5.3). A client that says nothing gets none.
+    """
+    weights = {{'x-gzip': 'gzip'}.get(name, name): weight
+               for name, _, weight in read_elements(accept or '')}
+    best, most = '', weights.get('identity', 0.0)
+    for offer in offers:
+        weight = weights.get(offer, weights.get('*', 0.0))
+        if weight > most or (weight == most > 0 and not best):
+            best, most = offer, weight
+    return best

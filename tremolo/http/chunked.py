@@ -26,11 +26,12 @@ _REFUSED = frozenset((b'content-length', b'host', b'transfer-encoding'))
 # application never sees it. Dropped are the fields of RULING, all Content-* fields except
 # Content-Digest (RFC 9530 section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
-    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
-    b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
-    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'user-agent',
-    b'vary', b'via', b'warning', b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host',
-    b'x-forwarded-proto', b'x-real-ip'))
+    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'allow',
+    b'cache-control', b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match',
+    b'keep-alive', b'location', b'pragma', b'proxy-authenticate', b'proxy-connection',
+    b'retry-after', b'set-cookie', b'te', b'trailer', b'user-agent', b'vary', b'via', b'warning',
+    b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto',
+    b'x-real-ip'))
 
 
 class ChunkedBody:

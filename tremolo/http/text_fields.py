@@ -14,8 +14,6 @@ from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN_STR
 from .own_fields import find_fault, refuse_transfer_encoding
 
-# What a client acts on before it reads the body, beside the fields that no trailer may be.
-_RESPONSE_CONTROL = frozenset((b'accept-ranges', b'allow', b'location', b'retry-after'))
 
 def encode_fields(items: Iterable[tuple[str, str]]) -> bytes:
     """Encode pairs of str as field lines, each with CRLF; no field is left out.
@@ -45,16 +43,15 @@ def encode_own_trailers(fields: Mapping[str, str] | Iterable[tuple[str, str]],
     Raises `HeaderError` for a field that may not be sent, that was not declared, or that comes too
     late behind the body (RFC 9110 section 6.5.1), `TypeError` for what is no pair of str.
     """
-    names = {name.strip().lower() for value in declared for name in value.split(',')}
+    names = b','.join(value.encode('latin-1') for value in declared).lower()
     pairs = [encode_pair(*pair)
              for pair in (fields.items() if isinstance(fields, Mapping) else fields)]
     for raw, _ in pairs:
-        name, lower = raw.decode(), raw.lower()
-        if lower in _RESPONSE_CONTROL or not may_come_last(lower):
-            raise HeaderError(f'{name} cannot come as a trailer: set it before the body')
-        if name.lower() not in names:
-            raise HeaderError(f'the trailer {name} is not declared: write '
-                              f"response.headers['Trailer'] = {name!r} before the first piece")
+        if not may_come_last(raw.lower()):
+            raise HeaderError(f'{raw.decode()} cannot come as a trailer: set it before the body')
+        if raw.lower() not in map(bytes.strip, names.split(b',')):
+            raise HeaderError(f'the trailer {raw.decode()} is not declared: name it in '
+                              "response.headers['Trailer'] before the first piece")
     return encode(pairs)[0]
 
 

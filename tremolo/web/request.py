@@ -16,8 +16,10 @@ from ..loop.shared_future import SharedFuture
 from ..server.errors import BadRequest
 from ..typed import TYPE_CHECKING, Any
 from .json_text import read_json
+from .request_parts import cookies_of, query_of
 
 if TYPE_CHECKING:
+    from ..http.form import Fields
     from ..uploads import Files
 
 
@@ -25,6 +27,19 @@ class Request(server.Request):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ()
+
+    @property
+    def query(self) -> Fields:
+        """The fields of the query, each with all its values; the same dictionary each time.
+
+        Raises `BadRequest` for more than 1,000 fields.
+        """
+        return query_of(self)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent; the same dictionary each time."""
+        return cookies_of(self)
 
     def json(self) -> Future:
         """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
