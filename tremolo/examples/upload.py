@@ -73,7 +73,7 @@ PAGE = """\
   button { background: #b8481f; border-color: #b8481f; color: #fff; }
   ul { list-style: none; padding: 0; }
   li { padding: .35rem 0; border-bottom: 1px solid var(--edge); overflow-wrap: anywhere; }
-  small { color: var(--soft); }
+  small { color: var(--soft); white-space: nowrap; }
   :focus-visible { outline: 2px solid #d0582b; outline-offset: 1px; }
 </style>
 <h1>tremolo <span>upload</span></h1>
