@@ -55,6 +55,22 @@ def test_the_tour_names_them_all():
     assert set(re.findall(r'`python -m tremolo\.examples\.(\w+)', TOUR)) == files
 
 
+def test_upload(tmp_path):
+    folder = tmp_path / 'new'
+    with example('upload', str(folder)) as url:
+        assert b'<li>nothing yet' in get(url)
+        contents = {'é/../\\<b>.txt': b'one', 'CON': b'x' * 2_000_000, '': b''}
+        body = b''.join(
+            b'--b\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n%b\r\n' % (
+                name.encode(), content) for name, content in contents.items()) + b'--b--\r\n'
+        kind = {'Content-Type': 'multipart/form-data; boundary=b'}
+        page = get(urllib.request.Request(url, body, kind)).decode()
+        assert page.count('<li>') == 2
+        assert '_b_.txt <small>3 bytes</small>' in page
+        assert 'CON <small>2,000,000 bytes</small>' in page
+    assert sorted(each.read_bytes() for each in folder.iterdir()) == [b'one', b'x' * 2_000_000]
+
+
 def test_hello():
     with example('hello') as url:
         assert get(url) == get(f'{url}/yield') == get(f'{url}/async') == b'Hello world!'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -88,6 +89,24 @@ def test_the_digest_and_the_numbered_page_work():
         with urllib.request.urlopen(f'{server.url}/page/7') as answer:
             assert answer.read() == b'{"page": 7}'
             assert answer.headers['Set-Cookie'] == 'last=7; Path=/; HttpOnly'
+
+
+def test_the_forms_and_uploads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program, = [each for each in PROGRAMS if 'part.save' in each]
+    monkeypatch.setattr(sys.modules[__name__], 'PROGRAMS', [program.replace('/tmp/', '')])
+    with run('part.save')['app'].start() as server:
+        data = b'name=Ann&fruit=fig&fruit=plum'
+        with urllib.request.urlopen(f'{server.url}/order', data, timeout=30) as answer:
+            assert answer.read() == b'Ann orders fig, plum'
+        data = (b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nmine\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\n'
+                b'hello\r\n--b--\r\n')
+        kind = {'Content-Type': 'multipart/form-data; boundary=b'}
+        asked = urllib.request.Request(f'{server.url}/upload', data, kind)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.read() == b'note is mine\na.txt: 5 bytes\n'
+    assert (tmp_path / 'upload-1').read_bytes() == b'hello'
 
 
 def test_it_serves_asgi(capsys):

@@ -97,6 +97,19 @@ WORST = {
         lambda n: b'a' * n + b' ', lambda n: b'a' + b' ' * n, lambda n: b'a' + b';b=c' * n + b';',
         lambda n: b'a;b="' + b'\\"' * n, lambda n: b'a;b="' + b'c' * n, lambda n: b'a' + b' ;' * n,
         lambda n: b'a;b' + b' ' * n, lambda n: b'a;b=c' + b' ' * n + b'"'],
+    'PARAMETER': [
+        lambda n: b';' * n, lambda n: b'; ' * n, lambda n: b';' + b' ' * n + b'"',
+        lambda n: b';' + b'a' * n, lambda n: b';a' + b' ' * n, lambda n: b';a=' + b' ' * n + b'"',
+        lambda n: b';a="' + b'b' * n, lambda n: b';a="' + b'\\"' * n, lambda n: b';a="' + b'\\' * n,
+        lambda n: b';a=' + b'b ' * n + b'"', lambda n: b';a=b' + b' ' * n + b'"'],
+    'ESCAPED': [lambda n: b'\\' * n, lambda n: b'\\a' * n],
+    'BOUNDARY': [lambda n: b'a' * n, lambda n: b' ' * n, lambda n: b'a ' * n],
+    'DELIMITER_END': [
+        lambda n: b' ' * n, lambda n: b'-' * n, lambda n: b'--' + b' \t' * n + b'x',
+        lambda n: b'\r' * n, lambda n: b'--\r\n' * n],
+    'FOLD': [
+        lambda n: b'\r\n' * n, lambda n: b'\r\n' + b' ' * n, lambda n: b'\r\n ' * n,
+        lambda n: b'\r' * n],
     'CHUNK_LINE': [
         lambda n: b'1' * n, lambda n: b'1' + b' ' * n, lambda n: b'1' + b';a' * n + b' ',
         lambda n: b'1;a="' + b'\\"' * n, lambda n: b'1;a="' + b'b' * n, lambda n: b'1;a' + b' ' * n,

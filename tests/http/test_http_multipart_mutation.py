@@ -31,8 +31,8 @@ HEADS = [
     b'\r\n',
     form_data(b"f\"; filename*=utf-8''%C3%BC.txt; x=\""), form_data(b'a"; filename="')]
 # What a careless parser stumbles over.
-BITS = [b'\r', b'\n', b'\r\n', b'\r\n\r\n', b'--', b'-', b' ', b'\t', b'\x00', b'\x7f', b'\xff', b'"',
-        b'\\', b';', b':', b'=', b'%22', b'%', b"'", b'*', b'\xc3', b'\xe2\x82\xac', b'\x85',
+BITS = [b'\r', b'\n', b'\r\n', b'\r\n\r\n', b'--', b'-', b' ', b'\t', b'\x00', b'\x7f', b'\xff',
+        b'"', b'\\', b';', b':', b'=', b'%22', b'%', b"'", b'*', b'\xc3', b'\xe2\x82\xac', b'\x85',
         b'name=', b'; name="b"', b"; name*=utf-8''c", b'; filename=d', b"; filename*=utf-8''%2e",
         b'; filename*0="x"', b'Content-Disposition: form-data; name=e\r\n', b'A: b\r\n', b'A\r\n',
         b'Content-Type: a/b; charset=idna\r\n', b'Content-Length: 1\r\n', b' folded\r\n',
@@ -47,8 +47,8 @@ def made(rng):
         return boundary_of(content_type), data
     boundary = rng.choice([b'b', b'--', b'-' * 20 + b'x', b'a b', b'x' * 70])
     delimiter = b'--' + boundary
-    bits = [b'x', b'\r', b'\n', b'\r\n', b'--', delimiter[:-1], b'\r\n' + delimiter[:-1], b'', b'y' * 99,
-            b'\r\n' + delimiter + b'x', delimiter, bytes(range(256))]
+    bits = [b'x', b'\r', b'\n', b'\r\n', b'--', delimiter[:-1], b'\r\n' + delimiter[:-1], b'',
+            b'y' * 99, b'\r\n' + delimiter + b'x', delimiter, bytes(range(256))]
     lines = [rng.choice([b'', b'', b'preamble\r\n', b'\r\n'])]
     for _ in range(rng.randrange(4)):
         lines += [delimiter, rng.choice([b'', b'', b'', b' \t']), b'\r\n', rng.choice(HEADS),

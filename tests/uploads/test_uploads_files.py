@@ -489,17 +489,17 @@ def test_a_for_where_nobody_can_wait_says_what_to_write(app, logged):
     with virtual(app) as host:
         assert host.connect(upload('/pieces', part('a', '1'))).take().status == 500
     assert logged.text.splitlines()[-1] == (
-        'tremolo.server.errors.HandlerError: `for piece in part.stream()` is for handlers with thread=True: write `while '
-        'piece := (yield part.read()):` in a generator, and `async for piece in part.stream():` in '
-        'an `async def`')
+        'tremolo.server.errors.HandlerError: `for piece in part.stream()` is for handlers with '
+        'thread=True: write `while piece := (yield part.read()):` in a generator, and `async for '
+        'piece in part.stream():` in an `async def`')
 
     def plain(request):
         return [part.name for part in request.files()]
 
     assert mistake(app, logged, plain) == (
         'tremolo.server.errors.HandlerError: `for part in files` is for handlers with thread=True: '
-        'write `while part := (yield files.next()):` in a generator, and `async for part in files:` '
-        'in an `async def`')
+        'write `while part := (yield files.next()):` in a generator, and `async for part in '
+        'files:` in an `async def`')
 
 
 def test_a_yield_that_is_missing_is_told(app, logged):

@@ -62,7 +62,7 @@ def boundary_of(content_type: str) -> bytes:
     Raises `FormError` if there is none, or two, or one that is longer than 70 characters or holds
     others than visible ASCII and blanks (clients use more of it than the RFC allows).
     """
-    boundary = read_parameters(content_type.encode('latin-1', 'replace'))[1].get(b'boundary')
+    boundary = read_parameters(content_type.encode('utf-8', 'surrogatepass'))[1].get(b'boundary')
     if boundary is None:
         raise FormError(400, 'the Content-Type names no boundary')
     if BOUNDARY.fullmatch(boundary) is None:
