@@ -1,4 +1,4 @@
-"""The same file by nginx and by us: conditions and ranges, and why the answers differ where they do.
+"""The same file by nginx and by us: conditions and ranges, and why answers differ where they do.
 
 `DIFFERENCES` has a row for each way in which nginx answers otherwise, with the sentence of RFC 9110
 by which ours is right. A difference that no row explains fails, and so does a row that explains
