@@ -89,7 +89,33 @@ def test_big_file(tmp_path):
             get(f'{url}/secret')
 
 
+def test_download(tmp_path):
+    content = os.urandom(3 << 20)
+    folder = tmp_path / 'files'
+    folder.mkdir()
+    (folder / 'a film & more.mkv').write_bytes(content)
+    (folder / '.hidden').write_bytes(content)
+    (folder / 'link').symlink_to('/etc/passwd')
+    (tmp_path / 'secret').write_bytes(content)
+    with example('download', str(folder)) as url:
+        page = get(url).decode()
+        assert re.findall('href="(.*?)">(.*)</a>', page) == [
+            ('/files/a%20film%20%26%20more.mkv', 'a film &amp; more.mkv')]
+        link = f'{url}/files/a%20film%20%26%20more.mkv'
+        with urllib.request.urlopen(link, timeout=PATIENCE) as answer:
+            part, etag = answer.read(100_000), answer.headers['ETag']
+            assert answer.headers['Content-Disposition'] == (
+                'attachment; filename="a film & more.mkv"')
+        asked = urllib.request.Request(link, headers={'Range': 'bytes=100000-', 'If-Range': etag})
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            assert (answer.status, part + answer.read()) == (206, content)
+        for name in ('.hidden', 'link', 'nothing', '..%2fsecret', '%2e%2e%2fsecret', '%00', '..'):
+            with pytest.raises(urllib.error.HTTPError, match='404'):
+                get(f'{url}/files/{name}')
+
+
 @pytest.mark.parametrize(('name', 'arguments'), [
+    ('download', ()), ('download', ('/no/such/folder',)),
     ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',)),
     ('site', ('/no/such/folder',)), ('site', ('.', '.'))])
 def test_what_is_missing_is_said(name, arguments):

@@ -8,9 +8,12 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import tremolo
 from tremolo.asgi_app import AsgiApplication
@@ -79,6 +82,25 @@ def test_the_big_file(tmp_path, monkeypatch):
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert answer.headers['Content-Type'] == 'application/octet-stream'
             assert answer.read() == content
+
+
+def test_the_files(tmp_path, monkeypatch):
+    content = bytes(range(256)) * 1000
+    (tmp_path / 'report.pdf').write_bytes(content)
+    (tmp_path / 'movie.mp4').write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with run('send_file')['app'].start() as server:
+        with urllib.request.urlopen(f'{server.url}/report', timeout=30) as answer:
+            assert answer.read() == content
+            assert answer.headers['Content-Type'] == 'application/pdf'
+            assert "filename*=UTF-8''Jahresbericht%20f%C3%BCr" in (
+                answer.headers['Content-Disposition'])
+        part = urllib.request.Request(f'{server.url}/movie', headers={'Range': 'bytes=1-3'})
+        with urllib.request.urlopen(part, timeout=30) as answer:
+            assert (answer.status, answer.read()) == (206, content[1:4])
+        known = urllib.request.Request(f'{server.url}/version', headers={'If-None-Match': '"7"'})
+        with pytest.raises(urllib.error.HTTPError, match='304'):
+            urllib.request.urlopen(known, timeout=30)
 
 
 def test_the_digest_and_the_numbered_page_work():

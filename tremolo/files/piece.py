@@ -16,8 +16,10 @@ from ..typed import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..loop.transport import Transport
 
-# Bytes that the kernel sends in one call, so in one turn: others wait for them.
-_AT_ONCE = 1 << 20
+# Bytes that the kernel sends in one call, so in one turn: others wait for them, on loopback 0.4 ms.
+# (Measured beside nginx, which sends as many: with 512 KiB 0.7 of its throughput, with 1 MiB 0.75,
+# with 2 MiB 0.8 and more; beyond that nothing is gained.)
+_AT_ONCE = 1 << 21
 _READ = 1 << 18    # Bytes that are read at once where the kernel does not send by itself.
 _sendfile: Callable[..., int] | None = getattr(os, 'sendfile', None)
 # The kernel cannot send files of some file systems: they are read instead.
