@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..typed import Any
-from .chunked import may_come_last
 from .encoder import check_name, encode, known_names
 from .errors import HeaderError, shown
 from .grammar import CONTROLS, TOKEN_STR
@@ -34,25 +33,6 @@ def encode_trailers(fields: Iterable[Any]) -> bytes:
     if length is not None or any(bytes(name).lower() == b'connection' for name, _ in fields):
         raise HeaderError('Content-Length and Connection cannot come as trailers')
     return block
-
-
-def encode_own_trailers(fields: Mapping[str, str] | Iterable[tuple[str, str]],
-                        declared: Iterable[str]) -> bytes:
-    """Encode the trailer fields of a handler; `declared` are the values of its Trailer fields.
-
-    Raises `HeaderError` for a field that may not be sent, that was not declared, or that comes too
-    late behind the body (RFC 9110 section 6.5.1), `TypeError` for what is no pair of str.
-    """
-    names = b','.join(value.encode('latin-1') for value in declared).lower()
-    pairs = [encode_pair(*pair)
-             for pair in (fields.items() if isinstance(fields, Mapping) else fields)]
-    for raw, _ in pairs:
-        if not may_come_last(raw.lower()):
-            raise HeaderError(f'{raw.decode()} cannot come as a trailer: set it before the body')
-        if raw.lower() not in map(bytes.strip, names.split(b',')):
-            raise HeaderError(f'the trailer {raw.decode()} is not declared: name it in '
-                              "response.headers['Trailer'] before the first piece")
-    return encode(pairs)[0]
 
 
 def encode_links(links: Iterable[Any]) -> bytes:
