@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -229,3 +230,12 @@ def test_the_type_of_a_download_is_that_of_its_name(folder):
     assert answer.headers['content-type'] == 'application/pdf'
     answer = answered(lambda: send_file(io.BytesIO(SMALL), download_name='a.csv'))
     assert answer.headers['content-type'] == 'text/csv; charset=utf-8'
+
+
+def test_where_no_descriptor_is_left_the_answer_is_503(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    monkeypatch.setattr('tremolo.files.opening.os.open', refuse)
+    answer = answered(lambda: send_file(folder / 'small.txt'))
+    assert (answer.status, answer.headers['retry-after']) == (503, '1')

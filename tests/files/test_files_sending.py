@@ -528,7 +528,7 @@ def test_a_piece_sends_no_more_than_it_may(folder, pair, is_plain):
     sent_piece.close()
 
 
-@pytest.mark.parametrize('code', [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize('code', [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO])
 def test_a_file_that_the_kernel_cannot_send_is_read(folder, pair, monkeypatch, code):
     def refuse(*_: int) -> int:
         raise OSError(code, os.strerror(code))
@@ -550,11 +550,13 @@ def test_a_disk_that_fails_is_not_taken_for_a_client_that_left(folder, pair, mon
         raise OSError(errno.EIO, 'broken')
 
     monkeypatch.setattr(piece, '_sendfile', refuse)
-    sent_piece, failures = piece_of(folder / 'large.bin', 0, 1000)
+    failures: list[str] = []
+    file = Broken(LARGE)
+    sent_piece = FilePiece(file, 5, 200_001, 1000, failures.append)
     with pytest.raises(PieceFailed) as found:
         sent_piece.send(pair[0], True, None)
     found.value.piece.failed(str(found.value))
-    assert 'broken' in failures[0]
+    assert 'the disk is broken' in failures[0]
     sent_piece.close()
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from ..http import http_date
@@ -26,6 +26,7 @@ from ..http.conditions import may_be_part, outcome
 from ..http.ranges import Range, content_range, ranges_of
 from ..http.replaced import replace_fields
 from ..loop import Future
+from ..loop.stream import APART
 from ..server import HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.pages import send_error
@@ -38,6 +39,9 @@ from .piece import FilePiece
 _log = logging.getLogger('tremolo.error')
 
 _SHORT = 65536    # An answer of so many bytes is read at once, and sent with its head.
+
+# What goes before a part of the file, where it begins, and how long it is.
+_Piece = tuple[bytes, int, int]
 
 
 class FileAnswer:
@@ -141,29 +145,33 @@ class FileAnswer:
 
     # -- the body -------------------------------------------------------------------------------
 
-    def _pieces(self, response: Response, parts: list[Range] | None
-                ) -> list[tuple[bytes, Range | None]]:
-        """Set the status and the fields of the body; return its pieces: bytes, and then a part."""
+    def _pieces(self, response: Response, parts: list[Range] | None) -> list[_Piece]:
+        """Set the status and the fields that belong to the parts; return the pieces of the body."""
         if parts is None:
-            return [(b'', (0, self.size))]
+            return [(b'', self._begin, self.size)]
         headers = response.headers
         response.status = 206
         if len(parts) == 1:
+            (begin, end), = parts
             headers['Content-Range'] = content_range(parts[0], self.size)
-            return [(b'', parts[0])]
+            return [(b'', self._begin + begin, end - begin)]
         boundary = os.urandom(16).hex()
         kind = headers.pop('Content-Type') or response.content_type
         response.content_type = f'multipart/byteranges; boundary={boundary}'
-        pieces: list[tuple[bytes, Range | None]] = [
-            (f'\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: '
-             f'{content_range(part, self.size)}\r\n\r\n'.encode('latin-1'), part) for part in parts]
-        return [*pieces, (f'\r\n--{boundary}--\r\n'.encode(), None)]
+        return [*((f'\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: '
+                   f'{content_range(part, self.size)}\r\n\r\n'.encode('latin-1'),
+                   self._begin + part[0], part[1] - part[0]) for part in parts),
+                (f'\r\n--{boundary}--\r\n'.encode(), 0, 0)]
 
-    def _send(self, response: Response, pieces: Sequence[tuple[bytes, Range | None]]) -> None:
-        last = next((part for _, part in reversed(pieces) if _is_long(part)), None)
+    def _send(self, response: Response, pieces: list[_Piece]) -> None:
+        # (Of a long answer a part that is no longer than APART would be copied by who sends it.)
+        short = _SHORT if sum(size for _, _, size in pieces) <= _SHORT else APART
+        long = [piece for piece in pieces if piece[2] > short]
         # What can fail comes before the first byte of the answer.
-        body = [(before, self._data(response, part, part is last)) for before, part in pieces]
-        if last is None:
+        body: list[tuple[bytes, Any]] = [(piece[0], self._read(*piece[1:]) if piece[2] <= short else FilePiece(
+            self._file, self._fd, *piece[1:], partial(self._failed, response), piece is long[-1]))
+            for piece in pieces]
+        if not long:
             self.close()
             return response.send_body(b''.join(each for pair in body for each in pair))
         response.headers['Content-Length'] = sum(len(each) for pair in body for each in pair)
@@ -178,14 +186,8 @@ class FileAnswer:
             wait.add_done_callback(partial(_finish, response))
         return None
 
-    def _data(self, response: Response, part: Range | None, is_last: bool) -> Any:
-        """Return the bytes of a short part, or the piece of a long one."""
-        if part is None:
-            return b''
-        begin, size = self._begin + part[0], part[1] - part[0]
-        if size > _SHORT:
-            failed = partial(self._failed, response)
-            return FilePiece(self._file, self._fd, begin, size, failed, is_last)
+    def _read(self, begin: int, size: int) -> Any:
+        """Read a short part. Raises `OSError` if the file has become shorter."""
         self._file.seek(begin)
         data: bytes = self._file.read(size)
         # (A raw file, or an object of anybody's, may return less than there is.)
@@ -201,10 +203,6 @@ class FileAnswer:
         _log.error('%s: the file %.200a could not be sent to its end, and the connection is cut: '
                    '%s', response.connection.describe(), self.name, why)
         response.connection.abort('failed', reset=True)
-
-
-def _is_long(part: Range | None) -> bool:
-    return part is not None and part[1] - part[0] > _SHORT
 
 
 def _finish(response: Response, drained: Future) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 
-from ..server.errors import NotFound
+from ..server.errors import RETRY_AFTER, HTTPError, NotFound
 from ..typed import Any, BinaryIO
 from .answer import FileAnswer
 
@@ -30,8 +30,9 @@ def send_file(path_or_file: str | os.PathLike[str] | BinaryIO, download_name: st
     when they are sent, or cannot be. `download_name` lets a browser store the answer under that
     name. The `content_type` is guessed by the suffix of the name.
 
-    Raises `NotFound` if the path leads to no regular file, `OSError` if it cannot be opened, and
-    `TypeError` for a file that is not binary or cannot seek.
+    Raises `NotFound` if the path leads to no regular file, an `HTTPError` of 503 if the process has
+    too many files open, `OSError` if it cannot be opened for another reason, and `TypeError` for a
+    file that is not binary or cannot seek.
     """
     if isinstance(path_or_file, (str, bytes, os.PathLike)):
         path = os.fsdecode(path_or_file)
@@ -51,6 +52,9 @@ def _open(path: str) -> tuple[int, os.stat_result]:
     except OSError as error:
         if error.errno in _NOWHERE:
             raise _nothing(path) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            # (Others have them, and will be done. A traceback for each client helps nobody.)
+            raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
         raise
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):

@@ -7,7 +7,6 @@ wait for the disk, and then the whole loop does.
 
 from __future__ import annotations
 
-import errno
 import os
 
 from ..loop.piece import Piece, PieceFailed
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 21
 _READ = 1 << 18    # Bytes that are read at once where the kernel does not send by itself.
 _sendfile: Callable[..., int] | None = getattr(os, 'sendfile', None)
-# The kernel cannot send files of some file systems: they are read instead.
-_CANNOT = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP))
 
 
 class FilePiece(Piece):
@@ -55,11 +52,11 @@ class FilePiece(Piece):
         if is_plain and self._fd >= 0 and _sendfile is not None:
             try:
                 sent = _sendfile(sock.fileno(), self._fd, self._offset, size)
-            except OSError as error:
-                if error.errno == errno.EIO:
-                    raise PieceFailed(self, str(error)) from error
-                if error.errno not in _CANNOT:
-                    raise
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                raise
+            except OSError:
+                # It may be the file (one of a file system that cannot do this; a broken disk), or
+                # the socket: to read and to send tells them apart.
                 self._fd = -1
             else:
                 if not sent:

@@ -159,6 +159,8 @@ class Response(ResponseHead):
     def write_pieces(self, before: bytes, data: bytes) -> Future | None:
         """Send `before` and `data` as one piece of the body; a long `data` is not copied.
 
+        (It may be a `Piece` of the loop that is longer than APART, behind a head or a `before`.)
+
         Return a Future to wait for when the client takes no more at present, else None.
         """
         if self.ended or not self.live:
