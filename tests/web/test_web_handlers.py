@@ -1232,3 +1232,38 @@ def test_send_takes_bytes_and_text_and_counts_their_bytes(app):
     assert ask(app, '/list').body == b'told: a body is bytes or str, not list'
     assert ask(app, '/items').body == b'abcdefgh'
     assert ask(app, '/pieces').body == b'abcdefgh'
+
+
+@pytest.mark.parametrize('answer', [None, HTTPError(400)])
+def test_what_a_client_did_wrong_is_no_error_of_the_handler_when_it_has_gone_meanwhile(app, answer):
+    ended = []
+
+    @app.route('/', methods=['POST'])
+    def handler(request):
+        try:
+            yield request.body()
+        except Exception as error:
+            yield sleep(1)    # (Whatever is cleaned up.)
+            raise answer or error from None
+        finally:
+            ended.append(True)
+
+    with virtual(app, half_close_timeout=0.5) as host:
+        client = host.connect(request('/', 'POST', 'Content-Length: 9') + b'1234')
+        client.fin()
+        client.until_ended()
+        host.advance(2)
+    assert ended == [True]
+
+
+def test_an_error_after_the_answer_is_told_whatever_it_is(app, logged):
+    @app.route('/')
+    def handler(response):
+        yield response.send(b'')
+        yield sleep(1)
+        raise HTTPError(400)
+
+    with virtual(app) as host:
+        assert host.connect(request()).take().status == 200
+        host.advance(2)
+    assert logged.count('failed on GET') == 1
