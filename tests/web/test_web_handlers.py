@@ -24,6 +24,7 @@ from tremolo import (
     Tremolo,
     sleep,
 )
+from tremolo.exceptions import ProtocolError
 from tremolo.loop import current_reactor
 
 HTML = 'text/html; charset=utf-8'
@@ -1234,26 +1235,25 @@ def test_send_takes_bytes_and_text_and_counts_their_bytes(app):
     assert ask(app, '/pieces').body == b'abcdefgh'
 
 
-@pytest.mark.parametrize('answer', [None, HTTPError(400)])
-def test_what_a_client_did_wrong_is_no_error_of_the_handler_when_it_has_gone_meanwhile(app, answer):
-    ended = []
+@pytest.mark.parametrize('error', [HTTPError(400), ProtocolError(400, 'broken')])
+def test_what_a_client_did_wrong_is_no_error_of_the_handler_when_it_has_gone_meanwhile(app, error):
+    begun, gone, ended = threading.Event(), threading.Event(), threading.Event()
 
     @app.route('/', methods=['POST'])
-    def handler(request):
-        try:
-            yield request.body()
-        except Exception as error:
-            yield sleep(1)    # (Whatever is cleaned up.)
-            raise answer or error from None
-        finally:
-            ended.append(True)
+    def handler(thread=True):
+        begun.set()
+        assert gone.wait(30)
+        ended.set()
+        raise error
 
-    with virtual(app, half_close_timeout=0.5) as host:
-        client = host.connect(request('/', 'POST', 'Content-Length: 9') + b'1234')
-        client.fin()
-        client.until_ended()
-        host.advance(2)
-    assert ended == [True]
+    with serving(app) as host:
+        client = host.connect(request('/', 'POST'))
+        assert begun.wait(30)
+        client.reset()
+        host.wait_for(lambda: not host.server.connections)
+        gone.set()
+        assert ended.wait(30)
+        host.wait_for(lambda: not host.reactor.pool.left())
 
 
 def test_an_error_after_the_answer_is_told_whatever_it_is(app, logged):
