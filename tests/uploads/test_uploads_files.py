@@ -205,6 +205,32 @@ def test_what_was_read_for_a_task_that_is_cancelled_meanwhile_is_not_lost(app):
     assert answer_of(app, handler, upload('/', part('a', '123'), part('b', '1'))).body == b'a123'
 
 
+def test_a_part_that_nobody_took_does_not_come_back_when_it_was_passed(app, logged):
+    def handler(request):
+        files = request.files()
+        lost = files.next()
+        second = yield files.next()
+        lost.cancel()
+        third = yield files.next()
+        yield second.name + third.name + (yield third.text())
+
+    data = upload('/', part('a', '1'), part('b', '2'), part('c', '3'))
+    assert answer_of(app, handler, data).body == b'bc3'
+
+
+def test_a_read_that_failed_can_be_cancelled(app):
+    def handler(request):
+        files = request.files()
+        first = yield files.next()
+        yield files.next()
+        failed = first.read()
+        failed.add_done_callback(id)
+        failed.cancel()
+        yield 'good'
+
+    assert answer_of(app, handler, upload('/', part('a', '1'), part('b'))).body == b'good'
+
+
 def test_a_thread_and_a_task_of_the_handler_may_read(app):
     @app.route('/job', methods=['POST'])
     def job(request):

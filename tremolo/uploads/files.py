@@ -42,7 +42,7 @@ class Files:
 
     def _give_back(self, part: Part | None) -> None:
         if part is not None:
-            self._upload.head_back(part.head)
+            self._upload.head_back(part.number, part.head)
 
     def __aiter__(self) -> Files:
         return self

@@ -28,8 +28,8 @@ class Part:
     '' if nothing is left. It is text for people: choose the names of files on disk yourself.
     """
 
-    __slots__ = ('_number', '_response', '_upload', 'content_type', 'filename', 'head', 'headers',
-                 'name', 'raw_filename')
+    __slots__ = ('_response', '_upload', 'content_type', 'filename', 'head', 'headers', 'name',
+                 'number', 'raw_filename')
 
     # What a handler is told that yields or returns a part.
     instead = ': write `yield part.read()`, `yield part.text()` or `yield part.save(path)`'
@@ -43,7 +43,7 @@ class Part:
         self.head = head    # As the parser read it.
         self._upload = upload
         self._response = response
-        self._number = upload.number
+        self.number = upload.number    # Which one it is of the parts that were asked for.
 
     def __repr__(self) -> str:
         return f'<Part {self.name!r} {self.filename!r}>'
@@ -60,7 +60,7 @@ class Part:
         upload = self._upload
         steps = upload.piece() if size < 0 else upload.piece_of(size)
         later = self._later(steps, 'part.read()')
-        later.give_back = partial(upload.piece_back, self._number)
+        later.give_back = partial(upload.piece_back, self.number)
         return later
 
     def text(self) -> Future:
@@ -91,7 +91,7 @@ class Part:
 
     def _steps(self, steps: Steps) -> Steps:
         check(self._response)
-        if self._number != self._upload.number:
+        if self.number != self._upload.number:
             raise PartPassed(self.name)
         return (yield from self._upload.alone(self._response, steps))
 

@@ -36,12 +36,12 @@ def save(upload: Upload, response: Response, path: str) -> Steps:
                 size += len(piece)
             check(response)
             yield run_in_thread(file.write, pieces, last)
-    except GeneratorExit:    # The reactor closes, and waits for nobody.
-        file.discard()
+    except GeneratorExit:    # The reactor closes; soon there is nobody who could do it.
+        file.discard(patience=1)
         raise
     except BaseException:
         try:
-            yield run_in_thread(file.discard)
+            yield run_in_thread(file.discard)    # (To remove a large file takes a while.)
         finally:
             file.discard()    # (The thread has done it, unless there is none.)
         raise
@@ -61,29 +61,36 @@ class NewFile:
         self._temporary = os.path.join(folder, f'.upload-{os.urandom(8).hex()}')
         self._fd = -1
         self._begun = False    # Whether there is a file of the temporary name.
-        self._over = False    # Whether it is complete or discarded.
-        # A job that runs cannot be stopped: `discard` waits until it has ended, or else it would
-        # close a descriptor that is being written to, and may be another file's the next moment.
+        self._over = False    # Whether it is complete or removed.
+        self._unwanted = False
+        # Held by a job that writes. No job can be stopped, and its descriptor must not be closed:
+        # the next moment it may be that of another file.
         self._lock = threading.Lock()
 
     def write(self, pieces: list[bytes], last: bool) -> None:
         """Append pieces; after the last ones give the file its name. Raises `OSError`."""
-        with self._lock:
-            if self._over:
-                return
-            if not self._begun:
-                self._open()
-            # (All of them in one call, mostly: to join them would be a copy of each byte.)
-            written = os.writev(self._fd, pieces) if pieces and hasattr(os, 'writev') else 0
-            if written < sum(map(len, pieces)):
-                data = memoryview(b''.join(pieces))[written:]
-                while data:
-                    data = data[os.write(self._fd, data):]
-            if last:
-                fd, self._fd = self._fd, -1
-                os.close(fd)
-                os.replace(self._temporary, self._path)
-                self._over = True
+        try:
+            with self._lock:
+                if not self._over:
+                    self._write(pieces, last)
+        finally:
+            if self._unwanted:
+                self.discard()
+
+    def _write(self, pieces: list[bytes], last: bool) -> None:
+        if not self._begun:
+            self._open()
+        # (All of them in one call, mostly: to join them would be a copy of each byte.)
+        written = os.writev(self._fd, pieces) if pieces and hasattr(os, 'writev') else 0
+        if written < sum(map(len, pieces)):
+            data = memoryview(b''.join(pieces))[written:]
+            while data:
+                data = data[os.write(self._fd, data):]
+        if last:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+            os.replace(self._temporary, self._path)
+            self._over = True
 
     def _open(self) -> None:
         if os.path.isdir(self._path):
@@ -92,16 +99,27 @@ class NewFile:
         self._fd = os.open(self._temporary, flags, 0o666)
         self._begun = True
 
-    def discard(self) -> None:
-        """Close and remove what was written, unless the file is complete. Raises nothing."""
-        with self._lock:
-            if self._over:
-                return
-            self._over = True
-            fd, self._fd = self._fd, -1
-            if fd >= 0:
-                with suppress(OSError):
-                    os.close(fd)
-            if self._begun:
-                with suppress(OSError):
-                    os.remove(self._temporary)
+    def discard(self, patience: float = 0) -> None:
+        """Close and remove what was written, unless the file is complete. Raises nothing.
+
+        It waits up to `patience` seconds for a job that writes; after that the job does it in the
+        end. (A disk that hangs must not hold up the loop.)
+        """
+        self._unwanted = True
+        if not self._lock.acquire(timeout=patience):
+            return
+        try:
+            if not self._over:
+                self._over = True
+                self._remove()
+        finally:
+            self._lock.release()
+
+    def _remove(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                os.close(fd)
+        if self._begun:
+            with suppress(OSError):
+                os.remove(self._temporary)

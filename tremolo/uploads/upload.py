@@ -206,13 +206,14 @@ class Upload:
 
     # -- what a cancelled reader did not get ------------------------------------------------------
 
-    def head_back(self, head: PartHead) -> None:
-        """Take back the head of a part: `next_head` returns it again."""
-        self._again = head
-
-    def piece_back(self, number: int, data: bytes) -> None:
-        """Take back bytes of a part, unless that part was passed."""
+    def head_back(self, number: int, head: PartHead) -> None:
+        """Take back the head of a part, unless that was passed: `next_head` returns it again."""
         if number == self.number:
+            self._again = head
+
+    def piece_back(self, number: int, data: bytes | None) -> None:
+        """Take back bytes of a part, unless that part was passed. (None: there was an error.)"""
+        if number == self.number and data:
             self._left, self._taken = data + self._left[self._taken:], 0
 
 
