@@ -304,15 +304,16 @@ def test_a_file_that_may_not_be_read_is_404(site, monkeypatch):
 
 
 @pytest.mark.parametrize('failing', range(4))
-def test_a_system_without_descriptors_is_500_and_nothing_stays_open(site, failing, monkeypatch,
-                                                                    logged):
+@pytest.mark.parametrize(('code', 'status'), [(errno.EMFILE, 503), (errno.EIO, 500)])
+def test_a_system_that_fails_is_told_and_nothing_stays_open(site, failing, code, status,
+                                                            monkeypatch, logged):
     calls = []
     app = served(site)
 
     def fail(path, *args, open=os.open, **options):
         calls.append(path)
         if len(calls) > failing:
-            raise OSError(errno.EMFILE, 'too many open files')
+            raise OSError(code, 'it failed')
         return open(path, *args, **options)
 
     with serving(app, port=0) as host:
@@ -323,9 +324,10 @@ def test_a_system_without_descriptors_is_500_and_nothing_stays_open(site, failin
         client.send(request('/assets/app.js', 'GET', 'Accept-Encoding: gzip'))
         answer = client.take()
         monkeypatch.undo()
-        assert answer.status == 500
+        assert (answer.status, answer.headers.get('retry-after')) == (
+            status, '1' if status == 503 else None)
         assert before == (os.listdir('/proc/self/fd') if before else [])
-    assert 'too many open files' in logged.text
+    assert ('it failed' in logged.text) is (status == 500)
 
 
 def test_each_descriptor_is_closed_exactly_once(site, monkeypatch):

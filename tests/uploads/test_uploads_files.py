@@ -575,5 +575,5 @@ def test_what_is_returned_instead_of_its_content_is_told(app, logged):
         return next(iter(request.files()))
 
     assert mistake(app, logged, handler).endswith(
-        'returned Part, which is none of str, bytes, (body, encoding), dict, list, None: write '
-        '`yield part.read()`, `yield part.text()` or `yield part.save(path)`')
+        'returned Part, which is none of str, bytes, (body, encoding), dict, list, send_file(...), '
+        'None: write `yield part.read()`, `yield part.text()` or `yield part.save(path)`')

@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..http.accept import read_elements
 from ..http.text_fields import encode_pair
 from ..server import HTTPError, Request
-from ..server.errors import NotFound
+from ..server.errors import RETRY_AFTER, NotFound
 from .answer import FileAnswer
 from .safe_open import ByPath, Walk, walk_in
 
@@ -60,7 +60,11 @@ class StaticFolder:
             self._fields.append(('Cache-Control', cache_control))
 
     def find(self, request: Request) -> FileAnswer | HTTPError:
-        """Return the answer to a request. Raises `NotFound`, and `OSError` if the system fails."""
+        """Return the answer to a request.
+
+        Raises `NotFound`, an `HTTPError` of 503 if the process has too many files open, and
+        `OSError` if the system fails otherwise.
+        """
         path = request.raw_path
         names = self._names(path)
         try:
@@ -76,6 +80,8 @@ class StaticFolder:
             query = b'?' + request.query_string if request.query_string else b''
             return HTTPError(308, headers={'Location': quote(path + b'/' + query, _SAFE)})
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):    # (As for `send_file`.)
+                raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
             if error.errno not in _NOWHERE:
                 raise
             _log.debug('static: no file for %.200a: %s', path, error)
