@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from server_support import request, serving, virtual
+from websocket_peer import Peer
 
 from tremolo import Cancelled, Tremolo, gather, sleep, spawn
 
@@ -197,3 +198,38 @@ def test_all_requests_of_a_connection_share_it_and_who_does_not_ask_has_none():
         client.fin()
         client.until_ended()
         assert kept[0].done()
+
+
+def test_a_job_of_a_websocket_or_an_upgrade_learns_it_too():
+    app = Tremolo()
+    told = []
+
+    def job(request, name):
+        told.append((name, (yield request.disconnected)))
+
+    @app.route('/socket')
+    def talk(websocket, request):
+        spawn(job(request, 'socket'))
+        yield websocket.accept()
+        yield websocket.send('hello')
+        yield websocket.receive()
+
+    @app.route('/upgrade')
+    def upgrade(request, response):
+        spawn(job(request, 'upgrade'))
+        stream = response.upgrade('echo')
+        stream.write(b'hello')
+        yield stream.read()
+
+    with serving(app, port=0) as host:
+        with Peer(host.running.port, '/socket') as peer:
+            assert peer.receive() == 'hello'
+            assert told == []
+        host.wait_for(lambda: told)
+        client = host.connect(request('/upgrade', 'GET', 'Connection: upgrade', 'Upgrade: echo'))
+        client.until(b'hello')
+        assert len(told) == 1
+        client.close()
+        host.wait_for(lambda: len(told) == 2)
+        assert host.on_loop(lambda: host.server.watched) == {}
+    assert [name for name, _ in told] == ['socket', 'upgrade']
