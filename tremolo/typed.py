@@ -15,6 +15,7 @@ TYPE_CHECKING = False    # Type checkers take a variable of this name for true.
 
 if TYPE_CHECKING:
     from typing import Any as Any
+    from typing import BinaryIO as BinaryIO
     from typing import Generic as Generic
     from typing import NamedTuple as NamedTuple
     from typing import NoReturn as NoReturn
@@ -53,7 +54,7 @@ else:
     class NamedTuple(metaclass=_Fields):
         """The base of a class that is a tuple with names."""
 
-    NoReturn = Optional = Union = Any
+    BinaryIO = NoReturn = Optional = Union = Any
 
     def TypeVar(name, *constraints, bound=None):
         """Return what stands for the type of a parameter."""

@@ -19,8 +19,8 @@ from http_forms import (
     in_bytes,
     parts_of,
 )
+from linear import is_linear
 from multipart_clients import CLIENTS
-from test_http_grammar import is_linear
 
 from tremolo.http.errors import FormError
 from tremolo.http.multipart import (

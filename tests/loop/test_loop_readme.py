@@ -121,7 +121,7 @@ def test_every_public_name_has_a_docstring() -> None:
 
 
 # What stands below all rooms.
-FLOOR_0 = {'..adopting', '..errors', '..output', '..typed'}
+FLOOR_0 = {'..adopting', '..errors', '..frames', '..output', '..typed'}
 
 
 def test_the_room_knows_nothing_of_what_is_above_it() -> None:

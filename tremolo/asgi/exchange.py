@@ -13,10 +13,10 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 
+from ..frames import place_of
 from ..http import ProtocolError
 from ..http.encoder import encode
 from ..loop import Future, Reactor, StreamClosed
-from ..loop.frames import place_of
 from ..loop.stream import READ_SIZE
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response

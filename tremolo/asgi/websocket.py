@@ -23,9 +23,9 @@ import logging
 
 from ..bridge import bridge_to
 from ..bridge.wakeup import Wakeup
+from ..frames import place_of
 from ..loop import Future
 from ..loop.done import DONE
-from ..loop.frames import place_of
 from ..loop.task import TIME_SLICE
 from ..server import Request, Response
 from ..server.errors import Forbidden

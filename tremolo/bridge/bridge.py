@@ -14,8 +14,8 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Set
 
+from ..frames import place_of
 from ..loop import Reactor
-from ..loop.frames import place_of
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
 from ..output import guarded

@@ -10,8 +10,8 @@ import asyncio
 import contextvars
 from functools import partial
 
+from ..frames import place_of
 from ..loop import Future, Reactor, current_reactor
-from ..loop.frames import place_of
 from ..loop.future import on_loop
 from ..typed import Any
 from .bridge import bridge_to

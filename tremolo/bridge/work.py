@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
-from ..loop.frames import place_in_thread, place_of
+from ..frames import place_in_thread, place_of
 from ..loop.work import Work, name_of, of_startup
 from ..typed import Any, Callable
 

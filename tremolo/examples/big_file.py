@@ -3,6 +3,8 @@
     python -m tremolo.examples.big_file movie.mkv
     curl -O http://127.0.0.1:8000/movie.mkv
 
+(`send_file` of download.py does more with less; here a `yield` does it.)
+
 A handler is not resumed while the buffer of its client is full. So the file is read as fast as the
 client takes it, and not faster. When the client leaves, the handler is cancelled and the `with`
 block closes the file.

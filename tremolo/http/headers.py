@@ -65,6 +65,17 @@ class Headers:
         lower = name.lower()
         return [value for key, _, value in self._lines if key == lower]
 
+    @property
+    def validators(self) -> tuple[str | None, str | None]:
+        """The ETag and the Last-Modified of an answer, None where there is none."""
+        etag = modified = None
+        for key, _, value in self._lines:
+            if key == 'etag':
+                etag = value
+            elif key == 'last-modified':
+                modified = value
+        return etag, modified
+
     def __setitem__(self, name: str, value: str | int) -> None:
         """Replace all lines of a field by one, in the place of the first."""
         line = _checked(name, value)
@@ -162,7 +173,7 @@ def _checked(name: str, value: str | int) -> tuple[str, str, str]:
     """Check a line as the encoder does, and return it as `Headers` keeps it."""
     text = value if type(value) is str else _as_text(value)
     encode_pair(name, text)
-    return name.lower(), name, text.strip(' \t')
+    return name.lower(), name, text
 
 
 def _as_text(value: Any) -> Any:

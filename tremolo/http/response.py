@@ -17,7 +17,7 @@ from .phrases import PHRASES
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
 _DAYS = 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'
-_MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
+MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
 
 _DATE = expression(
     r'[A-Za-z]{3}, ([0-9]{2}) ([A-Za-z]{3}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT')
@@ -58,17 +58,17 @@ def http_date(timestamp: float) -> str:
     """
     # (`email.utils.formatdate` does the same. Its import would be a tenth of a server's start.)
     when = datetime.fromtimestamp(timestamp, timezone.utc)
-    return (f'{_DAYS[when.weekday()]}, {when.day:02} {_MONTHS[when.month - 1]} {when.year:04} '
+    return (f'{_DAYS[when.weekday()]}, {when.day:02} {MONTHS[when.month - 1]} {when.year:04} '
             f'{when.hour:02}:{when.minute:02}:{when.second:02} GMT')
 
 
 def is_http_date(text: str) -> bool:
     """Tell whether a text is what `http_date` returns for some time."""
     found = _DATE.fullmatch(text)
-    if found is None or found[2] not in _MONTHS:
+    if found is None or found[2] not in MONTHS:
         return False
     day, year, hour, minute, second = map(int, found.group(1, 3, 4, 5, 6))
-    month = _MONTHS.index(found[2]) + 1
+    month = MONTHS.index(found[2]) + 1
     try:
         when = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
     except ValueError:

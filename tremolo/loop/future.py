@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 
+from ..frames import caller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .dropped import FRAMES_STAY, Droppable
 from .errors import Cancelled, InvalidState
-from .frames import caller
 
 if TYPE_CHECKING:
     from .reactor import Reactor

@@ -81,6 +81,11 @@ class Endpoint:
         """Whether the bytes are encrypted on the wire; it never changes."""
         return getattr(self._socket, 'secure', False)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a socket of the kernel, so that what that sends by itself arrives."""
+        return type(self._socket) is self.reactor.network.socket
+
     def acknowledged(self) -> int | None:
         """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
         found = _ask(self._socket, self.reactor.network)

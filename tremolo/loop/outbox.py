@@ -1,6 +1,7 @@
 """Outbox: pieces that wait to be sent, because the kernel took no more.
 
-It holds the very objects that were written: a piece that many streams send exists once.
+It holds the very objects that were written: a piece that many streams send exists once. A `Piece`
+sends itself, and is closed here.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from ..typed import TYPE_CHECKING
+from ..typed import TYPE_CHECKING, Any
+from .piece import Piece
 
 if TYPE_CHECKING:
-    from .transport import Buffer
+    from .transport import Buffer, Transport
 
 _MOST_BUFFERS = 64    # Pieces in one `sendmsg`: IOV_MAX is at least 16, on Linux it is 1,024.
 
 
-class Outbox(deque['Buffer']):
+class Outbox(deque['Buffer | Piece']):
     """A queue of pieces, the oldest first."""
 
     __slots__ = ('_ahead',)
@@ -32,14 +34,18 @@ class Outbox(deque['Buffer']):
         """
         place, dropped = self._ahead, 0
         while last and len(self) > place:
-            dropped += len(self.pop())
+            dropped += self._drop_last()
         self.insert(place, data)
         self._ahead = place + 1
         return len(data) - dropped
 
-    def first(self, size: int | None = None) -> list[Buffer]:
-        """Return the first pieces, cut to `size` bytes, for one `sendmsg`."""
-        pieces = list(islice(self, _MOST_BUFFERS))
+    def first(self, size: int | None = None) -> list[Any]:
+        """Return the first pieces, cut to `size` bytes, for one `sendmsg`; a `Piece` ends them."""
+        pieces: list[Any] = list(islice(self, _MOST_BUFFERS))
+        for number, piece in enumerate(pieces):
+            if isinstance(piece, Piece):
+                del pieces[number:]
+                break
         if size is not None:
             for number, piece in enumerate(pieces):
                 if len(piece) >= size:
@@ -48,12 +54,40 @@ class Outbox(deque['Buffer']):
                 size -= len(piece)
         return pieces
 
+    def send(self, sock: Transport, is_plain: bool, size: int | None) -> int:
+        """Send from the first pieces, at most `size` bytes; return how many were taken.
+
+        Raises what `Piece.send` raises.
+        """
+        piece = self[0]
+        if isinstance(piece, Piece):
+            return piece.send(sock, is_plain, size)
+        return sock.sendmsg(self.first(size))
+
     def drop(self, size: int) -> None:
         """Forget the first `size` bytes, which were sent."""
         while size:
             piece = self.popleft()
-            if len(piece) > size:
-                self.appendleft(memoryview(piece)[size:])
+            taken = min(size, len(piece))
+            rest = len(piece) - taken
+            if isinstance(piece, Piece):
+                piece.drop(taken)
+            elif rest:
+                piece = memoryview(piece)[taken:]
+            if rest:
+                self.appendleft(piece)
             else:
                 self._ahead = max(1, self._ahead - 1)
-            size -= min(size, len(piece))
+            size -= taken
+
+    def close(self) -> None:
+        """Drop all pieces, and close those that hold something."""
+        while self:
+            self._drop_last()
+
+    def _drop_last(self) -> int:
+        """Drop the last piece, and return its size."""
+        piece = self.pop()
+        if isinstance(piece, Piece):
+            piece.close()
+        return len(piece)

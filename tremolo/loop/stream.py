@@ -23,12 +23,13 @@ import os
 import struct
 from contextlib import suppress
 
-from ..typed import TYPE_CHECKING, Callable
+from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
 from .kernel import Endpoint
 from .outbox import Outbox
+from .piece import Piece, PieceFailed
 from .reactor import Reactor
 from .timers import NEVER, Timer
 
@@ -213,16 +214,18 @@ class Stream(Endpoint):
             # Both sides have ended in good order; bytes before the end wait until reading goes on.
             self.reactor.remove_reader(self.fd)
 
-    def write(self, data: Buffer, more: tuple[Buffer, ...] = ()) -> None:
+    def write(self, data: Buffer, more: tuple[Buffer | Piece, ...] = ()) -> None:
         """Send at the end of this turn, or at once if it is much. Hot: once per answer.
 
         `more` are pieces behind it that are long, or end a long one: they go with it in one call.
+        A `Piece` is the first of them; the stream closes it, if it is not closed itself.
         What is written must not change afterwards. Raises `StreamClosed` after the end of our side.
         A write that itself finds the peer gone raises nothing; the next one does.
         """
         if self._shutting:
             raise StreamClosed(self.cause)
-        if self.buffered or self.write_limit is not None:
+        if self.buffered or self.write_limit is not None or (
+                more and isinstance(more[0], Piece)):
             self.push()
             kept = self.buffered
             self._keep(data, *more)
@@ -253,7 +256,7 @@ class Stream(Endpoint):
         elif not self.closed:    # (The push may have found the peer gone.)
             self.write(data)
 
-    def push(self, more: tuple[Buffer, ...] = ()) -> None:
+    def push(self, more: tuple[Any, ...] = ()) -> None:
         """Send what was written in this turn, and `more`; called at the turn's end, too."""
         if not (data := self._unsent) and not more:
             return
@@ -313,7 +316,7 @@ class Stream(Endpoint):
                 self._socket.setsockopt(
                     net.SOL_SOCKET, net.SO_LINGER, struct.pack('ii', wanted, 0))
 
-    def _keep(self, *pieces: Buffer) -> Outbox:
+    def _keep(self, *pieces: Buffer | Piece) -> Outbox:
         """Put pieces behind those that wait for the kernel; return what they wait in."""
         out = self._out or Outbox()
         for piece in pieces:
@@ -338,7 +341,9 @@ class Stream(Endpoint):
                 self.write_rest = self.reactor.call_later(limit.delay(), self._flush)
                 return None
         try:
-            sent = self._socket.sendmsg(out.first(allowed))
+            sent = out.send(self._socket, self.is_plain, allowed)
+        except PieceFailed as error:
+            return error.piece.failed(str(error))
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
@@ -385,6 +390,8 @@ class Stream(Endpoint):
         self._socket.close()
         for rest in filter(None, (self.read_rest, self.write_rest)):
             rest.cancel()
+        if (out := self._out) is not None:
+            out.close()
         self._out = None
         self._unsent = b''
         self.buffered = 0

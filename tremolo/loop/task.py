@@ -19,11 +19,11 @@ import contextvars
 import logging
 from collections.abc import Coroutine, Generator
 
+from ..frames import place_of
 from ..typed import TYPE_CHECKING, Any, Protocol
 from .done import DONE
 from .errors import Cancelled
 from .foreign import awaited
-from .frames import place_of
 from .future import Future
 from .signals import from_keyboard
 from .timers import Timer

@@ -29,9 +29,9 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
+from ..frames import place_in_thread
 from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
-from .frames import place_in_thread
 from .future import Future, current_reactor, set_current_reactor, wait_by
 from .reactor import Reactor
 from .task import Task

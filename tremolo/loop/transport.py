@@ -32,6 +32,9 @@ class Transport(Protocol):
         pending() -> int    bytes that a library has taken from the kernel, and that `recv` returns
                             next. No poller sees them, so the Stream reads on until it returns 0.
         secure: bool        whether the bytes are encrypted (the scheme is then https)
+
+    A file is sent by the kernel (`sendfile`) only on a plain socket: everything else is asked to
+    `send` what was read.
     """
 
     def recv(self, size: int, /) -> bytes:

@@ -5,6 +5,10 @@
     205         no body, and `Content-Length: 0`, because clients do not know it by the status
                 (RFC 9110 section 15.3.6)
 
+So are the answers that a condition of the request asks for, if the application has set an ETag or a
+Last-Modified: 304, or 412 with `Content-Length: 0` (RFC 9110 section 13). Their body is left out
+without a word.
+
 An application that gives a body, or a length, has made a mistake that hurts nobody: the client gets
 what the status means. So it is no 500, but a warning, once for each path.
 """
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger('tremolo.error')
 
 BODILESS = frozenset((204, 205, 304))
+# The lines of answers that a condition asked for: these very objects.
+UNMET: dict[int, tuple[int, str | None]] = {304: (304, None), 412: (412, None)}
 
 # The statuses and paths that each server has warned of: at most so many, then it is silent.
 _MOST_WARNINGS = 100

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
+from ..http.conditions import outcome
 from ..http.encoder import encode
 from ..http.text_fields import encode_pair
 from ..loop import Future
@@ -27,7 +28,7 @@ from ..loop.stream import APART
 from ..loop.threads import call_on_loop
 from ..typed import TYPE_CHECKING
 from . import sending
-from .bodiless import BODILESS, frame_bodiless, leave_out
+from .bodiless import BODILESS, UNMET, frame_bodiless, leave_out
 from .errors import HandlerError
 from .response_head import HTML, OK, ResponseHead
 from .throttle import begin_answer
@@ -109,12 +110,15 @@ class Response(ResponseHead):
         """
         return call_on_loop(self.connection.stream.reactor, sending.write, self, data)
 
-    def end(self, data: bytes | str = b'') -> Future:
+    def end(self, data: bytes | str = b'',
+            trailers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Future:
         """End the body, after a last piece; without a `write` before it is the whole answer.
 
-        Raises `HandlerError` if the body is shorter than its Content-Length.
+        `trailers` are fields behind a body in chunks (RFC 9110 section 6.5), declared in the field
+        Trailer; a client of HTTP/1.0 does not get them. Raises `HeaderError` for one that may not
+        be sent, `HandlerError` if the body is shorter than its Content-Length, or has one.
         """
-        return call_on_loop(self.connection.stream.reactor, sending.end, self, data)
+        return call_on_loop(self.connection.stream.reactor, sending.end, self, data, trailers)
 
     def hint(self, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
         """Send 103 Early Hints with these fields, unless the head is sent (RFC 8297)."""
@@ -148,12 +152,14 @@ class Response(ResponseHead):
             if type(self._headers) is Headers:
                 self._seal()
             self.ended = True
-            if head.method != 'HEAD' and line[0] not in BODILESS:
+            if self._line is line and head.method != 'HEAD' and line[0] not in BODILESS:
                 connection.send(body)
             connection.answered()
 
     def write_pieces(self, before: bytes, data: bytes) -> Future | None:
         """Send `before` and `data` as one piece of the body; a long `data` is not copied.
+
+        (It may be a `Piece` of the loop that is longer than APART, behind a head or a `before`.)
 
         Return a Future to wait for when the client takes no more at present, else None.
         """
@@ -170,7 +176,7 @@ class Response(ResponseHead):
                 too_many = -self._left
                 raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
         elif framing == 'none':
-            if self._line[0] in BODILESS:
+            if self._line[0] in BODILESS and self._line is not UNMET[304]:
                 leave_out(self, size)
             before, data, size = b'', b'', 0
         elif framing == 'upgraded':
@@ -228,8 +234,9 @@ class Response(ResponseHead):
             start = head_start(line, '' if line[0] in BODILESS else self._content_type)
             common = connection.server.heads.common_fields()
         else:
+            self._look_at_conditions()
             fields, length, close, date, server = self._encoded()
-            start = status_line(*line)
+            start = status_line(*self._line)
             # (After our `Connection: close`: some clients look at the first such field alone.)
             common = fields + connection.server.heads.common_fields(date, server)
         self.framing, framing = self._frame(size, length)
@@ -247,6 +254,8 @@ class Response(ResponseHead):
         known. Raises `HandlerError` if they contradict each other.
         """
         head, status = self.request, self._line[0]
+        if self._line is UNMET.get(status):
+            return 'none', b'' if status == 304 else b'Content-Length: 0\r\n'
         if status in BODILESS:
             return frame_bodiless(self, size, length)
         # An answer to HEAD has the length that the answer to GET would have.
@@ -269,6 +278,8 @@ class Response(ResponseHead):
         """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
         own = self._headers
         if type(own) is not tuple:
+            if self._look_at_conditions():
+                return b''
             own = self._encoded()
         fields, length, close, date, server = own
         if close or not (date and server) or (length is not None and length != len(body)):
@@ -277,6 +288,14 @@ class Response(ResponseHead):
         if own is not self._headers:
             self._seal()
         return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)
+
+    def _look_at_conditions(self) -> bool:
+        """Become a 304 or 412 if the request asks for it (bodiless.py); return whether it does."""
+        own, line = self._headers, self._line
+        if type(own) is Headers and line[0] == 200 and any(own.validators):
+            now = self.connection.stream.reactor.wall_clock()
+            self._line = UNMET.get(outcome(self.request, *own.validators, now), line)
+        return self._line is not line
 
     def _encoded(self) -> Encoded:
         """Return the fields as bytes, Content-Type among them."""

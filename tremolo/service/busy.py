@@ -13,7 +13,7 @@ from collections.abc import Set
 from functools import partial
 from types import FrameType
 
-from ..loop.frames import place_in_thread
+from ..frames import place_in_thread
 from ..loop.work import Work
 from ..typed import Any
 

@@ -20,8 +20,8 @@ import threading
 from traceback import FrameSummary, format_list
 from types import FrameType
 
+from ..frames import is_application, is_house
 from ..loop import Reactor
-from ..loop.frames import is_application, is_house
 from ..settings import Settings
 from ..typed import NamedTuple
 

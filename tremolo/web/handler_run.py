@@ -12,16 +12,16 @@ What it returns is sent by returned.py, what it raises is answered by failure.py
 
 from __future__ import annotations
 
-from ..http import HeaderError
+from ..http import HeaderError, ProtocolError
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
 from ..loop.stream import APART
-from ..server import HandlerError, Request, Response
+from ..server import HandlerError, HTTPError, Request, Response
 from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
 from .failure import fail, forget_frames, log_error
 from .lost import lost
-from .returned import BYTES, instead_of_chunk, send_returned
+from .returned import BYTES, discard, instead_of_chunk, send_returned
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -54,6 +54,7 @@ class HandlerRun:
             if isinstance(value, str):
                 value = self.response.encode(value)
             elif not isinstance(value, BYTES):
+                discard(value)
                 return awaited(value, HandlerError, f', bytes or str{instead_of_chunk(value)}')
             value = bytes(value)    # A copy: the handler may use its buffer again.
         self._yielded = True
@@ -118,9 +119,12 @@ class HandlerRun:
         value, error = task.outcome()
         response = self.response
         if not response.live:
+            discard(value)
             if error is None and (value is not None or self._chunks) and not self.failed:
                 error = lost(self._handler, response, value, self._yielded)
-            if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
+            if error is not None and not isinstance(error, (Cancelled, StreamClosed)) and (
+                    # (The client has gone before it could be told what it did wrong.)
+                    response.ended or not isinstance(error, (HTTPError, ProtocolError))):
                 log_error(self._handler, self._request, error)
         elif error is None:
             self.complete(value)
@@ -137,6 +141,7 @@ class HandlerRun:
         try:
             if value is not None:
                 if self._yielded or response.head_sent:
+                    discard(value)
                     raise lost(self._handler, response, value, self._yielded)
                 send_returned(self._handler, response, value)
             elif response.head_sent:

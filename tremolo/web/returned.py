@@ -5,6 +5,7 @@
     dict, list                           JSON
     None                                 204, or the status that was set, without a body
     HTTPError                            that error's answer, as if it was raised
+    a `FileAnswer`, of `send_file`       the file: it answers by itself
 """
 
 from __future__ import annotations
@@ -39,14 +40,23 @@ def send_returned(handler: Handler, response: Response, value: Any) -> None:
             response.status = 204
     elif isinstance(value, tuple):
         body = _encode_pair(handler, response, value)
+    elif hasattr(value, 'answer'):
+        value.answer(response)
+        return
     elif isinstance(value, (dict, list)):
         if response.content_type is HTML:
             response.content_type = 'application/json'
         body = response.encode(json.dumps(value))
     else:
         raise HandlerError(f'{handler.name} returned {_shown(value)}, which is none of str, bytes, '
-                           f'(body, encoding), dict, list, None{_instead(value)}')
+                           f'(body, encoding), dict, list, send_file(...), None{_instead(value)}')
     response.send_body(body)
+
+
+def discard(value: Any) -> None:
+    """Close a file that is not sent."""
+    if hasattr(value, 'answer'):
+        value.close()
 
 
 def _encode_pair(handler: Handler, response: Response, pair: tuple[Any, ...]) -> bytes:
@@ -80,6 +90,8 @@ def _instead(value: Any) -> str:
         return ': write `return sorted(...)`'
     if isinstance(value, type) and issubclass(value, HTTPError):
         return f': write `return {value.__name__}()`, or raise it'
+    if hasattr(value, 'instead'):
+        return str(value.instead)    # What is read of a request, and read by parts.
     if hasattr(value, '__next__'):
         return ': write `yield` in the handler, which makes it a generator'
     return ''
@@ -98,6 +110,10 @@ def _instead_of_tuple(pair: tuple[Any, ...]) -> str:
 
 def instead_of_chunk(value: Any) -> str:
     """Say what to write instead of a yielded value that is no chunk."""
+    if hasattr(value, 'answer'):
+        return ': return it'
     if isinstance(value, (dict, list, tuple)):
         return ': return it, or write `yield json.dumps(...)`'
-    return ': write `yield str(...)`' if isinstance(value, (int, float)) else ''
+    if isinstance(value, (int, float)):
+        return ': write `yield str(...)`'
+    return getattr(value, 'instead', '')    # (As above.)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from ..http.cookies import read_cookies
 from ..http.form import Fields, read_fields
-from ..loop.shared_future import SharedFuture
-from ..typed import TYPE_CHECKING, Any
-from .errors import BadRequest
+from ..server.errors import BadRequest
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .request import Request
@@ -36,11 +35,3 @@ def cookies_of(request: Request) -> dict[str, str]:
             value for name, value in request.fields if name == b'cookie')
     cookies: dict[str, str] = parts['cookies']
     return cookies
-
-
-def reader_of(request: Request, kept: dict[str, Any]) -> SharedFuture:
-    """Return a Future that is done when the call that reads the body now has ended."""
-    if kept['reader'] is None:
-        kept['reader'] = SharedFuture(request.connection.stream.reactor)
-    reader: SharedFuture = kept['reader']
-    return reader

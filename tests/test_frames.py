@@ -9,8 +9,8 @@ import threading
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
+from tremolo.frames import is_application, place_of
 from tremolo.loop import Future, Reactor
-from tremolo.loop.frames import is_application, place_of
 
 
 def line_here() -> int:

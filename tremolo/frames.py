@@ -12,10 +12,10 @@ import sys
 import threading
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 
-from ..typed import Any
+from .typed import Any
 
 _HOUSE = __name__.partition('.')[0] + '.'
-_ROOM = __name__.rpartition('.')[0] + '.'
+_LOOP = _HOUSE + 'loop.'
 # The folder of the standard library. (Some of its modules are frozen and have no file; `threading`
 # has a file.)
 _LIBRARY = os.path.join(os.path.dirname(threading.__file__), '')
@@ -67,14 +67,14 @@ def place_of(awaitable: Any) -> str:
 def caller() -> str:
     """Return the line of the application that called, directly or not, as file:line.
 
-    If the application did not call, it is the first line outside this room.
+    If the application did not call, it is the first line outside the room `loop`.
     """
     frame, outside = sys._getframe(1), None
     while True:
         file, module = frame.f_code.co_filename, str(frame.f_globals.get('__name__'))
         if is_application(module, file):
             return f'{file}:{frame.f_lineno}'
-        if outside is None and not module.startswith(_ROOM):
+        if outside is None and not module.startswith(_LOOP):
             outside = f'{file}:{frame.f_lineno}'
         if frame.f_back is None:
             return outside or f'{file}:{frame.f_lineno}'
