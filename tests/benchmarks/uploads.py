@@ -146,8 +146,8 @@ def main() -> int:
     ours, *peers = servers
     for server in peers:
         ratios = sorted(b.cpu / a.cpu for a, b in zip(ours.turns, server.turns))
-        print(f'bytes per CPU second: {statistics.median(ratios):.2f} times as many as Starlette on '
-              f'uvicorn ({server.name}; {ratios[0]:.2f} to {ratios[-1]:.2f})')
+        print(f'bytes per CPU second: {statistics.median(ratios):.2f} times as many as Starlette '
+              f'on uvicorn ({server.name}; {ratios[0]:.2f} to {ratios[-1]:.2f})')
     return 0
 
 
