@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -54,6 +55,22 @@ def test_the_tour_names_them_all():
     assert set(re.findall(r'`python -m tremolo\.examples\.(\w+)', TOUR)) == files
 
 
+def test_upload(tmp_path):
+    folder = tmp_path / 'new'
+    with example('upload', str(folder)) as url:
+        assert b'<li>nothing yet' in get(url)
+        contents = {'é/../\\<b>.txt': b'one', 'CON': b'x' * 2_000_000, '': b''}
+        body = b''.join(
+            b'--b\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n%b\r\n' % (
+                name.encode(), content) for name, content in contents.items()) + b'--b--\r\n'
+        kind = {'Content-Type': 'multipart/form-data; boundary=b'}
+        page = get(urllib.request.Request(url, body, kind)).decode()
+        assert page.count('<li>') == 2
+        assert '_b_.txt <small>3 bytes</small>' in page
+        assert 'CON <small>2,000,000 bytes</small>' in page
+    assert sorted(each.read_bytes() for each in folder.iterdir()) == [b'one', b'x' * 2_000_000]
+
+
 def test_hello():
     with example('hello') as url:
         assert get(url) == get(f'{url}/yield') == get(f'{url}/async') == b'Hello world!'
@@ -99,7 +116,8 @@ def test_download(tmp_path):
 
 @pytest.mark.parametrize(('name', 'arguments'), [
     ('download', ()), ('download', ('/no/such/folder',)),
-    ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',))])
+    ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',)),
+    ('site', ('/no/such/folder',)), ('site', ('.', '.'))])
 def test_what_is_missing_is_said(name, arguments):
     ended = subprocess.run([sys.executable, '-m', f'tremolo.examples.{name}', *arguments],
                            capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT)
@@ -144,6 +162,70 @@ def test_outbound():
         upstream.stop()
         with pytest.raises(urllib.error.HTTPError, match='502'):
             get(f'{url}/quick')
+
+
+def asked(url, data=None, method=None, **headers):
+    """Give status, headers and body; redirects are not followed."""
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_):
+            return None
+
+    names = {name.replace('_', '-'): value for name, value in headers.items()}
+    sent = urllib.request.Request(url, data, names, method=method)
+    try:
+        with urllib.request.build_opener(Stay).open(sent, timeout=PATIENCE) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def test_site(tmp_path):
+    with example('site') as url:
+        status, headers, page = asked(url)
+        assert (status, headers['Cache-Control']) == (200, 'no-cache')
+        assert b'href="style.css"' in page and b'color-scheme' in get(f'{url}/style.css')
+        status, headers, packed = asked(f'{url}/style.css', Accept_Encoding='gzip')
+        assert (headers['Content-Encoding'], headers['Vary']) == ('gzip', 'Accept-Encoding')
+        assert gzip.decompress(packed) == get(f'{url}/style.css')
+        assert re.fullmatch(rb'\d\d:\d\d:\d\d', get(f'{url}/time'))
+    (tmp_path / 'docs').mkdir()
+    (tmp_path / 'docs' / 'index.html').write_bytes(b'docs')
+    with example('site', str(tmp_path)) as url:
+        assert get(f'{url}/docs') == b'docs'
+        assert asked(url)[0] == asked(f'{url}/../x')[0] == 404
+
+
+def test_json_api():
+    with example('json_api') as url:
+        status, headers, body = asked(f'{url}/notes', b'{"text": "<buy> milk"}')
+        assert (status, headers['Location']) == (201, '/notes/1')
+        assert json.loads(body) == json.loads(get(f'{url}/notes/1')) == {
+            'id': 1, 'text': '<buy> milk'}
+        assert json.loads(get(f'{url}/notes')) == [{'id': 1, 'text': '<buy> milk'}]
+        page = asked(f'{url}/notes', Accept='text/html,*/*;q=0.8')
+        assert b'<li>&lt;buy&gt; milk' in page[2] and page[1]['Vary'] == 'Accept'
+        assert asked(f'{url}/notes', Accept='image/png')[0] == 406
+        assert asked(f'{url}/notes', b'{"text": ')[::2] == (400, b'the body is not JSON')
+        assert json.loads(asked(f'{url}/notes', b'[]')[2])['error']
+        assert asked(f'{url}/notes/1', method='DELETE')[::2] == (204, b'')
+        assert [asked(f'{url}/notes/1', method=each)[0] for each in ('GET', 'DELETE')] == [404, 404]
+
+
+def test_sessions():
+    with example('sessions') as url:
+        assert b'Log in' in get(url)
+        status, headers, _ = asked(f'{url}/login', b'name=Ada+%3CL%3E')
+        assert (status, headers['Location']) == (303, '/')
+        cookie, _, attributes = headers['Set-Cookie'].partition('; ')
+        assert attributes == 'Max-Age=86400; Path=/; HttpOnly; SameSite=Lax'
+        for visit in 1, 2:
+            _, headers, page = asked(url, Cookie=cookie)
+            assert b'Hello Ada &lt;L&gt;, this is visit %d.' % visit in page
+            cookie = headers['Set-Cookie'].partition(';')[0]
+        assert b'Log in' in asked(url, Cookie=cookie.replace('.', 'x', 1))[2]
+        assert asked(f'{url}/login', b'name=+')[0] == 400
+        assert 'Max-Age=0' in asked(f'{url}/logout', b'')[1]['Set-Cookie']
 
 
 def test_chat():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.error
@@ -110,6 +111,69 @@ def test_the_digest_and_the_numbered_page_work():
         with urllib.request.urlopen(f'{server.url}/page/7') as answer:
             assert answer.read() == b'{"page": 7}'
             assert answer.headers['Set-Cookie'] == 'last=7; Path=/; HttpOnly'
+
+
+def test_the_forms_and_uploads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program, = [each for each in PROGRAMS if 'part.save' in each]
+    monkeypatch.setattr(sys.modules[__name__], 'PROGRAMS', [program.replace('/tmp/', '')])
+    with run('part.save')['app'].start() as server:
+        data = b'name=Ann&fruit=fig&fruit=plum'
+        with urllib.request.urlopen(f'{server.url}/order', data, timeout=30) as answer:
+            assert answer.read() == b'Ann orders fig, plum'
+        data = (b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nmine\r\n'
+                b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.txt"\r\n\r\n'
+                b'hello\r\n--b--\r\n')
+        kind = {'Content-Type': 'multipart/form-data; boundary=b'}
+        asked = urllib.request.Request(f'{server.url}/upload', data, kind)
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.read() == b'note is mine\na.txt: 5 bytes\n'
+    assert (tmp_path / 'upload-1').read_bytes() == b'hello'
+
+
+def test_the_static_folders(tmp_path, monkeypatch):
+    for name in 'build/assets/app.js', 'site/index.html', 'site/hello':
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.chdir(tmp_path)
+    with run('app.static(')['app'].start() as server:
+        assert get(server.url) == b'site/index.html'
+        with urllib.request.urlopen(f'{server.url}/assets/app.js') as answer:
+            assert answer.headers['Cache-Control'] == 'max-age=3600'
+            assert answer.read() == b'build/assets/app.js'
+        assert get(f'{server.url}/hello') == b'a route wins over a file'
+
+
+def test_the_signed_cookie(monkeypatch):
+    monkeypatch.setenv('SECRET_KEY', 'k' * 64)
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with run('secret_keys')['app'].start() as server:
+        assert browser.open(server.url).read() == b'You are nobody'
+        assert browser.open(f'{server.url}/login', b'name=Ada').read() == b'You are Ada'
+        assert browser.open(server.url).read() == b'You are Ada'
+
+
+def test_a_thing_moves_and_is_what_the_client_likes():
+    with run('redirect(f')['app'].start() as server:
+        with urllib.request.urlopen(f'{server.url}/things/a%20b') as answer:
+            assert answer.read() == b'<h1>a b</h1>'
+        with socket.create_connection(('127.0.0.1', server.port)) as client:
+            client.sendall(b'GET /old/a%20b HTTP/1.0\r\n\r\n')
+            assert b'\r\nLocation: /things/a%20b\r\n' in client.makefile('rb').read()
+        asked = urllib.request.Request(f'{server.url}/things/a', headers={
+            'Accept': 'application/json'})
+        with urllib.request.urlopen(asked) as answer:
+            assert answer.read() == b'{"name": "a"}'
+        put = urllib.request.Request(f'{server.url}/things/a', b'[1]', method='PUT')
+        with urllib.request.urlopen(put) as answer:
+            assert answer.read() == b'{"name": "a", "kept": [1]}'
+
+
+def test_the_trailers():
+    with run('trailers=')['app'].start() as server, socket.create_connection(
+            ('127.0.0.1', server.port)) as client:
+        client.sendall(b'GET /counted HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+        assert client.makefile('rb').read().endswith(b'0\r\nX-Count: 10000\r\n\r\n')
 
 
 def test_it_serves_asgi(capsys):

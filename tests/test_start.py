@@ -52,6 +52,17 @@ def json(request):
     yield sleep(0.001)
     yield str(data)
 
+@app.route('/form', methods=['POST'])
+def form(request):
+    form = yield request.form()
+    yield str(form)
+
+@app.route('/files', methods=['POST'])
+def files(request):
+    files = request.files()
+    while part := (yield files.next()):
+        yield (yield part.text()) if part.filename is None else str((yield part.save('saved')))
+
 @app.route('/fail')
 def fail():
     raise ValueError('on purpose')
@@ -114,12 +125,24 @@ def start(self, start=Server.start):
 
 Server.start = start
 '''
+PARTS = (
+    b'--b\r\nContent-Disposition: form-data; name="a"; filename*=utf-8\'\'%C3%BC\r\n\r\nx\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="b"\r\n'
+    b'Content-Type: text/plain; charset=windows-1252\r\n\r\nx\r\n--b--\r\n')
+UPLOAD = (b' HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n'
+          b'Content-Length: %d\r\n\r\n%b' % (len(PARTS), PARTS))
 REQUESTS = (
     b'GET /?a=%20b&c=d HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\n\r\n',
     b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\n\r\n',
     b'POST /json HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n{"a":1}',
     b'POST /json HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxyz',
     b'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab',
+    b'POST /form HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n'
+    b'Content-Length: 6\r\n\r\na=%20b',
+    b'POST /form' + UPLOAD,
+    b'POST /files' + UPLOAD,
+    b'POST /files' + UPLOAD.replace(b'name=', b'nam='),
+    b'POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na=1',
     b'GET /fail HTTP/1.1\r\nHost: a\r\n\r\n',
     b'GET /thread HTTP/1.1\r\nHost: a\r\n\r\n',
     b'GET /page/3 HTTP/1.1\r\nHost: a\r\n\r\n',

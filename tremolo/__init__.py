@@ -41,10 +41,20 @@ if TYPE_CHECKING:
         spawn,
         timeout,
     )
-    from .server import HandlerError, HTTPError, Request, Response
-    from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+    from .server import HandlerError, HTTPError, Response
+    from .server.errors import (
+        BadRequest,
+        Forbidden,
+        MethodNotAllowed,
+        NotFound,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+    )
+    from .uploads import Part
     from .web import Application
     from .web import Application as Tremolo
+    from .web.redirect import redirect
+    from .web.request import Request
     from .websocket import WebSocket, WebSocketClosed
 
 __version__ = '0.6.0'
@@ -55,9 +65,13 @@ _HOMES = {
     'files': 'send_file',
     'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
             'run_in_thread sleep spawn timeout',
-    'server': 'HTTPError HandlerError Request Response',
-    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge',
+    'server': 'HTTPError HandlerError Response',
+    'server.errors': 'BadRequest Forbidden MethodNotAllowed NotFound PayloadTooLarge '
+                     'UnsupportedMediaType',
+    'uploads': 'Part',
     'web': 'Application',
+    'web.redirect': 'redirect',
+    'web.request': 'Request',
     'websocket': 'WebSocket WebSocketClosed',
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
@@ -113,8 +127,9 @@ def run(
 
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
-    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge', 'Queue', 'Reactor',
-    'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo', 'TremoloError',
-    'WebSocket', 'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'run',
-    'run_in_thread', 'send_file', 'sleep', 'spawn', 'timeout',
+    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge', 'Queue',
+    'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo',
+    'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed', '__version__',
+    'connect', 'exceptions', 'gather', 'redirect', 'run', 'run_in_thread', 'send_file', 'sleep',
+    'spawn', 'timeout',
 ]

@@ -1,20 +1,23 @@
-"""Every error of tremolo in one place; those of WebSockets are imported when they are asked for.
+"""Every error of tremolo in one place; those of uploads and WebSockets are imported late.
 
     TremoloError                    everything that we raise on purpose
       SettingError                  a bad option (exit status 2)
       ListenError                   the system refuses an address (exit status 1)
       HookFailed, LifespanFailed    the application does not start (exit status 3)
       ProtocolError                 the peer broke HTTP: knows the answer's status
+        FormError                   it broke a form; handlers get BadRequest or PayloadTooLarge
         HandshakeError              it broke the handshake of a WebSocket
       FrameError                    the peer broke WebSocket: knows the close code
       StreamClosed                  the peer is gone; keeps the OSError as `cause`
+        UploadEnded                 an upload is read after the end of its answer
       WebSocketClosed               the WebSocket is over: has the close code, and the reason
       InvalidState                  a Future was used before it was done, or given a second value
       LimitExceeded                 more came than the reader asked to hold
       HeaderError                   a header or cookie that may not be sent
       HandlerError                  the application's mistake; names the handler with its file:line
+        PartPassed                  a part of an upload is read after the next one was asked for
       HTTPError                     an answer that is raised: `raise HTTPError(409, 'taken')`
-        BadRequest, Forbidden, NotFound, MethodNotAllowed, PayloadTooLarge
+        BadRequest, Forbidden, NotFound, MethodNotAllowed, PayloadTooLarge, UnsupportedMediaType
     Cancelled (a BaseException)     a task must stop; `except Exception` does not catch it
 """
 
@@ -22,31 +25,44 @@ from __future__ import annotations
 
 from .errors import HookFailed, LifespanFailed, SettingError, TremoloError
 from .http import HeaderError, ProtocolError
+from .http.errors import FormError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
 from .server import HandlerError, HTTPError
-from .server.errors import BadRequest, Forbidden, MethodNotAllowed, NotFound, PayloadTooLarge
+from .server.errors import (
+    BadRequest,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .http.handshake import HandshakeError
-    from .http.websocket import FrameError
+    from .uploads import PartPassed, UploadEnded
     from .websocket import WebSocketClosed
+    from .ws.handshake import HandshakeError
+    from .ws.parser import FrameError
 
 __all__ = [
-    'BadRequest', 'Cancelled', 'Forbidden', 'FrameError', 'HTTPError', 'HandlerError',
-    'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState', 'LifespanFailed',
-    'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound', 'PayloadTooLarge',
-    'ProtocolError', 'SettingError', 'StreamClosed', 'TremoloError', 'WebSocketClosed',
+    'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
+    'HandlerError', 'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState',
+    'LifespanFailed', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
+    'PartPassed', 'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed',
+    'TremoloError', 'UnsupportedMediaType', 'UploadEnded', 'WebSocketClosed',
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name == 'HandshakeError':
-        from .http.handshake import HandshakeError
+        from .ws.handshake import HandshakeError
         return HandshakeError
     if name == 'FrameError':
-        from .http.websocket import FrameError
+        from .ws.parser import FrameError
         return FrameError
+    if name in ('PartPassed', 'UploadEnded'):
+        from .uploads import errors
+        return getattr(errors, name)
     if name == 'WebSocketClosed':
         from .websocket import WebSocketClosed
         return WebSocketClosed

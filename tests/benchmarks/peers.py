@@ -39,6 +39,9 @@ VENVS: dict[str, tuple[str, ...]] = {
     'hypercorn': ('hypercorn==0.18.0', 'h11==0.16.0', 'uvloop==0.23.0', 'wsproto==1.3.2',
                   *FASTAPI),
     'tremolo-0.5.3': ('tremolo==0.5.3', *FASTAPI),
+    # For uploads.py only.
+    'uploads': ('uvicorn==0.54.0', 'uvloop==0.23.0', 'httptools==0.9.0', 'h11==0.16.0',
+                'starlette==1.10.0', 'anyio==4.16.0', 'python-multipart==0.0.34'),
     # For start.py only.
     'bottle': ('bottle==0.13.4', 'waitress==3.0.2'),
 }

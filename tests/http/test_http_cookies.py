@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from tremolo.http import HeaderError, format_cookie, parse_cookies
+from tremolo.http.cookies import read_cookies
 
 
 @pytest.mark.parametrize(('value', 'cookies'), [
@@ -37,6 +40,50 @@ def test_the_number_of_cookies_is_bounded():
     cookies = parse_cookies(';'.join(f'a{at}=b' for at in range(5000)))
     assert list(cookies) == [f'a{at}' for at in range(200)]
     assert cookies['a199'] == 'b'
+
+
+def by_the_letter(value):
+    """What RFC 6265 section 4.2.1 lets a client send, and what is left of all else."""
+    cookies = {}
+    for pair in value.split(';')[:200]:
+        if '=' in pair:
+            name, content = (each.strip(' \t') for each in pair.split('=', 1))
+            quoted = len(content) >= 2 and content.startswith('"') and content.endswith('"')
+            if name and name not in cookies:
+                cookies[name] = content[1:-1] if quoted else content
+    return cookies
+
+
+def test_cookies_never_raise():
+    """All that can be written with a few characters, and octets of any kind."""
+    for size in range(6):
+        for characters in itertools.product('a=; "', repeat=size):
+            value = ''.join(characters)
+            assert parse_cookies(value) == by_the_letter(value), value
+    rng = random.Random(6265)
+    for _ in range(3000):
+        value = ''.join(rng.choices('ab=;, "\t\\\x00\x7f\x80\xff%', k=rng.randrange(30)))
+        assert parse_cookies(value) == by_the_letter(value), value
+        fields = [rng.randbytes(rng.randrange(20)) for _ in range(rng.randrange(4))]
+        for name, content in read_cookies(fields).items():
+            assert name and isinstance(content, str)
+
+
+@pytest.mark.parametrize(('fields', 'cookies'), [
+    ([], {}),
+    ([b''], {}),
+    ([b'a=b', b'c=d'], {'a': 'b', 'c': 'd'}),
+    ([b'a', b'=b', b';', b'c=d'], {'c': 'd'}),
+    ([b'no pair', b'a=b'], {'a': 'b'}),
+    ([b'a=\xc3\xbc; \xc3\xbc=b'], {'a': 'ü', 'ü': 'b'}),
+    ([b'a=\xfc; \xfc=\xc3\xbc'], {'a': 'ü', 'ü': 'ü'}),
+    ([b'a=\xed\xa0\x80'], {'a': '\xed\xa0\x80'}),
+    ([b'\xff\xfe=\x00'], {'\xff\xfe': '\x00'}),
+    ([b'\xc3\xbc=1; \xfc=2'], {'ü': '1'}),
+    ([b'\xfc=1; \xc3\xbc=2'], {'ü': '1'}),
+])
+def test_octets_of_cookies_are_read(fields, cookies):
+    assert read_cookies(fields) == cookies
 
 
 def test_a_cookie_without_more_lasts_a_session():

@@ -51,8 +51,11 @@ def test_bytes_and_str_are_encoded_alike():
         assert encode(Headers(map(as_text, pairs)).raw_items())[0] == block
 
 
-def test_a_pair_of_str_is_trimmed():
-    assert encode_pair('A', ' \t b \t') == (b'A', b'b')
+def test_a_pair_of_str_is_not_trimmed_but_refused():
+    assert encode_pair('A', 'b \t c') == (b'A', b'b \t c')
+    for value in ' b', 'b\t', ' \t b \t', ' ':
+        with pytest.raises(HeaderError, match='begins or ends with a blank'):
+            encode_pair('A', value)
 
 
 def test_what_the_fields_say_of_framing_is_returned_and_not_written():

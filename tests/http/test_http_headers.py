@@ -65,9 +65,22 @@ def test_the_fields_of_a_request_are_taken_as_they_are():
     assert headers['A'] == '\xe9\xff'
 
 
-def test_values_are_trimmed_of_spaces_and_tabs_alone():
-    assert Headers([('A', ' \t b c\t ')])['a'] == 'b c'
+@pytest.mark.parametrize('value', [' //evil', '\t//evil', 'a ', 'a\t', ' ', ' \t b c\t '])
+def test_a_value_with_a_blank_around_it_is_refused_and_not_trimmed(value):
+    # A receiver removes the blank: a caller's check of ` //evil` would not hold.
+    headers = Headers()
+    for set_it in (lambda: headers.add('Location', value),
+                   lambda: headers.__setitem__('Location', value),
+                   lambda: headers.update({'Location': value}),
+                   lambda: Headers([('Location', value)])):
+        with pytest.raises(HeaderError, match='begins or ends with a blank'):
+            set_it()
+    assert headers.items() == []
+
+
+def test_other_spaces_are_part_of_a_value():
     assert Headers([('A', '\xa0b\x85')])['a'] == '\xa0b\x85'
+    assert Headers([('A', 'b \t c'), ('B', '')]).items() == [('A', 'b \t c'), ('B', '')]
 
 
 def set_by(way, name, value):

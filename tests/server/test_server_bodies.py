@@ -9,7 +9,7 @@ import pytest
 from server_support import answers, bodies, chunked, request, serving, virtual
 from simulated import World
 
-from tremolo import StreamClosed, Tremolo, sleep
+from tremolo import StreamClosed, Tremolo, sleep, spawn
 from tremolo.exceptions import ProtocolError
 
 CONTINUE = b'HTTP/1.1 100 Continue\r\n\r\n'
@@ -518,3 +518,29 @@ def test_reading_after_the_answer_ended_raises_stream_closed(app):
         with pytest.raises(StreamClosed):
             future = kept[0].read()
             future.result()
+
+
+@pytest.mark.parametrize('lines', [(), ('Connection: close',)])
+def test_a_job_that_waits_for_the_body_learns_at_once_that_the_answer_has_ended(lines):
+    # (When the connection was not kept, it waited until the client had gone.)
+    app, found = Tremolo(), []
+
+    def job(request):
+        try:
+            while (yield request.read()):
+                pass
+        except StreamClosed:
+            found.append(host.now)
+
+    @app.route('/', methods=['POST'])
+    def handler(request):
+        spawn(job(request))
+        return 'answered'
+
+    with virtual(app) as host:
+        client = host.connect(request('/', 'POST', 'Content-Length: 9', *lines) + b'1234')
+        client.lingers = True
+        assert client.take().body == b'answered'
+        now = host.now
+        host.advance(1)
+        assert found and found[0] <= now

@@ -24,6 +24,7 @@ from tremolo import (
     Tremolo,
     sleep,
 )
+from tremolo.exceptions import ProtocolError
 from tremolo.loop import current_reactor
 
 HTML = 'text/html; charset=utf-8'
@@ -1232,3 +1233,32 @@ def test_send_takes_bytes_and_text_and_counts_their_bytes(app):
     assert ask(app, '/list').body == b'told: a body is bytes or str, not list'
     assert ask(app, '/items').body == b'abcdefgh'
     assert ask(app, '/pieces').body == b'abcdefgh'
+
+
+@pytest.mark.parametrize('error', [HTTPError(400), ProtocolError(400, 'broken')])
+def test_what_a_client_did_wrong_is_no_error_of_the_handler_when_it_has_gone_meanwhile(app, error):
+    ended = []
+
+    @app.route('/', methods=['POST'])
+    def handler(request):
+        yield sleep(0)
+        request.connection.abort('reset')    # As when it hangs up in this very moment.
+        ended.append(True)
+        raise error
+
+    with virtual(app) as host:
+        host.connect(request('/', 'POST')).until_ended()
+    assert ended == [True]
+
+
+def test_an_error_after_the_answer_is_told_whatever_it_is(app, logged):
+    @app.route('/')
+    def handler(response):
+        yield response.send(b'')
+        yield sleep(1)
+        raise HTTPError(400)
+
+    with virtual(app) as host:
+        assert host.connect(request()).take().status == 200
+        host.advance(2)
+    assert logged.count('failed on GET') == 1

@@ -15,7 +15,7 @@ from .answer import FileAnswer
 _log = logging.getLogger('tremolo.files')
 
 # (Without O_NONBLOCK the opening of a FIFO waits for its writer. O_BINARY: Windows.)
-_FLAGS = (os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NONBLOCK', 0)
+FLAGS = (os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NONBLOCK', 0)
           | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0))
 # What is wrong with a path that leads nowhere.
 _NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
@@ -46,7 +46,7 @@ def send_file(path_or_file: str | os.PathLike[str] | BinaryIO, download_name: st
 
 def _open(path: str) -> tuple[int, os.stat_result]:
     try:
-        fd = os.open(path, _FLAGS)
+        fd = os.open(path, FLAGS)
     except ValueError as error:    # A NUL, or half a surrogate pair.
         raise _nothing(path) from error
     except OSError as error:

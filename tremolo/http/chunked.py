@@ -26,11 +26,12 @@ _REFUSED = frozenset((b'content-length', b'host', b'transfer-encoding'))
 # application never sees it. Dropped are the fields of RULING, all Content-* fields except
 # Content-Digest (RFC 9530 section 3), and these.
 _NOT_IN_TRAILERS = frozenset((
-    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'cache-control',
-    b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match', b'keep-alive', b'pragma',
-    b'proxy-authenticate', b'proxy-connection', b'set-cookie', b'te', b'trailer', b'user-agent',
-    b'vary', b'via', b'warning', b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host',
-    b'x-forwarded-proto', b'x-real-ip'))
+    b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'allow',
+    b'cache-control', b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match',
+    b'keep-alive', b'location', b'pragma', b'proxy-authenticate', b'proxy-connection',
+    b'retry-after', b'set-cookie', b'te', b'trailer', b'user-agent', b'vary', b'via', b'warning',
+    b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto',
+    b'x-real-ip'))
 
 
 class ChunkedBody:
@@ -116,7 +117,7 @@ class ChunkedBody:
             self._seen = 0
             pos = end + 2
         # (Until here the dropped ones are there too: they count for `field_count`.)
-        return EndOfBody([field for field in self._fields if _may_come_last(field[0])]), pos + 2
+        return EndOfBody([field for field in self._fields if may_come_last(field[0])]), pos + 2
 
     def _await_line(self, data: bytes, pos: int, size: int, status: int, sentence: str) -> Step:
         """Wait for the end of a line; refuse a line of more than `size` bytes with its CRLF."""
@@ -127,7 +128,7 @@ class ChunkedBody:
         return None, pos
 
 
-def _may_come_last(name: bytes) -> bool:
+def may_come_last(name: bytes) -> bool:
     """Return whether a field with this name, in lower case, may be a trailer."""
     if name.startswith(b'content-'):
         return name == b'content-digest'

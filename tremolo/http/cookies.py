@@ -47,7 +47,11 @@ def read_cookies(fields: Iterable[bytes]) -> dict[str, str]:
     cookies = parse_cookies(raw)
     if raw.isascii():
         return cookies
-    return {_text(name): _text(value) for name, value in cookies.items()}
+    decoded: dict[str, str] = {}
+    for name, value in cookies.items():
+        # (The same name may be there in both ways: the first counts.)
+        decoded.setdefault(_text(name), _text(value))
+    return decoded
 
 
 def _text(raw: str) -> str:

@@ -29,6 +29,10 @@ class ProtocolError(TremoloError):
         return f'{self.status}: {self.reason}'
 
 
+class FormError(ProtocolError):
+    """A form is malformed (400), or more than the limits allow (413)."""
+
+
 class HeaderError(TremoloError, ValueError):
     """The application set a header, a status or a cookie that may not be sent."""
 

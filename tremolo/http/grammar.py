@@ -68,6 +68,24 @@ _QUOTED = rb'"[\t !#-\[\]-~\x80-\xff]*(?:\\[\t -~\x80-\xff][\t !#-\[\]-~\x80-\xf
 _ASSIGNED = rb'[ \t]*=[ \t]*(?:%s|%s)' % (_TOKEN, _QUOTED)
 CODING = expression(rb'(%s)(?:[ \t]*;[ \t]*%s%s)*' % (_TOKEN, _TOKEN, _ASSIGNED))
 
+# parameters = *( OWS ";" OWS [ parameter ] )                                RFC 9110 section 5.6.6
+# parameter  = parameter-name "=" parameter-value
+# Forms are written by many programs: there may be blanks around the "=", a value without quotes may
+# hold other characters than those of a token, and a backslash may be just that.
+PARAMETER = expression(
+    rb';[ \t]*(?:(%s)[ \t]*=(?:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*|([^";]*)))?' % _TOKEN,
+    re.DOTALL)
+ESCAPED = expression(rb'\\(["\\])')
+
+# boundary      = 0*69<bchars> bcharsnospace                                 RFC 2046 section 5.1.1
+# Of visible ASCII all but `"` and `\` is allowed: some clients write `*****`.
+BOUNDARY = expression(rb'[ !#-\[\]-~]{0,69}[!#-\[\]-~]')
+# transport-padding := *LWSP-char
+# What follows `--boundary` in a line; a good line ends with CRLF.
+DELIMITER_END = expression(rb'(-(?:-|\Z))?([ \t]*)(\r\n?|\n|)')
+# FWS that begins another line of the same field                             RFC 5322 section 2.2.3
+FOLD = expression(rb'\r\n[ \t]+')
+
 # chunk-size = 1*HEXDIG                                                      RFC 9112 section 7.1
 # chunk-ext  = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 # 16 digits are enough for any size of 64 bits.

@@ -173,7 +173,7 @@ def _checked(name: str, value: str | int) -> tuple[str, str, str]:
     """Check a line as the encoder does, and return it as `Headers` keeps it."""
     text = value if type(value) is str else _as_text(value)
     encode_pair(name, text)
-    return name.lower(), name, text.strip(' \t')
+    return name.lower(), name, text
 
 
 def _as_text(value: Any) -> Any:

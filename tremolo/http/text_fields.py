@@ -52,12 +52,14 @@ def encode_hints(fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> bytes
 
 
 def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
-    """Check a field; return name and value in Latin-1, without SP and HTAB around the value.
+    """Check a field; return name and value in Latin-1.
 
-    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str.
+    Raises `HeaderError` for what may not be sent, `TypeError` for what is not str. A value with a
+    blank around it may not be: a receiver removes the blank (RFC 9110 section 5.5), so what the
+    application has checked is not what the client acts on. (`Location: ` and ` //evil.example`.)
     """
     try:
-        raw_name, raw_value = name.encode('latin-1'), value.strip(' \t').encode('latin-1')
+        raw_name, raw_value = name.encode('latin-1'), value.encode('latin-1')
     except (AttributeError, TypeError):
         if not isinstance(name, str):
             raise TypeError(f'the name of a header is str, not {type(name).__name__}'
@@ -73,6 +75,9 @@ def encode_pair(name: str, value: str) -> tuple[bytes, bytes]:
         check_name(raw_name)
     if len(raw_value.translate(None, CONTROLS)) != len(raw_value):
         find_fault([(raw_name, raw_value)])
+    if value.strip(' \t') != value:
+        raise HeaderError(f'the value of header {name} begins or ends with a blank: {shown(value)}'
+                          ': write value.strip()')
     return raw_name, raw_value
 
 

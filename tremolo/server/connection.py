@@ -38,7 +38,6 @@ from .errors import HandlerError
 from .lifetime import Lifetime
 from .notices import cancel, shown_request, told_to_handler
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, NEW, UPGRADED
-from .request import Request
 from .request_body import RequestBody
 from .response import Response, answer_to
 
@@ -65,7 +64,7 @@ class Connection(Lifetime):
 
     def __init__(self, server: Server, stream: Stream) -> None:
         super().__init__(server, stream)
-        self.parser = RequestParser(server.limits, Request)
+        self.parser = RequestParser(server.limits, server.request_class)
         # The answer in hand, and what runs its handler if that has to wait.
         self.response: Response | None = None
         self.task: Running | None = None
@@ -285,6 +284,7 @@ class Connection(Lifetime):
                 self.request_body.close()
             self._discard_body()
         elif self.request_body is not None and not self.request_body.done:
+            self.request_body.close()    # (Who waits for it would wait until the client has gone.)
             self.linger('done' if self.request_body.is_little else 'unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
             self.linger('done')    # The client may be sending more: it does not know that we end.

@@ -77,6 +77,13 @@ class PayloadTooLarge(HTTPError):
         super().__init__(413, body)
 
 
+class UnsupportedMediaType(HTTPError):
+    """415: the Content-Type is none that is read here."""
+
+    def __init__(self, body: str = '') -> None:
+        super().__init__(415, body)
+
+
 def phrase(status: int) -> str:
     """Return the standard phrase of a status; '' if there is none."""
     return PHRASES.get(status, '')

@@ -6,18 +6,17 @@ asked for: most handlers look at very few.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
 
 from ..http import Headers, RequestHead
 from ..loop import Future, Inbox, LimitExceeded, Task
+from ..loop.shared_future import SharedFuture
 from ..typed import TYPE_CHECKING, Any
 from .context import Context
-from .errors import BadRequest, PayloadTooLarge
+from .errors import PayloadTooLarge
 from .request_body import open_inbox
-from .request_parts import cookies_of, query_of, reader_of
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -40,8 +39,8 @@ class Request(RequestHead):
     trailers: Sequence[tuple[bytes, bytes]]
     _headers: Headers | None
     _path: str | None
-    # The query, the cookies and the body, once they were asked for (request_parts.py); 'reader'
-    # while the body is read.
+    # The body, and what is worked out of the head, once they were asked for (most handlers ask for
+    # none, and a slot for each would make every request larger); 'reader' while the body is read.
     kept: dict[str, Any] | None
 
     def begin(self, connection: Connection) -> None:
@@ -80,24 +79,11 @@ class Request(RequestHead):
         return self.target.partition(b'?')[2]
 
     @property
-    def query(self) -> dict[str, list[str]]:
-        """The fields of the query, each with all its values; the same dictionary each time.
-
-        Raises `BadRequest` for more than 1,000 fields.
-        """
-        return query_of(self)
-
-    @property
     def headers(self) -> Headers:
         """The header fields: names case-insensitive, values str (Latin-1)."""
         if self._headers is None:
             self._headers = Headers.from_wire(self.fields)
         return self._headers
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        """The cookies that the client sent; the same dictionary each time."""
-        return cookies_of(self)
 
     @property
     def host(self) -> str:
@@ -136,10 +122,6 @@ class Request(RequestHead):
         """
         return self._task(self._body())
 
-    def json(self) -> Future:
-        """Read the whole body as JSON. Raises `BadRequest` if it is none."""
-        return self._task(self._json())
-
     def _inbox(self) -> Inbox:
         self.inbox = self.inbox or open_inbox(self)
         return self.inbox
@@ -150,7 +132,9 @@ class Request(RequestHead):
     def _body(self) -> Generator[Future, Any, Any]:
         kept = self.kept = {} if self.kept is None else self.kept
         while 'reader' in kept:    # (If that one is cancelled, this one reads on.)
-            yield reader_of(self, kept)
+            if kept['reader'] is None:
+                kept['reader'] = SharedFuture(self.connection.stream.reactor)
+            yield kept['reader']
         if 'body' in kept:
             return kept['body']
         limit = self.connection.server.settings.body_buffer_size
@@ -166,13 +150,6 @@ class Request(RequestHead):
             reader = kept.pop('reader')
             if reader is not None:
                 reader.set_result()
-
-    def _json(self) -> Generator[Future, Any, Any]:
-        data = yield from self._body()
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest('the body is not JSON') from error
 
     def _task(self, reading: Generator[Future, Any, Any]) -> Future:
         """Read on the reactor's thread: the handler may run on another."""

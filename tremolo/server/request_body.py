@@ -37,7 +37,7 @@ class RequestBody:
     """One body on its way. It is the `Source` of the request's inbox."""
 
     __slots__ = ('_connection', '_continued', '_discarded', '_error', '_size', 'done',
-                 'minimum_rate', 'request')
+                 'minimum_rate', 'piece', 'request')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
@@ -45,6 +45,7 @@ class RequestBody:
         self.request = request
         self.minimum_rate = MinimumRate(settings, settings.min_upload_rate)
         self.done = False    # Whether the whole body has come.
+        self.piece = _PIECE    # (Who reads larger pieces sets more.)
         self._continued = False    # Whether 100 Continue was sent.
         self._size = self._discarded = 0    # Bytes given to the inbox; bytes thrown away.
         self._error: ProtocolError | None = None    # Why the rest of the body does not come.
@@ -53,6 +54,12 @@ class RequestBody:
     def reading(self) -> bool:
         """Whether somebody reads, and more of the body is to come."""
         return not self.done and self._error is None and self.request.inbox is not None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has read anything of it."""
+        inbox = self.request.inbox
+        return inbox is None or inbox.size == self._size
 
     def open(self) -> Inbox:
         """Make the inbox of this body."""
@@ -99,7 +106,7 @@ class RequestBody:
                     # (No other deadline comes nearer here.)
                     rate.wait(begin_of_wait(stream.read_rest, now))
                     deadlines.arm_upload(connection, rate)
-                return stream.resume_reading(_PIECE)
+                return stream.resume_reading(self.piece)
             if type(event) is bytes:
                 self._size += len(event)
                 rate.moved(now, len(event))

@@ -108,12 +108,15 @@ class Response(ResponseHead):
         """
         return call_on_loop(self.connection.stream.reactor, sending.write, self, data)
 
-    def end(self, data: bytes | str = b'') -> Future:
+    def end(self, data: bytes | str = b'',
+            trailers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Future:
         """End the body, after a last piece; without a `write` before it is the whole answer.
 
-        Raises `HandlerError` if the body is shorter than its Content-Length.
+        `trailers` are fields behind a body in chunks (RFC 9110 section 6.5), declared in the field
+        Trailer; a client of HTTP/1.0 does not get them. Raises `HeaderError` for one that may not
+        be sent, `HandlerError` if the body is shorter than its Content-Length, or has one.
         """
-        return call_on_loop(self.connection.stream.reactor, sending.end, self, data)
+        return call_on_loop(self.connection.stream.reactor, sending.end, self, data, trailers)
 
     def hint(self, fields: Iterable[tuple[str, str]] | Mapping[str, str]) -> Future:
         """Send 103 Early Hints with these fields, unless the head is sent (RFC 8297)."""

@@ -137,13 +137,20 @@ class ResponseHead:
             lines.insert(0, encode_pair('Content-Type', self._content_type))
         return encode(lines, refuse_coding=True)
 
-    def set_cookie(self, name: str, value: str = '', **attributes: Any) -> None:
+    def set_cookie(self, name: str, value: str = '', *, signed: bool = False,
+                   **attributes: Any) -> None:
         """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
+
+        One that is `signed` may have any text, which the client can read and cannot change:
+        `request.signed_cookie(name)` gives it back. Without `app.secret_keys`: `HandlerError`.
 
         `attributes` are those of `tremolo.http.format_cookie`: max_age (seconds), expires, path,
         domain, secure, httponly, samesite. Raises `HeaderError` for values that RFC 6265 forbids,
         or once the head is sent.
         """
+        if signed:
+            server = self.connection.server
+            value = server.signer.sign(name, value, server.reactor.wall_clock())
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
     def upgrade(self, protocol: str) -> Stream:

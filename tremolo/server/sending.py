@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..http import HeaderError, encode_fields
+from ..http.chunked import may_come_last
 from ..http.text_fields import encode_hints
 from ..loop import Future, StreamClosed
 from ..loop.done import DONE
@@ -46,10 +48,17 @@ def write(response: Response, data: bytes | str) -> Future:
     return wait
 
 
-def end(response: Response, data: bytes | str) -> Future:
+def end(response: Response, data: bytes | str, trailers: Any) -> Future:
     """End the body after a last piece; an answer that has not begun is sent whole."""
     last = _as_bytes(response, data)
-    if response.live and not response.ended:
+    if trailers:
+        lines = _trailers(trailers, response.headers.get_all('trailer'))
+        if not response.chunked or 'content-length' in response.headers:
+            raise HandlerError('trailers follow a body in chunks alone: leave out Content-Length, '
+                               'and chunked=False')
+        write(response, last)
+        response.finish(lines)
+    elif response.live and not response.ended:
         last = _take_yielded(response) + last
         if not response.head_sent:
             response.send_body(last)
@@ -79,6 +88,24 @@ def too_late(response: Response) -> Exception:
     if response.ended or response.live:
         return HandlerError('the answer is sent already')
     return StreamClosed(gone(response.connection))
+
+
+def _trailers(fields: Mapping[str, str] | Iterable[tuple[str, str]], declared: list[str]) -> bytes:
+    """Encode trailer fields; `declared` are the values of the field Trailer.
+
+    Raises `HeaderError` for a field that may not be sent, that was not declared, or that comes too
+    late behind the body (RFC 9110 section 6.5.1), `TypeError` for what is no pair of str.
+    """
+    pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
+    lines = encode_fields(pairs)
+    names = {name.strip().lower() for value in declared for name in value.split(',')}
+    for name, _ in pairs:
+        if not may_come_last(name.lower().encode()):
+            raise HeaderError(f'{name} cannot come as a trailer: set it before the body')
+        if name.lower() not in names:
+            raise HeaderError(f'the trailer {name} is not declared: name it in '
+                              "response.headers['Trailer'] before the first piece")
+    return lines
 
 
 def _take_yielded(response: Response) -> bytes:

@@ -65,11 +65,13 @@ class Server:
         self.reactor = reactor
         self.settings = settings
         self.handle = handle
+        self.request_class = Request    # The class of the heads: `web` has one of its own.
         self.options = MappingProxyType(settings.by_all_names())
         self.limits = Limits(
             head_size=settings.head_size, field_count=settings.field_count,
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
+        self.signer: Any = None    # Signs cookies; `web` sets it.
         self._throttles = Throttles(settings, reactor.time)
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
@@ -83,6 +85,8 @@ class Server:
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
         self.connections: set[Connection] = set()    # The open connections.
+        # Done when the connection has ended, with its reason; for those that are asked about.
+        self.watched: dict[Connection, SharedFuture] = {}
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
@@ -101,6 +105,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices, part.at_stop = self.notices, self.at_stop
+        part.request_class, part.signer = self.request_class, self.signer
         part.request_observers = self.request_observers
         return part
 
@@ -189,6 +194,8 @@ class Server:
         self.connections.discard(connection)
         leave(connection.stream)
         self.closed[connection.reason] += 1
+        if connection in self.watched:
+            self.watched.pop(connection).set_result(connection.reason)
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
             self.finish_if_drained()

@@ -166,6 +166,14 @@ class Options:
     body_buffer_size: int = _option(
         LIMITS, 'size', 2 << 20, 'most bytes that body() and json() collect in memory',
         synonyms=('buffered_size',))
+    form_size: int = _option(
+        LIMITS, 'size', 2 << 20, 'most bytes of the fields of a form, which are kept in memory')
+    form_fields: int = _option(LIMITS, 'count', 1000, 'most fields of a form')
+    part_count: int = _option(LIMITS, 'count', 1000, 'most parts of an upload: files and fields')
+    part_head_size: int = _option(
+        LIMITS, 'size', 8192, 'largest head of a part of an upload', least=64)
+    part_fields: int = _option(
+        LIMITS, 'count', 16, 'most header fields of a part of an upload', least=1)
     chunk_overhead: int = _option(
         LIMITS, 'size', 65536, 'most bytes of chunk sizes and extensions in a request body')
     trailer_size: int = _option(LIMITS, 'size', 8192, 'largest trailer section of a request')

@@ -15,6 +15,7 @@ Handler there and runs it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from ..loop import Reactor
@@ -23,7 +24,9 @@ from ..service import Service
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
+from .request import Request
 from .routing import Route, Router
+from .unsigned import NoSigner
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
@@ -46,6 +49,8 @@ class Application(Service):
             from .origins import checked_origins
             self._origins = checked_origins(origins)
         self._groups: Groups | None = None
+        self._secret_keys: list[str | bytes] = []
+        self._signer: Any = NoSigner()    # Signs cookies with these keys.
 
     def route(self, path: str, methods: Iterable[str] = ('GET',), *,
               origins: Any = ...) -> Callable[[F], F]:
@@ -63,6 +68,10 @@ class Application(Service):
         check_path(path)
         names = check_methods(methods)
         groups = Route[Any](path).groups
+        if not {'GET', 'HEAD'}.issuperset(names):
+            # What `Request.form` and `Request.files` need: a request may find no descriptor for it.
+            # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
+            from .. import uploads  # noqa: F401
 
         def register(function: F) -> F:
             handler = handler_of(function, groups, names, origins, self._origins)
@@ -77,6 +86,29 @@ class Application(Service):
 
         return register
 
+    def static(self, path: str, folder: str | os.PathLike[str],
+               cache_control: str | None = None) -> None:
+        """Answer all below `path` with the files of a folder; see files/static.py.
+
+            app.static('/assets', 'build/assets', cache_control='max-age=3600')
+
+        `'/'` is the whole site. A route wins over a file, and of two folders the longer path. A
+        relative folder is that of the working directory of now. Raises `ValueError` for what is no
+        folder, a malformed path, or one that is served already, and `HeaderError`.
+        """
+        # Late: few programs serve files.
+        from ..files.static import StaticFolder
+        from .mistakes import check_path
+        from .registration import handler_of
+        check_path(path)
+        if path.startswith('^') or '<' in path:
+            raise ValueError(f"the path of a folder is plain, not {path!r}: write '/assets'")
+        handler = handler_of(StaticFolder(path, folder, cache_control).find, (), ['GET'], ..., None)
+        self._router.add_below(path, ['GET'], handler)
+        self._handlers.append(handler)
+        if self._server is not None:
+            self._bind(handler, self._server)
+
     def group(self, name: str) -> Group:
         """Return the group of WebSockets with this name: what is sent to it, each of them gets.
 
@@ -90,6 +122,28 @@ class Application(Service):
             self._groups = Groups()
         return self._groups.named(name)
 
+    @property
+    def secret_keys(self) -> list[str | bytes]:
+        """The keys of signed cookies: the first one signs, and what any of them signed is accepted.
+
+            app.secret_keys = [new_key, old_key]
+
+        A key is str or bytes, of 32 bytes or more; to make them anew at each start would end all
+        sessions. Raises `ValueError` for a key that is too short, or none.
+        """
+        return list(self._secret_keys)
+
+    @secret_keys.setter
+    def secret_keys(self, keys: Iterable[str | bytes]) -> None:
+        # Late: few programs sign, and `hmac` takes long to import.
+        from .signed import Signer
+        keys = keys if isinstance(keys, (str, bytes)) else list(keys)
+        self._signer = Signer(keys)
+        self._secret_keys = list(keys)
+        if self._server is not None:
+            for server in {self._server, *self._server.parts.values()}:
+                server.signer = self._signer
+
     # -- called by the service --------------------------------------------------------------------
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
@@ -98,6 +152,8 @@ class Application(Service):
 
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
+        server.request_class = Request
+        server.signer = self._signer
         for handler in self._handlers:
             self._bind(handler, server)
 

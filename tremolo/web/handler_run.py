@@ -12,11 +12,11 @@ What it returns is sent by returned.py, what it raises is answered by failure.py
 
 from __future__ import annotations
 
-from ..http import HeaderError
+from ..http import HeaderError, ProtocolError
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
 from ..loop.stream import APART
-from ..server import HandlerError, Request, Response
+from ..server import HandlerError, HTTPError, Request, Response
 from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
 from .failure import fail, forget_frames, log_error
@@ -121,7 +121,9 @@ class HandlerRun:
         if not response.live:
             if error is None and (value is not None or self._chunks) and not self.failed:
                 error = lost(self._handler, response, value, self._yielded)
-            if error is not None and not isinstance(error, (Cancelled, StreamClosed)):
+            if error is not None and not isinstance(error, (Cancelled, StreamClosed)) and (
+                    # (The client has gone before it could be told what it did wrong.)
+                    response.ended or not isinstance(error, (HTTPError, ProtocolError))):
                 log_error(self._handler, self._request, error)
         elif error is None:
             self.complete(value)

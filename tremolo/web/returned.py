@@ -99,6 +99,8 @@ def _instead(value: Any) -> str:
         return ': write `return sorted(...)`'
     if isinstance(value, type) and issubclass(value, HTTPError):
         return f': write `return {value.__name__}()`, or raise it'
+    if hasattr(value, 'instead'):
+        return str(value.instead)    # What is read of a request, and read by parts.
     if hasattr(value, '__next__'):
         return ': write `yield` in the handler, which makes it a generator'
     return ''
@@ -121,4 +123,6 @@ def instead_of_chunk(value: Any) -> str:
         return ': return it'
     if isinstance(value, (dict, list, tuple)):
         return ': return it, or write `yield json.dumps(...)`'
-    return ': write `yield str(...)`' if isinstance(value, (int, float)) else ''
+    if isinstance(value, (int, float)):
+        return ': write `yield str(...)`'
+    return getattr(value, 'instead', '')    # (As above.)

@@ -7,7 +7,7 @@ are the other two, are tried in the order in which they were registered:
     '/page/<int:id>'          named groups: <name> (no slash), <int:name>, <path:name> (slashes too)
     r'^/page/(?P<id>\\d+)$'   a regular expression, which must match the whole path
 
-Paths are compared percent-decoded.
+Paths are compared percent-decoded. What no route has may be below the path of a folder of files.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class Router(Generic[T]):
         # their route here, without decoding.
         self.exact: dict[bytes, dict[str, T]] = {}
         self._patterns: list[Route[T]] = []
+        # Below each of these paths all is answered by one target. The longest are the first.
+        self._below: list[Route[T]] = []
 
     def add(self, path: str, methods: Collection[str], target: T) -> Route[T]:
         """Add a route for methods of a path. Raises `ValueError` if one of them has a route."""
@@ -107,9 +109,22 @@ class Router(Generic[T]):
         route.methods.update((method, target) for method in methods)
         return route
 
+    def add_below(self, path: str, methods: Collection[str], target: T) -> None:
+        """Let a target answer a path and all below it that has no route of its own.
+
+        Raises `ValueError` if the path has such a target already.
+        """
+        route: Route[T] = Route(path.rstrip('/') + '/')
+        if any(each.path == route.path for each in self._below):
+            raise ValueError(f'all below {route.path} is served already')
+        route.methods.update((method, target) for method in methods)
+        self._below.append(route)
+        self._below.sort(key=lambda each: -len(each.path))
+
     def methods(self) -> set[str]:
         """Return the methods of all routes."""
-        return {method for route in self._routes.values() for method in route.methods}
+        return {method for route in (*self._routes.values(), *self._below)
+                for method in route.methods}
 
     def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
         """Return the route of a decoded path and the values of its groups, or None."""
@@ -120,4 +135,7 @@ class Router(Generic[T]):
             groups = route.match(path)
             if groups is not None:
                 return route, groups
+        for route in self._below:
+            if f'{path}/'.startswith(route.path):
+                return route, {}
         return None

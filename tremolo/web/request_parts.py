@@ -7,24 +7,23 @@ none, and a slot for each would make every request larger.
 from __future__ import annotations
 
 from ..http.cookies import read_cookies
-from ..http.query import read_query
-from ..loop.shared_future import SharedFuture
-from ..typed import TYPE_CHECKING, Any
-from .errors import BadRequest
+from ..http.form import Fields, read_fields
+from ..server.errors import BadRequest
+from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .request import Request
 
 
-def query_of(request: Request) -> dict[str, list[str]]:
+def query_of(request: Request) -> Fields:
     """Return the fields of the query. Raises `BadRequest` for too many."""
     parts = request.kept = {} if request.kept is None else request.kept
     if 'query' not in parts:
         try:
-            parts['query'] = read_query(request.query_string)
+            parts['query'] = read_fields(request.query_string)
         except ValueError as error:
             raise BadRequest('too many fields in the query') from error
-    fields: dict[str, list[str]] = parts['query']
+    fields: Fields = parts['query']
     return fields
 
 
@@ -36,11 +35,3 @@ def cookies_of(request: Request) -> dict[str, str]:
             value for name, value in request.fields if name == b'cookie')
     cookies: dict[str, str] = parts['cookies']
     return cookies
-
-
-def reader_of(request: Request, kept: dict[str, Any]) -> SharedFuture:
-    """Return a Future that is done when the call that reads the body now has ended."""
-    if kept['reader'] is None:
-        kept['reader'] = SharedFuture(request.connection.stream.reactor)
-    reader: SharedFuture = kept['reader']
-    return reader

@@ -1,0 +1,129 @@
+"""Request: what a handler of an application with routes reads: the server's, and what is decoded.
+
+The server makes its requests of this class (`Server.request_class`). An application for ASGI reads
+the server's own, which knows nothing of forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from .. import server
+from ..http.accept import best_type
+from ..loop import Future
+from ..loop.future import on_loop
+from ..loop.shared_future import SharedFuture
+from ..server.errors import BadRequest
+from ..typed import TYPE_CHECKING, Any
+from .json_text import read_json
+from .request_parts import cookies_of, query_of
+
+if TYPE_CHECKING:
+    from ..http.form import Fields
+    from ..uploads import Files
+
+
+class Request(server.Request):
+    """One request. Body reads are Futures: `data = yield request.read(65536)`."""
+
+    __slots__ = ()
+
+    @property
+    def query(self) -> Fields:
+        """The fields of the query, each with all its values; the same dictionary each time.
+
+        Raises `BadRequest` for more than 1,000 fields.
+        """
+        return query_of(self)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent; the same dictionary each time."""
+        return cookies_of(self)
+
+    def json(self) -> Future:
+        """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
+
+        NaN, Infinity, a number that is too large, and half of a surrogate pair are none either:
+        what is read could be sent again (json_text.py).
+        """
+        return self._task(self._json())
+
+    def accepts(self, *offers: str) -> str | None:
+        """Return the media type that the client likes best, of equals the first; None if none.
+
+            kind = request.accepts('text/html', 'application/json')
+
+        The rules are those of RFC 9110 section 12.5.1: a client that sends no Accept likes all.
+        Raises `ValueError` for an offer that is no media type.
+        """
+        values = self.headers.get_all('accept')
+        return best_type(', '.join(values), offers)
+
+    def signed_cookie(self, name: str, max_age: float | None = None) -> str | None:
+        """Return the value of a cookie that `response.set_cookie(name, value, signed=True)` set.
+
+        None if there is none, if it was not signed with one of `app.secret_keys`, or if it was
+        signed more than `max_age` seconds ago. Raises `HandlerError` without keys.
+        """
+        server = self.connection.server
+        signed = self.cookies.get(name, '')
+        value: str | None = server.signer.read(name, signed, server.reactor.wall_clock(), max_age)
+        return value
+
+    @property
+    def disconnected(self) -> Future:
+        """Done when the client is gone: its connection has ended; the value is the reason.
+
+        The handler itself is cancelled then. This is for what goes on: a thread asks `.done()`, a
+        job waits for it. It may be asked for on any thread, and is the same each time.
+        """
+        connection = self.connection
+        reactor = connection.stream.reactor
+        watched = connection.server.watched
+        future = watched.setdefault(connection, SharedFuture(reactor))
+        if connection.stream.closed and not future.done():
+            # (It is gone, or goes just now, seen from another thread.)
+            on_loop(reactor, _settle, watched, connection)
+        return future
+
+    # (The room `uploads` is imported late: few programs have forms. `Application.route` imports it
+    # with the first route that takes a body, so that no request does.)
+
+    def form(self) -> Future:
+        """Read the fields of a form, each with all its values; the same dictionary each time.
+
+        They are those of an urlencoded body, or the text parts of a multipart one, whose files are
+        passed over: see `files`. The Future raises `UnsupportedMediaType` for another Content-Type,
+        `BadRequest` for a malformed form, `PayloadTooLarge` beyond the options `form_size` and
+        `form_fields`, and `HandlerError` if the body is read in another way, too.
+        """
+        from ..uploads import form_of
+        return form_of(self)
+
+    def files(self) -> Files:
+        """Return the parts of an upload, to be read as they arrive: files and fields, in order.
+
+            files = request.files()
+            while part := (yield files.next()):
+                yield part.save(path)
+
+        Raises `UnsupportedMediaType` for what is no multipart/form-data, `BadRequest` without a
+        usable boundary, and `HandlerError` if the body is read in another way, too.
+        """
+        from ..uploads import files_of
+        return files_of(self)
+
+    def _json(self) -> Generator[Future, Any, Any]:
+        data = yield from self._body()
+        try:
+            return read_json(data)
+        except ValueError as error:
+            why = f': {error}' if error.args else ''
+            raise BadRequest(f'the body is not JSON{why}') from error
+
+
+def _settle(watched: dict[Any, SharedFuture], connection: Any) -> None:
+    """Complete the Future of a connection that had ended before it was asked for."""
+    if connection in watched:
+        watched.pop(connection).set_result(connection.reason)
