@@ -9,7 +9,7 @@ from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, fields_kept
 from ..loop import Stream
 from ..typed import TYPE_CHECKING, Any
-from .errors import HandlerError
+from .errors import NO_KEYS, HandlerError
 from .throttle import rate_answer, rate_of
 from .upgrade import switch
 
@@ -131,6 +131,8 @@ class ResponseHead:
         """
         if signed:
             server = self.connection.server
+            if server.signer is None:
+                raise HandlerError(NO_KEYS)
             value = server.signer.sign(name, value, server.reactor.wall_clock())
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
