@@ -13,10 +13,9 @@ from ..http.accept import best_type
 from ..loop import Future
 from ..loop.future import on_loop
 from ..loop.shared_future import SharedFuture
-from ..server.errors import BadRequest
+from ..server.errors import NO_KEYS, BadRequest, HandlerError
 from ..typed import TYPE_CHECKING, Any
-from .json_text import read_json
-from .request_parts import cookies_of, query_of
+from .request_parts import cookies_of, query_of, read_json
 
 if TYPE_CHECKING:
     from ..http.form import Fields
@@ -45,7 +44,7 @@ class Request(server.Request):
         """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
 
         NaN, Infinity, a number that is too large, and half of a surrogate pair are none either:
-        what is read could be sent again (json_text.py).
+        what is read could be sent again (request_parts.py).
         """
         return self._task(self._json())
 
@@ -67,6 +66,8 @@ class Request(server.Request):
         signed more than `max_age` seconds ago. Raises `HandlerError` without keys.
         """
         server = self.connection.server
+        if server.signer is None:
+            raise HandlerError(NO_KEYS)
         signed = self.cookies.get(name, '')
         value: str | None = server.signer.read(name, signed, server.reactor.wall_clock(), max_age)
         return value
