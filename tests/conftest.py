@@ -131,8 +131,19 @@ def virtual(world: World) -> Iterator[Reactor]:
     closed_without_tasks(reactor)
 
 
-def pytest_collection_finish() -> None:
-    """Take what the tests are made of from the collector: many tests collect, each in 0.1 s."""
+def _freeze() -> None:
     if hasattr(gc, 'freeze'):
         gc.collect()
         gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Take what the tests are made of from the collector: many tests collect, each in 0.1 s."""
+    _freeze()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def reports_are_not_looked_through() -> Iterator[None]:
+    """Take the reports on the tests of a file from the collector, too."""
+    yield
+    _freeze()

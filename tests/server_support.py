@@ -19,6 +19,7 @@ from typing import Any, Callable, NamedTuple
 from simulated import World
 
 from tremolo import Tremolo
+from tremolo.loop.poller import READ
 from tremolo.settings import Settings
 
 _NO_LINGER = struct.pack('ii', 1, 0)
@@ -89,18 +90,19 @@ def read_answer(data: bytes, method: str = 'GET', ended: bool = True) -> tuple[A
 
 def _read_chunks(data: bytes) -> tuple[bytes, bytes]:
     parts = []
+    at = 0
     while True:
-        line, mark, data = data.partition(b'\r\n')
-        if not mark:
-            raise Incomplete(line)
-        size = int(line, 16)
-        if len(data) < size + 2:
-            raise Incomplete(data)
-        assert data[size:size + 2] == b'\r\n', data[:64]
-        parts.append(data[:size])
-        data = data[size + 2:]
+        end = data.find(b'\r\n', at)
+        if end < 0:
+            raise Incomplete(data[at:])
+        size = int(data[at:end], 16)
+        begin, at = end + 2, end + 2 + size + 2
+        if len(data) < at:
+            raise Incomplete(data[begin:])
+        assert data[begin + size:at] == b'\r\n', data[begin:begin + 64]
+        parts.append(data[begin:begin + size])
         if not size:
-            return b''.join(parts), data
+            return b''.join(parts), data[at:]
 
 
 def answers(data: bytes, *methods: str) -> list[Answer]:
@@ -209,7 +211,7 @@ class VirtualClient:
         self.ended_at = 0.0
         # Whether it keeps its socket when the server has ended its side.
         self.lingers = False
-        self._out = b''
+        self._out = bytearray()
         self._fin = False
 
     def send(self, data: bytes) -> None:
@@ -236,14 +238,17 @@ class VirtualClient:
             return
         try:
             while self._out:
-                self._out = self._out[self.sock.send(self._out):]
+                # (No more can be taken. All that is left would be copied each time.)
+                del self._out[:self.sock.send(self._out[:self.host.world.buffer_size])]
             if self._fin:
                 self._fin = False
                 self.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
-                self._out = b''
+                self._out.clear()
         while self.reading and not self.ended:
+            if self.sock.fd >= 0 and not self.sock.ready() & READ:
+                return    # (As with EAGAIN, but cheaper.)
             try:
                 data = self.sock.recv(65536)
             except OSError as error:
@@ -269,7 +274,13 @@ class VirtualClient:
 
     def take(self, method: str = 'GET') -> Answer:
         """Wait for an answer and take it out of what was received."""
+        seen = (-1, '')
+
         def whole() -> bool:
+            nonlocal seen
+            if seen == (len(self.received), self.ended):
+                return False
+            seen = (len(self.received), self.ended)
             try:
                 read_answer(self.received, method, bool(self.ended))
             except Incomplete:

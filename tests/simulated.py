@@ -154,11 +154,14 @@ class SimulatedPoller:
         """Return the events there are now, in an order that the seed chooses."""
         events = []
         for fd, (sock, mask) in list(self._watched.items()):
-            if sock.fileno() != fd:
+            if sock.fd != fd:
                 del self._watched[fd]
-            elif sock.ready() & (mask | ERROR | HANGUP):
-                events.append((fd, sock.ready() & (mask | ERROR | HANGUP)))
-        self._world.random.shuffle(events)
+                continue
+            happened = sock.ready() & (mask | ERROR | HANGUP)
+            if happened:
+                events.append((fd, happened))
+        if len(events) > 1:
+            self._world.random.shuffle(events)
         return events
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:

@@ -39,10 +39,10 @@ from .server.errors import (
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .http.handshake import HandshakeError
-    from .http.websocket import FrameError
     from .uploads import PartPassed, UploadEnded
     from .websocket import WebSocketClosed
+    from .ws.handshake import HandshakeError
+    from .ws.parser import FrameError
 
 __all__ = [
     'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
@@ -55,10 +55,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == 'HandshakeError':
-        from .http.handshake import HandshakeError
+        from .ws.handshake import HandshakeError
         return HandshakeError
     if name == 'FrameError':
-        from .http.websocket import FrameError
+        from .ws.parser import FrameError
         return FrameError
     if name in ('PartPassed', 'UploadEnded'):
         from .uploads import errors

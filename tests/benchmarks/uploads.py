@@ -1,4 +1,4 @@
-"""Upload a large file to disk, by turns to tremolo and to Starlette on uvicorn.
+"""Upload a large file to disk, by turns to tremolo and to Starlette on uvicorn, fast and plain.
 
     python tests/benchmarks/uploads.py --install
     python tests/benchmarks/uploads.py --rounds 3 --mebibytes 1024
@@ -118,11 +118,12 @@ def main() -> int:
     if not packages.exists() or packages.read_text() != made_of('uploads'):
         raise SystemExit('uploads: python tests/benchmarks/uploads.py --install')
     peer = UVICORN.format(python=options.venvs / 'uploads' / 'bin' / 'python', port='{port}',
-                          app='upload_asgi:app') + '--ws none --loop uvloop --http httptools'
+                          app='upload_asgi:app') + '--ws none '
     commands = {
         'tremolo': [sys.executable, '-m', 'tremolo', 'upload_native:app', '--port', '{port}',
                     '--log-level', 'warning'],
-        'starlette on uvicorn': peer.split(),
+        'uvloop, httptools': [*peer.split(), '--loop', 'uvloop', '--http', 'httptools'],
+        'asyncio, h11': [*peer.split(), '--loop', 'asyncio', '--http', 'h11'],
     }
     servers: list[Uploaded] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -142,10 +143,11 @@ def main() -> int:
             for server in servers:
                 server.process.terminate()
                 server.process.wait()
-    ours, theirs = (server.turns for server in servers)
-    ratios = sorted(b.cpu / a.cpu for a, b in zip(ours, theirs))
-    print(f'bytes per CPU second: {statistics.median(ratios):.2f} times as many '
-          f'({ratios[0]:.2f} to {ratios[-1]:.2f})')
+    ours, *peers = servers
+    for server in peers:
+        ratios = sorted(b.cpu / a.cpu for a, b in zip(ours.turns, server.turns))
+        print(f'bytes per CPU second: {statistics.median(ratios):.2f} times as many as Starlette '
+              f'on uvicorn ({server.name}; {ratios[0]:.2f} to {ratios[-1]:.2f})')
     return 0
 
 

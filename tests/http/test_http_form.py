@@ -10,7 +10,7 @@ import random
 import sys
 
 import pytest
-from test_http_grammar import is_linear
+from linear import is_linear
 
 from tremolo.http import ProtocolError
 from tremolo.http.errors import FormError

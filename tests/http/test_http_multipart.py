@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import gc
+import itertools
 import random
+import re
 import sys
 
 import pytest
@@ -16,8 +19,8 @@ from http_forms import (
     in_bytes,
     parts_of,
 )
+from linear import is_linear
 from multipart_clients import CLIENTS
-from test_http_grammar import is_linear
 
 from tremolo.http.errors import FormError
 from tremolo.http.multipart import (
@@ -152,8 +155,9 @@ def test_a_part_is_as_long_as_it_is_and_is_not_decoded(line):
 
 @pytest.mark.parametrize('content', [
     b'', b'x', b'\r', b'\n', b'\r\n', b'\r\r', b'\r\n\r\n', b'\n\n', b'x\r', b'x\r\n', b'x\n',
-    b'\r\nx', b'\r\n-', b'\r\n--', b'-', b'--', b'--bx', b'x--b\r\n', b'\n--b\r\n',
-    b'\r--b\r\n', b'\n--b--', b'\r\r\n--', b'\r\n--a\r\n', b'\r\n--B\r\n', b'\r\n-b\r\n',
+    b'\r\nx', b'\r\n-', b'\r\n--', b'-', b'--', b'--bx', b'x--b\r\n', b'\n--bx\r\n',
+    b'\r--b\r\n', b'\n--b -', b'x\n--b--x', b'\n--b-', b'\n--', b'\r\r\n--',
+    b'\r\n--a\r\n', b'\r\n--B\r\n', b'\r\n-b\r\n',
     b'\r\n--bb\r\n', b'\r\n--bb--\r\n', b'\r\n--b-\r\n', b'\r\n--b-', b'\r\n--b- -\r\n',
     b'\r\n--b---\r\n', b'\r\n--b--b\r\n', b'\r\n--b x\r\n', b'\r\n--b \t-- \r\n',
     b'\r\n--b:\r\n\r\n', b'\r\n--b\x00\r\n', b'\r\n--b\x0b\r\n', b'\r\n--b\xa0\r\n',
@@ -178,7 +182,7 @@ def test_blanks_may_follow_a_delimiter_and_anything_the_last_line(padding, end):
 
 @pytest.mark.parametrize('preamble', [
     b'\r\n', b'\r\n\r\n', b'This is a form.\r\n', b'x\n\r\n', b'-\r\n', b'--\r\n', b'--a\r\n',
-    b'--bx\r\n', b'x--b\r\n', b'\n--b\r\n', b'\x00\xff\r\r\n', b'\r\n-\r\n--\r\n--bb\r\n'])
+    b'--bx\r\n', b'x--b\r\n', b'\n--bx\r\n', b'\x00\xff\r\r\n', b'\r\n-\r\n--\r\n--bb\r\n'])
 def test_what_stands_before_the_first_part_is_dropped(preamble):
     data = preamble + body(FIELD + b'x')
     assert parts_of(data) == [Part('a', content=b'x')]
@@ -244,6 +248,45 @@ def test_a_hundred_small_bodies_cut_at_every_place():
     assert 60 <= seen.count(None) <= 90
 
 
+def by_the_letter(content):
+    """What the contents of a part are, given all that follows its head; and how they end.
+
+    Slow and plain: the lines of what has come, each looked at as a whole.
+    """
+    data = b'\r\n' + content
+    for match in re.finditer(rb'\n--b', data):
+        line = re.match(rb'(--)?[ \t]*(\r\n|\r|\n|\Z)?', data[match.end():])
+        if line[2] is None:
+            continue
+        good = data[:match.start()].endswith(b'\r')
+        content = data[2:match.start() - good] if match.start() > 1 else b''
+        if not line[2] and not line[1]:
+            return content, 'cut'
+        if not good or line[2] not in (b'\r\n', b''):
+            return content, 'alone'
+        return content, 'last' if line[1] else 'next'
+    return None, 'cut'
+
+
+def test_all_short_contents_end_where_a_slow_parser_says():
+    begin = b'--b\r\n' + FIELD
+    seen = collections.Counter()
+    for size in range(6):
+        for tokens in itertools.product([b'\r', b'\n', b'--', b'b', b' '], repeat=size):
+            rest = b''.join(tokens)
+            content, end = by_the_letter(rest)
+            events, error = events_of([begin + rest])
+            assert events_of([begin, *in_bytes(rest)]) == (events, error)
+            pieces = [event for event in events if type(event) is bytes]
+            if end != 'cut':
+                assert pieces[:1] == [content] * bool(content), rest
+            assert (error is None) == (end == 'last'), rest
+            assert (END_OF_PART in events) == (end in ('next', 'last')), rest
+            assert (error is not None and 'alone' in error[1]) == (end == 'alone'), rest
+            seen[end] += 1
+    assert sorted(seen) == ['alone', 'cut', 'last', 'next']
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -274,6 +317,14 @@ def test_a_hundred_small_bodies_cut_at_every_place():
     (b'--b\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--b--', 'CR or LF alone'),
     (b'--b--\n', 'CR or LF alone'),
     (b'--b--\r', 'CR or LF alone'),
+    (b'\n--b--', 'CR or LF alone'),
+    (b'\n' + body(FIELD + b'x'), 'CR or LF alone'),
+    (b'x\n' + body(FIELD + b'x'), 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'x\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'x\n--b-- \r\n', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\n--b\r\n' + FIELD + b'x\r\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\r\n\n--b \n' + FIELD + b'x\r\n--b--', 'CR or LF alone'),
+    (b'--b\r\n' + FIELD + b'\n--b \r', 'CR or LF alone'),
     (b'--b \r \n', 'CR or LF alone'),
     (b'--b\r\n' + FIELD + b'x\r\n--b\n--b--', 'CR or LF alone'),
     (b'--b\r\n' + FIELD + b'x\r\n--b--\rx', 'CR or LF alone'),
@@ -361,7 +412,7 @@ def test_contents_that_came_before_a_fault_were_given():
     data = b'--b\r\n' + FIELD + b'x\r\n--b\r\n' + FIELD + b'yyy\r\n--b\n'
     events, error = alike_however_split(data)
     assert [event for event in events if type(event) is bytes] == [b'x', b'yyy']
-    assert error == (400, 'the line of a delimiter ends with CR or LF alone')
+    assert error == (400, 'the line of a delimiter begins or ends with CR or LF alone')
 
 
 # -- limits ---------------------------------------------------------------------------------------
@@ -477,12 +528,14 @@ def test_contents_without_a_line_end_are_not_copied():
     parser = in_a_file()
     piece = bytes(65536)
     assert drained(parser, piece)[0] is not piece    # (A CRLF of the head stood before it.)
-    assert drained(parser, piece)[0] is piece
+    # (PyPy makes another object for the same octets.)
+    assert drained(parser, piece)[0] is piece or 'PyPy' in sys.version
 
 
 @pytest.mark.parametrize('make', [
     lambda n: b'\r' * n, lambda n: b'\n' * n, lambda n: b'\r\n' * n, lambda n: b'-' * n,
-    lambda n: b'\r\n--' * n, lambda n: b'\r\n--b' * n, lambda n: b'\r\n--boundar' * n,
+    lambda n: b'\r\n--' * n, lambda n: b'\n--' * n, lambda n: b'\n--boundar' * n,
+    lambda n: b'\n--boundary' * n, lambda n: b'\r\n--b' * n, lambda n: b'\r\n--boundar' * n,
     lambda n: b'\r\n--boundary ' * n, lambda n: b'\r\n--boundary-' * n,
     lambda n: b'\r\n--boundaryx' * n, lambda n: b'\r\n--boundary' + b' ' * n,
     lambda n: b'\r\n--boundary-- x' * n])

@@ -4,9 +4,9 @@ A few of them are in the suite. `python tests/http/test_http_multipart_mutation.
 twenty thousand, and prints how many ended how.
 
 The standard library's `email` reads multipart bodies by the same RFC, but is lenient, and takes CR
-and LF alone for line ends. So bodies are compared in which no such line end stands before a
-delimiter, and which we accept: then it has to see the same parts, with the same fields and the same
-contents. (It parses a part that is itself multipart, or a message: those are left out.)
+alone for a line end. So bodies are compared in which no such line end stands before a delimiter,
+and which we accept: then it has to see the same parts, with the same fields and the same contents.
+(It parses a part that is itself multipart, or a message: those are left out.)
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def parts_of_ours(events):
 
 def compare(data, boundary, events):
     """Whether the email parser was asked; fail if it sees other parts."""
-    if re.search(rb'(?:(?<!\r)\n|\r(?!\n))--' + re.escape(boundary), data):
+    if b'\r--' + boundary in data:
         return 'other line ends'
     theirs = parts_of_email(data, boundary)
     if theirs is None:

@@ -56,11 +56,12 @@ def check(settings, option):
     """Only this option differs, and it does under all of its names."""
     _, value = OTHER[option.kind]
     assert value != option.default
+    under_names = settings.by_all_names()
     for each in OPTIONS:
         for name in each.names:
             expected = value if each is option else each.default
             assert getattr(settings, name) == expected
-            assert settings.by_all_names()[name] == expected
+            assert under_names[name] == expected
     assert settings == Settings(**{option.name: value})
 
 

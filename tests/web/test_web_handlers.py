@@ -1237,23 +1237,18 @@ def test_send_takes_bytes_and_text_and_counts_their_bytes(app):
 
 @pytest.mark.parametrize('error', [HTTPError(400), ProtocolError(400, 'broken')])
 def test_what_a_client_did_wrong_is_no_error_of_the_handler_when_it_has_gone_meanwhile(app, error):
-    begun, gone, ended = threading.Event(), threading.Event(), threading.Event()
+    ended = []
 
     @app.route('/', methods=['POST'])
-    def handler(thread=True):
-        begun.set()
-        assert gone.wait(30)
-        ended.set()
+    def handler(request):
+        yield sleep(0)
+        request.connection.abort('reset')    # As when it hangs up in this very moment.
+        ended.append(True)
         raise error
 
-    with serving(app) as host:
-        client = host.connect(request('/', 'POST'))
-        assert begun.wait(30)
-        client.reset()
-        host.wait_for(lambda: not host.server.connections)
-        gone.set()
-        assert ended.wait(30)
-        host.wait_for(lambda: not host.reactor.pool.left())
+    with virtual(app) as host:
+        host.connect(request('/', 'POST')).until_ended()
+    assert ended == [True]
 
 
 def test_an_error_after_the_answer_is_told_whatever_it_is(app, logged):

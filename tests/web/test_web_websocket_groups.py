@@ -233,8 +233,8 @@ def test_members_of_each_form_get_the_same_message():
 
 
 def test_a_message_is_framed_and_compressed_once_for_each_form(monkeypatch):
-    from tremolo.http import deflate
     from tremolo.websocket import group as room
+    from tremolo.ws import deflate
     compressed, framed = [], []
     compress, make = deflate.Deflater.compress, room.frame
     monkeypatch.setattr(deflate.Deflater, 'compress', lambda self, payload: (

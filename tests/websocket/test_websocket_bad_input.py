@@ -6,6 +6,7 @@ import logging
 import re
 import zlib
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from server_support import virtual
@@ -29,6 +30,7 @@ from websocket_support import (
 from tremolo.loop import sleep
 
 
+@cache
 def deflated(data: bytes) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, -12)
     return (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]

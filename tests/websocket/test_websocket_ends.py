@@ -23,11 +23,11 @@ from websocket_support import (
 )
 
 from tremolo import HandlerError
-from tremolo.http.websocket import FrameParser
 from tremolo.loop import Stream, sleep, timeout
 from tremolo.server import Connection
 from tremolo.websocket import WebSocket, WebSocketClosed
 from tremolo.websocket.keepalive import Pings
+from tremolo.ws.parser import FrameParser
 
 
 def told(function):

@@ -21,10 +21,10 @@ from websocket_frames import head as head
 from websocket_frames import masked as masked
 
 from tremolo.http.errors import ProtocolError
-from tremolo.http.handshake import HandshakeError, read_handshake
 from tremolo.loop import Cancelled, Task
 from tremolo.service import Service
 from tremolo.websocket import WebSocket, WebSocketClosed, refuse
+from tremolo.ws.handshake import HandshakeError, read_handshake
 
 
 class Sockets(Service):

@@ -12,9 +12,10 @@ def group(tmp_path):
     (tmp_path / 'example.py').write_text(APPLICATION)
     groups = []
 
-    def start(*arguments, **more):
-        groups.append(Group(tmp_path, *arguments, **more))
-        return groups[-1]
+    def start(*arguments, folder=tmp_path, **more):
+        group = Group(folder, *arguments, **more)
+        groups.append(group)
+        return group
 
     yield start
     for each in groups:

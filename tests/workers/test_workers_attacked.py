@@ -243,7 +243,7 @@ def test_who_waits_for_a_worker_that_was_dismissed_is_answered_through_a_renewal
     workers = group(*TWO)
     workers.wait_for(2)
     workers.signal('SIGTTOU')
-    [last] = workers.wait_for(1)
+    [last] = workers.wait_for(1, 60)
     os.kill(last, signal.SIGSTOP)
     # Half of the connections are in the queue that was lent to this worker.
     waiting = [workers.connect() for _ in range(400)]
@@ -269,9 +269,9 @@ def test_more_and_fewer_again_and_again_opens_nothing_more(group):
     seen = []
     for _ in range(3):
         workers.signal('SIGTTIN')
-        workers.wait_for(3)
+        workers.wait_for(3, 60)
         workers.signal('SIGTTOU')
-        workers.wait_for(2)
+        workers.wait_for(2, 60)
         seen.append(descriptors())
     # (A connection of the test may not have ended yet.)
     wait_until(lambda: descriptors() <= seen[0])

@@ -11,7 +11,7 @@ import signal
 import time
 
 import pytest
-from worker_group import PATIENCE, runs, wait_until
+from worker_group import PATIENCE, at_once, runs, wait_until
 
 # Seconds by which a busy machine may be late; what hangs would take 30 s, a minute, or for ever.
 LATE = 20
@@ -127,9 +127,9 @@ WORKER = ('--port', '0', '--workers', '1')
 @pytest.fixture
 def program(group, tmp_path):
     """Start a program of a text, with options."""
-    def start(text, *arguments, **more):
-        (tmp_path / 'example.py').write_text(text)
-        return group(*arguments, **more)
+    def start(text, *arguments, folder=tmp_path, **more):
+        (folder / 'example.py').write_text(text)
+        return group(*arguments, folder=folder, **more)
     return start
 
 
@@ -150,38 +150,48 @@ def go(group):
     (group.folder / 'go').touch()
 
 
-@pytest.mark.parametrize('arguments', [ONE, WORKER], ids=['one', 'worker'])
 @pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
-def test_sigterm_waits_for_what_the_answers_left_running(program, text, path, arguments):
-    group = program(text, *arguments)
-    group.get(path)
-    group.signal('SIGTERM')
-    wait_until(lambda: 'stopping' in group.log)
-    wait_until(group.refuses)
-    assert texts(group) == ['startup']
-    go(group)
-    assert group.end() == 0
-    assert texts(group) == ['startup', 'finished', 'shutdown']
-    assert 'WARNING' not in group.log and 'ERROR' not in group.log
+def test_sigterm_waits_for_what_the_answers_left_running(program, tmp_path, text, path):
+    def waits(name, arguments):
+        folder = tmp_path / name
+        folder.mkdir()
+        group = program(text, *arguments, folder=folder)
+        group.get(path)
+        group.signal('SIGTERM')
+        wait_until(lambda: 'stopping' in group.log)
+        wait_until(group.refuses)
+        assert texts(group) == ['startup'], name
+        go(group)
+        assert group.end() == 0, name
+        assert texts(group) == ['startup', 'finished', 'shutdown'], name
+        assert 'WARNING' not in group.log and 'ERROR' not in group.log, name
+
+    at_once(waits, ('one', ONE), ('worker', WORKER))
 
 
-@pytest.mark.parametrize(('text', 'path'), ALL, ids=NAMES)
+@pytest.mark.parametrize(('text', 'paths'), [(ASGI, ASGI_WORK), (NATIVE, NATIVE_WORK)],
+                         ids=['asgi', 'native'])
 @pytest.mark.parametrize('how', ['SIGHUP', 'max_requests', 'SIGTERM'])
-def test_the_old_worker_of_a_renewal_waits_too(program, text, path, how):
+def test_the_old_worker_of_a_renewal_waits_too(program, text, paths, how):
     group = program(text, *WORKER, *(['--max-requests', '1'] if how == 'max_requests' else []))
-    old = int(group.get(path))
-    if how == 'SIGHUP':
-        group.signal('SIGHUP')
-    elif how == 'SIGTERM':
-        os.kill(old, signal.SIGTERM)
-    # A new worker serves, while the old one is busy.
-    wait_until(lambda: group.get() not in ('', str(old)))
-    assert runs(old)
-    assert texts(group, old) == ['startup']
-    go(group)
-    wait_until(lambda: not runs(old))
-    assert texts(group, old) == ['startup', 'finished', 'shutdown']
-    assert 'WARNING' not in group.log and 'ERROR' not in group.log
+    for path in paths:
+        # A worker that has answered nobody yet does each of the works.
+        old = int(group.get(path))
+        if how == 'SIGHUP':
+            group.signal('SIGHUP')
+        elif how == 'SIGTERM':
+            os.kill(old, signal.SIGTERM)
+        # A new worker serves, while the old one is busy.
+        new = wait_until(lambda: {group.get()} - {'', str(old)})            # noqa: B023
+        assert runs(old), path
+        assert texts(group, old) == ['startup'], path
+        go(group)
+        wait_until(lambda: not runs(old))                                   # noqa: B023
+        assert texts(group, old) == ['startup', 'finished', 'shutdown'], path
+        assert 'WARNING' not in group.log and 'ERROR' not in group.log, path
+        (group.folder / 'go').unlink()
+        if how == 'max_requests':
+            wait_until(lambda: not runs(int(*new)))                         # noqa: B023
 
 
 @pytest.mark.parametrize('path', ['/background', '/thread'])

@@ -61,7 +61,7 @@ def each_has_one(workers) -> bool:
 @pytest.mark.parametrize('code', [HANG, HANG_IN_HOOK])
 def test_good_code_takes_over_at_once_from_workers_that_hang_before_they_are_ready(group, code):
     workers = group(*TWO)
-    old = workers.wait_for(2)
+    old = workers.wait_for(2, 60)
     (workers.folder / 'example.py').write_text(code)
     workers.signal('SIGHUP')
     wait_until(lambda: len(workers.pids) == 4)
@@ -70,7 +70,7 @@ def test_good_code_takes_over_at_once_from_workers_that_hang_before_they_are_rea
     assert workers.get().endswith('first')
     (workers.folder / 'example.py').write_text(APPLICATION.replace('first', 'second'))
     workers.signal('SIGHUP')
-    new = wait_until(lambda: not workers.pids & (old | hung) and workers.wait_for(2))
+    new = wait_until(lambda: not workers.pids & (old | hung) and workers.wait_for(2, 60))
     assert not new & hung
     assert workers.get().endswith('second')
     assert workers.end() == 0
@@ -84,12 +84,12 @@ def test_code_that_hangs_at_the_very_first_start_is_replaced_too(tmp_path, group
     (tmp_path / 'example.py').write_text(code.replace(
         'else:\n', 'else:\n    os.kill(os.getppid(), 1)\n', 1))
     workers = group(*TWO)
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
 
 
 def test_clients_of_a_worker_that_dies_while_its_successor_hangs_get_another(group):
     workers = group(*TWO)
-    old = workers.wait_for(2)
+    old = workers.wait_for(2, 60)
     (workers.folder / 'example.py').write_text(HANG_ONE + APPLICATION)
     (workers.folder / 'hang').touch()
     workers.signal('SIGHUP')
@@ -101,13 +101,13 @@ def test_clients_of_a_worker_that_dies_while_its_successor_hangs_get_another(gro
     assert all(workers.get().endswith('first') for _ in range(24))
     # A worker that was told to end by another program counts as gone, too.
     workers.signal('SIGHUP')
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     wait_until(lambda: each_has_one(workers))
 
 
 def test_clients_wait_for_no_successor_of_a_crashed_worker_that_hangs(group):
     workers = group(*TWO)
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     (workers.folder / 'example.py').write_text(HANG_ONE + APPLICATION)
     (workers.folder / 'hang').touch()
     os.kill(min(workers.pids), signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_clients_wait_for_no_successor_of_a_crashed_worker_that_hangs(group):
 
 def test_what_was_lent_comes_back_when_the_slot_is_served_again(group):
     workers = group(*TWO)
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     assert each_has_one(workers)
     good = (workers.folder / 'example.py').read_text()
     (workers.folder / 'example.py').write_text('raise SystemExit(9)')
@@ -127,29 +127,29 @@ def test_what_was_lent_comes_back_when_the_slot_is_served_again(group):
     (workers.folder / 'example.py').write_text(good)
     # (The signal ends the pause.)
     workers.signal('SIGHUP')
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     wait_until(lambda: each_has_one(workers))
     # A spare slot is lent, and comes back.
     workers.signal('SIGTTOU')
     wait_until(lambda: len(workers.pids) == 1 and len(listening(*workers.pids)) == 2)
     workers.signal('SIGTTIN')
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     wait_until(lambda: each_has_one(workers))
 
 
 def test_a_worker_that_leaves_before_it_is_ready_ends_at_once(group):
     workers = group(*TWO)
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
     (workers.folder / 'example.py').write_text(HANG)
     workers.signal('SIGTTIN')
     wait_until(lambda: len(workers.pids) == 3)
     workers.signal('SIGTTOU')
-    workers.wait_for(2)
+    workers.wait_for(2, 60)
 
 
 def test_a_worker_that_drains_by_itself_inherits_nothing(group):
     workers = group(*TWO)
-    first = workers.wait_for(2)
+    first = workers.wait_for(2, 60)
     held = workers.connect()
     held.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\n\r\n')
     received = held.recv(4096)

@@ -164,12 +164,12 @@ def test_one_more_and_one_less(group):
     workers = group(*TWO)
     two = workers.wait_for(2)
     workers.signal('SIGTTIN')
-    three = workers.wait_for(3)
+    three = workers.wait_for(3, 60)
     assert two < three
     workers.signal('SIGTTOU')
-    assert workers.wait_for(2) == two
+    assert workers.wait_for(2, 60) == two
     workers.signal('SIGTTOU')
-    one = workers.wait_for(1)
+    one = workers.wait_for(1, 60)
     workers.signal('SIGTTOU')
     assert set(workers.answering(20)) == one == workers.pids
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,14 @@ def wait_until(condition):
             return value
         if time.monotonic() > deadline:
             pytest.fail(f'never: {condition}')
-        time.sleep(0.01)
+        time.sleep(0.002)
+
+
+def at_once(function, *cases):
+    """Run it for each case, all at the same time: their starts take most of the time."""
+    with ThreadPoolExecutor(len(cases)) as pool:
+        for each in [pool.submit(function, *case) for case in cases]:
+            each.result()
 
 
 def runs(pid: int) -> bool:
@@ -147,10 +155,22 @@ class Group:
         """Ask so many times; return how often each worker answered."""
         return Counter(int(self.get().split()[0]) for _ in range(times))
 
-    def wait_for(self, count: int) -> set[int]:
-        """Wait until exactly so many workers are there, and all of them answer."""
-        return wait_until(lambda: len(self.pids) == count and self.answering().keys() == self.pids
-                          and self.pids)
+    def wait_for(self, count: int, times: int = 0) -> set[int]:
+        """Wait until exactly so many workers are there, and all of them answer, and nobody else.
+
+        After all have answered they are asked until it was `times` in all: so many connections are
+        spread over every queue, those that were lent too.
+        """
+        return wait_until(
+            lambda: len(self.pids) == count and self._all_answer(times) and self.pids)
+
+    def _all_answer(self, times: int) -> bool:
+        pids, seen = self.pids, set()
+        for number in range(1, 61):
+            seen.add(int(self.get().split()[0]))
+            if seen >= pids and number >= times:
+                break
+        return seen == self.pids
 
     def signal(self, name: str) -> None:
         self.told = self.told or name in ('SIGTERM', 'SIGQUIT')

@@ -40,7 +40,7 @@ class AsgiApplication(Service):
             # Not later: a request may find no descriptor for an import.
             from . import upgrade  # noqa: F401
             if settings.ws_compression:
-                from ..http import deflate  # noqa: F401
+                from ..ws import deflate  # noqa: F401
         self._lifespan = Lifespan(self._app, settings.lifespan, self.fail)
         self._startup_timeout = settings.startup_timeout
         self._runner = Runner(

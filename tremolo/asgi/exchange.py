@@ -196,7 +196,7 @@ class Exchange:
                 if not isinstance(body, (bytes, bytearray, memoryview)):
                     raise TypeError(f'the body of a message is bytes, not {type(body).__name__}')
                 body = bytes(body)
-            if message.get('more_body', False):
+            if message.get('more_body'):
                 wait = response.write_pieces(b'', body)
                 reactor = response.connection.stream.reactor
                 # (Mostly there is nothing to wait for, and a call would make a coroutine.)
@@ -217,7 +217,7 @@ class Exchange:
                     self.wake()
         elif kind == _START:
             response.set_encoded(message['status'], encode(message.get('headers', ())))
-            if message.get('trailers', False):
+            if message.get('trailers'):
                 self.trailers = b''
             self.expected = _BODY
         else:

@@ -96,7 +96,9 @@ class Runner:
         """
         kept = self._kept.get(request.target)
         if kept is not None:
-            scope, headers = kept.copy(), request.fields
+            scope, block = kept.copy(), request.block
+            # (Of most heads that is what the property `fields` returns, which would be a call.)
+            headers = block if type(block) is list else request.fields
         else:
             scope, headers = self._begun(request)
         # What may change, and what the application may change, is new in each scope.

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from ..http.handshake import HandshakeError, read_handshake
 from ..websocket import refuse
+from ..ws.handshake import HandshakeError, read_handshake
 from .exchange import Exchange, Message
 from .websocket import SocketExchange
 

@@ -24,7 +24,6 @@ import logging
 from ..bridge import bridge_to
 from ..bridge.wakeup import Wakeup
 from ..frames import place_of
-from ..http.handshake import Handshake
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.task import TIME_SLICE
@@ -34,6 +33,7 @@ from ..server.notices import shown_request, why
 from ..server.pages import send_error
 from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
+from ..ws.handshake import Handshake
 from .accepting import own_fields
 from .client_gone import comes_from_us, socket_gone
 from .exchange import Exchange, Message, exchange_of

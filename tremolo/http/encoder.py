@@ -47,6 +47,9 @@ steady: dict[Any, bytes] = {}
 _find = steady.get
 _MOST_STEADY = 1024
 _LONGEST_STEADY = 256
+# Values of Content-Length that were read before: of at most 4 digits, so there are few.
+_lengths: dict[bytes, int] = {}
+_MOST_DIGITS = 4
 _STEADY = frozenset(spelt for name in (
     b'accept-ranges', b'access-control-allow-credentials', b'access-control-allow-headers',
     b'access-control-allow-methods', b'access-control-allow-origin',
@@ -80,8 +83,9 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                 line = b'%b: %b\r\n' % (name, value)
                 if name in _STEADY:
                     _keep(name, value, line)
-            elif name == b'content-length' and value.isdigit() and length is None:
-                length = int(value)
+            elif (name == b'content-length' and length is None
+                    and type(value) is bytes and value in _lengths):
+                length = _lengths[value]
                 continue
             else:
                 lower = check_name(name)
@@ -89,6 +93,8 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                     if not value.isdigit() or length not in (None, int(value)):
                         raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
                     length = int(value)
+                    if type(value) is bytes and len(value) <= _MOST_DIGITS:
+                        _lengths[value] = length
                     continue
                 if lower == b'connection':
                     closes, value = connection_options(value)

@@ -26,10 +26,6 @@ _lines: dict[bytes, tuple[bytes, bytes]] = {}
 _MOST_LINES = 1024
 _LONGEST_LINE = 256
 known_field = _lines.get
-# Those of them that decide nothing: their names are not in `RULING`. (With one dictionary for both
-# a head of 12 fields would take 5 % more instructions.)
-_quiet: dict[bytes, tuple[bytes, bytes]] = {}
-quiet_field = _quiet.get
 _KEPT = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'cache-control',
     b'connection', b'content-encoding', b'content-length', b'content-type', b'dnt', b'expect',
@@ -90,8 +86,5 @@ def read_field(line: bytes) -> tuple[bytes, bytes]:
         # (`>=`: reactors in several threads may each add a line at once.)
         if len(_lines) >= _MOST_LINES:
             _lines.clear()
-            _quiet.clear()
         _lines[line] = field
-        if name not in RULING:
-            _quiet[line] = field
     return field

@@ -10,8 +10,9 @@ is `END_OF_FORM`. What follows it (the epilogue) is dropped. The same bytes give
 the same error, however they are cut.
 
 A delimiter is a line: CRLF, `--boundary`, and `--` after the last part; blanks may follow. The CRLF
-before it belongs to it, not to the contents. A line that goes on otherwise is contents. One that
-ends with CR or LF alone is refused: other programs take it for a delimiter.
+before it belongs to it, not to the contents. A line that goes on otherwise is contents. One with LF
+alone before it, or CR or LF alone after it, is refused: other programs take it for a delimiter, and
+no client chooses a boundary that its contents have.
 
     preamble, dropped         _preamble
     CRLF --boundary           _scan finds it, and _part counts
@@ -24,9 +25,10 @@ Here a CRLF stands before each thing: so a head begins at the CRLF that ends the
 delimiter, contents at that of the empty line (`_skip`), and a head or contents of no bytes are no
 cases of their own.
 
-Each byte of contents is seen by one `bytes.find` alone: a delimiter holds one CR, its first byte.
-So if there is none, only the last CR in the buffer can begin one that is cut, and all before that
-goes out as one piece. If there is no such CR, the piece is the very object that was fed.
+Each byte of contents is seen by one `bytes.find` alone: it looks for LF and `--boundary`. No
+boundary holds an LF: so if there is none, only the last LF in the buffer can begin one that is cut,
+or a CR at its very end, and all before that goes out as one piece. If nothing is held back, the
+piece is the very object that was fed.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class MultipartParser:
 
     def __init__(self, boundary: bytes, limits: PartLimits) -> None:
         self._limits = limits
-        self._delimiter = b'\r\n--' + boundary
+        self._delimiter = b'\n--' + boundary
         # What has arrived, and where the part of it begins that is not parsed. The first delimiter
         # may stand at the very beginning, as if a line had ended before it.
         self._buffer = b'\r\n'
@@ -168,26 +170,33 @@ class MultipartParser:
         The latter is None if that has not arrived yet. Hot: once for each piece.
         """
         data, pos, delimiter = self._buffer, self._pos, self._delimiter
-        end, match = data.find(delimiter, pos), None
-        while end >= 0:
-            match = DELIMITER_END.match(data, end + len(delimiter))
+        at = data.find(delimiter, pos)
+        while at >= 0:
+            match = DELIMITER_END.match(data, at + len(delimiter))
             if match is None or match[3] or len(match[2]) > _PADDING or match.end() == len(data):
-                return end, self._checked(match) if match and end == pos else None
+                stop = at - 1 if data.endswith(b'\r', pos, at) else at
+                return stop, self._checked(match) if match and stop == pos else None
             # The line goes on: it is no delimiter. (Its bytes leave in one piece with the others.)
-            end = data.find(delimiter, end + 2)
-        cut = data.rfind(b'\r', max(pos, len(data) - len(delimiter) + 1))
-        return cut if cut >= 0 and delimiter.startswith(data[cut:]) else len(data), None
+            at = data.find(delimiter, at + 1)
+        stop = len(data)
+        at = data.rfind(b'\n', max(pos, stop - len(delimiter) + 1))
+        if at >= 0 and delimiter.startswith(data[at:]):
+            stop = at
+        return stop - 1 if data.endswith(b'\r', pos, stop) else stop, None
 
     def _checked(self, match: re.Match[bytes]) -> re.Match[bytes] | None:
         """Return the end of the line of a delimiter if it is whole. Raises `FormError`."""
         dashes, padding, line_end = match.groups()
         if len(padding) > _PADDING:
             raise FormError(400, f'more than {_PADDING} blanks follow a delimiter')
-        if line_end == b'\r\n':
-            return match
-        if line_end and (line_end == b'\n' or self._eof or match.end() < len(self._buffer)):
-            raise FormError(400, 'the line of a delimiter ends with CR or LF alone')
-        return match if self._eof and dashes == b'--' else None
+        if not line_end and not (self._eof and dashes == b'--'):
+            return None
+        good = self._buffer.startswith(b'\r', self._pos)
+        if good and line_end == b'\r' and match.end() == len(self._buffer) and not self._eof:
+            return None
+        if not good or line_end not in (b'\r\n', b''):
+            raise FormError(400, 'the line of a delimiter begins or ends with CR or LF alone')
+        return match
 
     def _pass(self, delimiter: re.Match[bytes] | None, event: Event | None = None) -> Event | None:
         """Go on after a delimiter, if it has come whole; return the event that it is."""

@@ -25,7 +25,8 @@ from .chunked import ChunkedBody
 from .errors import ProtocolError
 from .faults import raise_fault_of_head
 from .fields import Malformed, check_lines
-from .head import RequestHead, read_head
+from .head import NO_LINES, RequestHead, read_head
+from .leads import NEW, next_lead
 
 Event = Union[RequestHead, bytes, EndOfBody]
 _NO_BODY = SizedBody(0)
@@ -40,13 +41,14 @@ class RequestParser:
     `make` is the class of the heads, for a caller that derives one from `RequestHead`.
     """
 
-    __slots__ = ('_field_count', '_framing', '_head_size', '_limits', '_make', '_pos', '_scanned',
-                 '_skipped', '_state', 'buffer')
+    __slots__ = ('_field_count', '_framing', '_head_size', '_lead', '_limits', '_make', '_pos',
+                 '_scanned', '_skipped', '_state', 'buffer')
 
     def __init__(self, limits: Limits, make: type[RequestHead] = RequestHead) -> None:
         self._limits = limits
         self._make = make
         self._head_size, self._field_count = limits.head_size, limits.field_count
+        self._lead = NEW      # the lines that the last heads began with
         self.buffer = b''       # what has arrived; b'' when all of it is parsed
         self._pos = 0           # where the bytes begin that are not parsed
         self._scanned = 0       # up to where a head in pieces was searched for its end
@@ -110,17 +112,32 @@ class RequestParser:
             if state is not None:
                 return state(self)
             data, pos = self.buffer, self._pos
-            end = data.find(b'\r\n\r\n', pos, pos + self._head_size)
+            end = data.find(b'\r\n', pos)
             if end < 0:
                 return self._other_head()
+            line = data[pos:end]
+            # Behind the request line, the lines with which this client's heads begin are known.
+            lead = self._lead
+            known = lead[0]
+            if data.startswith(known, end + 2):
+                end += len(known)
+            else:
+                lead = NO_LINES
+            start = end + 2
+            end = data.find(b'\r\n\r\n', end, pos + self._head_size)
+            if end < 0:
+                return self._other_head()
+            rest = data[start:end + 2]
             try:
-                request = read_head(data[pos:end], self._field_count, self._make)
+                request = read_head(line, lead, rest, self._field_count, self._make)
             except Malformed:
                 request = None
             if request is None:    # (Not in the `except`: the error would have another behind it.)
                 return self._other_head()
             if request.has_body:
                 self._begin_body(request)
+            if not lead[0]:
+                self._lead = next_lead(self._lead, rest)
         except ProtocolError:
             self._die()
             raise

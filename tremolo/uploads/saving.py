@@ -15,7 +15,8 @@ from ..loop import run_in_thread
 from ..server import Response
 from .upload import Steps, Upload, check
 
-_BATCH = 1 << 20    # Bytes that one job writes. A job costs 0.05 ms of CPU, to write them 0.3 ms.
+# Bytes that one job writes. A job costs 0.06 ms of CPU, to write them 0.4 ms.
+_BATCH = 1 << 20
 _PIECES = 256    # The most pieces of them: a slow client sends tiny ones.
 
 

@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..http.errors import shown
-from ..http.handshake import Handshake, HandshakeError, read_handshake
 from ..loop import run_in_thread
 from ..loop.signals import from_keyboard
 from ..server import Request, Response
@@ -31,6 +30,7 @@ from ..server.errors import NotFound
 from ..server.pages import send_error
 from ..typed import Any, Callable
 from ..websocket import WebSocket, refuse
+from ..ws.handshake import Handshake, HandshakeError, read_handshake
 from .handlers import Handler
 from .origins import refused_origin
 from .signature import Signature
@@ -51,7 +51,7 @@ class SocketHandler(Handler):
         super()._prepare(given)
         self._given = given
         if self.options['ws_compression']:
-            from ..http import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
+            from ..ws import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
 
     def run(self, request: Request, response: Response) -> None:
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""

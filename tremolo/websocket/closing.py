@@ -15,10 +15,10 @@ the last close frame our side ends, and what still comes is thrown away (`Lifeti
 
 from __future__ import annotations
 
-from ..http.websocket import BINARY, CLOSE, MORE, PIECE, FrameError, close_payload, frame
 from ..loop.timers import NEVER
 from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
+from ..ws.parser import BINARY, CLOSE, MORE, PIECE, FrameError, close_payload, frame
 from .errors import tell
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ import threading
 from collections.abc import Hashable, Iterator
 from weakref import WeakValueDictionary
 
-from ..http.websocket import frame
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError
 from ..typed import TYPE_CHECKING
+from ..ws.parser import frame
 from .websocket import as_message
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _framed(opcode: int, payload: bytes, form: int, frames: dict[int, _Framed]) 
     small = None
     if form != _PLAIN:
         # Late: zlib is needed only now. (And fresh: it refers to this message alone.)
-        from ..http.deflate import Deflater
+        from ..ws.deflate import Deflater
         small = Deflater(form, False).compress(payload)
     if small is not None:
         framed = frame(opcode, small, True), True

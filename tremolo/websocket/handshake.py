@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..http import Headers
-from ..http.handshake import Handshake, accept_value
-from ..http.websocket import FrameParser
 from ..server import HandlerError, HTTPError, Response
 from ..server.errors import RETRY_AFTER
 from ..server.pages import send_error
 from ..typed import TYPE_CHECKING, Any
+from ..ws.handshake import Handshake, accept_value
+from ..ws.parser import FrameParser
 
 if TYPE_CHECKING:
-    from ..http.deflate import Deflate
+    from ..ws.deflate import Deflate
 
 # The fields that are the handshake's own.
 _OURS = frozenset(('connection', 'content-length', 'sec-websocket-accept',
@@ -43,7 +43,7 @@ def answer(
     deflate = None
     if settings.ws_compression and handshake.extensions:
         # (Whoever may come here has imported it at the start: most programs have no such socket.)
-        from ..http.deflate import negotiate
+        from ..ws.deflate import negotiate
         deflate = negotiate(handshake.extensions)
     fields['Sec-WebSocket-Accept'] = accept_value(handshake.key).decode('ascii')
     if subprotocol is not None:

@@ -16,9 +16,9 @@ A message touches no timer. It only leaves the time at `since`, and `tick` works
 
 from __future__ import annotations
 
-from ..http.websocket import PING, frame
 from ..loop.timers import NEVER
 from ..typed import TYPE_CHECKING
+from ..ws.parser import PING, frame
 from . import closing
 from .errors import tell
 

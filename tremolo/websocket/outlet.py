@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from ..http.websocket import PONG, frame
 from ..loop import Future
 from ..typed import TYPE_CHECKING
+from ..ws.parser import PONG, frame
 from . import keepalive
 from .errors import tell
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from threading import get_ident
 
-from ..http.websocket import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
 from ..loop import Future
 from ..loop.shared_future import SharedFuture
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
 from ..typed import TYPE_CHECKING, Any, Callable
+from ..ws.parser import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
 from . import closing, keepalive
 from .backlog import Backlog
 from .errors import WebSocketClosed, tell
@@ -23,13 +23,13 @@ from .outlet import Outlet
 from .report import describe
 
 if TYPE_CHECKING:
-    from ..http.deflate import Deflater
-    from ..http.handshake import Handshake
-    from ..http.websocket import FrameParser
     from ..loop import Reactor, Stream
     from ..loop.timers import Timer
     from ..server.connection import Connection
     from ..settings import Settings
+    from ..ws.deflate import Deflater
+    from ..ws.handshake import Handshake
+    from ..ws.parser import FrameParser
     from .keepalive import Pings
     from .streams import Incoming
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
-from ..http.websocket import BINARY, CONTINUATION, TEXT, frame
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError
 from ..typed import TYPE_CHECKING, Any, Callable, NamedTuple
+from ..ws.parser import BINARY, CONTINUATION, TEXT, frame
 from .backlog import Backlog, size_of
 from .closing import fail
 from .errors import tell

@@ -21,13 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from threading import get_ident
 
-from ..http.handshake import Handshake
-from ..http.websocket import BINARY, TEXT, frame
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
 from ..typed import Any
+from ..ws.handshake import Handshake
+from ..ws.parser import BINARY, TEXT, frame
 from . import closing, keepalive
 from .door import Door
 from .drain import Drain

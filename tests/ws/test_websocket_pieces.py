@@ -7,11 +7,11 @@ import sys
 import zlib
 
 import pytest
-from test_http_grammar import is_linear
+from linear import is_linear
 from websocket_wire import client, octets
 
-from tremolo.http.deflate import negotiate
-from tremolo.http.websocket import BINARY, CLOSE, MORE, PIECE, PING, TEXT, FrameError, FrameParser
+from tremolo.ws.deflate import negotiate
+from tremolo.ws.parser import BINARY, CLOSE, MORE, PIECE, PING, TEXT, FrameError, FrameParser
 
 AGREED = negotiate(b'permessage-deflate; client_max_window_bits')
 

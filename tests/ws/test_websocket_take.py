@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tremolo.http.deflate import negotiate
-from tremolo.http.websocket import FrameError, FrameParser
+from tremolo.ws.deflate import negotiate
+from tremolo.ws.parser import FrameError, FrameParser
 
 
 def masked(first: int, payload: bytes, form: int = 0) -> bytes:

@@ -1,6 +1,6 @@
 """Good frames, mutated: the parser says what the reference says, however the bytes are split.
 
-A few of them are in the suite. `python tests/http/test_websocket_mutation.py 1000000 SEED` makes a
+A few of them are in the suite. `python tests/ws/test_websocket_mutation.py 1000000 SEED` makes a
 million frames, which takes some minutes (tests/interop/test_websocket_million.py).
 """
 
@@ -14,8 +14,8 @@ import zlib
 
 from websocket_wire import client, reference, run
 
-from tremolo.http.deflate import negotiate
-from tremolo.http.websocket import MORE, PIECE, FrameError, FrameParser
+from tremolo.ws.deflate import negotiate
+from tremolo.ws.parser import MORE, PIECE, FrameError, FrameParser
 
 AGREED = [
     (None, None, True),

@@ -8,11 +8,11 @@ import sys
 import zlib
 
 import pytest
-from test_http_grammar import is_linear
+from linear import is_linear
 from websocket_wire import client, octets, reference, run, same_however_split
 
-from tremolo.http.deflate import Deflater, Inflater, negotiate
-from tremolo.http.websocket import BINARY, PING, TEXT, FrameError, FrameParser, frame
+from tremolo.ws.deflate import Deflater, Inflater, negotiate
+from tremolo.ws.parser import BINARY, PING, TEXT, FrameError, FrameParser, frame
 
 KEEPS = negotiate(b'permessage-deflate; client_max_window_bits')
 FORGETS = negotiate(b'permessage-deflate')

@@ -17,10 +17,10 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 
+from ..http.errors import ProtocolError, shown
+from ..http.grammar import TOKEN
+from ..http.head import RequestHead
 from ..late import expression
-from .errors import ProtocolError, shown
-from .grammar import TOKEN
-from .head import RequestHead
 
 # 16 bytes in base64 (section 4.1): 22 characters and `==`. The last has two bits that are not used
 # and 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from tremolo.http.websocket import (
+from tremolo.ws.parser import (
     BINARY,
     CLOSE,
     CONTINUATION,

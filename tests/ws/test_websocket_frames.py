@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
 import random
 import sys
+from pathlib import Path
 
 import pytest
-from test_http_grammar import is_linear
+from linear import is_linear
 from websocket_wire import MASK, client, masked, octets, reference, run, same_however_split, text
 
-from tremolo.http.frames import unmasked
-from tremolo.http.websocket import (
+import tremolo
+from tremolo.ws.frames import unmasked
+from tremolo.ws.parser import (
     BINARY,
     CLOSE,
     MORE,
@@ -379,3 +382,10 @@ def test_how_much_is_not_parsed_yet():
     parser.feed(client(0x89, b'abc')[-1:])
     assert parser.next_event() == (PING, b'abc')
     assert parser.buffered == 0
+
+
+def test_the_session_in_the_readme_is_true():
+    readme = Path(tremolo.__file__).parent / 'ws' / 'README.md'
+    failed, tried = doctest.testfile(str(readme), module_relative=False)
+    assert tried > 5
+    assert failed == 0

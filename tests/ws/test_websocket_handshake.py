@@ -6,10 +6,10 @@ import copy
 import pickle
 
 import pytest
-from test_http_grammar import is_linear
+from linear import is_linear
 
 from tremolo.http import Limits, ProtocolError, RequestParser
-from tremolo.http.handshake import (
+from tremolo.ws.handshake import (
     HandshakeError,
     accept_value,
     read_extensions,
