@@ -34,6 +34,8 @@ def send_file(path_or_file: str | os.PathLike[str] | BinaryIO, download_name: st
     too many files open, `OSError` if it cannot be opened for another reason, and `TypeError` for a
     file that is not binary or cannot seek.
     """
+    if not isinstance(download_name, (str, type(None))):
+        raise TypeError(f'download_name is str, not {type(download_name).__name__}')
     if isinstance(path_or_file, (str, bytes, os.PathLike)):
         path = os.fsdecode(path_or_file)
         name = os.path.basename(path)

@@ -51,7 +51,7 @@ def best_type(accept: str | None, offers: Sequence[str]) -> str | None:
     ranges = read_elements(accept or '*/*')
     best, most = None, 0.0
     for offer in offers:
-        kinds = read_elements(offer)
+        kinds = read_elements(offer) if isinstance(offer, str) else []
         if len(kinds) != 1 or '/' not in kinds[0][0] or '*' in kinds[0][0]:
             raise ValueError(f"{offer!r:.64} is no media type: write 'text/html'")
         weight = _weight_of(kinds[0], ranges)
