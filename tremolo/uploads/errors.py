@@ -22,7 +22,7 @@ class UploadEnded(StreamClosed):
     def __init__(self) -> None:
         super().__init__()
         self.args = ('the upload is read after the end of its answer: a job or a thread that '
-                     'reads it has to end before the handler does',)
+                     'reads it has to end before the handler does (is a `yield` missing?)',)
 
 
 def answer_of(error: FormError) -> HTTPError:

@@ -34,3 +34,13 @@ class Later(Task):
 
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError(self._instead())
+
+    def __contains__(self, key: object) -> NoReturn:
+        raise TypeError(self._instead())
+
+    def keys(self) -> NoReturn:
+        """Raise `TypeError`: otherwise `dict(request.form())` is empty when the form has come."""
+        raise TypeError(self._instead())
+
+    def _forgotten(self) -> NoReturn:
+        raise TypeError(self._instead())    # (`with` and `async with`.)

@@ -20,7 +20,7 @@ from collections.abc import Generator
 
 from ..http.errors import FormError
 from ..http.multipart import EndOfForm, EndOfPart, MultipartParser, PartHead, PartLimits
-from ..http.parameters import boundary_of
+from ..http.parameters import MULTIPART, URLENCODED, boundary_of, media_type
 from ..loop import Inbox, InvalidState, LimitExceeded, StreamClosed
 from ..loop.shared_future import SharedFuture
 from ..server import HandlerError, HTTPError, Request, Response
@@ -30,9 +30,6 @@ from ..server.phases import CLOSED
 from ..server.request_body import open_inbox
 from ..typed import Any
 from .errors import UploadEnded, answer_of
-
-URLENCODED = 'application/x-www-form-urlencoded'
-MULTIPART = 'multipart/form-data'
 
 # Bytes that one `recv` asks for. (With 64 KiB an upload to disk takes half as much CPU time again.)
 PIECE = 1 << 20
@@ -255,7 +252,7 @@ def upload_of(request: Request, by: str) -> Upload:
 
 def parser_of(request: Request, by: str) -> MultipartParser | None:
     """Return the parser of a request's form; None if it is urlencoded."""
-    kind = request.content_type.partition(';')[0].strip(' \t').lower()
+    kind = media_type(request.content_type)
     if kind == URLENCODED and by == 'form':
         return None
     if kind != MULTIPART:
