@@ -14,7 +14,7 @@ from ..loop import Future
 from ..loop.future import on_loop
 from ..loop.shared_future import SharedFuture
 from ..server.errors import NO_KEYS, BadRequest, HandlerError
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING, Any, NoReturn
 from .request_parts import cookies_of, query_of, read_json
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Request(server.Request):
         connection = self.connection
         reactor = connection.stream.reactor
         watched = connection.server.watched
-        future = watched.setdefault(connection, SharedFuture(reactor))
+        future = watched.setdefault(connection, _Gone(reactor))
         if connection.stream.closed and not future.done():
             # (It is gone, or goes just now, seen from another thread.)
             on_loop(reactor, _settle, watched, connection)
@@ -122,6 +122,18 @@ class Request(server.Request):
         except ValueError as error:
             why = f': {error}' if error.args else ''
             raise BadRequest(f'the body is not JSON{why}') from error
+
+
+class _Gone(SharedFuture):
+    """A `disconnected`: it is no bool, and no method."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError('request.disconnected is a Future, done when the client is gone: write '
+                        '`if request.disconnected.done():`')
+
+    __call__ = __bool__
 
 
 def _settle(watched: dict[Any, SharedFuture], connection: Any) -> None:

@@ -11,8 +11,11 @@
 from __future__ import annotations
 
 import json
+from os import PathLike
+from types import MethodType
 
 from ..http.charset import with_charset
+from ..loop import Future
 from ..server import HandlerError, HTTPError, Request, Response
 from ..server.pages import send_error
 from ..server.response_head import HTML
@@ -101,9 +104,25 @@ def _instead(value: Any) -> str:
         return f': write `return {value.__name__}()`, or raise it'
     if hasattr(value, 'instead'):
         return str(value.instead)    # What is read of a request, and read by parts.
+    if isinstance(value, Future):
+        return ': write `yield` before it, `await` in an `async def`, `.result()` in a thread'
+    if _is_file(value):
+        return ': write `return send_file(...)`'
+    if isinstance(value, MethodType):
+        return f': write {_call(value)}, which calls it'
     if hasattr(value, '__next__'):
         return ': write `yield` in the handler, which makes it a generator'
     return ''
+
+
+def _call(method: MethodType) -> str:
+    """Return the call of a method, mostly of the request, as a handler writes it."""
+    return f'`yield {type(method.__self__).__name__.lower()}.{method.__name__}()`'
+
+
+def _is_file(value: Any) -> bool:
+    """Tell whether it is an open file, or a path."""
+    return hasattr(value, 'readinto') or hasattr(value, 'readline') or isinstance(value, PathLike)
 
 
 def _instead_of_tuple(pair: tuple[Any, ...]) -> str:
@@ -121,6 +140,12 @@ def instead_of_chunk(value: Any) -> str:
     """Say what to write instead of a yielded value that is no chunk."""
     if hasattr(value, 'answer'):
         return ': return it'
+    if isinstance(value, HTTPError):
+        return ': return it, or raise it'
+    if isinstance(value, MethodType):
+        return f': write {_call(value)}, which calls it'
+    if _is_file(value):
+        return ': write `return send_file(...)`'
     if isinstance(value, (dict, list, tuple)):
         return ': return it, or write `yield json.dumps(...)`'
     if isinstance(value, (int, float)):

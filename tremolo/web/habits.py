@@ -1,0 +1,96 @@
+"""Habits: what is written in handlers for other frameworks and for tremolo 0.5, and what here.
+
+    AttributeError: 'Request' object has no attribute 'args': write request.query.first(name)
+
+Such an error of Python is told with what to write, in the log and on the page of debug mode.
+Nothing here runs before a handler has failed.
+"""
+
+from __future__ import annotations
+
+import linecache
+
+from ..late import expression
+
+# What is looked for, and what to write. It is looked for in the message of the error and, after a
+# line break, the line of the program that has failed. (`\1` is the group of the expression.)
+_WAIT = (r'it is a Future: write `(yield request.\1())` in a generator, `(await request.\1())` in '
+         r'an `async def`, `request.\1().result()` in a thread')
+_HABITS = [(expression(pattern), instead) for pattern, instead in (
+    (r"'method' object .*\n.*\brequest\.(form|json|body)\b(?!\()", _WAIT),
+    (r"'method' object .*\n.*\brequest\.files\b(?!\()",
+     'write `files = request.files()`, and `part = yield files.next()`'),
+    (r"\bTask\b.*\n.*\brequest\.(json|body|read)\(", _WAIT),
+    (r"'Request' object has no attribute '(?:args|query_params|GET)'",
+     'write request.query.first(name)'),
+    (r"'Request' object has no attribute '(?:POST|values)'",
+     'write `form = yield request.form()`, and form.first(name)'),
+    (r"'Request' object has no attribute 'FILES'",
+     'write `files = request.files()`, and `part = yield files.next()`'),
+    (r"'Request' object has no attribute 'get_json'", 'write `yield request.json()`'),
+    (r"'Request' object has no attribute '(?:data|get_data|stream)'",
+     'write `yield request.body()`, or `yield request.read(size)` for each piece'),
+    (r"'Request' object has no attribute '(?:session|\w*signed_cookies?)'",
+     'write request.signed_cookie(name), and response.set_cookie(name, value, signed=True)'),
+    (r"'Request' object has no attribute '(?:path_params|view_args|match_info)'",
+     'write request.groups'),
+    (r"'Request' object has no attribute '(?:remote_addr|ip)'", 'write request.client'),
+    (r"'Request' object has no attribute 'is_disconnected'",
+     'write request.disconnected.done()'),
+    (r"'Request' object has no attribute 'accept_mimetypes'",
+     "write request.accepts('text/html', 'application/json')"),
+    (r"'Response' object has no attribute 'send_?file'", 'write `return send_file(path)`'),
+    (r"'Response' object has no attribute 'redirect'", 'write `return redirect(url)`'),
+    (r"'Response' object has no attribute 'set_signed_cookie'",
+     'write response.set_cookie(name, value, signed=True)'),
+    (r"'Response' object has no attribute '(?:delete|unset)_cookie'",
+     'write response.set_cookie(name, max_age=0)'),
+    (r"'Response' object has no attribute '(?:status_code|set_status)'", 'write response.status'),
+    (r"'Response' object has no attribute '(?:mimetype|media_type)'",
+     'write response.content_type'),
+    (r"'Response' object has no attribute '(?:set|add)_header'",
+     'write response.headers[name] = value'),
+    (r"'Fields' object has no attribute '(?:get_?list|get_?all)'", 'write .get(name, [])'),
+    (r"'Fields' object has no attribute", 'write .first(name), or [name] for a list of values'),
+    (r"'Files' object|type 'Files'", 'write `part = yield files.next()`, and look at part.name'),
+    (r"object Files ", 'write `part = yield files.next()`, or `async for part in files:`'),
+    (r"'Part' object has no attribute 'size'", 'write `size = yield part.save(path)`'),
+    (r"'Part' object|(?:got|object) '?Part\b",
+     'write `yield part.read()`, `async for piece in part.stream()` or `yield part.save(path)`'),
+    (r"send_file\(\) got an unexpected keyword argument '(?:as_attachment|\w*filename)'",
+     "write download_name='...', which makes it an attachment"),
+    (r"send_file\(\) got an unexpected keyword argument '(?:mimetype|media_type)'",
+     "write content_type='...'"),
+    (r"redirect\(\) got an unexpected keyword argument '(?:status_)?code'", 'write status='),
+    (r"redirect\(\) got an unexpected keyword argument 'permanent'", 'write status=308'),
+    (r"\b(?:form|files)\(\) got an unexpected keyword argument",
+     'limits are options: form_size, form_fields, part_count, body_size'),
+    (r"'(?:FileAnswer|HTTPError)' object|object (?:FileAnswer|HTTPError) ", 'return it'),
+    (r"\bLater'?(?:\n| )", 'a `yield`, an `await` or, in a thread, `.result()` is missing'),
+)]
+
+
+def advise(error: BaseException) -> None:
+    """Add to the message of an error what to write instead, if it is one of the known habits."""
+    if type(error) not in (AttributeError, TypeError):
+        return
+    # (Python 3.9 does not tell whose attribute is missing: another class may have the same name.)
+    owner = getattr(error, 'obj', None)
+    if owner is not None and not type(owner).__module__.startswith('tremolo.'):
+        return
+    text = f'{error}\n{_line_of(error)}'
+    for pattern, instead in _HABITS:
+        found = pattern.search(text)
+        if found is not None:
+            error.args = (f'{error}: {found.expand(instead)}',)
+            break
+
+
+def _line_of(error: BaseException) -> str:
+    """Return the line of the program that has failed; '' if its file is not there."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return ''
+    return linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
