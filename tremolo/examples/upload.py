@@ -17,21 +17,21 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from tremolo import HTTPError, Part, Request, Tremolo
+from tremolo import Part, Request, Tremolo, redirect
 
 app = Tremolo()
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else 'uploads')
 
 
 @app.route('/', methods=['POST'])
-def save(request: Request) -> Generator[Any, Any, None]:
+def save(request: Request) -> Generator[Any, Any, Any]:
     """Save the files of a form, one after the other, whatever their size."""
     files = request.files()
     while part := (yield files.next()):
         if part.filename:    # (It is empty if nothing was chosen, and None for a field.)
             yield part.save(folder / name_for(part))
     # The browser asks for the page, and may load it again without sending the files again.
-    raise HTTPError(303, headers={'Location': '/'})
+    return redirect('/')
 
 
 def name_for(part: Part) -> str:
