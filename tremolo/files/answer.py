@@ -146,7 +146,9 @@ class FileAnswer:
 
     def _refuse(self, response: Response, error: HTTPError) -> None:
         self.close()
-        response.reset()
+        # (No cache may keep it: what the handler has said to caches is said of the file. A 416 that
+        # is kept would be the answer to who asks for all of it, RFC 9111 section 3.)
+        response.reset(meant=False)
         send_error(response, error)
 
     # -- the body -------------------------------------------------------------------------------

@@ -132,6 +132,9 @@ class ResponseHead:
         if line[0] == 200 and any(headers.validators):
             now = self.connection.stream.reactor.wall_clock()
             self._line = UNMET.get(outcome(self.request, *headers.validators, now), line)
+            if self._line is UNMET[412]:    # No cache may keep it (RFC 9111 section 3).
+                headers.pop('Cache-Control')
+                headers.pop('Expires')
         lines = headers.raw_items()
         if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
             lines.insert(0, encode_pair('Content-Type', self._content_type))
