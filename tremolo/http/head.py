@@ -37,8 +37,13 @@ _known_line = _request_lines.get
 _known_host = hosts.get
 _LARGE = 4096    # Bytes. A larger head is kept as one object until `fields` is read.
 
-# The first lines of a head, each with its CRLF. Then what they say: the fields, the values of Host
-# and Connection, and whether there is another field of `RULING`, or one of these two again.
+# A lead is what the first lines of a head say, or all of them:
+#     text          the lines, each with its CRLF
+#     fields        names and values; of many lines perhaps those of `RULING` alone (`read_lines`)
+#     host          the value of Host, None if there is none
+#     connection    that of Connection
+#     more          whether there is another field of `RULING`, or one of these two again
+# (A plain tuple: one is made for most requests, and a NamedTuple takes several times as long.)
 Lead = tuple[bytes, list[tuple[bytes, bytes]], Optional[bytes], Optional[bytes], bool]
 # Every head begins with no lines. (How a connection comes to have others is told in leads.py.)
 NO_LINES: Lead = b'', [], None, None, False

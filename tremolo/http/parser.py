@@ -112,6 +112,8 @@ class RequestParser:
             if state is not None:
                 return state(self)
             data, pos = self.buffer, self._pos
+            # `end` stands at the CRLF of the request line, then of the last line that is known,
+            # then of the last line of all.
             end = data.find(b'\r\n', pos)
             if end < 0:
                 return self._other_head()
