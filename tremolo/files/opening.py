@@ -18,8 +18,8 @@ _log = logging.getLogger('tremolo.files')
 FLAGS = (os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NONBLOCK', 0)
           | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0))
 # What is wrong with a path that leads nowhere.
-_NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
-                      errno.ENXIO))
+NOWHERE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+                     errno.ENXIO))
 
 
 def send_file(path_or_file: str | os.PathLike[str] | BinaryIO, download_name: str | None = None,
@@ -52,7 +52,7 @@ def _open(path: str) -> tuple[int, os.stat_result]:
     except ValueError as error:    # A NUL, or half a surrogate pair.
         raise _nothing(path) from error
     except OSError as error:
-        if error.errno in _NOWHERE:
+        if error.errno in NOWHERE:
             raise _nothing(path) from error
         if error.errno in (errno.EMFILE, errno.ENFILE):
             # (Others have them, and will be done. A traceback for each client helps nobody.)

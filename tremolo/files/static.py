@@ -28,6 +28,7 @@ from ..http.text_fields import encode_pair
 from ..server import HTTPError, Request
 from ..server.errors import RETRY_AFTER, NotFound
 from .answer import FileAnswer
+from .opening import NOWHERE
 from .safe_open import ByPath, Walk, walk_in
 
 _log = logging.getLogger('tremolo.files')
@@ -36,9 +37,7 @@ _log = logging.getLogger('tremolo.files')
 _SIBLINGS = {'br': b'.br', 'gzip': b'.gz'}
 _INDEX = b'index.html'
 # What is wrong with a path that leads nowhere, or to what the process may not read.
-_NOWHERE = frozenset((
-    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO,
-    errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENODEV))
+_UNREADABLE = NOWHERE | {errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENODEV}
 # What may stand in the Location of a folder as it came (all is visible ASCII).
 _SAFE = "%-._~:/?#[]@!$&'()*+,;="
 
@@ -82,7 +81,7 @@ class StaticFolder:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):    # (As for `send_file`.)
                 raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
-            if error.errno not in _NOWHERE:
+            if error.errno not in _UNREADABLE:
                 raise
             _log.debug('static: no file for %.200a: %s', path, error)
             raise NotFound from error
@@ -111,7 +110,7 @@ class StaticFolder:
                 try:
                     opened[coding] = _regular(walk, name + suffix)
                 except OSError as error:
-                    if error.errno not in _NOWHERE:
+                    if error.errno not in _UNREADABLE:
                         raise
             fields = self._fields.copy()
             if len(opened) > 1:

@@ -20,8 +20,8 @@ from __future__ import annotations
 from .fields import known_field
 from .head import NO_LINES, Lead, read_lines
 
-# What a connection has instead of a lead before it has sent a head, and before its second one. Their
-# value is that of `NO_LINES`, so the parser uses them like that; they are told apart by `is`.
+# What a connection has instead of a lead before it has sent a head, and before its second one. To
+# the parser they are as `NO_LINES`, which is equal to them; here they are told apart by `is`.
 NEW: Lead = b'', [], None, None, False
 _SECOND: Lead = b'', [], None, None, False
 

@@ -1,7 +1,7 @@
 """Later: the Future of a form, a part or a piece; used as that itself, it says what is missing.
 
     part = files.next()           # the `yield` is missing
-    part.filename                 # AttributeError: ... write `part = yield files.next()`
+    part.filename                 # AttributeError: files.next() is a Future: write `yield ...
 """
 
 from __future__ import annotations

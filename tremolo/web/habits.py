@@ -9,6 +9,7 @@ Nothing here runs before a handler has failed.
 from __future__ import annotations
 
 import linecache
+from contextlib import suppress
 
 from ..late import expression
 
@@ -91,6 +92,8 @@ def _line_of(error: BaseException) -> str:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    if place is None:
-        return ''
-    return linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
+    line = ''
+    if place is not None:
+        with suppress(Exception):    # (It may be that no file can be opened now.)
+            line = linecache.getline(place.tb_frame.f_code.co_filename, place.tb_lineno)
+    return line
