@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -217,6 +218,8 @@ def test_a_folder_that_is_none_is_told_at_once(site):
     for folder in site / 'none', site / 'alone.txt', '', 'a\0b':
         with pytest.raises(ValueError, match=r'is no folder|null'):
             Tremolo().static('/', folder)
+    with pytest.raises(ValueError, match=re.escape(f"'no/such' is no folder in {os.getcwd()}")):
+        Tremolo().static('/', 'no/such')
     with pytest.raises(HeaderError):
         Tremolo().static('/', site, cache_control='max-age=1\r\n')
 

@@ -92,7 +92,7 @@ def test_no_change_of_a_character_is_accepted():
     ([], 'secret_keys is empty'), ('a' * 32, 'a list of keys'), (b'a' * 32, 'a list of keys'),
     (['short'], 'secret key 1 has 5 bytes, and 32 are needed'), ([''], 'has 0 bytes'),
     ([OLD, b'n' * 31], 'secret key 2 has 31 bytes'), ([None], 'secret key 1 is NoneType'),
-    ([7], 'secret key 1 is int')])
+    ([7], 'secret key 1 is int'), (None, 'a list of keys')])
 def test_a_key_that_is_none_or_short_is_told_and_not_shown(keys, told):
     with pytest.raises(ValueError, match=told) as caught:
         Signer(keys)

@@ -52,7 +52,8 @@ class StaticFolder:
         self._folder = os.fsencode(os.path.abspath(folder))
         # (An empty name would be the working directory.)
         if not os.fspath(folder) or not os.path.isdir(self._folder):
-            raise ValueError(f'{os.fspath(folder)!r} is no folder')
+            there = '' if os.path.isabs(folder) else f' in {os.getcwd()}'
+            raise ValueError(f'{os.fspath(folder)!r} is no folder{there}')
         self._fields: list[tuple[str, str]] = []
         if cache_control is not None:
             encode_pair('Cache-Control', cache_control)

@@ -32,7 +32,7 @@ class Signer:
 
     def __init__(self, keys: Iterable[str | bytes]) -> None:
         """Take the keys, the one that signs first. Raises `ValueError` for none or a short one."""
-        if isinstance(keys, (str, bytes)):
+        if isinstance(keys, (str, bytes, type(None))):
             raise ValueError('secret_keys is a list of keys: write [key]')
         self._keys: list[bytes] = []
         for number, key in enumerate(keys, 1):
