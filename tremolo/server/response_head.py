@@ -13,7 +13,7 @@ from ..http.text_fields import encode_pair
 from ..loop import Stream
 from ..typed import TYPE_CHECKING, Any
 from .bodiless import BODILESS, UNMET
-from .errors import HandlerError
+from .errors import NO_KEYS, HandlerError
 from .throttle import rate_answer, rate_of
 from .upgrade import switch
 
@@ -150,6 +150,8 @@ class ResponseHead:
         """
         if signed:
             server = self.connection.server
+            if server.signer is None:
+                raise HandlerError(NO_KEYS)
             value = server.signer.sign(name, value, server.reactor.wall_clock())
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
