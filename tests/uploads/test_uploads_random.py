@@ -1,4 +1,4 @@
-"""Random uploads, cut anywhere and read in any way: a part is what was sent, others skipped or not.
+"""Random uploads, cut anywhere and read in any way: each part is what was sent.
 
 `UPLOAD_SEEDS=5000 python -m pytest tests/uploads/test_uploads_random.py` tries more.
 """

@@ -31,7 +31,7 @@ from .answer import FileAnswer
 from .opening import NOWHERE
 from .safe_open import ByPath, Walk, walk_in
 
-_log = logging.getLogger('tremolo.files')
+_log = logging.getLogger('tremolo.server')
 
 # The codings of siblings, the best first, and the suffixes of their names.
 _SIBLINGS = {'br': b'.br', 'gzip': b'.gz'}
