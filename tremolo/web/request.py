@@ -79,7 +79,7 @@ class Request(server.Request):
         The rules are those of RFC 9110 section 12.5.1: a client that sends no Accept likes all.
         Raises `ValueError` for an offer that is no media type.
         """
-        from ..http.accept import best_type    # (`Application.route` has imported it.)
+        from ..http.accept import best_type  # (`Application.route` has imported it.)
         values = self.headers.get_all('accept')
         return best_type(', '.join(values), offers)
 
