@@ -341,7 +341,7 @@ def test_a_real_file_that_is_replaced_or_removed_is_sent_as_it_was(tmp_path):
 
 @pytest.mark.parametrize('size', [10, 300_000])
 @pytest.mark.parametrize('kind', ['plain', 'thread', 'coroutine'])
-def test_a_file_that_its_handler_has_closed_is_an_error_before_the_head(tmp_path, kind, size, logged):
+def test_a_file_that_its_handler_has_closed_is_an_error(tmp_path, kind, size, logged):
     path, app = write(tmp_path / 'closed.bin', bytes(size)), Tremolo()
 
     def closed():
@@ -358,7 +358,7 @@ def test_a_file_that_its_handler_has_closed_is_an_error_before_the_head(tmp_path
     with serving(app) as host:
         answer, = host.ask(request('/', 'GET', END))
         assert answer.status == 500
-    assert "the file 'closed.bin' is closed already: leave out the `with`" in logged.text
+    assert "the file 'closed.bin' is closed already: open it for each answer" in logged.text
     assert logged.count('failed on GET') == 1
 
 

@@ -97,8 +97,8 @@ class FileAnswer:
 
     def _answer(self, response: Response) -> None:
         if is_closed(self._file):
-            raise HandlerError(f'the file {self.name!a:.200} is closed already: leave out the '
-                               '`with`, the server closes it when it is sent')
+            raise HandlerError(f'the file {self.name!a:.200} is closed already: open it for '
+                               'each answer, without `with`; it is closed when it is sent')
         request, headers = response.request, response.headers
         self._describe(response)
         parts: list[Range] | None = None
