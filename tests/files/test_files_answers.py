@@ -9,6 +9,7 @@ import os
 import pytest
 from files_support import DATE, KINDS, LARGE, SMALL, application, etag, write
 from server_support import request, serving
+from websocket_peer import Closed, Peer, Refused
 
 from tremolo import Tremolo, send_file
 from tremolo.http import http_date
@@ -253,6 +254,29 @@ def test_a_file_that_nobody_sends_is_closed(folder, logged):
         assert late_answer.status == 500
     assert logged.count('failed on GET') == 3
     assert 'return it' in logged.text
+
+
+def test_a_file_that_a_websocket_returns_is_closed(folder, logged):
+    app = Tremolo()
+
+    @app.route('/accepted')
+    def accepted(websocket):
+        yield websocket.accept()
+        return send_file(folder / 'large.bin')
+
+    @app.route('/refused')
+    def refused(websocket):
+        yield None
+        return send_file(folder / 'large.bin')
+
+    with serving(app) as host:
+        peer = Peer(host.running.address[1], '/accepted')
+        with pytest.raises(Closed, match='1011'):
+            peer.receive()
+        peer.abort()
+        with pytest.raises(Refused, match='403'):
+            Peer(host.running.address[1], '/refused')
+    assert logged.count('returned FileAnswer') == 1
 
 
 def test_an_error_of_the_answer_is_an_error_of_the_handler(folder, logged):

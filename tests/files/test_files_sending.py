@@ -18,8 +18,8 @@ from simulated import World
 from tremolo import Tremolo, send_file
 from tremolo.files import piece
 from tremolo.files.piece import FilePiece
-from tremolo.loop import Stream
-from tremolo.loop.piece import PieceFailed
+from tremolo.loop import Reactor, Stream
+from tremolo.loop.outbox import PieceFailed
 
 END = 'Connection: close'
 KIB = 1 << 10
@@ -430,39 +430,36 @@ def test_a_handler_whose_client_has_left_closes_what_it_returns(tmp_path):
         host.wait_for(lambda: not open_files(tmp_path))
 
 
-def test_others_are_answered_while_a_file_is_sent(tmp_path):
-    """Between two answers to others at most as many calls of `sendfile` are made as files wait."""
-    write(tmp_path / 'long.bin', bytes(64 << 20))
-    write(tmp_path / 'small.txt', SMALL)
-    with serving(application(tmp_path)) as host:
-        downloads = [host.connect(request('/plain/long.bin')) for _ in range(3)]
+def test_a_turn_sends_one_piece_of_each_file_and_reads_what_others_ask(folder, monkeypatch):
+    sizes: list[int] = []
 
-        def taken() -> list[int]:
-            return [connection.stream.sent for connection in host.server.connections]
+    def take_all(out: int, file: int, offset: int, size: int) -> int:
+        sizes.append(size)
+        return size
 
-        for client in downloads:
-            client.until(b'\r\n\r\n')
-        other = host.connect()
-        readers = [threading.Thread(target=drain, args=(client.sock,)) for client in downloads]
-        for reader in readers:
-            reader.start()
-        most = 0
-        while any(reader.is_alive() for reader in readers):
-            turn = host.on_loop(lambda: (host.reactor.turns, sum(taken())))
-            other.send(request('/plain/small.txt'))
-            assert other.take().body == SMALL
-            after = host.on_loop(lambda: (host.reactor.turns, sum(taken())))
-            turns = after[0] - turn[0]
-            most = max(most, (after[1] - turn[1]) / max(1, turns))
-        for reader in readers:
-            reader.join()
-        assert most <= 4 * (2 << 20)
-
-
-def drain(sock: socket.socket) -> None:
-    left = 64 << 20
-    while left > 0:
-        left -= len(sock.recv(1 << 20))
+    monkeypatch.setattr(piece, '_sendfile', take_all)
+    with Reactor() as reactor, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            ours, theirs = socket.socketpair()
+            stack.callback(theirs.close)
+            ours.setblocking(False)
+            stream = Stream(reactor, ours)
+            stack.callback(stream.abort)
+            stream.write(b'head', (piece_of(folder / 'large.bin', 0, 100 << 20)[0],))
+        ours, theirs = socket.socketpair()
+        stack.callback(theirs.close)
+        ours.setblocking(False)
+        other = Stream(reactor, ours)
+        stack.callback(other.abort)
+        other.start()
+        for turn in range(20):
+            theirs.send(b'ping')
+            before = len(sizes)
+            reactor.step(0)
+            assert len(sizes) - before <= 3
+            asked = other.read_exactly(4)
+            assert asked.done() and asked.result() == b'ping', turn
+    assert sizes and max(sizes) <= 2 << 20
 
 
 # -- a transport that encrypts ---------------------------------------------------------------------

@@ -19,7 +19,7 @@ import io
 import logging
 import os
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 
 from ..http import http_date
 from ..http.conditions import may_be_part, outcome
@@ -39,6 +39,8 @@ from .piece import FilePiece, is_closed
 _log = logging.getLogger('tremolo.error')
 
 _SHORT = 65536    # An answer of so many bytes is read at once, and sent with its head.
+
+_date = lru_cache(maxsize=1024)(http_date)
 
 # What goes before a part of the file, where it begins, and how long it is.
 _Piece = tuple[bytes, int, int]
@@ -130,7 +132,8 @@ class FileAnswer:
     def _describe(self, response: Response) -> None:
         """Set the fields that say what it is, where the handler has not set them."""
         headers = response.headers
-        replace_fields(headers, self.headers)
+        if self.headers:
+            replace_fields(headers, self.headers)
         if self.content_type is not None:
             response.content_type = self.content_type
         elif response.content_type is HTML:
@@ -139,7 +142,7 @@ class FileAnswer:
             headers.setdefault('ETag', self.etag)
             # (A time that is yet to come must not be told, RFC 9110 section 8.8.2.1.)
             now = response.connection.stream.reactor.wall_clock()
-            headers.setdefault('Last-Modified', http_date(max(0, min(self.modified, int(now)))))
+            headers.setdefault('Last-Modified', _date(max(0, min(self.modified, int(now)))))
 
     def _refuse(self, response: Response, error: HTTPError) -> None:
         self.close()
@@ -171,9 +174,12 @@ class FileAnswer:
         short = _SHORT if sum(size for _, _, size in pieces) <= _SHORT else APART
         long = [piece for piece in pieces if piece[2] > short]
         # What can fail comes before the first byte of the answer.
-        body: list[tuple[bytes, Any]] = [(piece[0], self._read(*piece[1:]) if piece[2] <= short else FilePiece(
-            self._file, self._fd, *piece[1:], partial(self._failed, response), piece is long[-1]))
-            for piece in pieces]
+        body: list[tuple[bytes, Any]] = []
+        for piece in pieces:
+            before, begin, size = piece
+            body.append((before, self._read(begin, size) if size <= short else FilePiece(
+                self._file, self._fd, begin, size, partial(self._failed, response),
+                last=piece is long[-1])))
         if not long:
             self.close()
             return response.send_body(b''.join(each for pair in body for each in pair))

@@ -12,7 +12,7 @@ from ..server.errors import RETRY_AFTER, HTTPError, NotFound
 from ..typed import Any, BinaryIO
 from .answer import FileAnswer
 
-_log = logging.getLogger('tremolo.files')
+_log = logging.getLogger('tremolo.server')
 
 # (Without O_NONBLOCK the opening of a FIFO waits for its writer. O_BINARY: Windows.)
 FLAGS = (os.O_RDONLY | getattr(os, 'O_CLOEXEC', 0) | getattr(os, 'O_NONBLOCK', 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ..loop.piece import Piece, PieceFailed
+from ..loop.outbox import Piece, PieceFailed
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:

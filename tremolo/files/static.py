@@ -30,7 +30,7 @@ from ..server.errors import RETRY_AFTER, NotFound
 from .answer import FileAnswer
 from .safe_open import MOST_FOLDERS, ByPath, Walk, walk_in
 
-_log = logging.getLogger('tremolo.files')
+_log = logging.getLogger('tremolo.server')
 
 # The codings of siblings, the best first, and the suffixes of their names.
 _SIBLINGS = {'br': b'.br', 'gzip': b'.gz'}

@@ -1,7 +1,12 @@
 """Outbox: pieces that wait to be sent, because the kernel took no more.
 
 It holds the very objects that were written: a piece that many streams send exists once. A `Piece`
-sends itself, and is closed here.
+has bytes that are not in memory, those of a file for example, and sends itself:
+
+    stream.write(head, (piece,))
+
+It counts as many bytes as it still has to send. The stream closes it once: when its last byte is
+sent, or when the stream ends before.
 """
 
 from __future__ import annotations
@@ -10,12 +15,48 @@ from collections import deque
 from itertools import islice
 
 from ..typed import TYPE_CHECKING, Any
-from .piece import Piece
 
 if TYPE_CHECKING:
     from .transport import Buffer, Transport
 
 _MOST_BUFFERS = 64    # Pieces in one `sendmsg`: IOV_MAX is at least 16, on Linux it is 1,024.
+
+
+class PieceFailed(Exception):
+    """The bytes of a piece are not there; the stream then calls `Piece.failed`."""
+
+    def __init__(self, piece: Piece, why: str) -> None:
+        super().__init__(why)
+        self.piece = piece
+
+
+class Piece:
+    """Bytes that send themselves. Its length is the number of those that are not sent."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def send(self, sock: Transport, is_plain: bool, most: int | None) -> int:
+        """Send some bytes, at most `most`, and return how many were taken.
+
+        `is_plain` tells whether it is a socket of the kernel, so that what the kernel copies to its
+        descriptor arrives. Raises `OSError` as the socket does, and `PieceFailed`.
+        """
+        raise NotImplementedError
+
+    def drop(self, size: int) -> None:
+        """Forget the first `size` bytes, which were sent. Called for its last byte, too."""
+        raise NotImplementedError
+
+    def failed(self, why: str) -> None:
+        """End the stream: what was announced cannot be sent."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what it holds; harmless when that was done."""
+        raise NotImplementedError
 
 
 class Outbox(deque['Buffer | Piece']):

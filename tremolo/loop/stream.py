@@ -28,8 +28,7 @@ from .errors import Cancelled, StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
 from .kernel import Endpoint
-from .outbox import Outbox
-from .piece import Piece, PieceFailed
+from .outbox import Outbox, Piece, PieceFailed
 from .reactor import Reactor
 from .timers import NEVER, Timer
 

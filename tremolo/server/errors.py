@@ -12,6 +12,11 @@ from ..http.phrases import PHRASES
 RETRY_AFTER = '1'
 
 
+# What is told where a cookie is to be signed, or was signed, and nothing can do that.
+NO_KEYS = ('signed cookies need keys: write app.secret_keys = [key], with a key that '
+           'secrets.token_hex(32) has made once')
+
+
 class HandlerError(TremoloError):
     """A handler did something that is no answer; the message names the handler's file:line."""
 

@@ -7,7 +7,8 @@ body is framed in one of four ways (RFC 9112 section 6):
     'chunked'  the length is not known, and the client speaks HTTP/1.1
     'close'    the length is not known, and the client speaks HTTP/1.0, or `chunked` is False: the
                end of the connection is the end of the body
-    'none'     HEAD, 204, 205 and 304 have no body: one that is given is not sent (bodiless.py)
+    'none'     HEAD, 204, 205 and 304 have no body: one that is given is not sent (bodiless.py), nor
+               is that of an answer which a condition of the request has made a 304 or 412
 
 A fifth is 'upgraded': after 101 there is no body, and the handler has the stream. A mistake is
 found before anything is written, or the connection is aborted: the stream is never corrupt.
@@ -20,9 +21,6 @@ from collections.abc import Iterable, Mapping
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
-from ..http.conditions import outcome
-from ..http.encoder import encode
-from ..http.text_fields import encode_pair
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
@@ -234,8 +232,8 @@ class Response(ResponseHead):
             start = head_start(line, '' if line[0] in BODILESS else self._content_type)
             common = connection.server.heads.common_fields()
         else:
-            self._look_at_conditions()
-            fields, length, close, date, server = self._encoded()
+            own = self._headers
+            fields, length, close, date, server = own if type(own) is tuple else self._encoded()
             start = status_line(*self._line)
             # (After our `Connection: close`: some clients look at the first such field alone.)
             common = fields + connection.server.heads.common_fields(date, server)
@@ -276,37 +274,17 @@ class Response(ResponseHead):
 
     def _with_own_fields(self, body: bytes) -> bytes:
         """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
-        own = self._headers
+        own, line = self._headers, self._line
         if type(own) is not tuple:
-            if self._look_at_conditions():
-                return b''
             own = self._encoded()
         fields, length, close, date, server = own
-        if close or not (date and server) or (length is not None and length != len(body)):
+        if (self._line is not line or close or not (date and server)
+                or (length is not None and length != len(body))):
             return b''
         start = self.connection.server.heads.start(self._line, '')
         if own is not self._headers:
             self._seal()
         return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)
-
-    def _look_at_conditions(self) -> bool:
-        """Become a 304 or 412 if the request asks for it (bodiless.py); return whether it does."""
-        own, line = self._headers, self._line
-        if type(own) is Headers and line[0] == 200 and any(own.validators):
-            now = self.connection.stream.reactor.wall_clock()
-            self._line = UNMET.get(outcome(self.request, *own.validators, now), line)
-        return self._line is not line
-
-    def _encoded(self) -> Encoded:
-        """Return the fields as bytes, Content-Type among them."""
-        own = self._headers
-        if isinstance(own, tuple):
-            return own
-        headers = self.headers
-        lines = headers.raw_items()
-        if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
-            lines.insert(0, encode_pair('Content-Type', self._content_type))
-        return encode(lines, refuse_coding=True)
 
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)

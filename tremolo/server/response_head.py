@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
+from ..http.conditions import outcome
+from ..http.encoder import encode
 from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, fields_kept
+from ..http.text_fields import encode_pair
 from ..loop import Stream
 from ..typed import TYPE_CHECKING, Any
-from .errors import HandlerError
+from .bodiless import BODILESS, UNMET
+from .errors import NO_KEYS, HandlerError
 from .throttle import rate_answer, rate_of
 from .upgrade import switch
 
@@ -118,6 +122,21 @@ class ResponseHead:
             raise HandlerError('the head is sent already: the rate cannot change')
         rate_answer(self, rate)
 
+    def _encoded(self) -> Encoded:
+        """Return the fields that were set as bytes, Content-Type among them.
+
+        A condition of the request may make a 304 or 412 of an answer of 200 with an ETag or a
+        Last-Modified (bodiless.py); then the status line is another afterwards.
+        """
+        headers, line = self.headers, self._line
+        if line[0] == 200 and any(headers.validators):
+            now = self.connection.stream.reactor.wall_clock()
+            self._line = UNMET.get(outcome(self.request, *headers.validators, now), line)
+        lines = headers.raw_items()
+        if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
+            lines.insert(0, encode_pair('Content-Type', self._content_type))
+        return encode(lines, refuse_coding=True)
+
     def set_cookie(self, name: str, value: str = '', *, signed: bool = False,
                    **attributes: Any) -> None:
         """Set a cookie; without `max_age` and `expires` it lasts as long as the browser runs.
@@ -131,6 +150,8 @@ class ResponseHead:
         """
         if signed:
             server = self.connection.server
+            if server.signer is None:
+                raise HandlerError(NO_KEYS)
             value = server.signer.sign(name, value, server.reactor.wall_clock())
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ..loop import Reactor, Task
-from ..loop.future import on_loop
 from ..typed import Any, NoReturn
 
 
@@ -23,7 +22,9 @@ class Later(Task):
         super().__init__(reading, reactor=reactor, later=not reactor.in_loop_thread())
 
     def _instead(self) -> str:
-        on_loop(self.reactor, self.cancel)    # Nobody will wait for it.
+        # The mistake is told here, and not by its error a second time. (It is not cancelled: tools
+        # look for attributes, too.)
+        self._seen = True
         return (f'{self._call} is a Future: write `yield {self._call}` in a generator, `await '
                 f'{self._call}` in an `async def`, `{self._call}.result()` in a thread')
 

@@ -19,13 +19,7 @@ import copy
 from collections.abc import Generator
 
 from ..http.errors import FormError
-from ..http.multipart import (
-    EndOfForm,
-    EndOfPart,
-    MultipartParser,
-    PartHead,
-    PartLimits,
-)
+from ..http.multipart import EndOfForm, EndOfPart, MultipartParser, PartHead, PartLimits
 from ..http.parameters import boundary_of
 from ..loop import Inbox, InvalidState, LimitExceeded, StreamClosed
 from ..loop.shared_future import SharedFuture

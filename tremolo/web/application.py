@@ -26,7 +26,6 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .request import Request
 from .routing import Route, Router
-from .unsigned import NoSigner
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
@@ -50,7 +49,7 @@ class Application(Service):
             self._origins = checked_origins(origins)
         self._groups: Groups | None = None
         self._secret_keys: list[str | bytes] = []
-        self._signer: Any = NoSigner()    # Signs cookies with these keys.
+        self._signer: Any = None    # Signs cookies with these keys.
 
     def route(self, path: str, methods: Iterable[str] = ('GET',), *,
               origins: Any = ...) -> Callable[[F], F]:

@@ -119,7 +119,6 @@ class HandlerRun:
         value, error = task.outcome()
         response = self.response
         if not response.live:
-            discard(value)
             if error is None and (value is not None or self._chunks) and not self.failed:
                 error = lost(self._handler, response, value, self._yielded)
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)) and (
@@ -141,7 +140,6 @@ class HandlerRun:
         try:
             if value is not None:
                 if self._yielded or response.head_sent:
-                    discard(value)
                     raise lost(self._handler, response, value, self._yielded)
                 send_returned(self._handler, response, value)
             elif response.head_sent:

@@ -21,7 +21,7 @@ from ..server.context import Context
 from ..typed import Any, Callable
 from .handler_run import HandlerRun
 from .registered import Registered
-from .returned import discard
+from .returned import in_thread
 from .signature import Signature
 
 _SAME_FOR_ALL = 'app', 'globals', 'lock', 'logger', 'loop', 'reactor'
@@ -65,7 +65,7 @@ class Handler(Registered):
             elif self.is_generator:
                 self._go_on(self._call(request, response), request, response, context, chunks)
             elif self.thread:
-                future = context.run(run_in_thread, self._in_thread, request, response)
+                future = context.run(run_in_thread, in_thread, self._call, request, response)
                 self._follow(future, HandlerRun(self, request, response, chunks))
             else:
                 value = context.run(self._call, request, response)
@@ -85,12 +85,6 @@ class Handler(Registered):
             if from_keyboard(error):
                 raise
             HandlerRun(self, request, response, chunks).fail(error)
-
-    def _in_thread(self, request: Request, response: Response) -> Any:
-        value = self._call(request, response)
-        if not response.live:
-            discard(value)    # Nobody takes it any more.
-        return value
 
     def _go_on(
         self, generator: Generator[Any, Any, Any], request: Request, response: Response,

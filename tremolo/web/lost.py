@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..loop import StreamClosed
 from ..server import HandlerError, Response
 from ..typed import TYPE_CHECKING, Any
+from .returned import discard
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -15,6 +16,7 @@ def lost(handler: Handler, response: Response, value: Any, yielded: bool) -> Exc
 
     `yielded` tells whether the handler has yielded a chunk.
     """
+    discard(value)
     if not (response.ended or response.live):
         return StreamClosed()    # The client is gone: that is no mistake of the handler.
     what = 'yielded a chunk' if value is None else 'returned a value'

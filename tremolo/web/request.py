@@ -2,25 +2,36 @@
 
 The server makes its requests of this class (`Server.request_class`). An application for ASGI reads
 the server's own, which knows nothing of forms.
+
+A body is read as JSON (RFC 8259) by one rule: what is read could be sent again. So what is no JSON
+for others, though Python reads it, is refused: NaN and Infinity, a number that is too large for a
+float (`1e999`), half of a surrogate pair in a string, which no UTF-8 can hold (RFC 7493 section
+2.1), and any charset but UTF-8 (RFC 8259 section 8.1). A byte order mark is passed over. An int of
+more than 4,300 digits is refused, too, as Python itself does not write it in decimals, and what is
+nested deeper than Python's stack. Of a name that is there twice the last value counts.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 
 from .. import server
 from ..http.accept import best_type
+from ..http.cookies import read_cookies
+from ..http.form import Fields, read_fields
+from ..late import expression
 from ..loop import Future
 from ..loop.future import on_loop
 from ..loop.shared_future import SharedFuture
-from ..server.errors import BadRequest
+from ..server.errors import NO_KEYS, BadRequest, HandlerError
 from ..typed import TYPE_CHECKING, Any
-from .json_text import read_json
-from .request_parts import cookies_of, query_of
 
 if TYPE_CHECKING:
-    from ..http.form import Fields
     from ..uploads import Files
+
+# What may be half of a pair: `\ud83d\ude00` is a whole one, `\\ud83d` is no escape at all.
+_SURROGATE = expression(r'\\u[dD][89a-fA-F]')
 
 
 class Request(server.Request):
@@ -34,18 +45,30 @@ class Request(server.Request):
 
         Raises `BadRequest` for more than 1,000 fields.
         """
-        return query_of(self)
+        parts = self.kept = {} if self.kept is None else self.kept
+        if 'query' not in parts:
+            try:
+                parts['query'] = read_fields(self.query_string)
+            except ValueError as error:
+                raise BadRequest('too many fields in the query') from error
+        fields: Fields = parts['query']
+        return fields
 
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies that the client sent; the same dictionary each time."""
-        return cookies_of(self)
+        parts = self.kept = {} if self.kept is None else self.kept
+        if 'cookies' not in parts:
+            parts['cookies'] = read_cookies(
+                value for name, value in self.fields if name == b'cookie')
+        cookies: dict[str, str] = parts['cookies']
+        return cookies
 
     def json(self) -> Future:
         """Read the whole body as JSON in UTF-8. Raises `BadRequest` if it is none.
 
         NaN, Infinity, a number that is too large, and half of a surrogate pair are none either:
-        what is read could be sent again (json_text.py).
+        what is read could be sent again.
         """
         return self._task(self._json())
 
@@ -67,6 +90,8 @@ class Request(server.Request):
         signed more than `max_age` seconds ago. Raises `HandlerError` without keys.
         """
         server = self.connection.server
+        if server.signer is None:
+            raise HandlerError(NO_KEYS)
         signed = self.cookies.get(name, '')
         value: str | None = server.signer.read(name, signed, server.reactor.wall_clock(), max_age)
         return value
@@ -127,3 +152,49 @@ def _settle(watched: dict[Any, SharedFuture], connection: Any) -> None:
     """Complete the Future of a connection that had ended before it was asked for."""
     if connection in watched:
         watched.pop(connection).set_result(connection.reason)
+
+
+def read_json(data: bytes) -> Any:
+    """Return the value of a text.
+
+    Raises `ValueError`: it says which rule is broken, '' if it is the grammar's, and holds nothing
+    of the text. (Python's own errors do, on PyPy.)
+    """
+    try:
+        # (The codec `utf-8-sig` would be imported by the first request.)
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'it is not UTF-8 at byte {error.start}') from None
+    try:
+        value = _DECODER.decode(text[text.startswith('\ufeff'):])
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except json.JSONDecodeError:
+        raise ValueError from None
+    except UnicodeEncodeError:
+        raise ValueError('a string has half of a surrogate pair') from None
+    except RecursionError:
+        raise ValueError('it is nested too deep') from None
+    except _NotJSON as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        raise ValueError('a number has too many digits') from None
+
+
+class _NotJSON(ValueError):
+    """A value that Python reads, and that is no JSON."""
+
+
+def _constant(name: str) -> float:
+    raise _NotJSON(f'{name} is no number of JSON')
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value - value:    # (Of infinity it is NaN.)
+        raise _NotJSON('a number is too large')
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant, parse_float=_float)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 
 from ..http.charset import with_charset
-from ..server import HandlerError, HTTPError, Response
+from ..server import HandlerError, HTTPError, Request, Response
 from ..server.pages import send_error
 from ..server.response_head import HTML
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -51,6 +51,15 @@ def send_returned(handler: Handler, response: Response, value: Any) -> None:
         raise HandlerError(f'{handler.name} returned {_shown(value)}, which is none of str, bytes, '
                            f'(body, encoding), dict, list, send_file(...), None{_instead(value)}')
     response.send_body(body)
+
+
+def in_thread(call: Callable[[Request, Response], Any], request: Request, response: Response
+              ) -> Any:
+    """Call a handler on a thread. When it returns its client may have gone."""
+    value = call(request, response)
+    if not response.live:
+        discard(value)
+    return value
 
 
 def discard(value: Any) -> None:

@@ -21,7 +21,7 @@ from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
 from ..websocket.closing import GRACE
 from .failure import fail, forget_frames, log_error
-from .returned import BYTES
+from .returned import BYTES, discard
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -96,6 +96,7 @@ class SocketRun:
     def returned(self, value: Any) -> None:
         """Take what the handler has returned, or None for its end."""
         websocket, name = self._websocket, self._handler.name
+        discard(value)
         if websocket.state != 'handshake':
             if value is not None:
                 _log.error('%s returned %s, and a WebSocket has no answer: %s before the end', name,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tremolo.web.json_text import read_json
+from tremolo.web.request import read_json
 
 
 @pytest.mark.parametrize('text', [
