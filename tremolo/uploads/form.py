@@ -35,6 +35,7 @@ class Form:
         """Read to the end; `length` is that of the body, if it is known."""
         if upload.parser is None:
             self.fields = yield from _urlencoded(upload, length)
+            upload.forget()
         else:
             event = None
             while type(event) is not EndOfForm:

@@ -135,6 +135,10 @@ class Upload:
             raise LimitExceeded
         return self._kept
 
+    def forget(self) -> None:
+        """Let go of the whole body, which was read."""
+        self._kept = b''
+
     def event(self) -> Steps:
         """Return the next event of the form: PartHead, bytes, EndOfPart or EndOfForm.
 
