@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from ..late import expression
-from .grammar import TOKEN
+from .grammar import TOKEN_TEXT as _NAME
 
 _MOST = 100
 
@@ -24,7 +24,6 @@ _QUOTED = expression(r'="([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?\Z)')
 # weight      = OWS ";" OWS "q=" qvalue                                    RFC 9110 section 12.4.2
 # qvalue      = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )
 # (What follows the weight, once `accept-ext`, is no part of the media type.)
-_NAME = TOKEN.pattern.decode()
 _ELEMENT = expression(
     rf'({_NAME}(?:/{_NAME})?)((?:[ \t]*;(?:[ \t]*(?![qQ]=){_NAME}=(?:{_NAME})?)?)*)'
     r'(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?|\.[0-9]{1,3})(?:[ \t]*;.*)?)?')

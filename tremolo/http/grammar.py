@@ -59,7 +59,7 @@ RULING = LISTS | SINGLE
 
 # Content-Length = 1*DIGIT                                                   RFC 9110 section 8.6
 # 19 digits are enough for any size of 63 bits, and few enough for int() to be fast.
-CONTENT_LENGTH = re.compile(rb'[0-9]{1,19}')
+CONTENT_LENGTH = expression(rb'[0-9]{1,19}')
 
 # transfer-coding    = token *( OWS ";" OWS transfer-parameter )             RFC 9112 section 7
 # transfer-parameter = token BWS "=" BWS ( token / quoted-string )
@@ -110,10 +110,11 @@ ABSOLUTE = expression(rb'[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(?:[/?][!-"$-~]*)?')
 
 # The name of a field that an application sets is a token, and the value has none of these controls:
 # all but HTAB (RFC 9110 section 5.5).
-TOKEN = re.compile(_TOKEN)
+TOKEN = expression(_TOKEN)
 CONTROLS = bytes([*range(9), *range(10, 32), 127])
 # The same as str: for the name of a cookie, and for a reason phrase (RFC 9112 section 4).
-TOKEN_STR = expression(_TOKEN.decode('ascii'))
+TOKEN_TEXT = _TOKEN.decode('ascii')
+TOKEN_STR = expression(TOKEN_TEXT)
 TEXT_STR = expression(_TEXT.decode('latin-1'))
 
 # cookie-pair  = cookie-name "=" cookie-value                                RFC 6265 section 4.1.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 PHRASES: dict[int, str] = {
-    **{status.value: status.phrase for status in HTTPStatus},
+    **{int(status): status.phrase for status in HTTPStatus},
     413: 'Content Too Large',
     414: 'URI Too Long',
     416: 'Range Not Satisfiable',

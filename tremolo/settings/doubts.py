@@ -7,16 +7,16 @@ A variable may be meant for something else, so the start does not end because of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from ..late import expression
 from .options import BY_NAME, OPTIONS, WORKERS
 from .settings import Settings
 
 # Without a supervisor the process asks itself to be renewed: these two have their effect.
 _ALONE = ('workers', 'max_requests', 'limit_memory')
 # Variables that are no options: Kubernetes tells of a service with the name `tremolo` by these.
-_NOT_MEANT = re.compile(r'TREMOLO_(INHERITED|SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)')
+_NOT_MEANT = expression(r'TREMOLO_(INHERITED|SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)')
 
 
 def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:

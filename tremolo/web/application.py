@@ -61,14 +61,16 @@ class Application(Service):
         origin and for a route that exists already, `HandlerError` for a function that cannot be a
         handler.
         """
-        # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`.
+        # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`. (And
+        # what `Request.accepts` needs: a request may find no descriptor for it.)
+        from ..http import accept  # noqa: F401
         from .mistakes import check_methods, check_path
         from .registration import handler_of, served_twice
         check_path(path)
         names = check_methods(methods)
         groups = Route[Any](path).groups
         if not {'GET', 'HEAD'}.issuperset(names):
-            # What `Request.form` and `Request.files` need: a request may find no descriptor for it.
+            # What `Request.form` and `Request.files` need, likewise.
             # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
             from .. import uploads  # noqa: F401
 

@@ -17,7 +17,6 @@ import json
 from collections.abc import Generator
 
 from .. import server
-from ..http.accept import best_type
 from ..http.cookies import read_cookies
 from ..http.form import Fields, read_fields
 from ..late import expression
@@ -80,6 +79,7 @@ class Request(server.Request):
         The rules are those of RFC 9110 section 12.5.1: a client that sends no Accept likes all.
         Raises `ValueError` for an offer that is no media type.
         """
+        from ..http.accept import best_type    # (`Application.route` has imported it.)
         values = self.headers.get_all('accept')
         return best_type(', '.join(values), offers)
 
