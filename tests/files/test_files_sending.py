@@ -339,6 +339,45 @@ def test_a_real_file_that_is_replaced_or_removed_is_sent_as_it_was(tmp_path):
         assert client.take().body == data
 
 
+@pytest.mark.parametrize('size', [10, 300_000])
+@pytest.mark.parametrize('kind', ['plain', 'thread', 'coroutine'])
+def test_a_file_that_its_handler_has_closed_is_an_error(tmp_path, kind, size, logged):
+    path, app = write(tmp_path / 'closed.bin', bytes(size)), Tremolo()
+
+    def closed():
+        with path.open('rb') as file:
+            return send_file(file)
+
+    def on_thread(thread=True):
+        return closed()
+
+    async def coroutine():
+        return closed()
+
+    app.route('/')({'plain': closed, 'thread': on_thread, 'coroutine': coroutine}[kind])
+    with serving(app) as host:
+        answer, = host.ask(request('/', 'GET', END))
+        assert answer.status == 500
+    assert "the file 'closed.bin' is closed already: open it for each answer" in logged.text
+    assert logged.count('failed on GET') == 1
+
+
+def test_a_file_that_is_closed_meanwhile_is_never_another_one(folder, pair):
+    # (The next file that is opened has its descriptor.)
+    sent_piece, _ = piece_of(folder / 'large.bin', 0, 100_000)
+    number = sent_piece._file.fileno()
+    sent_piece._file.close()
+    other = os.open(folder / 'small.txt', os.O_RDONLY)
+    try:
+        os.dup2(other, number)
+        with pytest.raises(PieceFailed, match='closed'):
+            sent_piece.send(pair[0], True, None)
+    finally:
+        os.close(other)
+        if number != other:
+            os.close(number)
+
+
 # -- real sockets ----------------------------------------------------------------------------------
 
 

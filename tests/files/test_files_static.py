@@ -310,6 +310,13 @@ def test_a_file_that_may_not_be_read_is_404(site, monkeypatch):
     assert ask(served(site), '/assets/alone.txt').status == 404
 
 
+def test_a_path_of_more_names_than_can_be_walked_is_not_even_decoded(site, monkeypatch):
+    app, decoded = served(site), []
+    monkeypatch.setattr('tremolo.files.static.unquote_to_bytes', decoded.append)
+    assert ask(app, '/assets' + '/a' * 10_000).status == 404
+    assert not decoded
+
+
 @pytest.mark.parametrize('failing', range(4))
 @pytest.mark.parametrize(('code', 'status'), [(errno.EMFILE, 503), (errno.EIO, 500)])
 def test_a_system_that_fails_is_told_and_nothing_stays_open(site, failing, code, status,

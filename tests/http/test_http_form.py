@@ -8,13 +8,14 @@ import json
 import pickle
 import random
 import sys
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from linear import is_linear
 
 from tremolo.http import ProtocolError
 from tremolo.http.errors import FormError
-from tremolo.http.form import Fields, read_fields, unescape
+from tremolo.http.form import _ESCAPES, Fields, read_fields, unescape
 from tremolo.http.parameters import (
     MULTIPART,
     URLENCODED,
@@ -291,3 +292,11 @@ def test_no_other_codec_is_ever_looked_up():
         else:
             # (Python 3.9: it stays, and finds nothing.)
             looked_up.clear()
+
+
+@pytest.mark.parametrize('flood', [b'%', b'%4', b'%zz', b'%41', b'%zz%41'])
+def test_no_flood_is_passed_by_in_one_step(flood):
+    # (A large form is read on a thread, and in one step of a search no other thread runs.)
+    data = flood * 10_000
+    assert len(list(_ESCAPES.finditer(data))) >= data.count(b'%') / 64
+    assert unescape(data) == unquote_to_bytes(data)

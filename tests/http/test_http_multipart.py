@@ -590,6 +590,14 @@ def test_a_head_of_a_part_takes_time_as_it_is_long(make):
     assert is_linear(lambda data: pushed([b'--boundary\r\n' + data + b'\r\n'], limits), make, 1_000)
 
 
+def test_a_flood_of_almost_delimiters_is_no_single_piece():
+    # (Between two pieces others have their turn.)
+    flood = b'\r\n--bx' * 5_000
+    pieces = drained(in_a_file(), flood)
+    assert b''.join(pieces) == flood
+    assert max(map(len, pieces)) < 501 * 7 < 5_000
+
+
 def pushed(pieces, limits):
     """Parse all, and do not mind what comes of it."""
     parser = MultipartParser(b'boundary', limits)

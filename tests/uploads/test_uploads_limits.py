@@ -13,6 +13,7 @@ from upload_support import TYPE, URLENCODED, body_of, part, upload, urlencoded
 
 from tremolo import Tremolo
 from tremolo.exceptions import BadRequest, PayloadTooLarge, TremoloError
+from tremolo.http import form
 
 counted = pytest.mark.skipif(sys.implementation.name != 'cpython', reason='counts references')
 CHUNKED = 'Transfer-Encoding: chunked'
@@ -235,3 +236,61 @@ def test_forms_and_uploads_leave_nothing_for_the_collector(app, logged):
             gc.garbage.clear()
             gc.enable()
     assert left == []
+
+
+# -- the time of others ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('path', 'parts', 'turns'), [
+    ('/form', [part('a')] * 50, 50),
+    ('/files', [part('a')] * 50, 50),
+    ('/form', [part('f', b'\r\n--simple-boundaryx' * 3_000, 'f')], 5)])
+def test_others_have_their_turn_between_the_events_of_a_form(app, path, parts, turns, monkeypatch):
+    monkeypatch.setattr('tremolo.uploads.upload.TIME_SLICE', 0)
+    data = upload(path, *parts)
+    with virtual(app) as host:
+        client = host.connect()
+        client.send(data)
+        before = host.server.reactor.turns
+        assert client.take().status == 200
+        assert host.server.reactor.turns - before > turns
+
+
+@pytest.mark.parametrize(('size', 'apart'), [(1_000, False), (200_000, True)])
+def test_a_large_urlencoded_form_is_read_on_a_thread(app, size, apart, monkeypatch):
+    threads = []
+
+    def read_fields(*given):
+        threads.append(threading.get_ident())
+        return form.read_fields(*given)
+
+    monkeypatch.setattr('tremolo.uploads.form.read_fields', read_fields)
+    with serving(app) as host:
+        answer, = host.ask(urlencoded('/form', b'a=' + b'%41' * (size // 3), 'Connection: close'))
+        assert answer.body == b'1'
+        assert (threads != [host.server.reactor.thread]) is apart
+        assert len(threads) == 1
+        answer, = host.ask(urlencoded('/form', b'a=1&' * (size // 4) + b'b&' * 1001,
+                                      'Connection: close'))
+        assert answer.status == 413
+
+
+def test_a_large_form_whose_reading_is_cancelled_is_read_again(monkeypatch):
+    app, waits = Tremolo(), threading.Event()
+
+    def read_fields(*given):
+        waits.wait(10)
+        return form.read_fields(*given)
+
+    @app.route('/', methods=['POST'])
+    def index(request):
+        reading = request.form()
+        yield None
+        reading.cancel()
+        waits.set()
+        yield str(len((yield request.form()).first('a')))
+
+    monkeypatch.setattr('tremolo.uploads.form.read_fields', read_fields)
+    with serving(app) as host:
+        answer, = host.ask(urlencoded('/', b'a=' + b'1' * 100_000, 'Connection: close'))
+        assert answer.body == b'100000'

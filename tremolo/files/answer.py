@@ -27,14 +27,14 @@ from ..http.ranges import Range, content_range, ranges_of
 from ..http.replaced import replace_fields
 from ..loop import Future
 from ..loop.stream import APART
-from ..server import HTTPError, Response
+from ..server import HandlerError, HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.pages import send_error
 from ..server.response_head import HTML
 from ..typed import Any
 from .content_types import content_type_of
 from .disposition import attachment
-from .piece import FilePiece
+from .piece import FilePiece, is_closed
 
 _log = logging.getLogger('tremolo.error')
 
@@ -101,6 +101,9 @@ class FileAnswer:
             raise
 
     def _answer(self, response: Response) -> None:
+        if is_closed(self._file):
+            raise HandlerError(f'the file {self.name!a:.200} is closed already: open it for '
+                               'each answer, without `with`; it is closed when it is sent')
         request, headers = response.request, response.headers
         self._describe(response)
         parts: list[Range] | None = None

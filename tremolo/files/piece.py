@@ -23,6 +23,11 @@ _READ = 1 << 18    # Bytes that are read at once where the kernel does not send 
 _sendfile: Callable[..., int] | None = getattr(os, 'sendfile', None)
 
 
+def is_closed(file: Any) -> bool:
+    """Tell whether a file is closed, as far as it says so."""
+    return bool(getattr(file, 'closed', False))
+
+
 class FilePiece(Piece):
     """`size` bytes of a file from `offset` on.
 
@@ -49,7 +54,8 @@ class FilePiece(Piece):
     def send(self, sock: Transport, is_plain: bool, most: int | None) -> int:
         """Send some bytes. Raises `OSError` as a socket does, and `PieceFailed`."""
         size = min(self._left, _AT_ONCE if most is None else most, _AT_ONCE)
-        if is_plain and self._fd >= 0 and _sendfile is not None:
+        # (If somebody else has closed the file, its descriptor may be that of another one by now.)
+        if is_plain and self._fd >= 0 and _sendfile is not None and not is_closed(self._file):
             try:
                 sent = _sendfile(sock.fileno(), self._fd, self._offset, size)
             except (BlockingIOError, InterruptedError, ConnectionError):

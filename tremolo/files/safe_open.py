@@ -27,7 +27,7 @@ from .opening import FLAGS
 WALKS = {os.open, os.readlink} <= os.supports_dir_fd and hasattr(os, 'O_NOFOLLOW')
 
 _MOST_LINKS = 40
-_MOST_FOLDERS = 200    # On the way; each is an open descriptor.
+MOST_FOLDERS = 200    # On the way; each is an open descriptor.
 _NOFOLLOW = getattr(os, 'O_NOFOLLOW', 0)
 # (With O_PATH a folder on the way needs no permission to be listed, as for the system itself.)
 _FOLDER = (os.O_RDONLY | getattr(os, 'O_PATH', 0) | getattr(os, 'O_DIRECTORY', 0)
@@ -97,7 +97,7 @@ class Walk:
             if is_last:
                 return trail, fd
             self._opened.append(fd)
-            if len(self._opened) > _MOST_FOLDERS:
+            if len(self._opened) > MOST_FOLDERS:
                 raise OSError(errno.ELOOP, 'too many folders')
             trail.append(fd)
         return trail, -1

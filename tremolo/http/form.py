@@ -14,7 +14,10 @@ from ..late import expression
 
 _PAIR = expression(rb'[^&]+')
 # (64 at once: sre notes down each repeat of a group, so a longer run would take much memory.)
-_ESCAPES = expression(rb'(?:%[0-9A-Fa-f]{2}){1,64}')
+# (What is no escape is found too, and left: a search through 2 MiB of it is one call, in which no
+# other thread runs.)
+_ESCAPES = expression(
+    rb'((?:%[0-9A-Fa-f]{2}){1,64})|(?:%(?![0-9A-Fa-f]{2})[^%]*){1,64}')
 
 
 class Fields(dict[str, list[str]]):
@@ -56,8 +59,9 @@ def unescape(raw: bytes) -> bytes:
     """
     decoded, done = bytearray(), 0
     for escapes in _ESCAPES.finditer(raw):
-        begin, end = escapes.span()
-        decoded += raw[done:begin]
-        decoded += bytes.fromhex(escapes[0].replace(b'%', b'').decode('ascii'))
-        done = end
+        if escapes.lastindex:
+            begin, end = escapes.span()
+            decoded += raw[done:begin]
+            decoded += bytes.fromhex(escapes[0].replace(b'%', b'').decode('ascii'))
+            done = end
     return bytes(decoded + raw[done:])

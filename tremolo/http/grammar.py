@@ -73,7 +73,7 @@ CODING = expression(rb'(%s)(?:[ \t]*;[ \t]*%s%s)*' % (_TOKEN, _TOKEN, _ASSIGNED)
 # Forms are written by many programs: there may be blanks around the "=", a value without quotes may
 # hold other characters than those of a token, and a backslash may be just that.
 PARAMETER = expression(
-    rb';[ \t]*(?:(%s)[ \t]*=(?:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*|([^";]*)))?' % _TOKEN,
+    rb';[; \t]*(?:(%s)[ \t]*=(?:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*|([^";]*)))?' % _TOKEN,
     re.DOTALL)
 ESCAPED = expression(rb'\\(["\\])')
 

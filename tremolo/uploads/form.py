@@ -6,12 +6,15 @@ from ..http.errors import FormError
 from ..http.form import Fields, read_fields
 from ..http.multipart import EndOfForm, PartHead
 from ..http.parameters import decode_text
-from ..loop import Future, LimitExceeded, Lock
+from ..loop import Future, LimitExceeded, Lock, run_in_thread
 from ..server import Request
 from ..server.errors import PayloadTooLarge
 from .errors import answer_of
 from .later import Later
 from .upload import Steps, Upload, answer_to, upload_of
+
+# Bytes of an urlencoded form that are read on a worker thread: 2 MiB may take 0.1 s and more.
+_LARGE = 65536
 
 
 class Form:
@@ -32,6 +35,7 @@ class Form:
         """Read to the end; `length` is that of the body, if it is known."""
         if upload.parser is None:
             self.fields = yield from _urlencoded(upload, length)
+            upload.forget()
         else:
             event = None
             while type(event) is not EndOfForm:
@@ -78,7 +82,9 @@ def _urlencoded(upload: Upload, length: int | None) -> Steps:
     except LimitExceeded:
         raise _too_large(settings.form_size) from None
     try:
-        return read_fields(data, settings.form_fields)
+        if len(data) <= _LARGE:
+            return read_fields(data, settings.form_fields)
+        return (yield run_in_thread(read_fields, data, settings.form_fields))
     except ValueError:
         raise _too_many(settings.form_fields) from None
 

@@ -23,6 +23,7 @@ from ..http.multipart import EndOfForm, EndOfPart, MultipartParser, PartHead, Pa
 from ..http.parameters import MULTIPART, URLENCODED, boundary_of, media_type
 from ..loop import Inbox, InvalidState, LimitExceeded, StreamClosed
 from ..loop.shared_future import SharedFuture
+from ..loop.task import TIME_SLICE
 from ..server import HandlerError, HTTPError, Request, Response
 from ..server.errors import UnsupportedMediaType
 from ..server.notices import gone
@@ -125,14 +126,24 @@ class Upload:
     def whole(self, most: int) -> Steps:
         """Return the whole body. Raises `LimitExceeded` beyond `most` bytes."""
         if self._kept is None:
-            return (yield self._inbox.read_all(most))
+            # (Kept until it is read as a form: a call that is cancelled loses nothing.)
+            self._kept = yield self._inbox.read_all(most)
         if len(self._kept) > most:
             raise LimitExceeded
         return self._kept
 
+    def forget(self) -> None:
+        """Let go of the whole body, which was read."""
+        self._kept = b''
+
     def event(self) -> Steps:
-        """Return the next event of the form: PartHead, bytes, EndOfPart or EndOfForm."""
+        """Return the next event of the form: PartHead, bytes, EndOfPart or EndOfForm.
+
+        Others have their turn in between: what arrived may be a thousand parts, or look like them.
+        """
         parser: Any = self.parser
+        if self.reactor.time() - self.reactor.now >= TIME_SLICE:
+            yield None
         while self._refused is None:
             try:
                 event = parser.next_event()
