@@ -192,7 +192,9 @@ def test_site(tmp_path):
     (tmp_path / 'docs').mkdir()
     (tmp_path / 'docs' / 'index.html').write_bytes(b'docs')
     with example('site', str(tmp_path)) as url:
-        assert get(f'{url}/docs') == b'docs'
+        status, headers, _ = asked(f'{url}/docs')
+        assert (status, headers['Location']) == (308, '/docs/')
+        assert get(f'{url}/docs/') == b'docs'
         assert asked(url)[0] == asked(f'{url}/../x')[0] == 404
 
 

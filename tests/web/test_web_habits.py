@@ -181,13 +181,6 @@ def test_a_class_of_the_program_with_such_a_name_is_left_alone(logged):
     assert "'Request' object has no attribute 'args'" in logged.text
 
 
-def test_a_file_that_is_closed_already_is_told(logged):
-    def handler():
-        with open(__file__, 'rb') as file:
-            return send_file(file)
-
-    assert ask(handler).status == 500
-    assert 'leave out the `with`, since send_file closes it' in logged.text
 
 
 def test_a_saved_part_that_nobody_waits_for_is_told(logged, tmp_path):

@@ -92,9 +92,6 @@ class FileAnswer:
     def answer(self, response: Response) -> None:
         """Send it as the whole answer. The file is closed whatever happens."""
         try:
-            if getattr(self._file, 'closed', False):
-                raise ValueError('the file was closed before it was sent: leave out the `with`, '
-                                 'since send_file closes it')
             self._answer(response)
         except BaseException:
             self.close()
