@@ -30,7 +30,8 @@ def parsed(wire):
     parser = RequestParser(Limits(), Request)
     parser.feed(wire)
     found = parser.next_event()
-    found.begin(SimpleNamespace(addresses=(('1.2.3.4', 5), ('5.6.7.8', 80), 'http')))
+    ends = ('1.2.3.4', 5), ('5.6.7.8', 80), 'http'
+    found.begin(SimpleNamespace(known_addresses=None, addresses=ends))
     return found
 
 

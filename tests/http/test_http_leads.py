@@ -65,11 +65,11 @@ def test_a_head_that_begins_differently_makes_the_lead_shorter():
     heads = [get(b'User-Agent: u\r\nAccept: %b\r\nAccept-Encoding: br\r\n' % kind)
              for kind in (b'*/*', b'*/*;a', b'*/', b'')]
     parser = taught(heads[0], heads[0])
-    assert parser._lead[0].endswith(b'br\r\n')
+    assert parser._lead.text.endswith(b'br\r\n')
     for head in (*heads, *reversed(heads)):
         assert read(parser, head) == fresh(head)
         if head is not heads[0]:
-            assert parser._lead[0] == HOST + b'User-Agent: u\r\n'
+            assert parser._lead.text == HOST + b'User-Agent: u\r\n'
     assert len(leads._leads) == 2
 
 
@@ -104,7 +104,7 @@ def test_there_are_few_leads_and_none_is_long():
     for value, lines in (b'', 32), (b'x' * 40, 19):
         head = get(b''.join(b'Accept: %d%b\r\n' % (number, value) for number in range(100, 170)))
         parser = taught(head, head, head)
-        assert len(parser._lead[1]) == lines
+        assert len(parser._lead.said[0]) == lines
         assert read(parser, head) == fresh(head)
     assert all(len(lead) <= 1024 for lead in leads._leads)
 

@@ -37,16 +37,23 @@ _known_line = _request_lines.get
 _known_host = hosts.get
 _LARGE = 4096    # Bytes. A larger head is kept as one object until `fields` is read.
 
-# A lead is what the first lines of a head say, or all of them:
-#     text          the lines, each with its CRLF
-#     fields        names and values; of many lines perhaps those of `RULING` alone (`read_lines`)
-#     host          the value of Host, None if there is none
-#     connection    that of Connection
-#     more          whether there is another field of `RULING`, or one of these two again
-# (A plain tuple: one is made for most requests, and a NamedTuple takes several times as long.)
-Lead = tuple[bytes, list[tuple[bytes, bytes]], Optional[bytes], Optional[bytes], bool]
-# Every head begins with no lines. (How a connection comes to have others is told in leads.py.)
-NO_LINES: Lead = b'', [], None, None, False
+
+# What lines say: the fields, the values of Host and Connection (None if there is none), and whether
+# there is another field of `RULING`, or one of these two again.
+Said = tuple[list[tuple[bytes, bytes]], Optional[bytes], Optional[bytes], bool]
+
+
+class Lead:
+    """The first lines of a head. (leads.py tells how a connection comes to know some.)"""
+
+    __slots__ = ('said', 'text')
+
+    def __init__(self, text: bytes, said: Said) -> None:
+        self.text = text    # the lines, each with its CRLF
+        self.said = said
+
+
+NO_LINES = Lead(b'', ([], None, None, False))    # Every head begins with no lines.
 
 
 class RequestHead:
@@ -97,11 +104,11 @@ def read_head(
     # Most requests have only Host and Connection of the fields that matter here.
     block: bytes | list[tuple[bytes, bytes]]
     if rest:
-        text, fields, host, connection, more = read_lines(lead, rest, most)
+        fields, host, connection, more = read_lines(lead, rest, most)
         # (A large head is kept as it came: its fields, apart, take half as much memory again.)
-        block = fields if len(rest) <= _LARGE else text + rest
+        block = fields if len(rest) <= _LARGE else lead.text + rest
     else:
-        _, fields, host, connection, more = lead
+        fields, host, connection, more = lead.said
         block = fields.copy()
     head = make()
     head.method = method
@@ -130,13 +137,13 @@ def read_head(
     return head
 
 
-def read_lines(lead: Lead, rest: bytes, most: int) -> Lead:
-    """Return a lead together with the rest of a head's lines, each with its CRLF. Hot.
+def read_lines(lead: Lead, rest: bytes, most: int) -> Said:
+    """Read on behind a lead; return what all lines say. Hot.
 
-    If the rest is large, of its fields only those of `RULING` are returned. Raises `Malformed`,
-    also for more than `most` lines in all.
+    Each line of the rest has its CRLF. If the rest is large, of its fields only those of `RULING`
+    are returned. Raises `Malformed`, also for more than `most` lines in all.
     """
-    text, known, host, connection, more = lead
+    known, host, connection, more = lead.said
     fields = known.copy()
     lines = rest.split(b'\r\n', most + 1)
     # Behind the last CRLF there is nothing, unless there were more lines than that.
@@ -154,7 +161,7 @@ def read_lines(lead: Lead, rest: bytes, most: int) -> Lead:
                 more = True
         if small or name in RULING:
             fields.append(field)
-    return text, fields, host, connection, more
+    return fields, host, connection, more
 
 
 def _read_request_line(line: bytes) -> _RequestLine:

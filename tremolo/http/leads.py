@@ -20,10 +20,9 @@ from __future__ import annotations
 from .fields import known_field
 from .head import NO_LINES, Lead, read_lines
 
-# What a connection has instead of a lead before it has sent a head, and before its second one. To
-# the parser they are as `NO_LINES`, which is equal to them; here they are told apart by `is`.
-NEW: Lead = b'', [], None, None, False
-_SECOND: Lead = b'', [], None, None, False
+# What a connection has instead of a lead before it has sent a head, and before its second one.
+NEW = Lead(b'', NO_LINES.said)
+_SECOND = Lead(b'', NO_LINES.said)
 
 _leads: dict[bytes, Lead] = {}
 _MOST_LEADS = 256
@@ -48,7 +47,7 @@ def next_lead(lead: Lead, lines: bytes) -> Lead:
                 break
             size += len(line) + 2
     else:
-        for line in lead[0].splitlines(keepends=True):
+        for line in lead.text.splitlines(keepends=True):
             if not lines.startswith(line, size):
                 break
             size += len(line)
@@ -61,5 +60,5 @@ def _lead_of(lines: bytes) -> Lead:
         # (`>=`: reactors in several threads may each add one at once.)
         if len(_leads) >= _MOST_LEADS:
             _leads.clear()
-        _leads[lines] = (lines, *read_lines(NO_LINES, lines, _MOST_LINES)[1:])
+        _leads[lines] = Lead(lines, read_lines(NO_LINES, lines, _MOST_LINES))
     return _leads.get(lines, NO_LINES)

@@ -112,24 +112,21 @@ class RequestParser:
             if state is not None:
                 return state(self)
             data, pos = self.buffer, self._pos
-            # `end` stands at the CRLF of the request line, then of the last line that is known,
-            # then of the last line of all.
-            end = data.find(b'\r\n', pos)
-            if end < 0:
+            begin = data.find(b'\r\n', pos) + 2
+            if begin < 2:
                 return self._other_head()
-            line = data[pos:end]
+            line = data[pos:begin - 2]
             # Behind the request line, the lines with which this client's heads begin are known.
             lead = self._lead
-            known = lead[0]
-            if data.startswith(known, end + 2):
-                end += len(known)
+            known = lead.text
+            if data.startswith(known, begin):
+                begin += len(known)
             else:
-                lead = NO_LINES
-            start = end + 2
-            end = data.find(b'\r\n\r\n', end, pos + self._head_size)
+                lead, known = NO_LINES, b''
+            end = data.find(b'\r\n\r\n', begin - 2, pos + self._head_size)
             if end < 0:
                 return self._other_head()
-            rest = data[start:end + 2]
+            rest = data[begin:end + 2]
             try:
                 request = read_head(line, lead, rest, self._field_count, self._make)
             except Malformed:
@@ -138,18 +135,18 @@ class RequestParser:
                 return self._other_head()
             if request.has_body:
                 self._begin_body(request)
-            if not lead[0]:
+            if not known:
                 self._lead = next_lead(self._lead, rest)
         except ProtocolError:
             self._die()
             raise
         self._skipped = 0
         # This is `_consume`, without a call.
-        end += 4
-        if end == len(data):
+        if end + 4 == len(data):
             self.buffer = b''
-            end = 0
-        self._pos = self._scanned = end
+            self._pos = self._scanned = 0
+        else:
+            self._pos = self._scanned = end + 4
         return request
 
     def _head_in_pieces(self) -> Event | None:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Lifetime:
     """What begins with accept and ends with one of the `REASONS`."""
 
-    __slots__ = ('_addresses', '_context', 'phase', 'progress', 'reason', 'request_body', 'server',
-                 'since', 'stream', 'timer')
+    __slots__ = ('_context', 'known_addresses', 'phase', 'progress', 'reason', 'request_body',
+                 'server', 'since', 'stream', 'timer')
 
     timer: Timer    # Calls `deadlines.tick`.
 
@@ -52,7 +52,8 @@ class Lifetime:
         # The body of the request in hand, if it has one.
         self.request_body: RequestBody | None = None
         self._context: Context | None = None
-        self._addresses: Addresses | None = None    # Kept here once somebody has asked.
+        # `addresses`, once somebody has asked for them.
+        self.known_addresses: Addresses | None = None
 
     @property
     def context(self) -> Context:
@@ -65,11 +66,11 @@ class Lifetime:
     @property
     def addresses(self) -> Addresses:
         """The addresses of both ends, and the scheme; the socket is asked once. Hot for ASGI."""
-        found = self._addresses
+        found = self.known_addresses
         if found is None:
             found = addresses_of(self.stream)
             if not self.stream.closed:
-                self._addresses = found
+                self.known_addresses = found
         return found
 
     @property
