@@ -182,3 +182,17 @@ def test_names_are_kept_but_never_values_nor_the_fields_that_mean_something():
     encode([(b'Set-Cookie', secret), (b'Authorization', secret), (b'Content-Length', b'1'),
             (b'Connection', b'x'), (b'Transfer-Encoding', b'x'), (b'Date', b'x'), (b'Server', b'')])
     assert encoder.known_names == {b'Set-Cookie', b'Authorization'}
+
+
+def test_few_lengths_are_remembered_and_each_is_read_as_it_was():
+    for number in range(3000):
+        for _ in range(2):
+            assert encode([(b'content-length', b'%d' % number)])[1] == number
+        assert len(encoder._lengths) <= 1024
+    for value, number in ((b'007', 7), (b'9' * 9, 999_999_999), (b'1' + b'0' * 18, 10 ** 18)):
+        for _ in range(3):
+            assert encode([(b'content-length', value)])[1] == number
+    assert all(len(value) <= 9 for value in encoder._lengths)
+    with pytest.raises(HeaderError):
+        encode([(b'content-length', b'7'), (b'content-length', b'8')])
+    assert encode([(b'content-length', b'7'), (b'content-length', b'7')])[1] == 7

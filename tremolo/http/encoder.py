@@ -47,9 +47,10 @@ steady: dict[Any, bytes] = {}
 _find = steady.get
 _MOST_STEADY = 1024
 _LONGEST_STEADY = 256
-# Values of Content-Length that were read before: of at most 4 digits, so there are few.
+# Values of Content-Length that were read before: at most 1,024 of at most 9 digits, likewise.
 _lengths: dict[bytes, int] = {}
-_MOST_DIGITS = 4
+_MOST_LENGTHS = 1024
+_MOST_DIGITS = 9
 _STEADY = frozenset(spelt for name in (
     b'accept-ranges', b'access-control-allow-credentials', b'access-control-allow-headers',
     b'access-control-allow-methods', b'access-control-allow-origin',
@@ -83,9 +84,8 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                 line = b'%b: %b\r\n' % (name, value)
                 if name in _STEADY:
                     _keep(name, value, line)
-            elif (name == b'content-length' and length is None
-                    and type(value) is bytes and value in _lengths):
-                length = _lengths[value]
+            elif (name == b'content-length' and length is None and type(value) is bytes
+                    and (length := _lengths.get(value)) is not None):
                 continue
             else:
                 lower = check_name(name)
@@ -94,6 +94,8 @@ def encode(fields: Iterable[Any], refuse_coding: bool = False) -> Encoded:
                         raise HeaderError(f'Content-Length {value[:64]!r}: no number, or another')
                     length = int(value)
                     if type(value) is bytes and len(value) <= _MOST_DIGITS:
+                        if len(_lengths) >= _MOST_LENGTHS:
+                            _lengths.clear()
                         _lengths[value] = length
                     continue
                 if lower == b'connection':
