@@ -238,6 +238,19 @@ def test_an_error_of_the_last_step_leaves_nothing(app, tmp_path, monkeypatch):
     assert answer.body == b'ENOSPC []'
 
 
+@pytest.mark.parametrize('style', STYLES)
+def test_where_no_descriptor_is_left_the_answer_is_503(app, tmp_path, monkeypatch, style):
+    def refuse(*_):
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    with serving(app) as host:
+        monkeypatch.setattr(saving.os, 'open', refuse)
+        answer = host.connect(upload(f'/{style}', part('a', b'x', 'f'))).take()
+        monkeypatch.undo()
+    assert (answer.status, answer.headers['retry-after']) == (503, '1')
+    assert os.listdir(tmp_path) == []
+
+
 def test_after_a_failed_save_the_next_part_can_be_read(app, tmp_path):
     @app.route('/next', methods=['POST'])
     def following(request):

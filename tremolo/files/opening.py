@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 
-from ..server.errors import RETRY_AFTER, HTTPError, NotFound
+from ..server.errors import NotFound, raise_if_scarce
 from ..typed import Any, BinaryIO
 from .answer import FileAnswer
 
@@ -54,9 +54,7 @@ def _open(path: str) -> tuple[int, os.stat_result]:
     except OSError as error:
         if error.errno in NOWHERE:
             raise _nothing(path) from error
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            # (Others have them, and will be done. A traceback for each client helps nobody.)
-            raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
+        raise_if_scarce(error)
         raise
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):

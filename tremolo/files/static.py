@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..http.accept import read_elements
 from ..http.text_fields import encode_pair
 from ..server import HTTPError, Request
-from ..server.errors import RETRY_AFTER, NotFound
+from ..server.errors import NotFound, raise_if_scarce
 from .answer import FileAnswer
 from .opening import NOWHERE
 from .safe_open import MOST_FOLDERS, ByPath, Walk, walk_in
@@ -80,8 +80,7 @@ class StaticFolder:
             query = b'?' + request.query_string if request.query_string else b''
             return HTTPError(308, headers={'Location': quote(path + b'/' + query, _SAFE)})
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):    # (As for `send_file`.)
-                raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
+            raise_if_scarce(error)
             if error.errno not in _UNREADABLE:
                 raise
             _log.debug('static: no file for %.200a: %s', path, error)

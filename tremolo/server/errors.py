@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 
 from ..errors import TremoloError
@@ -44,6 +45,15 @@ class HTTPError(TremoloError):
 
     def __str__(self) -> str:
         return f'{self.status} {self.body or phrase(self.status)}'
+
+
+def raise_if_scarce(error: OSError) -> None:
+    """Raise a 503 if a file could not be opened because there are too many open ones.
+
+    (Others have them, and will be done. A traceback for each client helps nobody.)
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
 
 
 class BadRequest(HTTPError):

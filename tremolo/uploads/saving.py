@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from ..loop import run_in_thread
 from ..server import Response
+from ..server.errors import raise_if_scarce
 from .upload import Steps, Upload, check
 
 # Bytes that one job writes. A job costs 0.06 ms of CPU, to write them 0.4 ms.
@@ -97,7 +98,11 @@ class NewFile:
         if os.path.isdir(self._path):
             raise IsADirectoryError(f'{self._path!r} is a folder: write the name of a file')
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
-        self._fd = os.open(self._temporary, flags, 0o666)
+        try:
+            self._fd = os.open(self._temporary, flags, 0o666)
+        except OSError as error:
+            raise_if_scarce(error)
+            raise
         self._begun = True
 
     def discard(self, patience: float = 0) -> None:
