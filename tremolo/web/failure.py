@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from ..http import ProtocolError
 from ..loop import Cancelled, StreamClosed
 from ..server import HTTPError, Request, Response
 from ..server.pages import send_error, send_failure
 from ..typed import TYPE_CHECKING
-from .habits import advise
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -58,7 +58,11 @@ def _answer(handler: Handler, request: Request, response: Response, error: BaseE
 
 def log_error(handler: Handler, request: Request, error: BaseException) -> None:
     """Log an error with its traceback, the handler that raised it, and the request."""
-    advise(error)
+    if isinstance(error, (AttributeError, TypeError)):
+        # Late: most programs never need it. Where no descriptor is left, nothing is advised.
+        with suppress(ImportError, OSError):
+            from .habits import advise
+            advise(error)
     _log.error('%s failed on %s %a', handler.name, request.method,
                request.target[:200].decode('latin-1'), exc_info=error)
 
