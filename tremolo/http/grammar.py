@@ -33,7 +33,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+" + _KEEP
 # field-content = field-vchar [ 1*( SP / HTAB / field-vchar ) field-vchar ]
 # field-vchar   = VCHAR / obs-text                                          RFC 9110 section 5.5
 _TEXT = rb'[\t -~\x80-\xff]*' + _KEEP
-FIELD = re.compile(rb'%s:%s\r\n' % (_TOKEN, _TEXT))
+FIELD = expression(rb'%s:%s\r\n' % (_TOKEN, _TEXT))
 
 # request-line = method SP request-target SP HTTP-version CRLF               RFC 9112 section 3
 # HTTP-version = "HTTP" "/" DIGIT "." DIGIT                                  RFC 9112 section 2.3
