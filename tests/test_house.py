@@ -25,19 +25,21 @@ FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
     'frames.py': 0,
     'settings': 1,
-    'loop': 2, 'http': 2,
+    'loop': 2, 'http': 2, 'routing': 2,
     'bridge': 3, 'ws': 3,
     'server': 4,
-    'workers': 5, 'websocket': 5, 'files': 5, 'uploads': 5,
-    'service': 6,
-    'asgi': 7, 'wsgi': 7,
-    'web': 8,
-    'importer.py': 9,
-    '__init__.py': 10, 'exceptions.py': 10, 'asgi_app.py': 10, 'loop/bridge.py': 10,
-    'cli': 11, 'welcome.py': 11, 'examples': 11,
-    '__main__.py': 12,
+    'pages': 5,
+    'workers': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
+    'events': 6, 'client': 6,
+    'service': 7,
+    'asgi': 8, 'wsgi': 8,
+    'web': 9,
+    'importer.py': 10,
+    '__init__.py': 11, 'exceptions.py': 11, 'asgi_app.py': 11, 'loop/bridge.py': 11,
+    'cli': 12, 'welcome.py': 12, 'examples': 12,
+    '__main__.py': 13,
 }
-TOP = 8
+TOP = 9
 
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
            tokenize.ENCODING, tokenize.ENDMARKER}

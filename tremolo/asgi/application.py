@@ -16,9 +16,9 @@ from ..bridge import bridge_to
 from ..bridge.work import of_task
 from ..loop import Reactor
 from ..loop.work import Work
+from ..pages import send_failure
 from ..server import Handle
 from ..server.contexts import keep_context
-from ..server.pages import send_failure
 from ..service import Service
 from ..settings import Settings
 from .lifespan import Lifespan

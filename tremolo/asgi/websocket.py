@@ -27,10 +27,10 @@ from ..frames import place_of
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.task import TIME_SLICE
+from ..pages import send_error
 from ..server import Request, Response
 from ..server.errors import Forbidden
 from ..server.notices import shown_request, why
-from ..server.pages import send_error
 from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
 from ..ws.handshake import Handshake

@@ -27,9 +27,9 @@ from ..http.ranges import Range, content_range, ranges_of
 from ..http.replaced import replace_fields
 from ..loop import Future
 from ..loop.stream import APART
+from ..pages import send_error
 from ..server import HandlerError, HTTPError, Response
 from ..server.bodiless import BODILESS
-from ..server.pages import send_error
 from ..server.response_head import HTML
 from ..typed import Any
 from .content_types import content_type_of

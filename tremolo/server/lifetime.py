@@ -23,9 +23,9 @@ from .addresses import Addresses, addresses_of
 from .context import Context
 from .linger import Linger
 from .notices import record, why
-from .pages import refusal
 from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
 from .progress import DownloadProgress
+from .refusal import refusal
 
 if TYPE_CHECKING:
     from .request_body import RequestBody

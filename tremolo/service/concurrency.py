@@ -5,9 +5,9 @@ One request more is refused before its handler is called: 503, and its connectio
 
 from __future__ import annotations
 
+from ..pages import send_error
 from ..server import HTTPError, Request, Response, Server
 from ..server.errors import RETRY_AFTER
-from ..server.pages import send_error
 
 
 class ConcurrencyLimit:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..pages import send_error
 from ..server import HTTPError, Request, Response
 from ..server.errors import NotFound
-from ..server.pages import send_error
 from ..typed import TYPE_CHECKING
 from .other_methods import instead, of_server
 from .routing import Router

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from ..http import ProtocolError
 from ..loop import Cancelled, StreamClosed
+from ..pages import send_error, send_failure
 from ..server import HTTPError, Request, Response
-from ..server.pages import send_error, send_failure
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from types import MethodType
 
 from ..http.charset import with_charset
 from ..loop import Future
+from ..pages import send_error
 from ..server import HandlerError, HTTPError, Request, Response
-from ..server.pages import send_error
 from ..server.response_head import HTML
 from ..typed import TYPE_CHECKING, Any, Callable
 

@@ -24,10 +24,10 @@ from functools import partial
 from ..http.errors import shown
 from ..loop import run_in_thread
 from ..loop.signals import from_keyboard
+from ..pages import send_error
 from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
-from ..server.pages import send_error
 from ..typed import Any, Callable
 from ..websocket import WebSocket, refuse
 from ..ws.handshake import Handshake, HandshakeError, read_handshake

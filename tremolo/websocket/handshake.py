@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..http import Headers
+from ..pages import send_error
 from ..server import HandlerError, HTTPError, Response
 from ..server.errors import RETRY_AFTER
-from ..server.pages import send_error
 from ..typed import TYPE_CHECKING, Any
 from ..ws.handshake import Handshake, accept_value
 from ..ws.parser import FrameParser

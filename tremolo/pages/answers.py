@@ -1,4 +1,4 @@
-"""Pages: what the client sees of an error.
+"""Answers: what the client sees of an error.
 
 A page is short, in plain HTML, and shows nothing of the server's state: only in debug mode it has
 the traceback. A client that broke HTTP is told how, in a sentence that holds nothing of its
@@ -6,15 +6,16 @@ request (`ProtocolError.sentence`): so a developer sees the mistake at once, and
 text of his own shown to others.
 """
 
+from __future__ import annotations
+
 import html
 
-from ..http import ProtocolError, status_line
+from ..http import ProtocolError
 from ..http.replaced import replace_fields
-from .bodiless import BODILESS
-from .errors import HTTPError, phrase
+from ..server import HTTPError, Response
+from ..server.bodiless import BODILESS
+from ..server.response_head import HTML, TEXT
 from .page import error_page, traceback_of
-from .response import Response
-from .response_head import HTML, TEXT
 
 
 def send_error(response: Response, error: HTTPError) -> None:
@@ -56,11 +57,3 @@ def send_page(response: Response, status: int, more: str = '') -> None:
     response.content_type = HTML
     # A traceback may hold a lone surrogate, for example from a file's name, and UTF-8 has none.
     response.send_body(error_page(status, more).encode('utf-8', 'backslashreplace'))
-
-
-def refusal(error: ProtocolError, common: bytes) -> bytes:
-    """Return the whole answer to a request that is refused; nothing of the request is in it."""
-    status = error.status
-    body = f'{status} {phrase(status)}: {error.sentence}\n'.encode('utf-8', 'backslashreplace')
-    return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
-        b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)
