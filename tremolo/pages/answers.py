@@ -15,6 +15,7 @@ from ..http.replaced import replace_fields
 from ..server import HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.response_head import HTML, TEXT
+from ..typed import Any
 from .page import error_page, traceback_of
 
 
@@ -38,6 +39,10 @@ def send_failure(response: Response, error: BaseException) -> None:
     """
     if response.head_sent:
         response.connection.abort('failed')
+        return
+    if response.layers:
+        wrapped: Any = response
+        wrapped.throw(None, error)    # (It calls this again for what nobody has caught.)
         return
     response.reset(meant=False)
     status, text = 500, ''

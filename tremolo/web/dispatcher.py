@@ -1,4 +1,7 @@
-"""Dispatcher: finds the handler of each request, and runs it."""
+"""Dispatcher: finds the handler of each request, and runs it.
+
+(That of an application with middleware or error handlers is in wrapping.py.)
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,13 @@ class Dispatcher:
             handler = self._exact[request.target][request.method]
         except KeyError:
             try:
-                handler = self._find(request)
+                handler = self.find(request)
             except HTTPError as error:
                 send_error(response, error)
                 return
         handler.run(request, response)
 
-    def _find(self, request: Request) -> Handler:
+    def find(self, request: Request) -> Handler:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
             raise of_server(self._router.methods())
