@@ -27,6 +27,7 @@ from ..pages import send_failure
 from ..server import HandlerError, HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.notices import cancel, why
+from ..server.response_head import HTML, OK
 from ..typed import Any
 from .failure import fail, forget_frames, log_error
 from .flow import Chunks, Flow, Replaced, closed, whole
@@ -61,10 +62,10 @@ class WrappedResponse(Response):
         wrapped = WrappedResponse()
         connection = wrapped.connection = response.connection
         wrapped.request = response.request
-        wrapped._line = response._line
-        wrapped._content_type = response._content_type
-        wrapped._chunked = response._chunked
-        wrapped._headers = response._headers
+        wrapped._line = OK
+        wrapped._content_type = HTML
+        wrapped._chunked = True
+        wrapped._headers = None
         wrapped.framing = ''
         wrapped.ended = response.live = False
         wrapped.live = wrapped.may_handle = True
