@@ -19,13 +19,13 @@ import os
 from collections.abc import Iterable
 
 from ..loop import Reactor
+from ..routing import Router
 from ..server import Handle, HandlerError, Server
 from ..service import Service
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .request import Request
-from .routing import Route, Router
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
@@ -72,7 +72,7 @@ class Application(Service):
         from .registration import handler_of, served_twice
         check_path(path)
         names = check_methods(methods)
-        groups = Route[Any](path).groups
+        groups = self._router.groups_of(path)
         if not {'GET', 'HEAD'}.issuperset(names):
             # What `Request.form` and `Request.files` need, likewise.
             # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
@@ -81,7 +81,7 @@ class Application(Service):
         def register(function: F) -> F:
             handler = handler_of(function, groups, names, origins, self._origins)
             try:
-                self._router.add(path, names, handler)
+                self._router.add(path, names, handler, head=not handler.sockets_only)
             except ValueError as error:
                 raise served_twice(error, [*self._handlers, handler]) from None
             self._handlers.append(handler)

@@ -12,8 +12,8 @@ from functools import partial
 
 from ..loop import Future, Task
 from ..loop.signals import from_keyboard
-from ..pages import send_error
-from ..server import HTTPError, Request, Response
+from ..routing import Router
+from ..server import Request, Response
 from ..server.context import Context
 from ..typed import TYPE_CHECKING, Any
 from .dispatcher import Dispatcher
@@ -21,7 +21,6 @@ from .error_handlers import ErrorHandlers
 from .failure import fail
 from .middleware import WENT_ON, Middleware, first_halves
 from .returned import send_returned
-from .routing import Router
 from .wrapped import WrappedResponse
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 class WrappingDispatcher(Dispatcher):
     """That of an application with middleware or error handlers."""
-
-    name = 'routing'
 
     def __init__(self, router: Router[Handler], middleware: Iterable[Middleware],
                  errors: ErrorHandlers | None) -> None:
@@ -91,10 +88,7 @@ class WrappingDispatcher(Dispatcher):
             return
         try:
             handler = self.find(request)
-        except HTTPError as error:
-            if error.status < 400:
-                send_error(response, error)    # (An answer to OPTIONS is no error.)
-            else:
-                fail(self, request, response, error)
+        except Exception as error:
+            fail(self, request, response, error)
             return
         handler.run(request, response, response.context)
