@@ -18,11 +18,13 @@ class ClientGone(OSError):
 def client_gone(response: Response) -> ClientGone:
     """Return the error that says why nobody takes this answer any more."""
     reason = response.connection.reason
+    if not reason and response.ended:
+        return ClientGone('the answer is complete: nothing more is read or sent')
     return ClientGone(f'the client is gone: {why(reason)}' if reason else 'the client is gone')
 
 
 def comes_from_us(error: BaseException) -> bool:
-    """Tell whether an error is our own that says the client is gone, or was raised because of it."""
+    """Tell whether an error says that the client is gone, or was raised because of that."""
     link: BaseException | None = error
     seen: set[int] = set()
     # (`raise error from error` makes a chain without an end.)
@@ -60,3 +62,9 @@ def no_answer(result: Any) -> HandlerError:
     else:
         what = f"{type(result).__name__}, which cannot be iterated: write `return [b'...']`"
     return HandlerError(f'the WSGI application returned {what}')
+
+
+def not_started() -> HandlerError:
+    """Return the error of an answer whose status is not known."""
+    return HandlerError('the WSGI application has not called start_response: write '
+                        "`start_response('200 OK', headers)` before the first chunk")

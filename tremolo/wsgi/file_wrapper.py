@@ -17,7 +17,7 @@ from ..typed import Any, Callable, NamedTuple
 
 
 class FileWrapper:
-    """A file as the answer of an application (PEP 3333, "Optional Platform-Specific File Handling").
+    """A file as the answer of an application (PEP 3333, "Optional Platform-Specific File…").
 
     It may be iterated by the application, too, like any other answer.
     """
@@ -45,6 +45,10 @@ class Found(NamedTuple):
     begin: int
     size: int
 
+    def part(self, size: int) -> Found:
+        """Return the same with fewer bytes."""
+        return Found(self.file, self.fd, self.begin, size)
+
 
 def regular(file: Any) -> Found | None:
     """Return what is to be known of a regular file; None if it is no such file."""
@@ -67,10 +71,10 @@ class Borrowed(FilePiece):
 
     __slots__ = ('_on_end',)
 
-    def __init__(self, found: Found, size: int, on_failure: Callable[[str], None],
+    def __init__(self, found: Found, on_failure: Callable[[str], None],
                  on_end: Callable[[], None]) -> None:
         """`on_end` is called when it is sent, or dropped; maybe more than once."""
-        super().__init__(found.file, found.fd, found.begin, size, on_failure)
+        super().__init__(found.file, found.fd, found.begin, found.size, on_failure)
         self._on_end = on_end
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ def status_of(status: Any) -> int | tuple[int, str]:
             if len(_statuses) >= _MOST:
                 _statuses.clear()
             _statuses[str(status)] = found
-    return found    # type: ignore[no-any-return]
+    return found
 
 
 def _instead(status: Any) -> str:
@@ -58,8 +58,9 @@ def fields_of(headers: Any) -> Encoded:
     """Encode the fields. Hot: once per request. Raises `HandlerError` and `HeaderError`."""
     if not isinstance(headers, list):
         raise HandlerError(
-            f'start_response: the headers are a list of tuples, not {type(headers).__name__}: write '
-            + ('`list(headers.items())`' if hasattr(headers, 'items') else '`list(headers)`'))
+            f'start_response: the headers are a list of tuples, not {type(headers).__name__}: '
+            + ('write `list(headers.items())`' if hasattr(headers, 'items')
+               else 'write `list(headers)`'))
     pairs = []
     known = _names.get
     try:
@@ -82,8 +83,8 @@ def _fault(headers: list[Any]) -> HandlerError:
             if not isinstance(each, str):
                 write = 'str(value)' if isinstance(each, (int, float)) else (
                     "value.decode('latin-1')" if isinstance(each, bytes) else "'...'")
-                return HandlerError(f'start_response: a header is a pair of str, not {field!r:.100}:'
-                                    f' write {write}')
+                return HandlerError(f'start_response: a header is a pair of str, not '
+                                    f'{field!r:.100}: write {write}')
             if not each.isascii() and max(each) > '\xff':
                 return HandlerError(
                     f'start_response: a header is sent as Latin-1, and {field!a:.100} has other '

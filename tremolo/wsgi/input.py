@@ -1,7 +1,7 @@
 """Input and errors: the two streams of an environ.
 
-`wsgi.input` is an `io.BufferedReader` over `Input`: what has come of the body is read as it is asked
-for, and only the thread that reads waits. `wsgi.errors` writes whole lines to the log, escaped.
+`wsgi.input` is an `io.BufferedReader` over `Input`: the body is read as it comes, and only the
+thread that reads waits. `wsgi.errors` writes whole lines to the log, escaped.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ from __future__ import annotations
 import io
 import logging
 
-from ..typed import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .call import Call
+from ..server import Request
+from ..typed import Any, Callable
 
 _log = logging.getLogger('tremolo.error')
 
-_PIECE = 65536    # Bytes that are fetched at once, at most: what the server reads of a body at once.
+_PIECE = 65536    # Bytes that are fetched at once, at most: as many as the server receives.
 
 
 class Input(io.RawIOBase):
     """The body of a request, for one thread at a time."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, fetch: Callable[[int], bytes]) -> None:
         super().__init__()
-        self._call = call
+        self._fetch = fetch
 
     def readable(self) -> bool:
         """Return True."""
@@ -35,32 +33,32 @@ class Input(io.RawIOBase):
 
         Raises `ClientGone` when the client has left, or was refused while it sent the body.
         """
-        data = self._call.fetch(len(buffer))
+        data = self._fetch(len(buffer))
         size = len(data)
         buffer[:size] = data
         return size
 
 
-def input_of(call: Call) -> Any:
-    """Return the stream of a request's body."""
-    if call.request.has_body:
-        return io.BufferedReader(Input(call), _PIECE)
-    return io.BytesIO()
+def input_of(request: Request, body: bytes | None, fetch: Callable[[int], bytes]) -> Any:
+    """Return the stream of a request's body; if all of it is known, `fetch` is not called."""
+    if body is not None:
+        return io.BytesIO(body)
+    return io.BufferedReader(Input(fetch), _PIECE) if request.has_body else io.BytesIO()
 
 
 class Errors:
     """The stream `wsgi.errors` of one request."""
 
-    __slots__ = ('_line',)
+    __slots__ = ('line',)
 
     def __init__(self) -> None:
-        self._line = ''    # What was written of a line that has not ended.
+        self.line = ''    # What was written of a line that has not ended.
 
     def write(self, text: str) -> int:
         """Write text; each line goes to the log when it has ended."""
         if not isinstance(text, str):
             raise TypeError(f'wsgi.errors takes str, not {type(text).__name__}')
-        *lines, self._line = (self._line + text).split('\n')
+        *lines, self.line = (self.line + text).split('\n')
         for line in lines:
             _show(line)
         return len(text)
@@ -72,7 +70,7 @@ class Errors:
 
     def flush(self) -> None:
         """Write the line that has begun, as it is."""
-        line, self._line = self._line, ''
+        line, self.line = self.line, ''
         if line:
             _show(line)
 

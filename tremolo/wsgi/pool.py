@@ -3,11 +3,14 @@
     submit(call)              the loop gives a call to the threads; one of them calls `call.run()`
     post(function, argument)  a thread lets the loop call `function(argument)`, in order
 
-To wake a thread, or the loop, takes longer than a small answer: the lock of the interpreter changes
-hands, and the kernel switches. So nobody is woken twice. While a thread is on its way, further
-calls only join the queue; it takes the first and, if there are more, wakes the next thread. While
-the loop is on its way, what is posted joins what it will do. (With `run_in_thread`, whose jobs may
-wait for one another and can be cancelled, a hello world costs twice as much: README.md.)
+To wake a thread, or the loop, takes longer than a small answer: the kernel switches, and the
+interpreter's lock changes hands, from then on with each system call of the other. So this is done
+as seldom as possible:
+
+    - a thread is woken at the end of the turn, when all requests are read and all answers are sent
+    - it takes the first call and, if there are more, wakes the next thread; if the calls are short,
+      it has done all of them before that one gets the interpreter's lock
+    - the loop is woken for the answers when no call is left, or when the next thread comes
 
 All applications on one reactor share a pool. It starts threads as they are needed, up to the option
 `threads`, and has them until the reactor closes. All are daemons: a call that never returns cannot
@@ -41,6 +44,7 @@ class Pool:
         # Whether a thread is on its way to the queue. (Whoever sets or reads this has changed or
         # reads the queue in the other order, so no call is left there.)
         self._coming = False
+        self._due = False    # Whether `push` will be called at the end of this turn.
         self._growing = threading.Lock()    # Guards `_threads`.
         self._threads: list[threading.Thread] = []
         self._running: set[Call] = set()
@@ -65,19 +69,32 @@ class Pool:
     def submit(self, call: Call) -> None:
         """Let a thread run a call. Raises `RuntimeError` if there is none and can be none."""
         self._calls.append(call)
-        if not self._coming:
+        if not self._due:
+            if not self._threads:
+                self._wake()
+            elif self._reactor.turning:
+                self._due = True
+                self._reactor.unsent.insert(0, self)    # type: ignore[arg-type]
+            else:
+                self.push()
+
+    def push(self) -> None:
+        """Wake a thread for the calls of this turn; the reactor calls this at the turn's end."""
+        self._due = False
+        if self._calls and not self._coming:
             self._wake()
 
     def _wake(self) -> None:
         """Wake a thread, or start one, if there is one that does nothing."""
-        self._coming = True
         try:
-            self._idle.pop().release()
+            asleep = self._idle.pop()
         except IndexError:
-            self._coming = False
             with self._growing:
                 if len(self._threads) < self._reactor.threads and not self.closed:
                     self._grow()
+        else:
+            self._coming = True
+            asleep.release()
 
     def _grow(self) -> None:
         thread = threading.Thread(target=self._work, name='tremolo-wsgi', daemon=True)
@@ -98,7 +115,7 @@ class Pool:
         calls, running, idle = self._calls, self._running, self._idle
         asleep = threading.Lock()
         asleep.acquire()
-        self._coming = False
+        self._arrived()
         while True:
             try:
                 call = calls.popleft()
@@ -114,7 +131,7 @@ class Pool:
                     except ValueError:
                         pass    # (It was found, and is being woken.)
                 asleep.acquire()
-                self._coming = False
+                self._arrived()
                 continue
             running.add(call)
             if calls and not self._coming:
@@ -122,12 +139,32 @@ class Pool:
             call.run()
             running.discard(call)
             del call    # An idle thread keeps nothing of its last call alive.
+            self.tell_soon()
+
+    def _arrived(self) -> None:
+        """Note that this thread looks at the queue; tell what others have left to it to tell."""
+        self._coming = False
+        if self._posted:
+            self.tell()
 
     # -- from the threads to the loop -----------------------------------------------------------
 
     def post(self, function: Callable[[Any], Any], argument: Any) -> None:
         """Let the loop call `function(argument)` soon, after what was posted before."""
         self._posted.append((function, argument))
+        self.tell()
+
+    def post_last(self, function: Callable[[Any], Any], argument: Any) -> None:
+        """Do the same, when `tell_soon` is called, at the latest at the end of this thread's call."""
+        self._posted.append((function, argument))
+
+    def tell_soon(self) -> None:
+        """Let the loop do what was posted, now or when the thread comes that is on its way."""
+        if self._posted and not (self._calls and self._coming):
+            self.tell()
+
+    def tell(self) -> None:
+        """Let the loop do what was posted."""
         if not self._told:
             self._told = True
             self._reactor.call_soon_threadsafe(self._take)
