@@ -285,7 +285,7 @@ def test_nothing_is_kept_beyond_what_the_client_takes():
         for chunk in chunks:
             for _ in range(2):
                 made.append(len(chunk))
-                yield chunk
+                yield chunk or chunk
 
     replacing(app, twice)
 
@@ -314,7 +314,7 @@ def test_a_client_that_leaves_closes_what_replaces_the_body():
     def through(chunks):
         try:
             for chunk in chunks:
-                yield chunk
+                yield chunk or chunk
         finally:
             ended.append('closed')
 
@@ -437,7 +437,7 @@ def test_trailers_and_hints_pass():
     assert b'HELLO' in data and b'WORLD' in data
 
 
-# -- ASGI -------------------------------------------------------------------------------------------
+# -- ASGI ------------------------------------------------------------------------------------------
 
 async def asgi(scope, receive, send):
     if scope['type'] == 'lifespan':
@@ -484,7 +484,7 @@ def test_an_asgi_application_is_wrapped(logged):
     assert logged.count('the ASGI application failed') == 1
 
 
-# -- WebSockets -------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 HANDSHAKE = ('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
              'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')

@@ -39,8 +39,8 @@ _AROUND = {
         'middlewares'),
     '@app.on_worker_start, @app.on_worker_stop, @app.on_connect or @app.on_close': (
         'hook add_hook on_startup on_shutdown on_event on_cleanup add_event_handler hooks'),
-    '@app.error(404), or @app.error(MyError)': 'errorhandler exception_handler add_exception_handler'
-    ' register_error_handler',
+    '@app.error(404), or @app.error(MyError)': (
+        'errorhandler exception_handler add_exception_handler register_error_handler'),
     "app.mount('/sub', other)": 'register_blueprint include_router add_subapp',
     '@app.route(path)': 'add_url_rule add_api_route',
 }
