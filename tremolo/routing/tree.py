@@ -149,10 +149,8 @@ class Search(Generic[T]):
         # All that matches the path and has not this method: the targets by their methods.
         self.methods: list[dict[str, T]] = []
 
-    def take(self, place: Place[T] | None, groups: dict[str, Any] | None = None) -> bool:
+    def take(self, place: Place[T], groups: dict[str, Any] | None = None) -> bool:
         """Take what the path has led to, and tell whether that ends the search."""
-        if place is None:
-            return False
         self.target = place.methods.get(self._method)
         if self.target is None:
             self.methods.append(place.methods)
@@ -168,39 +166,44 @@ class Search(Generic[T]):
 
     def walk(self, node: Node[T], index: int) -> bool:
         """Go on from a node with this segment, and tell whether that ends the search."""
-        segments = self._segments
+        segments, values = self._segments, self._values
         if index == len(segments):
-            return self.take(node.place)
-        text = segments[index]
-        way = node.plain.get(text)
-        if way is not None and self.walk(way, index + 1):
+            return node.place is not None and self.take(node.place)
+        text, after = segments[index], index + 1
+        if text in node.plain and self.walk(node.plain[text], after):
             return True
         if text:    # (No group is empty.)
             for converter, way in node.converted:
                 value = converter.read(text)
-                if value is not NO_VALUE and self._on(way, index + 1, value):
-                    return True
-            if node.mixed is not None:
-                for segment, way in node.mixed.candidates(text):
-                    found = segment.read(text)
-                    if found is not None and self._on(way, index + 1, *found):
+                if value is not NO_VALUE:
+                    values.append(value)
+                    if self.walk(way, after):
                         return True
-            if node.named is not None and self._on(node.named, index + 1, text):
+                    values.pop()
+            if node.mixed is not None and self._walk_mixed(node.mixed, text, after):
                 return True
+            if node.named is not None:
+                values.append(text)
+                if self.walk(node.named, after):
+                    return True
+                values.pop()
         for following, way in node.rest:
             end = len(segments) - following
-            if (end > index + 1 or (end == index + 1 and text)) \
-                    and self._on(way, end, _Span(index, end)):
-                return True
+            if end > after or (end == after and text):
+                values.append(_Span(index, end))
+                if self.walk(way, end):
+                    return True
+                values.pop()
         return False
 
-    def _on(self, node: Node[T], index: int, *found: Any) -> bool:
-        """Go on from a node, with the values of the groups before it."""
-        values = self._values
-        values += found
-        if self.walk(node, index):
-            return True
-        del values[len(values) - len(found):]
+    def _walk_mixed(self, mixed: Mixed[T], text: str, after: int) -> bool:
+        for segment, way in mixed.candidates(text):
+            found = segment.read(text)
+            if found is not None:
+                self._values += found
+                if self.walk(way, after):
+                    return True
+                del self._values[-len(found):]
         return False
 
 
