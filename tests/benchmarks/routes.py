@@ -58,7 +58,7 @@ def mixture(count: int) -> tuple[Router[int], list[tuple[str, str]]]:
         path = ''.join('/' + kind.replace('name', f'n{i}').replace('id', f'i{i}')
                        for i, kind in enumerate(segments))
         try:
-            router.add(path, ['GET'], 0)
+            router.add(path, {'GET': 0})
         except ValueError:
             continue    # Twice the same, or two <path:...>.
     paths = ['/' + '/'.join(chance.choice(['a', 'b', '1', 'x-1', 'z']) for _ in range(size))
@@ -71,7 +71,7 @@ def main() -> None:
     for name, (pattern, path) in SHAPES.items():
         router: Router[int] = Router()
         for number in range(count):
-            router.add(pattern.format(number), ['GET'], number)
+            router.add(pattern.format(number), {'GET': number})
         paths = [path.format(each) for each in (0, count - 1, 'none')]
         row(name, router, [(method, each) for each in [*paths, paths[0] + '/x', '/']
                            for method in ('GET', 'PUT')])

@@ -1,6 +1,6 @@
 """Router: all routes of an application.
 
-    router.add('/page/<int:id>', ['GET'], target)
+    router.add('/page/<int:id>', {'GET': target})
     router.find('GET', b'/page/7').target
 
 A path is compared as it stands on the wire: it is parted at its slashes, and then each segment is
@@ -18,7 +18,7 @@ What matches and has not the method is passed over: the next may have it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from ..typed import Any, Generic, TypeVar
@@ -30,13 +30,12 @@ T = TypeVar('T')
 
 
 class Route(Generic[T]):
-    """A path as it was registered, with its methods and what answers them."""
+    """A path as it was registered, and what answers it."""
 
-    def __init__(self, path: str, methods: Sequence[str], target: T, name: str,
+    def __init__(self, path: str, targets: Mapping[str, T], name: str,
                  pattern: Pattern | None) -> None:
         self.path = path
-        self.methods = methods
-        self.target = target
+        self.targets = targets    # By their methods.
         self.name = name
         self.pattern = pattern    # None: an expression of one's own.
 
@@ -64,9 +63,11 @@ class Router(Generic[T]):
             return tuple(_compiled(path).groupindex)
         return Pattern(path, self.converters).names
 
-    def add(self, path: str, methods: Sequence[str], target: T, *, name: str = '',
+    def add(self, path: str, targets: Mapping[str, T], *, name: str = '',
             head: bool = True) -> None:
-        """Add a route. With `head` the target of GET answers HEAD, unless another one does.
+        """Add a route: the targets of methods. With `head` that of GET answers HEAD, too.
+
+        (Unless another target is for HEAD, here or in another route of the path.)
 
         Raises `ValueError` for a malformed path, and if one of the methods has a route.
         """
@@ -83,10 +84,10 @@ class Router(Generic[T]):
             else:
                 place = self._plain.setdefault(path, Place())
                 self.exact[quote(path, safe='/' + PCHAR).encode('ascii')] = place.methods
-        place.add(path, methods, target, names, head)
-        self.routes.append(Route(path, methods, target, name, pattern))
+        place.add(path, targets, names, head)
+        self.routes.append(Route(path, targets, name, pattern))
 
-    def add_below(self, path: str, methods: Sequence[str], target: T) -> None:
+    def add_below(self, path: str, targets: Mapping[str, T]) -> None:
         """Let a target answer a path and all below it that nothing else answers.
 
         Raises `ValueError` if the path has such a target already.
@@ -95,14 +96,14 @@ class Router(Generic[T]):
         if segments in self._below:
             raise ValueError(f"all below {path.rstrip('/')}/ is served already")
         place = self._below[segments] = Place()
-        place.add(path, methods, target, (), True)
+        place.add(path, targets, (), True)
         self._depths = sorted({*self._depths, len(segments)}, reverse=True)
 
     def methods(self) -> set[str]:
         """Return the methods of all routes."""
-        places = [*self._below.values()]
-        return {method for route in self.routes for method in route.methods} | {
-            method for place in places for method in place.methods}
+        return {method for each in (*(route.targets for route in self.routes),
+                                    *(place.methods for place in self._below.values()))
+                for method in each}
 
     def find(self, method: str, raw_path: bytes) -> Search[T]:
         """Return what answers a method of a path as it came (without its query).

@@ -18,7 +18,7 @@ that finds all methods for a 405 is as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..typed import Any, Generic, TypeVar
 from .converters import NO_VALUE, PATH, STR, Converter
@@ -37,17 +37,16 @@ class Place(Generic[T]):
         # The path of each method that was registered. (HEAD may be there as a companion of GET.)
         self._paths: dict[str, str] = {}
 
-    def add(self, path: str, methods: Sequence[str], target: T, names: tuple[str, ...],
-            head: bool) -> None:
-        """Add a target for methods. Raises `ValueError` if one of them has one."""
-        for method in methods:
+    def add(self, path: str, targets: Mapping[str, T], names: tuple[str, ...], head: bool) -> None:
+        """Add the targets of methods. Raises `ValueError` if one of them has one."""
+        for method in targets:
             if method in self._paths:
                 other = self._paths[method]
                 by = '' if other == path else f', by {other}'
                 raise ValueError(f'{method} {path} is served already{by}')
-        if head and 'GET' in methods and 'HEAD' not in self._paths:
-            self.methods['HEAD'], self.names['HEAD'] = target, names
-        for method in methods:
+        if head and 'GET' in targets and 'HEAD' not in self._paths:
+            self.methods['HEAD'], self.names['HEAD'] = targets['GET'], names
+        for method, target in targets.items():
             self.methods[method], self.names[method] = target, names
             self._paths[method] = path
 
