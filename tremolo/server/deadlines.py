@@ -63,9 +63,9 @@ def _deadline(connection: Lifetime) -> float:
     # A client that still takes an answer is neither idle nor late with its next request.
     if progress is None or not stream.buffered or phase is BUSY or phase is HEAD:
         seconds = limits.by_phase.get(phase, NEVER)
-        own = connection.response and connection.response.handler_timeout
+        own = connection.response.handler_timeout if phase is BUSY and connection.response else None
         if own is not None:
-            seconds = own or NEVER    # (There is an answer in hand in BUSY only.)
+            seconds = own or NEVER
         deadline = min(deadline, connection.since + seconds)
     body = connection.request_body
     if body is not None and (phase is BUSY or phase is DISCARD):

@@ -58,10 +58,9 @@ def _made(view: type, groups: frozenset[str]) -> Signature | None:
     static = inspect.getattr_static(view, '__init__')
     if not inspect.isfunction(static):
         return None
-    signature = Signature(static.__get__(object(), view), groups, taken=groups)
-    if signature.websocket:
-        raise HandlerError(f'{signature.name} asks for websocket: let the method `get` ask')
-    return signature
+    if 'websocket' in inspect.signature(static).parameters:
+        raise HandlerError(f'{static.__qualname__}() asks for websocket: let the method `get` ask')
+    return Signature(static.__get__(object(), view), groups, taken=groups)
 
 
 def _call(view: type, method: str, made: Signature | None, wants: list[str], takes_all: bool
