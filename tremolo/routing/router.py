@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote_to_bytes
 from ..typed import Any, Generic, TypeVar
 from .converters import Converters
 from .pattern import PCHAR, Pattern
-from .tree import Node, Place, Search
+from .tree import Node, Place, Search, Span, walk
 
 T = TypeVar('T')
 
@@ -111,30 +111,53 @@ class Router(Generic[T]):
         `target` is None if nothing does; then `methods` has what matches with other methods, each
         as a dictionary from methods to targets. What a converter raises, but `ValueError`, passes.
         """
-        if b'%2' in raw_path:
+        if b'%' not in raw_path:
+            path = raw_path.decode('utf-8', 'replace')
+            segments = path.split('/')
+        else:
             segments = [unquote_to_bytes(each).decode('utf-8', 'replace') if b'%' in each
                         else each.decode('utf-8', 'replace') for each in raw_path.split(b'/')]
             path = '/'.join(segments)
-        else:
-            path = unquote_to_bytes(raw_path).decode('utf-8', 'replace')
-            segments = path.split('/')
-        search: Search[T] = Search(method, segments)
+        search: Search[T] = Search()
+        search.groups = {}
+        search.methods = passed = []
         place = self._plain.get(path)
         # (A path that has a slash in one of its segments is no exact one.)
-        if place is not None and path.count('/') == len(segments) - 1 and search.take(place, {}):
-            return search
-        if search.walk(self._tree, 0):
-            return search
+        if place is not None and path.count('/') == len(segments) - 1:
+            search.target = place.methods.get(method)
+            if search.target is not None:
+                return search
+            passed.append(place.methods)
+        values: list[Any] = []
+        place = walk(self._tree, 0, segments, method, values, passed)
+        if place is not None:
+            search.target = place.methods[method]
+            if place.joins:
+                values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span
+                          else value for value in values]
+            search.groups = dict(zip(place.names[method], values))
+        else:
+            search.target = self._find_further(search, method, path, segments)
+        return search
+
+    def _find_further(self, search: Search[T], method: str, path: str, segments: list[str]
+                      ) -> T | None:
+        """Look at the expressions of one's own and the folders."""
         for compiled, place in self._expressions.values():
             match = compiled.fullmatch(path)
-            if match is not None and search.take(place, match.groupdict()):
-                return search
+            if match is not None:
+                if method in place.methods:
+                    search.groups = match.groupdict()
+                    return place.methods[method]
+                search.methods.append(place.methods)
         for depth in self._depths:
-            place = self._below.get(tuple(segments[:depth]))
-            if place is not None:
-                search.take(place, {})
+            below = self._below.get(tuple(segments[:depth]))
+            if below is not None:
+                if method in below.methods:
+                    return below.methods[method]
+                search.methods.append(below.methods)
                 break    # What the longest path has not is not looked for in the others.
-        return search
+        return None
 
     def url(self, name: str, groups: Mapping[str, Any]) -> str:
         """Return the path of the first route with this name and these groups, percent-encoded.
