@@ -285,7 +285,7 @@ def test_nothing_is_kept_beyond_what_the_client_takes():
         for chunk in chunks:
             for _ in range(2):
                 made.append(len(chunk))
-                yield chunk or chunk
+                yield chunk
 
     replacing(app, twice)
 
@@ -313,8 +313,7 @@ def test_a_client_that_leaves_closes_what_replaces_the_body():
 
     def through(chunks):
         try:
-            for chunk in chunks:
-                yield chunk or chunk
+            yield from chunks
         finally:
             ended.append('closed')
 
