@@ -70,6 +70,10 @@ ROWS = {f'{app}-{name}': Row(app, workload)
         for app in ('native', 'asgi') for name, workload in WORK.items()}
 ROWS['native-pattern'] = Row('native', Workload(
     HELLO._replace(path='/page/7'), HEADERS3, 'a path with a group'))
+ROWS['native-middleware'] = Row('middleware', WORK['3'], needs='around')
+ROWS['native-mount'] = Row('mount', Workload(
+    HELLO._replace(path='/sub/'), HEADERS3, 'a page of a mounted application'),
+    needs='web/mounts.py')
 IDLE = {f'{app}-idle': Row(app, WORKLOADS['browser12']) for app in ('native', 'asgi')}
 
 
