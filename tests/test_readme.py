@@ -324,3 +324,38 @@ def test_every_program_is_tried_here():
     words += [('', each) for each in ('hello_world', 'big.data')]
     for program in PROGRAMS:
         assert any(each in program for _, each in words), program
+
+
+def test_the_middleware_wraps():
+    import urllib.error
+    with run('def only_ours')['app'].start() as server:
+        asked = urllib.request.Request(f'{server.url}/', headers={'X-Key': 'ours'})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            assert answer.read() == b'HELLO WORLD!'
+            assert answer.headers['Server-Timing'].startswith('app;dur=')
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f'{server.url}/')
+        assert refused.value.code == 403
+        assert refused.value.headers['Server-Timing']
+        refused.value.close()
+
+
+def test_the_error_handlers_answer():
+    with run('class OutOfStock')['app'].start() as server:
+        for path, status, body in (('/x', 404, b'There is no /x'), ('/buy', 409, b'sold out')):
+            with pytest.raises(urllib.error.HTTPError) as raised:
+                get(server.url + path)
+            assert (raised.value.code, raised.value.read()) == (status, body)
+            raised.value.close()
+
+
+def test_the_mounts_are_there():
+    with run("app.mount('/asgi', asgi)")['app'].start(lifespan='off') as server:
+        assert get(f'{server.url}/admin') == b'/admin/ in /admin'
+        assert get(f'{server.url}/asgi/') == b'/asgi'
+        assert get(f'{server.url}/wsgi/x') == b'/x'
+
+
+def test_the_hooks_count_connections():
+    with run('@app.on_connect')['app'].start() as server:
+        assert get(f'{server.url}/') == b'1 open'
