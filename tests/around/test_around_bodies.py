@@ -483,6 +483,42 @@ def test_an_asgi_application_is_wrapped(logged):
     assert logged.count('the ASGI application failed') == 1
 
 
+def test_an_answer_is_sent_to_its_end_after_its_application_has_ended(logged):
+    """The client is slow, and what replaces the body waits: that is no fault of the application."""
+    async def large(scope, receive, send):
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        await send({'type': 'http.response.body', 'body': bytes(3_000_000), 'more_body': True})
+        await send({'type': 'http.response.body'})
+
+    def wsgi(environ, start_response):
+        start_response('200 OK', [])
+        return [bytes(1_500_000), bytes(1_500_000)]
+
+    app = Tremolo()
+    replacing(app, lambda chunks: (part for chunk in chunks for part in (chunk, chunk)))
+    app.mount('/asgi', large)
+    app.mount('/wsgi', wsgi)
+
+    @app.route('/hand')
+    def hand(response):
+        response.write(bytes(3_000_000)).add_done_callback(id)
+        yield response.end()
+
+    @app.route('/thread')
+    def thread(response, thread=True):
+        response.write(bytes(3_000_000))
+        response.end().result()
+
+    with serving(app, lifespan='off', limit_concurrency=2) as host:
+        for target in '/asgi/', '/wsgi/', '/hand', '/thread':
+            client = host.connect(receive_buffer=65536)
+            client.send(request(target, 'GET', 'Connection: close'))
+            host.wait_for(lambda: any(each.stream.buffered for each in host.server.connections))
+            answer, = answers(client.read_all())
+            assert len(answer.body) == 6_000_000
+    assert logged.count('') == 0
+
+
 # -- WebSockets ------------------------------------------------------------------------------------
 
 HANDSHAKE = ('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',

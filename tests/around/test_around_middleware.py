@@ -534,7 +534,7 @@ def test_what_it_does_wrong_is_a_500_and_a_sentence(function, told, waits, logge
     with virtual(app) as host:
         for answer in host.ask(request('/') + request('/')):
             assert answer.status == 500
-    assert logged.text.count(told) == 2
+    assert logged.text.count(told) >= 2    # (A traceback may show the line that says it, too.)
     assert f'{function.__name__}() at' in logged.text
 
 
@@ -610,7 +610,7 @@ def test_nothing_of_a_request_is_left_for_the_cyclic_collector(logged):
         try:
             for _ in range(5):
                 ask()
-            left = gc.collect()
+            left = gc.collect() or 0    # (PyPy counts nothing.)
         finally:
             gc.enable()
     assert left < 5

@@ -14,6 +14,7 @@ from ..loop.outbox import PieceFailed
 from ..loop.shared_future import SharedFuture
 from ..loop.signals import from_keyboard
 from ..server import Response
+from ..server.sending import too_late
 from ..typed import TYPE_CHECKING, Any
 from .flow import Chunks, Flow, Replaced, Taken
 
@@ -61,13 +62,17 @@ class ReplacedBody:
     # -- the chunks -------------------------------------------------------------------------------
 
     def add(self, before: bytes, data: bytes) -> None:
-        """Add what the handler sends."""
+        """Add what the handler sends. Raises `HandlerError` after the end."""
+        if self._flow.ended:
+            raise too_late(self._response)
         self._flow.add(before, data)
         if self._over:
             self._flow.close()
 
     def end(self, trailers: bytes) -> None:
         """Finish the answer when all is sent: the handler sends no more."""
+        if self._flow.ended:
+            return    # What it has sent is still on its way.
         self._trailers = trailers
         self._flow.ended, self._flow.dry = True, False
         if self._over:

@@ -100,7 +100,8 @@ class Exchange:
         if self._gone is not None:
             self.wake()
         response = self.response
-        lost = not response.live
+        # (Middleware may still be sending an answer that the application has completed.)
+        lost = not response.live or not self.expected
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             if lost:

@@ -17,7 +17,8 @@ class ConcurrencyLimit:
         """Limit a server, and the parts of it that are made later."""
         self._handle, server.handle = server.handle, self._limited
         self._most = most
-        self._busy: set[Response] = set()    # The answers that are not complete yet.
+        # Those whose answers are not complete yet. (An answer may be replaced by another.)
+        self._busy: set[Request] = set()
         server.request_observers.append(self._ended)
 
     def _limited(self, request: Request, response: Response) -> None:
@@ -27,8 +28,8 @@ class ConcurrencyLimit:
             send_error(response, HTTPError(
                 503, headers={'Connection': 'close', 'Retry-After': RETRY_AFTER}))
         else:
-            self._busy.add(response)
+            self._busy.add(request)
             self._handle(request, response)
 
     def _ended(self, response: Response, reason: str) -> None:
-        self._busy.discard(response)
+        self._busy.discard(response.request)
