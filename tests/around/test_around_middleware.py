@@ -554,6 +554,31 @@ def test_one_that_catches_an_error_and_yields_again_is_told(logged):
     assert 'yields a second time' in logged.text
 
 
+@pytest.mark.parametrize('when', ['before', 'begun', 'after'])
+def test_one_that_sends_by_itself_is_told(when, logged):
+    app = Tremolo()
+
+    @app.middleware
+    def send(response):
+        if when == 'before':
+            yield response.send('mine')
+        elif when == 'begun':
+            yield response.write('mine')
+        yield
+        response.send('mine')
+
+    app.route('/')(lambda: 'hello')
+    with virtual(app) as host:
+        client = host.connect(request('/'))
+        if when == 'begun':
+            client.until_ended()
+        else:
+            assert client.take().body == b'mine'
+            host.settle()
+    assert 'by itself' in logged.text
+    assert logged.count('send() at') == 1
+
+
 def test_it_is_not_registered_while_the_application_is_served():
     app = Tremolo()
     with virtual(app):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from server_support import request, serving, virtual
 
@@ -34,7 +36,8 @@ def test_the_path_stays_whole_and_root_path_is_the_prefix():
     with virtual(app) as host:
         assert asked(host, '/', '/sub/', '/sub/page/7') == [
             (200, '/ '), (200, '/sub/ /sub'), (200, '/sub 7')]
-        assert [status for status, _ in asked(host, '/sub/x', '/page/7', '/subx', '/su')] == [404] * 4
+        found = asked(host, '/sub/x', '/page/7', '/subx', '/su')
+        assert [status for status, _ in found] == [404] * 4
 
 
 def test_a_route_of_the_inner_one_is_not_compared_with_the_whole_path():
@@ -236,7 +239,6 @@ def test_asgi_and_wsgi_applications_and_their_lifespans():
 
 
 def test_they_live_inside_an_asyncio_program():
-    import asyncio
     order = []
 
     async def main():
@@ -264,7 +266,7 @@ def test_one_that_does_not_start_is_named(inner, error, logged):
     middle = Tremolo()
     middle.mount('/deep', inner)
     app.mount('/sub', middle)
-    with pytest.raises(error, match='mounted at /sub: mounted at /deep: .*no database'):
+    with pytest.raises(error, match=r'mounted at /sub: mounted at /deep: .*no database'):
         app.start()
 
 
@@ -276,6 +278,36 @@ def test_an_application_is_free_again_when_the_server_has_stopped():
             assert asked(host, '/sub/')[0][0] == 200
             with pytest.raises(Exception, match='served already'):
                 inner.start()
+
+
+def test_one_that_is_mounted_can_be_served_by_itself_too():
+    inner, app = Tremolo(), Tremolo()
+    inner.secret_keys = ['a' * 32]
+
+    @inner.route('/', name='home')
+    def home(response):
+        response.set_cookie('a', '1', signed=True)
+        return inner.url_for('home')
+
+    app.mount('/sub', inner)
+    for served, target, body in ((app, '/sub/', b'/sub/'), (inner, '/', b'/')):
+        with virtual(served) as host:
+            answer, = host.ask(request(target))
+            assert (answer.status, answer.body) == (200, body)
+
+
+def test_a_lifespan_that_ends_itself_stops_the_outer_application(logged):
+    async def broken(scope, receive, send):
+        await receive()
+        await send({'type': 'lifespan.startup.complete'})
+        await asyncio.sleep(0.01)
+        raise SystemExit(3)
+
+    app = Tremolo()
+    app.mount('/sub', broken)
+    with serving(app) as host:
+        host.wait_for(host.server.stopped.done)
+    assert isinstance(app.failure, LifespanFailed)
 
 
 def test_the_websocket_of_a_mounted_application():
@@ -310,7 +342,7 @@ def test_a_mount_inside_itself_is_told():
 
 @pytest.mark.parametrize('prefix', ['sub', '^/sub', '/<name>', '/a//b', '/a%20b', None, ''])
 def test_what_is_no_prefix_is_told(prefix):
-    with pytest.raises(ValueError, match='prefix|path'):
+    with pytest.raises(ValueError, match=r'prefix|path'):
         Tremolo().mount(prefix, Tremolo())
 
 

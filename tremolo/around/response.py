@@ -119,6 +119,7 @@ class WrappedResponse(Response):
             hidden = self._is_hidden()
             try:
                 value = layer.second(iter([body] if body and not hidden else []))
+                self._check_not_sent(layer)
                 if value is not None:
                     replaced = True
                     if self.request.method != 'HEAD':
@@ -181,6 +182,11 @@ class WrappedResponse(Response):
             self.request.kept['place'] = layer.place
         return layer
 
+    def _check_not_sent(self, layer: Any) -> None:
+        if self.framing:
+            raise HandlerError(f'{layer.name} sends an answer by itself, while one is about to be '
+                               'sent: set its fields, or return what replaces the body')
+
     def _is_hidden(self) -> bool:
         return self.request.method == 'HEAD' or self.status in BODILESS
 
@@ -195,6 +201,7 @@ class WrappedResponse(Response):
             taken = Taken(chunks)
             try:
                 value = layer.second(iter(()) if self._is_hidden() else taken)
+                self._check_not_sent(layer)
                 body.replace(layer.name, value, taken)
             except BaseException as error:
                 body.close()
@@ -227,6 +234,8 @@ class WrappedResponse(Response):
         if self.connection.response is self:
             self.live = True
             self.throw(who, error)
+        elif not isinstance(error, (Cancelled, StreamClosed)):
+            self.log_error(who, error)    # The client is gone, or has an answer already.
 
     def throw(self, who: Any, error: BaseException) -> None:
         """Give an error to what stands around it, the innermost first, or answer it.

@@ -58,6 +58,7 @@ class Service:
         self._stops: list[Callable[..., Any]] = []
         self._connection_hooks: ConnectionHooks | None = None
         self.outer: Service | None = None    # The application in which it is mounted.
+        self.inside = False    # Whether it is served there, and not by itself.
 
     # -- what each kind of application says -------------------------------------------------------
 
@@ -107,7 +108,7 @@ class Service:
         """
         with _claiming:
             self.check_free()
-            self.failure = None
+            self.failure, self.inside = None, False
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
@@ -125,7 +126,7 @@ class Service:
 
     def serve_in(self, server: Server, lock: Lock) -> None:
         """Be served on the server of the application in which this one is mounted."""
-        self.failure = None
+        self.failure, self.inside = None, True
         self._server, self._process, self._lock = server, os.getpid(), lock
         self._prepare(server)
 
@@ -299,7 +300,7 @@ class Service:
     def fail(self, failure: TremoloError) -> None:
         """Stop the server, because the application has ended by itself."""
         self.failure = failure
-        if self.outer is not None:
+        if self.outer is not None and self.inside:
             self.outer.fail(failure)
         else:
             self.stop()

@@ -281,7 +281,7 @@ class Application(Service):
 
     def _sign(self, server: Server) -> None:
         """Let the server sign with our keys, unless it is another application's."""
-        if self.outer is None:
+        if not self.inside:
             for each in {server, *server.parts.values()}:
                 each.signer = self._signer
 

@@ -15,7 +15,7 @@ from ..around import WENT_ON, Middleware, WrappedResponse, first_halves
 from ..loop import Future, Task
 from ..loop.signals import from_keyboard
 from ..routing import Router
-from ..server import Request, Response
+from ..server import HandlerError, Request, Response
 from ..server.context import Context as Values
 from ..typed import TYPE_CHECKING, Any
 from .dispatcher import Dispatcher
@@ -103,9 +103,10 @@ class WrappingDispatcher(Dispatcher):
     def _waited(self, request: Request, response: WrappedResponse, task: Future) -> None:
         """Go on after first halves that had to wait."""
         value, error = task.outcome()
-        if not response.live:
+        if response.live:
+            request.connection.task = None
+        elif not response.ended:
             return    # The client has gone.
-        request.connection.task = None
         if error is None:
             self._go_on(request, response, value)
         else:
@@ -114,14 +115,25 @@ class WrappingDispatcher(Dispatcher):
 
     def _go_on(self, request: Request, response: WrappedResponse, value: Any) -> None:
         """Run the handler, or answer in its place."""
+        if response.head_sent:
+            return self._sent(request, response)
         response.keep_fields()
         if value is not WENT_ON:
             try:
                 response.answer(response.who, value)
             except Exception as error:
                 fail(response.who, request, response, error)
-            return
-        self._run(request, response, response.context)
+            return None
+        return self._run(request, response, response.context)
+
+    def _sent(self, request: Request, response: WrappedResponse) -> None:
+        """Tell of a middleware that has sent an answer, and gone on; if it has only begun, cut."""
+        response.let_go('failed')
+        log_error(response.who, request, HandlerError(
+            f'{response.who.name} has sent an answer by itself: return it, before the bare '
+            '`yield`, and it is sent in the place of the handler'))
+        if response.live:
+            response.connection.abort('failed')
 
     def _run(self, request: Request, response: Response, context: Context | None) -> None:
         handler = self.search(request, response)
