@@ -324,3 +324,14 @@ def test_every_program_is_tried_here():
     words += [('', each) for each in ('hello_world', 'big.data')]
     for program in PROGRAMS:
         assert any(each in program for _, each in words), program
+
+
+def test_the_routes():
+    with run('app.converters')['app'].start() as server:
+        url = get(server.url).decode()
+        assert url == '/on/2026-11-30/tea%20&%20talk'
+        assert get(server.url + url) == b'tea & talk on 30.11.2026'
+        assert get(f'{server.url}/notes/7') == b'{"id": 7}'
+        put = urllib.request.Request(f'{server.url}/notes/7', data=b'"x"', method='PUT')
+        with urllib.request.urlopen(put, timeout=30) as answer:
+            assert answer.read() == b'{"id": 7, "note": "x"}'

@@ -195,42 +195,35 @@ def walk(node: Node[T], index: int, segments: list[str], method: str, values: li
             return place
         passed.append(place.methods)
         return None
-    text, after, known = segments[index], index + 1, len(values)
-    if text in node.plain:
-        found = walk(node.plain[text], after, segments, method, values, passed)
-        if found is not None:
-            return found
+    known = len(values)
+    for way, after, found in ways(node, index, segments):
+        values += found
+        place = walk(way, after, segments, method, values, passed)
+        if place is not None:
+            return place
         del values[known:]
+    return None
+
+
+def ways(node: Node[T], index: int, segments: list[str]
+         ) -> Iterator[tuple[Node[T], int, Sequence[Any]]]:
+    """Give the ways on from a node, the best first: the next node, its segment, the values."""
+    text, after, size = segments[index], index + 1, len(segments)
+    if text in node.plain:
+        yield node.plain[text], after, ()
     if text:    # (No group is empty.)
         for converter, way in node.converted:
             value = converter.read(text)
             if value is not NO_VALUE:
-                values.append(value)
-                found = walk(way, after, segments, method, values, passed)
-                if found is not None:
-                    return found
-                del values[known:]
+                yield way, after, (value,)
         if node.mixed is not None:
             for segment, way in node.mixed.candidates(text):
-                several = segment.read(text)
-                if several is not None:
-                    values += several
-                    found = walk(way, after, segments, method, values, passed)
-                    if found is not None:
-                        return found
-                    del values[known:]
+                values = segment.read(text)
+                if values is not None:
+                    yield way, after, values
         if node.named is not None:
-            values.append(text)
-            found = walk(node.named, after, segments, method, values, passed)
-            if found is not None:
-                return found
-            del values[known:]
+            yield node.named, after, (text,)
     for following, way in node.rest:
         end = size - following
         if end > after or (end == after and text):
-            values.append(Span(index, end))
-            found = walk(way, end, segments, method, values, passed)
-            if found is not None:
-                return found
-            del values[known:]
-    return None
+            yield way, end, (Span(index, end),)
