@@ -326,6 +326,7 @@ def test_every_program_is_tried_here():
         assert any(each in program for _, each in words), program
 
 
+<<<<<<< HEAD
 def test_the_middleware_wraps():
     import urllib.error
     with run('def only_ours')['app'].start() as server:
@@ -359,3 +360,14 @@ def test_the_mounts_are_there():
 def test_the_hooks_count_connections():
     with run('@app.on_connect')['app'].start() as server:
         assert get(f'{server.url}/') == b'1 open'
+=======
+def test_the_routes():
+    with run('app.converters')['app'].start() as server:
+        url = get(server.url).decode()
+        assert url == '/on/2026-11-30/tea%20&%20talk'
+        assert get(server.url + url) == b'tea & talk on 30.11.2026'
+        assert get(f'{server.url}/notes/7') == b'{"id": 7}'
+        put = urllib.request.Request(f'{server.url}/notes/7', data=b'"x"', method='PUT')
+        with urllib.request.urlopen(put, timeout=30) as answer:
+            assert answer.read() == b'{"id": 7, "note": "x"}'
+>>>>>>> routing

@@ -125,7 +125,7 @@ class Pattern:
             name = next(names)
             try:
                 texts.append(converter.write(groups[name]))
-            except (TypeError, ValueError) as error:
+            except (AttributeError, TypeError, ValueError) as error:
                 raise ValueError(f'{name} of {self.path!r}: {error}') from error
             text += texts[-1] + after
         mixed = Segment(segment.texts, (STR,) * len(texts)) if len(texts) > 1 else None

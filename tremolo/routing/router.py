@@ -80,7 +80,7 @@ class Router(Generic[T]):
             pattern = Pattern(path, self.converters)
             names = pattern.names
             if names:
-                place = self._tree.place_of(pattern.segments)
+                place = self._tree.place_of(pattern.segments[1:])
             else:
                 place = self._plain.setdefault(path, Place())
                 self.exact[quote(path, safe='/' + PCHAR).encode('ascii')] = place.methods
@@ -114,53 +114,56 @@ class Router(Generic[T]):
         `target` is None if nothing does; then `methods` has what matches with other methods, each
         as a dictionary from methods to targets. What a converter raises, but `ValueError`, passes.
         """
-        if b'%' not in raw_path:
+        try:
+            path = raw_path.decode()
+        except UnicodeDecodeError:
             path = raw_path.decode('utf-8', 'replace')
+        if '%' not in path:
             segments = path.split('/')
         else:
             segments = [unquote_to_bytes(each).decode('utf-8', 'replace') if b'%' in each
                         else each.decode('utf-8', 'replace') for each in raw_path.split(b'/')]
             path = '/'.join(segments)
         search: Search[T] = Search()
-        search.groups = {}
         search.methods = passed = []
-        place = self._plain.get(path)
-        # (A path that has a slash in one of its segments is no exact one.)
-        if place is not None and path.count('/') == len(segments) - 1:
-            search.target = place.methods.get(method)
-            if search.target is not None:
+        if path in self._plain and path.count('/') == len(segments) - 1:
+            # (A path that has a slash in one of its segments is no exact one.)
+            place = self._plain[path]
+            if method in place.methods:
+                search.target, search.groups = place.methods[method], {}
                 return search
             passed.append(place.methods)
         values: list[Any] = []
-        place = walk(self._tree, 0, segments, method, values, passed)
-        if place is not None:
-            search.target = place.methods[method]
-            if place.joins:
-                values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span
-                          else value for value in values]
-            search.groups = dict(zip(place.names[method], values))
-        else:
-            search.target = self._find_further(search, method, path, segments)
+        # (The tree begins behind the first slash.)
+        found = None if segments[0] else walk(self._tree, 1, segments, method, values, passed)
+        if found is None:
+            search.target, search.groups = self._find_further(method, path, segments, passed)
+            return search
+        search.target, names = found.methods[method], found.names[method]
+        if found.joins:
+            values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span else value
+                      for value in values]
+        # (Most have one group: `zip` would be a tenth of the search, measured.)
+        search.groups = {names[0]: values[0]} if len(names) == 1 else dict(zip(names, values))
         return search
 
-    def _find_further(self, search: Search[T], method: str, path: str, segments: list[str]
-                      ) -> T | None:
-        """Look at the expressions of one's own and the folders."""
+    def _find_further(self, method: str, path: str, segments: list[str],
+                      passed: list[dict[str, T]]) -> tuple[T | None, dict[str, Any]]:
+        """Look at the expressions of one's own and the folders; return the target and groups."""
         for compiled, place in self._expressions.values():
             match = compiled.fullmatch(path)
             if match is not None:
                 if method in place.methods:
-                    search.groups = match.groupdict()
-                    return place.methods[method]
-                search.methods.append(place.methods)
+                    return place.methods[method], match.groupdict()
+                passed.append(place.methods)
         for depth in self._depths:
             below = self._below.get(tuple(segments[:depth]))
             if below is not None:
                 if method in below.methods:
-                    return below.methods[method]
-                search.methods.append(below.methods)
+                    return below.methods[method], {}
+                passed.append(below.methods)
                 break    # What the longest path has not is not looked for in the others.
-        return None
+        return None, {}
 
     def url(self, name: str, groups: Mapping[str, Any]) -> str:
         """Return the path of the first route with this name and these groups, percent-encoded.

@@ -55,7 +55,7 @@ class Place(Generic[T]):
 class Node(Generic[T]):
     """A beginning of paths, and the ways on from it."""
 
-    __slots__ = ('converted', 'mixed', 'named', 'place', 'plain', 'rest', 'single')
+    __slots__ = ('converted', 'mixed', 'named', 'only', 'only_plain', 'place', 'plain', 'rest')
 
     def __init__(self) -> None:
         self.place: Place[T] | None = None
@@ -65,13 +65,20 @@ class Node(Generic[T]):
         self.named: Node[T] | None = None
         # Behind a <path:name>, by the number of segments that follow, most first.
         self.rest: list[tuple[int, Node[T]]] = []
-        self.single = True    # Whether all ways on are texts.
+        self.only_plain = True    # Whether all ways on are texts.
+        # The way on and its converter, if it is the only one.
+        self.only: tuple[Converter, Node[T]] | None = None
 
     def place_of(self, segments: Sequence[Segment]) -> Place[T]:
         """Return the place of a pattern below this node; it is made if it is not there."""
         node = self
         for index, segment in enumerate(segments):
-            node = node._way(segment, len(segments) - index - 1)
+            way = node._way(segment, len(segments) - index - 1)
+            converted = [*node.converted, *([(STR, node.named)] if node.named else [])]
+            others = (*node.plain, *node.rest, *([node.mixed] if node.mixed else []))
+            node.only_plain = not converted and len(others) == len(node.plain)
+            node.only = converted[0] if len(converted) == 1 and not others else None
+            node = way
         if node.place is None:
             node.place = Place()
             node.place.joins = any(PATH in segment.converters for segment in segments)
@@ -82,7 +89,6 @@ class Node(Generic[T]):
         texts, converters = segment
         if not converters:
             return self.plain.setdefault(texts[0], Node())
-        self.single = False
         if texts != ('', ''):
             self.mixed = self.mixed or Mixed()
             return self.mixed.way(segment)
@@ -167,55 +173,57 @@ def walk(node: Node[T], index: int, segments: list[str], method: str, values: li
     of each place without this method are added to `passed`.
     """
     size = len(segments)
-    while index < size and node.single:
+    while index < size:
         # (No recursion where there is nothing to go back to.)
-        way = node.plain.get(segments[index])
-        if way is None:
-            return None
-        node = way
+        if node.only_plain:
+            way = node.plain.get(segments[index])
+            if way is None:
+                return None
+            node = way
+        elif node.only is not None:
+            value = node.only[0].read(segments[index])
+            if value is NO_VALUE:
+                return None
+            values.append(value)
+            node = node.only[1]
+        else:
+            break
         index += 1
-    if index == size:
+    else:
         place = node.place
         if place is None or method in place.methods:
             return place
         passed.append(place.methods)
         return None
-    text, after, known = segments[index], index + 1, len(values)
-    if text in node.plain:
-        found = walk(node.plain[text], after, segments, method, values, passed)
-        if found is not None:
-            return found
+    known = len(values)
+    for way, after, found in ways(node, index, segments):
+        values += found
+        place = walk(way, after, segments, method, values, passed)
+        if place is not None:
+            return place
         del values[known:]
+    return None
+
+
+def ways(node: Node[T], index: int, segments: list[str]
+         ) -> Iterator[tuple[Node[T], int, Sequence[Any]]]:
+    """Give the ways on from a node, the best first: the next node, its segment, the values."""
+    text, after, size = segments[index], index + 1, len(segments)
+    if text in node.plain:
+        yield node.plain[text], after, ()
     if text:    # (No group is empty.)
         for converter, way in node.converted:
             value = converter.read(text)
             if value is not NO_VALUE:
-                values.append(value)
-                found = walk(way, after, segments, method, values, passed)
-                if found is not None:
-                    return found
-                del values[known:]
+                yield way, after, (value,)
         if node.mixed is not None:
             for segment, way in node.mixed.candidates(text):
-                several = segment.read(text)
-                if several is not None:
-                    values += several
-                    found = walk(way, after, segments, method, values, passed)
-                    if found is not None:
-                        return found
-                    del values[known:]
+                values = segment.read(text)
+                if values is not None:
+                    yield way, after, values
         if node.named is not None:
-            values.append(text)
-            found = walk(node.named, after, segments, method, values, passed)
-            if found is not None:
-                return found
-            del values[known:]
+            yield node.named, after, (text,)
     for following, way in node.rest:
         end = size - following
         if end > after or (end == after and text):
-            values.append(Span(index, end))
-            found = walk(way, end, segments, method, values, passed)
-            if found is not None:
-                return found
-            del values[known:]
-    return None
+            yield way, end, (Span(index, end),)

@@ -235,7 +235,7 @@ class Options:
         'the loop that drives everything: our own, or the named one with us as its guest: '
         + ', '.join(LOOPS))
     root_path: str = _option(
-        ASGI, 'text', '', 'the path under which an ASGI application is mounted')
+        ASGI, 'text', '', 'the path under which the application is mounted, for ASGI and url_for')
     lifespan: str = _option(
         ASGI, 'lifespan', 'auto',
         'whether startup and shutdown of an ASGI application are run: ' + ', '.join(LIFESPANS))

@@ -56,7 +56,8 @@ def calls_of(view: type, groups: Iterable[str], methods: list[str] | None
 def _made(view: type, groups: frozenset[str]) -> Signature | None:
     """Return what the class's `__init__` asks for; None if it has none."""
     static = inspect.getattr_static(view, '__init__')
-    if not inspect.isfunction(static):
+    # (In PyPy the one of `object` is a function, too.)
+    if not hasattr(getattr(static, '__code__', None), 'co_filename'):
         return None
     if 'websocket' in inspect.signature(static).parameters:
         raise HandlerError(f'{static.__qualname__}() asks for websocket: let the method `get` ask')
