@@ -68,6 +68,7 @@ WORK = {
 }
 ROWS = {f'{app}-{name}': Row(app, workload)
         for app in ('native', 'asgi') for name, workload in WORK.items()}
+ROWS.update({f'wsgi-{name}': Row('wsgi', WORK[name], needs='wsgi') for name in ('3', 'post')})
 IDLE = {f'{app}-idle': Row(app, WORKLOADS['browser12']) for app in ('native', 'asgi')}
 
 
