@@ -108,7 +108,8 @@ SERVERS = {server.name: server for server in (
     Server('gunicorn', 'asgi', GUNICORN, 'gunicorn',
            remark='its own asgi worker, uvloop, parser in C'),
     Server('hypercorn', 'asgi', HYPERCORN, 'hypercorn', remark='uvloop, h11'),
-    Server('tremolo-wsgi', 'wsgi', '{python} -m tremolo {wsgi} --port {port} --log-level warning'),
+    Server('tremolo-wsgi', 'wsgi',
+           '{python} -m tremolo {wsgi} --port {port} --log-level warning'),
     # Their manuals say that four threads are enough for one core. (With ours there may be 32.)
     Server('waitress', 'wsgi', '{python} -m waitress --listen 127.0.0.1:{port} --threads 4 {wsgi}',
            'bottle', remark='4 threads'),
@@ -131,7 +132,8 @@ SERVERS = {server.name: server for server in (
 )}
 
 GROUPS = {
-    'native': tuple(server.name for server in SERVERS.values() if server.kind in ('floor', 'native')),
+    'native': tuple(server.name for server in SERVERS.values()
+                    if server.kind in ('floor', 'native')),
     'asgi': tuple(server.name for server in SERVERS.values() if server.kind == 'asgi'),
     'wsgi': tuple(server.name for server in SERVERS.values() if server.kind == 'wsgi'),
     'all': tuple(SERVERS),

@@ -7,8 +7,20 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from flask import Flask, Response, abort, flash, get_flashed_messages, redirect, request
-from flask import send_file, send_from_directory, session, stream_with_context, url_for
+from flask import (
+    Flask,
+    Response,
+    abort,
+    flash,
+    get_flashed_messages,
+    redirect,
+    request,
+    send_file,
+    send_from_directory,
+    session,
+    stream_with_context,
+    url_for,
+)
 
 app = Flask(__name__, static_folder=str(Path(__file__).parent), static_url_path='/static')
 app.secret_key = 'not a secret'
