@@ -35,7 +35,8 @@ FLOORS = {
     'asgi': 8, 'wsgi': 8,
     'web': 9,
     'importer.py': 10,
-    '__init__.py': 11, 'exceptions.py': 11, 'asgi_app.py': 11, 'loop/bridge.py': 11,
+    '__init__.py': 11, 'exceptions.py': 11, 'asgi_app.py': 11, 'wsgi_app.py': 11,
+    'loop/bridge.py': 11,
     'cli': 12, 'welcome.py': 12, 'examples': 12,
     '__main__.py': 13,
 }
@@ -55,7 +56,7 @@ DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}
 ASYNCIO = {'asgi', 'bridge', 'examples'}
 # Old addresses: they hold nothing but an import, for programs that were written for them. Nothing
 # of the house imports them, so each stands as high as what it leads to.
-OLD = {'asgi_app.py', 'loop/bridge.py'}
+OLD = {'asgi_app.py', 'wsgi_app.py', 'loop/bridge.py'}
 
 # Lines of code (see `code_lines`) that one file, and one room, may have.
 FILE_LINES = 300

@@ -178,7 +178,7 @@ def test_a_factory_may_give_an_asgi_application(site):
     ('app', 'my_site:app: is of type Application, not a factory: a function that returns the '
             'application'),
     ('create_number', 'my_site:create_number(): is of type int, neither a tremolo.Application nor '
-                      'an ASGI application'),
+                      'an ASGI or WSGI application'),
     ('creat', 'my_site: has no creat, did you mean my_site:create?'),
 ])
 def test_what_is_no_factory_is_one_line(complaint, name, words):
@@ -234,10 +234,10 @@ def test_an_asgi_application_that_is_wrapped_already_is_taken_as_it_is(interface
     ('number', 'asgi', 'int, not an ASGI application (--interface asgi)'),
     ('asgi', 'native', 'function, not a tremolo.Application (--interface native)'),
     ('number', 'native', 'int, not a tremolo.Application (--interface native)'),
-    ('number', 'auto', 'int, neither a tremolo.Application nor an ASGI application'),
+    ('number', 'auto', 'int, neither a tremolo.Application nor an ASGI or WSGI application'),
     ('create', 'auto',
-     'function, neither a tremolo.Application nor an ASGI application, unless you say that it is '
-     'one (--interface asgi) or makes one (--factory)'),
+     'function, neither a tremolo.Application nor an ASGI or WSGI application, unless you say that '
+     'it is one (--interface asgi or wsgi) or makes one (--factory)'),
 ])
 def test_an_interface_does_not_take(complaint, name, interface, words):
     line = complaint(f'my_site:{name}', interface=interface)
@@ -245,7 +245,7 @@ def test_an_interface_does_not_take(complaint, name, interface, words):
 
 
 def test_an_interface_that_is_none(complaint):
-    line = complaint('my_site:app', interface='wsgi')
+    line = complaint('my_site:app', interface='cgi')
     assert line.lstrip('-').startswith('interface: ') or line.startswith('argument --interface: ')
     assert all(name in line for name in tremolo.importer.INTERFACES)
 
@@ -279,8 +279,8 @@ def test_run_checks_its_options_before_it_looks(site, capsys):
     assert capsys.readouterr().err.startswith('tremolo: error: prot: no such option, did you mean')
     assert program(3) == 2
     assert capsys.readouterr().err == (
-        'tremolo: error: app: is of type int, neither a tremolo.Application nor an ASGI '
-        'application\n')
+        'tremolo: error: app: is of type int, neither a tremolo.Application nor an ASGI or '
+        'WSGI application\n')
 
 
 @pytest.mark.parametrize('how', ['"my_site:wrapped", interface="asgi"',

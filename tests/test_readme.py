@@ -241,6 +241,17 @@ def test_it_listens_at_several_addresses(tmp_path, monkeypatch):
                 assert answer.read().endswith(b'\r\n\r\nHello world!')
 
 
+def test_wsgi_runs_on_threads(monkeypatch):
+    said = []
+
+    def show(url):
+        said.append(get(url))
+
+    monkeypatch.setattr('builtins.print', show)
+    run('WsgiApplication')
+    assert said == [b'Hello from a thread!']
+
+
 def test_it_throttles():
     with run('def film(')['app'].start() as server:
         began = time.monotonic()

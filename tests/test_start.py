@@ -113,6 +113,24 @@ async def app(scope, receive, send):
         await send({'type': 'http.response.body', 'body': body, 'more_body': more})
         body = b''
 '''
+WSGI = '''
+import json, sys
+
+def app(environ, start_response):
+    path, stream = environ['PATH_INFO'], environ['wsgi.input']
+    if path == '/fail':
+        raise ValueError('on purpose')
+    print(stream.read(), end='', file=environ['wsgi.errors'])
+    if path == '/thread':
+        start_response('200 OK', [])
+        return environ['wsgi.file_wrapper'](open(json.__file__, 'rb'))
+    start_response('404 Lost' if path == '/none' else '200 OK', [('X-Own', 'b')])
+    return answer(json.dumps([sorted(sys.modules), sorted({*sys.modules} - begun)]).encode())
+
+def answer(body):
+    yield body[:10]
+    yield body[10:]
+'''
 # Notes the modules that are there when the server begins to accept.
 NOTE = '''
 from tremolo.server import Server
@@ -252,7 +270,8 @@ def test_a_server_of_plain_handlers_does_without(serve):
     assert there & NEVER <= TRACEBACK | runner
 
 
-@pytest.mark.parametrize('source', [NATIVE, ASYNC, ASGI], ids=['native', 'async', 'ASGI'])
+@pytest.mark.parametrize('source', [NATIVE, ASYNC, ASGI, WSGI],
+                         ids=['native', 'async', 'ASGI', 'WSGI'])
 def test_no_request_imports_anything(serve, source):
     there, new = serve(source, NOTE)
     assert 'tremolo.server' in there

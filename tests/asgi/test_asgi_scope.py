@@ -136,3 +136,30 @@ def test_what_an_application_changes_in_its_scope_changes_nothing_for_the_next()
                 assert client.take().body == b'done'
     assert seen[:3] == seen[3:6] == seen[6:]
     assert [scope['path'] for scope in seen[:3]] == ['/', '/', '/reset/8f3a9c1d']
+
+
+@pytest.mark.parametrize('root', ['', '/root'])
+@pytest.mark.parametrize('target', ['/sub/x', '/s%75b/a%2Fb?c', '/sub', '/sub/' + 'y' * 100])
+def test_in_a_mount_the_path_is_whole_and_the_prefix_is_its_root(root, target):
+    plain = runner(root_path=root)
+    mounted = runner(root_path=root, mounted_at='/sub')
+    for _ in range(2):
+        expected = scope_of(plain, target)
+        assert scope_of(mounted, target) == {**expected, 'root_path': f'{root}/sub'}
+        assert expected['path'].startswith(f'{root}/sub')
+
+
+def test_an_application_is_told_where_it_is_mounted():
+    class Mounted(AsgiApplication):
+        def handle_on(self, reactor, settings):
+            return super().handle_on(reactor, settings, '/sub')
+
+    async def app(scope, receive, send):
+        told = json.dumps([scope['path'], scope['root_path'], scope['raw_path'].decode()]).encode()
+        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+        await send({'type': 'http.response.body', 'body': told})
+
+    with serving(Mounted(app), lifespan='off') as host:
+        for _ in range(2):
+            client = host.connect(request('/sub/a%20b'))
+            assert json.loads(client.take().body) == ['/sub/a b', '/sub', '/sub/a%20b']

@@ -74,6 +74,7 @@ ROWS['native-middleware'] = Row('middleware', WORK['3'], needs='around')
 ROWS['native-mount'] = Row('mount', Workload(
     HELLO._replace(path='/sub/'), HEADERS3, 'a page of a mounted application'),
     needs='web/mounts.py')
+ROWS.update({f'wsgi-{name}': Row('wsgi', WORK[name], needs='wsgi') for name in ('3', 'post')})
 IDLE = {f'{app}-idle': Row(app, WORKLOADS['browser12']) for app in ('native', 'asgi')}
 
 

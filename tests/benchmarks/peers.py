@@ -42,7 +42,7 @@ VENVS: dict[str, tuple[str, ...]] = {
     # For uploads.py only.
     'uploads': ('uvicorn==0.54.0', 'uvloop==0.23.0', 'httptools==0.9.0', 'h11==0.16.0',
                 'starlette==1.10.0', 'anyio==4.16.0', 'python-multipart==0.0.34'),
-    # For start.py only.
+    # waitress races, too; bottle is for start.py only.
     'bottle': ('bottle==0.13.4', 'waitress==3.0.2'),
 }
 
@@ -51,11 +51,11 @@ class Server(NamedTuple):
     """A server in the race.
 
     In its command, `{python}` is the Python of its venv, `{port}` the port, `{app}` the ASGI
-    application as module:attr, `{native}` the module of the native one.
+    application as module:attr, `{wsgi}` the one for WSGI, `{native}` the module of the native one.
     """
 
     name: str
-    kind: str                       # 'floor', 'native' or 'asgi'
+    kind: str                       # 'floor', 'native', 'asgi' or 'wsgi'
     command: str
     venv: str = ''                  # one of VENVS; empty: the Python that runs the race
     pinned: bool = True             # to one core; else all cores are free, for its load as well
@@ -66,10 +66,12 @@ class Server(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        return self.name.partition('@')[0] in ('tremolo', 'tremolo-asgi')
+        return self.name.partition('@')[0] in ('tremolo', 'tremolo-asgi', 'tremolo-wsgi')
 
     def can(self, workload: Workload) -> bool:
         """Whether it has an answer to what is asked."""
+        if self.kind == 'wsgi':
+            return not workload.asked.fastapi and workload.asked.load != 'echo'
         if workload.asked.load == 'echo':
             return self.ours or (self.echo and (self.deflate or not workload.asked.deflate))
         if self.echo or (self.python and workload.asked.fastapi):
@@ -106,6 +108,14 @@ SERVERS = {server.name: server for server in (
     Server('gunicorn', 'asgi', GUNICORN, 'gunicorn',
            remark='its own asgi worker, uvloop, parser in C'),
     Server('hypercorn', 'asgi', HYPERCORN, 'hypercorn', remark='uvloop, h11'),
+    Server('tremolo-wsgi', 'wsgi',
+           '{python} -m tremolo {wsgi} --port {port} --log-level warning'),
+    # Their manuals say that four threads are enough for one core. (With ours there may be 32.)
+    Server('waitress', 'wsgi', '{python} -m waitress --listen 127.0.0.1:{port} --threads 4 {wsgi}',
+           'bottle', remark='4 threads'),
+    Server('gunicorn-gthread', 'wsgi', '{python} -m gunicorn {wsgi} --bind 127.0.0.1:{port} '
+           '--workers 1 --worker-class gthread --threads 4 --log-level warning', 'gunicorn',
+           remark='4 threads'),
     # Its rates and its queue: see apps/old_native.py.
     Server('tremolo-0.5.3-asgi', 'asgi',
            '{python} -m tremolo --port {port} --log-level WARNING --download-rate 1000000000000 '
@@ -122,8 +132,10 @@ SERVERS = {server.name: server for server in (
 )}
 
 GROUPS = {
-    'native': tuple(server.name for server in SERVERS.values() if server.kind != 'asgi'),
+    'native': tuple(server.name for server in SERVERS.values()
+                    if server.kind in ('floor', 'native')),
     'asgi': tuple(server.name for server in SERVERS.values() if server.kind == 'asgi'),
+    'wsgi': tuple(server.name for server in SERVERS.values() if server.kind == 'wsgi'),
     'all': tuple(SERVERS),
 }
 
@@ -202,7 +214,7 @@ def make_venvs(wanted: set[str], folder: Path) -> None:
 def command_of(server: Server, workload: Workload, folder: Path, port: int) -> list[str]:
     native, asgi = workload.modules
     return [part.format(python=python_of(server, workload, folder), port=port, native=native,
-                        app=f'{asgi}:app')
+                        app=f'{asgi}:app', wsgi='wsgi_app:app')
             for part in server.command.split()]
 
 

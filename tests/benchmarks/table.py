@@ -24,12 +24,13 @@ def ratios(mine: list[float], others: list[float]) -> list[float]:
 
 
 def reference_of(racers: list[Racer]) -> dict[str, Racer]:
-    """Whom each racer is compared with: native servers with tremolo, the others with its ASGI.
+    """Whom each racer is compared with: native servers with tremolo, others with its ASGI or WSGI.
 
     Ours on another Python is compared with the same on the Python of the race.
     """
     by_name = {racer.name: racer for racer in racers}
-    ours = {'native': by_name.get('tremolo'), 'asgi': by_name.get('tremolo-asgi')}
+    ours = {'native': by_name.get('tremolo'), 'asgi': by_name.get('tremolo-asgi'),
+            'wsgi': by_name.get('tremolo-wsgi')}
     found = {}
     for racer in racers:
         plain, _, python = racer.name.partition('@')

@@ -392,31 +392,67 @@ def test_letters_that_mean_the_same_everywhere_work(given):
     assert [str(each) for each in seen['bind']] == [':80', '[::1]:81']
 
 
-@pytest.mark.parametrize('interface', ['auto', 'asgi', 'native'])
-@pytest.mark.parametrize('name', ['function', 'instance', 'method'])
-def test_a_wsgi_application_is_named_as_such(complaint, project, monkeypatch, interface, name):
-    monkeypatch.setattr(tremolo.service.Service, 'run', lambda *_, **more: print('it is served'))
-    (project / 'site_of_flask.py').write_text('''
+WSGI = '''
+import functools
 def function(environ, start_response): pass
+def optional(environ, start_response, more=None, *, other=None): pass
+def more(prefix, environ, start_response): pass
+partial = functools.partial(more, '/')
+@functools.wraps(function)
+def wrapped(*args, **kwargs): pass
 class Flask:
     def __call__(self, environ, start_response): pass
+    def wsgi_app(self, environ, begin): pass
 instance = Flask()
-method = instance.__call__
+method = instance.wsgi_app
+class Iterated:
+    def __init__(self, environ, start_response): pass
+    def __iter__(self): pass
+create = Flask
+'''
+WSGI_NAMES = ['function', 'optional', 'partial', 'wrapped', 'instance', 'method', 'Iterated']
+
+
+@pytest.mark.parametrize('interface', ['auto', 'wsgi'])
+@pytest.mark.parametrize('name', WSGI_NAMES)
+def test_a_wsgi_application_is_found_by_itself(project, monkeypatch, interface, name):
+    served = []
+    monkeypatch.setattr(tremolo.service.Service, 'run', lambda app, **_: served.append(app))
+    (project / 'site_of_flask.py').write_text(WSGI)
+    assert tremolo.cli.main([f'site_of_flask:{name}', '--interface', interface]) == 0
+    assert tremolo.cli.main(['--factory', 'site_of_flask:create', '--interface', interface]) == 0
+    assert [type(each).__name__ for each in served] == ['WsgiApplication'] * 2
+
+
+@pytest.mark.parametrize('interface', ['asgi', 'native'])
+@pytest.mark.parametrize('name', WSGI_NAMES)
+def test_a_wsgi_application_is_named_as_such(complaint, project, monkeypatch, interface, name):
+    monkeypatch.setattr(tremolo.service.Service, 'run', lambda *_, **more: print('it is served'))
+    (project / 'site_of_flask.py').write_text(WSGI)
+    assert complaint(f'site_of_flask:{name}', '--interface', interface) == (
+        2, f'site_of_flask:{name}: is a WSGI application, and not {interface}: leave out '
+           f'--interface {interface}')
+
+
+@pytest.mark.parametrize('name', [
+    'asynchronous', 'generator', 'three', 'one', 'keyword', 'Class', 'number', 'made'])
+def test_what_is_no_wsgi_application_is_not_taken_for_one(complaint, project, name):
+    (project / 'site_of_others.py').write_text('''
+async def asynchronous(environ, start_response): pass
+async def generator(environ, start_response): yield
+def three(scope, receive, send): pass
+def one(environ): pass
+def keyword(environ, *, start_response): pass
+class Class:
+    def __init__(self, environ, start_response): pass
+number = 5
+made = dict
 ''')
-    status, line = complaint(f'site_of_flask:{name}', '--interface', interface)
+    status, line = complaint(f'site_of_others:{name}', '--interface',
+                             'wsgi' if name == 'asynchronous' else 'auto')
     assert status == 2
-    assert line.startswith(f'site_of_flask:{name}: is a WSGI application')
-    assert 'a2wsgi' in line
-
-
-def test_djangos_wsgi_module_is_told_of_its_neighbour(complaint, project):
-    (project / 'django').mkdir()
-    (project / 'django' / '__init__.py').write_text('')
-    (project / 'django' / 'handler.py').write_text(
-        'class WSGIHandler:\n    def __call__(self, environ, start_response): pass\n')
-    (project / 'wsgi.py').write_text(
-        'from django.handler import WSGIHandler\napplication = WSGIHandler()\n')
-    assert 'serve asgi.py of the project' in complaint('wsgi')[1]
+    assert line.startswith(f'site_of_others:{name}: is ')
+    assert ('is an ASGI application, and not wsgi' in line) == (name == 'asynchronous')
 
 
 def test_a_call_as_gunicorn_has_it_is_told_how_it_is_written(complaint, project):

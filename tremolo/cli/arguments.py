@@ -25,7 +25,7 @@ _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
      {'action': 'store_true'}),
     ('--app-dir', 'look for modules in DIR first, and not in the current folder',
      {'metavar': 'DIR'}),
-    ('--interface', 'what APP is; asgi takes any callable; default: auto, see what it is',
+    ('--interface', 'what APP is; asgi and wsgi take any callable; default: auto, see what it is',
      {'choices': INTERFACES}),
 )
 

@@ -14,26 +14,29 @@ from .service import Service
 
 
 def kind_of(app: Any) -> str:
-    """Return the kind of an application: 'native', 'asgi', 'wsgi' or ''. It calls nothing."""
+    """Return the kind of an application: 'native', 'asgi', 'wsgi' or ''. It is not called."""
     if isinstance(app, Service):
         return 'native'
+    try:
+        return _kind_of_theirs(app) if callable(app) else ''
+    except Exception:    # (An object of anybody's may raise whatever it is asked for.)
+        return ''
+
+
+def _kind_of_theirs(app: Any) -> str:
     # Late: most native programs do not need it.
     import inspect
-    if not callable(app):
-        return ''
-    call = getattr(type(app), '__call__', None)  # noqa: B004 (of the type, not of the object)
+    call: Any = type(app).__call__
     if inspect.isclass(app):
-        call = None
         if not hasattr(app, '__iter__'):
             return ''
+        call = None    # (That makes instances of any class.)
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
         return 'asgi'
     if inspect.isasyncgenfunction(app) or inspect.isasyncgenfunction(call):
         return ''
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):    # (Some functions that are written in C have no signature.)
-        return ''
+    # (Some functions that are written in C have no signature: that is a ValueError.)
+    parameters = inspect.signature(app).parameters.values()
     needed = [each.kind for each in parameters if each.default is each.empty
               and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -235,7 +235,8 @@ class Options:
         'the loop that drives everything: our own, or the named one with us as its guest: '
         + ', '.join(LOOPS))
     root_path: str = _option(
-        ASGI, 'text', '', 'the path under which the application is mounted, for ASGI and url_for')
+        ASGI, 'text', '', 'the path under which the application is mounted, for ASGI, WSGI and '
+        'url_for')
     lifespan: str = _option(
         ASGI, 'lifespan', 'auto',
         'whether startup and shutdown of an ASGI application are run: ' + ', '.join(LIFESPANS))
@@ -272,7 +273,8 @@ class Options:
         WORKERS, 'count', None, 'how many processes serve; off: this process alone',
         synonyms=('worker_num',), off=None, least=1)
     threads: int = _option(
-        WORKERS, 'count', 32, 'most threads of `run_in_thread` and handlers with `thread=True`',
+        WORKERS, 'count', 32,
+        'most threads of `run_in_thread` and `thread=True`, and as many of WSGI applications',
         synonyms=('thread_pool_size',), least=1)
     worker_timeout: float = _option(
         WORKERS, 'time', 30.0, 'a worker whose loop stands still for so long is replaced', off=0.0)

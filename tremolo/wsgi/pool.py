@@ -155,7 +155,7 @@ class Pool:
         self.tell()
 
     def post_last(self, function: Callable[[Any], Any], argument: Any) -> None:
-        """Do the same, when `tell_soon` is called, at the latest at the end of this thread's call."""
+        """Do the same, as soon as `tell_soon` is called: at the latest when this call ends."""
         self._posted.append((function, argument))
 
     def tell_soon(self) -> None:
