@@ -337,7 +337,6 @@ def test_every_program_is_tried_here():
         assert any(each in program for _, each in words), program
 
 
-<<<<<<< HEAD
 def test_the_middleware_wraps():
     import urllib.error
     with run('def only_ours')['app'].start() as server:
@@ -371,7 +370,8 @@ def test_the_mounts_are_there():
 def test_the_hooks_count_connections():
     with run('@app.on_connect')['app'].start() as server:
         assert get(f'{server.url}/') == b'1 open'
-=======
+
+
 def test_the_routes():
     with run('app.converters')['app'].start() as server:
         url = get(server.url).decode()
@@ -381,4 +381,3 @@ def test_the_routes():
         put = urllib.request.Request(f'{server.url}/notes/7', data=b'"x"', method='PUT')
         with urllib.request.urlopen(put, timeout=30) as answer:
             assert answer.read() == b'{"id": 7, "note": "x"}'
->>>>>>> routing

@@ -22,15 +22,9 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 # What is there for the server itself, or an old name.
 NOT_TOLD = {
     Request: '''authority begin block chunked expect_continue inbox keep_alive kept
-<<<<<<< HEAD
         minor signer upgrade''',
-    Response: '''begun connection encode finish framing layers live request reset send_body
-        send_hint set_encoded switch to write_pieces yielded''',
-=======
-        minor upgrade''',
-    Response: '''begun connection encode finish framing handler_timeout live request reset
-        send_body send_hint set_encoded switch to write_pieces yielded''',
->>>>>>> routing
+    Response: '''begun connection encode finish framing handler_timeout layers live request
+        reset send_body send_hint set_encoded switch to write_pieces yielded''',
 }
 
 
