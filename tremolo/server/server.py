@@ -72,6 +72,7 @@ class Server:
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
         self.signer: Any = None    # Signs cookies; `web` sets it.
+        self.routes: Any = None    # In debug: gives each path with its methods; `web` sets it.
         self._throttles = Throttles(settings, reactor.time)
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
@@ -105,7 +106,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices, part.at_stop = self.notices, self.at_stop
-        part.request_class, part.signer = self.request_class, self.signer
+        part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
         return part
 

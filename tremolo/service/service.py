@@ -105,6 +105,8 @@ class Service:
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
+        if settings.debug:
+            from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
         if settings.limit_concurrency:
             from .concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)

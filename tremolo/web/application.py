@@ -155,6 +155,8 @@ class Application(Service):
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
         server.request_class = Request
         server.signer = self._signer
+        if server.settings.debug:
+            server.routes = self._router.listed
         for handler in self._handlers:
             self._bind(handler, server)
 

@@ -53,7 +53,7 @@ def _answer(handler: Handler, request: Request, response: Response, error: BaseE
             # The headers of the HTTPError may not be sent.
             log_error(handler, request, problem)
             error = problem
-    return send_failure(response, error)
+    return send_failure(response, error, handler.name)
 
 
 def log_error(handler: Handler, request: Request, error: BaseException) -> None:

@@ -13,7 +13,7 @@ Paths are compared percent-decoded. What no route has may be below the path of a
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from urllib.parse import quote
 
 from ..late import expression
@@ -125,6 +125,10 @@ class Router(Generic[T]):
         """Return the methods of all routes."""
         return {method for route in (*self._routes.values(), *self._below)
                 for method in route.methods}
+
+    def listed(self) -> Iterator[tuple[str, Collection[str]]]:
+        """Give the path of each route as it was written, with its methods."""
+        return ((route.path, route.methods) for route in (*self._routes.values(), *self._below))
 
     def find(self, path: str) -> tuple[Route[T], dict[str, Any]] | None:
         """Return the route of a decoded path and the values of its groups, or None."""
