@@ -6,7 +6,7 @@ import pytest
 from server_support import answers, request, virtual
 
 from tremolo import Tremolo
-from tremolo.web.routing import Route, Router
+from tremolo.routing import Router
 
 
 def ask(app, target, method='GET'):
@@ -183,10 +183,12 @@ def test_an_absolute_target_has_a_path_of_its_own():
 def test_a_router_stands_alone():
     router: Router[str] = Router()
     router.add('/page/<int:id>', ['GET'], 'page')
-    route, groups = router.find('/page/7')
-    assert (route.methods, groups) == ({'GET': 'page'}, {'id': 7})
-    assert router.find('/page') is None
-    assert Route('/page/<int:id>').groups == {'id'}
+    search = router.find('GET', b'/page/7')
+    assert (search.target, search.groups) == ('page', {'id': 7})
+    search = router.find('PUT', b'/page/7')
+    assert (search.target, search.methods) == (None, [{'GET': 'page', 'HEAD': 'page'}])
+    assert router.find('GET', b'/page').target is None
+    assert router.groups_of('/page/<int:id>') == ('id',)
 
 
 def test_routes_may_be_added_while_the_server_runs():

@@ -15,6 +15,7 @@ from ..http.replaced import replace_fields
 from ..server import HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.response_head import HTML, TEXT
+from ..typed import Any
 from .page import error_page
 
 
@@ -41,6 +42,10 @@ def send_failure(response: Response, error: BaseException, handler: str = '') ->
     """
     if response.head_sent:
         response.connection.abort('failed')
+        return
+    if response.layers:
+        wrapped: Any = response
+        wrapped.throw(None, error)    # (It calls this again for what nobody has caught.)
         return
     response.reset(meant=False)
     status, text = 500, ''

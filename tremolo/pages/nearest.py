@@ -25,18 +25,21 @@ def nearest(path: str, routes: Iterable[tuple[str, Iterable[str]]]) -> list[tupl
     path = path[:_LONGEST].casefold()
     wanted = _pairs(path)
 
-    def nearness(route: tuple[str, Iterable[str]]) -> float:
-        pairs = _pairs(_stripped(route[0]))
+    def nearness(route: str) -> float:
+        pairs = _pairs(_stripped(route))
         return len(pairs & wanted) / (len(pairs) + len(wanted))
 
-    def likeness(route: tuple[str, Iterable[str]]) -> float:
-        compared.set_seq1(_stripped(route[0]))
+    def likeness(route: str) -> float:
+        compared.set_seq1(_stripped(route))
         return compared.ratio()
 
-    near = nlargest(4 * SHOWN, islice(routes, MOST_ROUTES), key=nearness)
+    methods: dict[str, set[str]] = {}
+    for each, names in islice(routes, MOST_ROUTES):
+        methods.setdefault(each, set()).update(names)
+    near = nlargest(4 * SHOWN, methods, key=nearness)
     compared = SequenceMatcher(None, '', path, autojunk=False)
     best = sorted(near, key=likeness, reverse=True)[:SHOWN]
-    return [(path, ', '.join(sorted(methods))) for path, methods in best]
+    return [(each, ', '.join(sorted(methods[each]))) for each in best]
 
 
 def _stripped(path: str) -> str:

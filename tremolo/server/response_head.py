@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..http import Encoded, HeaderError, Headers, format_cookie
 from ..http.conditions import outcome
@@ -33,6 +33,8 @@ class ResponseHead:
     __slots__ = ('_chunked', '_content_type', '_headers', '_line', 'connection', 'framing',
                  'request')
 
+    # What stands around the answer; only a response of `web` has something (web/wrapped.py).
+    layers: Sequence[Any] = ()
     connection: Connection
     request: Request
     _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.

@@ -19,17 +19,19 @@ import os
 from collections.abc import Iterable
 
 from ..loop import Reactor
-from ..server import Handle, Server
+from ..routing import Router
+from ..server import Handle, HandlerError, Server
 from ..service import Service
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .request import Request
-from .routing import Route, Router
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
+    from .error_handlers import ErrorHandlers
     from .handlers import Handler
+    from .middleware import Middleware
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -47,6 +49,8 @@ class Application(Service):
         if origins is not None:
             from .origins import checked_origins
             self._origins = checked_origins(origins)
+        self._middleware: list[Middleware] = []    # The outermost is the first.
+        self._errors: ErrorHandlers | None = None
         self._groups: Groups | None = None
         self._secret_keys: list[str | bytes] = []
         self._signer: Any = None    # Signs cookies with these keys.
@@ -68,7 +72,7 @@ class Application(Service):
         from .registration import handler_of, served_twice
         check_path(path)
         names = check_methods(methods)
-        groups = Route[Any](path).groups
+        groups = self._router.groups_of(path)
         if not {'GET', 'HEAD'}.issuperset(names):
             # What `Request.form` and `Request.files` need, likewise.
             # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
@@ -77,7 +81,7 @@ class Application(Service):
         def register(function: F) -> F:
             handler = handler_of(function, groups, names, origins, self._origins)
             try:
-                self._router.add(path, names, handler)
+                self._router.add(path, names, handler, head=not handler.sockets_only)
             except ValueError as error:
                 raise served_twice(error, [*self._handlers, handler]) from None
             self._handlers.append(handler)
@@ -109,6 +113,58 @@ class Application(Service):
         self._handlers.append(handler)
         if self._server is not None:
             self._bind(handler, self._server)
+
+    def middleware(self, function: F) -> F:
+        """Let a generator function stand around all answers; the first one is the outermost.
+
+            @app.middleware
+            def timed(request, response):
+                begun = time.monotonic()
+                yield                      # the rest runs here; an exception arrives here
+                response.headers['X-Seconds'] = f'{time.monotonic() - begun:.3f}'
+
+        It may ask for `request`, `response` and `app`. Raises `HandlerError` for what is none, and
+        while the application is served.
+        """
+        from .middleware import Middleware
+        made = Middleware(function, self)
+        self._check_not_served(f'the middleware {made.name}')
+        self._middleware.append(made)
+        return function
+
+    def error(self, kind: int | type[Exception]) -> Callable[[F], F]:
+        """Return a decorator: the function answers errors of a status, or of a class.
+
+            @app.error(404)
+            def lost(request, response, error):
+                return f'There is no {request.path}'
+
+        It may be of each kind that a handler may be. The response has the error's status and
+        fields already. The nearest class comes first, then the status. Raises `ValueError` for what
+        is neither, or has one already, and `HandlerError` as `route` does.
+        """
+        from .error_handlers import ErrorHandlers, check_kind, error_handler_of
+        check_kind(kind)
+
+        def register(function: F) -> F:
+            handler = error_handler_of(function)
+            self._check_not_served(f'the error handler {handler.name}')
+            if self._errors is None:
+                self._errors = ErrorHandlers()
+            if kind in self._errors.by_kind:
+                raise ValueError(f'@app.error({getattr(kind, "__name__", kind)}) is there already: '
+                                 f'{self._errors.by_kind[kind].name}')
+            self._errors.by_kind[kind] = handler
+            self._handlers.append(handler)
+            return function
+
+        return register
+
+    def _check_not_served(self, what: str) -> None:
+        server = self._server
+        if server is not None and not server.stopped.done() and not server.reactor.closed:
+            raise HandlerError(f'{what} comes too late: the application is served already, and '
+                               'requests would see the half of it; register it before')
 
     def group(self, name: str) -> Group:
         """Return the group of WebSockets with this name: what is sent to it, each of them gets.
@@ -149,7 +205,10 @@ class Application(Service):
 
     def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
         """Return the function that answers each request."""
-        return Dispatcher(self._router).handle
+        if not self._middleware and self._errors is None:
+            return Dispatcher(self._router).handle
+        from .wrapping import WrappingDispatcher
+        return WrappingDispatcher(self._router, self._middleware, self._errors).handle
 
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
@@ -157,6 +216,9 @@ class Application(Service):
         server.signer = self._signer
         if server.settings.debug:
             server.routes = self._router.listed
+        if self._middleware:
+            from .wrapped import answer_ended
+            server.request_observers.append(answer_ended)
         for handler in self._handlers:
             self._bind(handler, server)
 

@@ -1,13 +1,16 @@
-"""Dispatcher: finds the handler of each request, and runs it."""
+"""Dispatcher: finds the handler of each request, and runs it.
+
+(That of an application with middleware or error handlers is in wrapping.py.)
+"""
 
 from __future__ import annotations
 
 from ..pages import send_error
+from ..routing import Router
 from ..server import HTTPError, Request, Response
-from ..server.errors import NotFound
 from ..typed import TYPE_CHECKING
-from .other_methods import instead, of_server
-from .routing import Router
+from .failure import fail
+from .other_methods import Told, instead, of_server
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -16,30 +19,35 @@ if TYPE_CHECKING:
 class Dispatcher:
     """Has the function `handle` of an application with routes."""
 
+    name = 'a converter of a path'    # What has failed, if to find a handler fails.
+
     def __init__(self, router: Router[Handler]) -> None:
         self._router = router
         self._exact = router.exact
 
     def handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
+        handler: Handler | Told
         try:
             # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
         except KeyError:
             try:
-                handler = self._find(request)
+                handler = self.find(request)
             except HTTPError as error:
                 send_error(response, error)
                 return
+            except Exception as error:
+                fail(self, request, response, error)
+                return
         handler.run(request, response)
 
-    def _find(self, request: Request) -> Handler:
+    def find(self, request: Request) -> Handler | Told:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
-            raise of_server(self._router.methods())
-        found = self._router.find(request.path)
-        if found is None:
-            raise NotFound
-        route, request.groups = found
-        handler = route.methods.get(request.method)
-        return handler if handler is not None else instead(route.methods, request)
+            return of_server(self._router.methods())
+        search = self._router.find(request.method, request.raw_path)
+        if search.target is None:
+            return instead(search.methods, request)
+        request.groups = search.groups
+        return search.target

@@ -15,17 +15,25 @@ from ..http import ProtocolError
 from ..loop import Cancelled, StreamClosed
 from ..pages import send_error, send_failure
 from ..server import HTTPError, Request, Response
-from ..typed import TYPE_CHECKING
+from ..typed import Any, Protocol
 
-if TYPE_CHECKING:
-    from .handlers import Handler
+
+class Named(Protocol):
+    """Who has failed: a handler, for example."""
+
+    name: str
+
 
 _log = logging.getLogger('tremolo.error')
 
 
-def fail(handler: Handler, request: Request, response: Response, error: BaseException) -> None:
+def fail(handler: Named, request: Request, response: Response, error: BaseException) -> None:
     """Answer an error; if the head was sent already, cut the connection."""
     gone = not response.live
+    if response.layers and not (gone or response.head_sent):
+        wrapped: Any = response
+        wrapped.throw(handler, error)    # (It calls this again for what nobody has caught.)
+        return
     # These errors are no faults of the application. StreamClosed and Cancelled mean that the client
     # is gone; if it is still there, the application has raised them itself.
     if not isinstance(error, (HTTPError, ProtocolError, StreamClosed, Cancelled)) or (
@@ -41,7 +49,7 @@ def fail(handler: Handler, request: Request, response: Response, error: BaseExce
         response.connection.abort('failed')
 
 
-def _answer(handler: Handler, request: Request, response: Response, error: BaseException) -> None:
+def _answer(handler: Named, request: Request, response: Response, error: BaseException) -> None:
     """Send the answer to an error; if the head was sent already, cut the connection."""
     if isinstance(error, HTTPError) and response.head_sent:
         _log.error('%s raised %s after the head was sent', handler.name, error)
@@ -56,7 +64,7 @@ def _answer(handler: Handler, request: Request, response: Response, error: BaseE
     return send_failure(response, error, handler.name)
 
 
-def log_error(handler: Handler, request: Request, error: BaseException) -> None:
+def log_error(handler: Named, request: Request, error: BaseException) -> None:
     """Log an error with its traceback, the handler that raised it, and the request."""
     if isinstance(error, (AttributeError, TypeError)):
         # Late: most programs never need it. Where no descriptor is left, nothing is advised.

@@ -96,7 +96,7 @@ class HandlerRun:
         before = b''.join(self._chunks)
         self._chunks.clear()
         self._size = 0
-        if not response.live:
+        if not response.live or response.yielded is not self._chunks:
             # The client is gone, or an error was its answer: the task is being cancelled.
             if response.ended and not self.failed:
                 raise lost(self._handler, response, None, True)
@@ -118,7 +118,8 @@ class HandlerRun:
         """Complete the answer when the task has ended, with a value or an error."""
         value, error = task.outcome()
         response = self.response
-        if not response.live:
+        if not response.live or response.yielded is not self._chunks:
+            # (Or an error handler answers, instead of this one.)
             if error is None and (value is not None or self._chunks) and not self.failed:
                 error = lost(self._handler, response, value, self._yielded)
             if error is not None and not isinstance(error, (Cancelled, StreamClosed)) and (

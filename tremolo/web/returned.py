@@ -22,12 +22,12 @@ from ..server.response_head import HTML
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from .handlers import Handler
+    from .failure import Named
 
 BYTES = (bytes, bytearray, memoryview)    # The types of a chunk, and of a body, beside str.
 
 
-def send_returned(handler: Handler, response: Response, value: Any) -> None:
+def send_returned(handler: Named, response: Response, value: Any) -> None:
     """Send a returned value as the whole answer. Raises `HandlerError` for any other value."""
     if isinstance(value, HTTPError):
         response.reset()
@@ -71,7 +71,7 @@ def discard(value: Any) -> None:
         value.close()
 
 
-def _encode_pair(handler: Handler, response: Response, pair: tuple[Any, ...]) -> bytes:
+def _encode_pair(handler: Named, response: Response, pair: tuple[Any, ...]) -> bytes:
     """Encode `(body, encoding)`; the Content-Type names the encoding."""
     if len(pair) != 2 or not isinstance(pair[0], (str, bytes)) or not isinstance(pair[1], str):
         raise HandlerError(f'{handler.name} returned a tuple, not (body, encoding)'

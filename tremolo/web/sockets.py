@@ -17,6 +17,7 @@ A SocketRun (socket_run.py) makes of the function's outcome what the client sees
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections.abc import Mapping
 from functools import partial
@@ -24,13 +25,13 @@ from functools import partial
 from ..http.errors import shown
 from ..loop import run_in_thread
 from ..loop.signals import from_keyboard
-from ..pages import send_error
 from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
 from ..typed import Any, Callable
 from ..websocket import WebSocket, refuse
 from ..ws.handshake import Handshake, HandshakeError, read_handshake
+from .failure import fail
 from .handlers import Handler
 from .origins import refused_origin
 from .signature import Signature
@@ -53,7 +54,8 @@ class SocketHandler(Handler):
         if self.options['ws_compression']:
             from ..ws import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
 
-    def run(self, request: Request, response: Response) -> None:
+    def run(self, request: Request, response: Response,
+            context: contextvars.Context | None = None) -> None:
         """Answer a request: begin a WebSocket, if it is a handshake that is allowed."""
         server = request.connection.server
         on = server.settings.websocket
@@ -70,25 +72,27 @@ class SocketHandler(Handler):
         elif handshake is not None and server.stopping.done():
             refuse(response, 503, 'the server stops')
         elif handshake is not None:
-            self._begin(request, response, handshake)
+            self._begin(request, response, handshake, context)
         elif not self.sockets_only:
-            super().run(request, response)
+            super().run(request, response, context)
         elif on:
             refuse(response, 426, 'this is for WebSockets')
         else:
-            send_error(response, NotFound())
+            fail(self, request, response, NotFound())
 
-    def _begin(self, request: Request, response: Response, handshake: Handshake) -> None:
+    def _begin(self, request: Request, response: Response, handshake: Handshake,
+               context: contextvars.Context | None) -> None:
         """Run the function for a WebSocket. Raises nothing but the user's Ctrl-C."""
         connection = request.connection
         websocket = WebSocket.to(request, response, handshake)
         run = SocketRun(self, websocket)
         try:
-            request.context = own = Context()
-            own.options = self.options
+            if context is None:
+                request.context = Context()
+                context = connection.server.new_context()
+            request.context.options = self.options
             for name, value in self._presets:
                 setattr(response, name, value)
-            context = connection.server.new_context()
             call = self._call_for(websocket)
             if self.thread:
                 run.follow(context.run(run_in_thread, call))

@@ -1,0 +1,192 @@
+"""Flow: the body of an answer on its way through what middleware puts in the place of its chunks.
+
+What the handler sends goes into a `Flow`. Each middleware that replaces the body has taken its
+`Chunks`, an iterator, and given back an iterable, whose values are the chunks of the next one
+outside:
+
+    handler --> Flow --> Chunks --> the innermost iterable --> Chunks --> the next one --> client
+
+The outermost is asked for more until it has been told, by an empty chunk, that no more has come
+yet. So a compressor can give what it still holds, and none of them ever waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from ..loop.outbox import Piece, PieceFailed
+from ..server import HandlerError
+from ..typed import Any
+
+_READ = 65536    # Bytes of a file that are one chunk.
+
+
+class Flow:
+    """What has come of a body, and is not taken yet."""
+
+    __slots__ = ('dry', 'ended', 'pending', 'who')
+
+    def __init__(self) -> None:
+        self.pending: deque[Any] = deque()    # Chunks, and pieces of files.
+        self.ended = False    # Whether no more comes.
+        self.dry = False    # Whether more was asked for than has come.
+        self.who: Any = None    # The name of the middleware whose iterable has failed.
+
+    def add(self, *chunks: Any) -> None:
+        """Add chunks of the body; empty ones are left out."""
+        self.pending += [chunk for chunk in chunks if len(chunk)]
+        self.dry = False
+
+    def take(self) -> bytes:
+        """Take the next chunk; b'' if none has come yet. Raises `StopIteration` at the end."""
+        while self.pending:
+            first = self.pending[0]
+            if not isinstance(first, Piece):
+                return bytes(self.pending.popleft())
+            data = read_piece(first)
+            if not len(first):
+                self.pending.popleft()
+            return data
+        if self.ended:
+            raise StopIteration
+        self.dry = True
+        return b''
+
+    def close(self) -> None:
+        """Let go of what nobody takes."""
+        for each in self.pending:
+            if isinstance(each, Piece):
+                each.close()
+        self.pending.clear()
+
+
+class Chunks:
+    """The chunks of a body, as they come: what the bare `yield` of a middleware returns."""
+
+    __slots__ = ('_below', '_flow', '_name', 'ahead', 'asked', 'told')
+
+    def __init__(self, name: str, flow: Flow, below: Replaced | None) -> None:
+        """Give a middleware what is in the flow, or what another one, `below`, makes of it."""
+        self._name = name
+        self._flow = flow
+        self._below = below
+        self.ahead: deque[bytes] = deque()    # What was put back.
+        # Whether the last chunk was empty, and nothing was yielded since.
+        self.asked = False
+        self.told = False    # Whether an empty chunk was taken since there was more.
+
+    def __iter__(self) -> Chunks:
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next chunk, b'' if none has come yet.
+
+        Raises `HandlerError` for the second empty one in a row: it would go on for ever.
+        """
+        if self.ahead:
+            return self.ahead.popleft()
+        below = self._below
+        chunk = self._flow.take() if below is None else next(below)
+        while not chunk and not self._flow.dry and below is not None:
+            chunk = next(below)
+        if not chunk:
+            if self.asked:
+                raise HandlerError(
+                    f'{self._name} took an empty chunk, which says that no more has come yet, and '
+                    'asked for more: yield for each chunk, b\'\' if there is nothing to send')
+            self.asked = self.told = True
+        return chunk
+
+
+class Replaced:
+    """What a middleware has returned in the place of chunks: an iterator of bytes."""
+
+    __slots__ = ('_encode', '_flow', '_iterator', '_name', 'chunks', 'unchanged')
+
+    def __init__(self, name: str, value: Any, chunks: Chunks, flow: Flow, encode: Any) -> None:
+        """Take the value. Raises `HandlerError` for what is no iterable of chunks."""
+        self._name = name
+        self.chunks = chunks
+        self.unchanged = value is chunks    # (Some were taken, and put back.)
+        self._flow = flow
+        self._encode = encode
+        self._iterator = iter(iterable(name, value))
+
+    def __iter__(self) -> Replaced:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self._iterator)
+            self.chunks.asked = False
+            return as_chunk(self._name, chunk, self._encode)
+        except (StopIteration, PieceFailed):
+            raise
+        except BaseException:
+            self._flow.who = self._flow.who or self._name
+            raise
+
+    def close(self) -> None:
+        """End its generator: what stands in a `finally` runs."""
+        close = getattr(self._iterator, 'close', None)
+        if close is not None:
+            close()
+
+
+def iterable(name: str, value: Any) -> Iterable[Any]:
+    """Return what a middleware has returned as chunks. Raises `HandlerError` for what is none."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        return (value,)
+    if isinstance(value, (dict, tuple)) or not isinstance(value, Iterable):
+        raise HandlerError(
+            f'{name} returned {type(value).__name__} after its `yield`: what replaces the body is '
+            'an iterable of bytes or str, or one of these; None leaves it as it is')
+    return value
+
+
+def as_chunk(name: str, chunk: Any, encode: Any) -> bytes:
+    """Return a chunk as bytes. Raises `HandlerError` for what is none."""
+    if type(chunk) is bytes:
+        return chunk
+    if isinstance(chunk, str):
+        encoded: bytes = encode(chunk)
+        return encoded
+    if not isinstance(chunk, (bytes, bytearray, memoryview)):
+        raise HandlerError(f'{name} replaces the body by chunks of {type(chunk).__name__}, which '
+                           'are bytes or str')
+    return bytes(chunk)
+
+
+def whole(name: str, value: Any, encode: Any) -> bytes:
+    """Return all that replaces a whole body. Raises as its iterator does."""
+    return b''.join([as_chunk(name, chunk, encode) for chunk in iterable(name, value)])
+
+
+class _Taker:
+    """Stands for a socket, and takes what a piece of a file sends."""
+
+    __slots__ = ('taken',)
+
+    def send(self, data: Any) -> int:
+        self.taken = bytes(data)
+        return len(data)
+
+
+def read_piece(piece: Piece) -> bytes:
+    """Read the next bytes of a piece. Raises `PieceFailed`."""
+    taker: Any = _Taker()
+    piece.drop(piece.send(taker, False, _READ))
+    taken: bytes = taker.taken
+    return taken
+
+
+def closed(iterators: Iterator[Replaced]) -> list[Exception]:
+    """Close iterators, the outermost first; return their errors."""
+    errors: list[Exception] = []
+    for each in iterators:
+        try:
+            each.close()
+        except Exception as error:
+            errors.append(error)
+    return errors

@@ -1,0 +1,94 @@
+"""Wrapping: how an application with middleware or error handlers answers a request.
+
+It puts a `WrappedResponse` in the place of the response, runs the first halves of the middleware,
+and looks for the handler when all of them have gone on. An application that has neither imports
+nothing of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from ..loop import Future, Task
+from ..loop.signals import from_keyboard
+from ..routing import Router
+from ..server import Request, Response
+from ..server.context import Context
+from ..typed import TYPE_CHECKING, Any
+from .dispatcher import Dispatcher
+from .error_handlers import ErrorHandlers
+from .failure import fail
+from .middleware import WENT_ON, Middleware, first_halves
+from .returned import send_returned
+from .wrapped import WrappedResponse
+
+if TYPE_CHECKING:
+    from .handlers import Handler
+
+
+class WrappingDispatcher(Dispatcher):
+    """That of an application with middleware or error handlers."""
+
+    def __init__(self, router: Router[Handler], middleware: Iterable[Middleware],
+                 errors: ErrorHandlers | None) -> None:
+        super().__init__(router)
+        self._middleware = middleware
+        self._errors = errors
+
+    def handle(self, request: Request, response: Response) -> None:
+        """Run the first halves of the middleware, then the handler."""
+        if isinstance(response, WrappedResponse):
+            wrapped = response    # (The application is mounted.)
+        else:
+            wrapped = WrappedResponse.of(response)
+            request.context = own = Context()
+            own.options = request.connection.server.options
+        if self._errors is not None:
+            wrapped.layers.append(self._errors)
+        halves = first_halves(self._middleware, request, wrapped, wrapped.context)
+        try:
+            wait = wrapped.context.run(next, halves)
+        except StopIteration as stop:
+            self._go_on(request, wrapped, stop.value)
+        except BaseException as error:
+            if from_keyboard(error):
+                raise
+            wrapped.keep_fields()
+            wrapped.throw(wrapped.who, error)
+        else:
+            task = Task(halves, context=wrapped.context, yielded=wait,
+                        reactor=request.connection.stream.reactor)
+            if task.done():
+                self._waited(request, wrapped, task)
+            else:
+                request.connection.task = task
+                task.add_done_callback(partial(self._waited, request, wrapped))
+
+    def _waited(self, request: Request, response: WrappedResponse, task: Future) -> None:
+        """Go on after first halves that had to wait."""
+        value, error = task.outcome()
+        if not response.live:
+            return    # The client has gone.
+        request.connection.task = None
+        if error is None:
+            self._go_on(request, response, value)
+        else:
+            response.keep_fields()
+            response.throw(response.who, error)
+
+    def _go_on(self, request: Request, response: WrappedResponse, value: Any) -> None:
+        """Run the handler, or answer in its place."""
+        response.keep_fields()
+        if value is not WENT_ON:
+            try:
+                send_returned(response.who, response, value)
+            except Exception as error:
+                fail(response.who, request, response, error)
+            return
+        try:
+            handler = self.find(request)
+        except Exception as error:
+            fail(self, request, response, error)
+            return
+        handler.run(request, response, response.context)
