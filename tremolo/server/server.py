@@ -97,6 +97,8 @@ class Server:
         self.at_stop: list[object] = []
         # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)
+        # The jobs that the application has spawned, and what its end tells of each (room service).
+        self.jobs: dict[Future, Any] = {}
         self.draining = False    # Whether a graceful stop is going on.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 

@@ -28,6 +28,7 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import process
 from .embedded import HostedServer, RunningServer, start
+from .jobs import begin
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
@@ -261,6 +262,19 @@ class Service:
         server = self._server
         if server is not None:
             server.reactor.call_soon_threadsafe(server.drain)
+
+    def spawn(self, job: Any) -> Future:
+        """Run a generator or a coroutine beside the requests; return a Future of its end.
+
+            app.spawn(send_mail(address))
+
+        From handlers, hooks, other jobs, and any thread. It runs in a copy of the caller's context,
+        at once as far as it need not wait. Its failure is logged at once; to cancel the Future
+        cancels the job. When the server stops, `app.stopping` tells it; it is waited for until
+        `shutdown_timeout` is over, then it is named in the log and cancelled, before the stop hooks
+        are called. Raises `InvalidState` while no server runs, `TypeError` for what is no job.
+        """
+        return begin(self._server, self._process, job)
 
     @property
     def stopping(self) -> Future:

@@ -18,8 +18,8 @@ from ..http.replaced import checked_status
 from ..late import expression
 from ..server import HandlerError
 from ..server.throttle import checked_rate
-from ..settings import OPTIONS
-from ..typed import Any
+from ..settings.options import BY_NAME
+from ..typed import Any, Callable
 
 # The options of a signature that are attributes of the response.
 PRESETS = ('chunked', 'content_type', 'rate', 'status')
@@ -42,15 +42,30 @@ def check_function(function: Any) -> None:
 
 def check_socket_handler(name: str, function: Any) -> None:
     """Raise `HandlerError` if a handler of sockets cannot wait. (One in a thread can.)"""
+    if not _can_wait(function):
+        raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write '
+                           '`yield websocket.accept()`, an `async def` with `await`, or '
+                           'thread=True in its signature and `.result()`')
+
+
+def check_event_handler(name: str, function: Any, thread: bool, websocket: str) -> None:
+    """Raise `HandlerError` for what cannot send events."""
+    if websocket:
+        raise HandlerError(f'{name} asks for websocket and sse: write two functions, each with a '
+                           'path of its own')
+    if not (thread or _can_wait(function)):
+        raise HandlerError(f'{name} asks for sse, and a plain function cannot wait: write `yield '
+                           'sse.send(...)`, an `async def` with `await`, or thread=True in its '
+                           'signature and `.result()`')
+
+
+def _can_wait(function: Any) -> bool:
     # (What a decorator has made of a function runs as the function does.)
     bare = inspect.unwrap(function)
-    for each in function, bare, type(bare).__call__:
-        if any(runs(each) for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
-                                       inspect.iscoroutinefunction)):
-            return
-    raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write `yield '
-                       'websocket.accept()`, an `async def` with `await`, or thread=True in its '
-                       'signature and `.result()`')
+    return any(
+        runs(each) for each in (function, bare, type(bare).__call__)
+        for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
+                     inspect.iscoroutinefunction))
 
 
 def check_socket_methods(name: str, methods: list[str], too: bool) -> None:
@@ -64,13 +79,14 @@ def check_socket_methods(name: str, methods: list[str], too: bool) -> None:
 def check_options(name: str, options: dict[str, Any]) -> None:
     """Check the options of the handler `name`, and convert them. Raises `HandlerError`."""
     for option, check in (('content_type', _content_type), ('rate', checked_rate),
-                          ('status', checked_status), ('buffer_size', _buffer_size)):
+                          ('status', checked_status), ('buffer_size', _own('buffer_size')),
+                          ('sse_heartbeat', _own('sse_heartbeat'))):
         if option in options:
             try:
                 converted = check(options[option])
             except (HandlerError, HeaderError, SettingError, TypeError) as error:
                 raise HandlerError(f'{name}: {error}') from None
-            if option in ('buffer_size', 'content_type'):
+            if option in ('buffer_size', 'content_type', 'sse_heartbeat'):
                 options[option] = converted
     for option in _SWITCHES:
         if not isinstance(options.get(option), (bool, int, type(None))):
@@ -85,9 +101,9 @@ def _content_type(value: Any) -> str:
     return str(text)
 
 
-def _buffer_size(value: Any) -> Any:
-    option, = (each for each in OPTIONS if each.name == 'buffer_size')
-    return option.convert(value, 'buffer_size')
+def _own(name: str) -> Callable[[Any], Any]:
+    """Return what converts the value of one of our options."""
+    return lambda value: BY_NAME[name].convert(value, name)
 
 
 def check_methods(methods: Any) -> list[str]:
