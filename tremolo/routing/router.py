@@ -107,7 +107,8 @@ class Router(Generic[T]):
     def listed(self) -> Iterator[tuple[str, Iterable[str]]]:
         """Give the path of each route and folder as it was registered, with methods."""
         yield from ((route.path, route.methods) for route in self.routes)
-        yield from (('/'.join((*each, '')), place.methods) for each, place in self._below.items())
+        yield from (('/'.join((*each, '')), {*place.methods} - {'HEAD'})
+                    for each, place in self._below.items())
 
     def find(self, method: str, raw_path: bytes) -> Search[T]:
         """Return what answers a method of a path as it came (without its query).
