@@ -148,9 +148,9 @@ def index(request: Request, response: Response, thread: bool = True) -> str:
     response.headers['Cache-Control'] = 'no-store'
     session = session_of(request) or begin_session(response)
     found = newest_entries()
-    form = WRITE % escape(session['name']) if 'name' in session else LOG_IN
-    return (HEAD + form.replace('{token}', session['token'])
-            + LIST % (found[0]['id'] if found else 0, ''.join(map(shown, found))))
+    token = session['token']
+    form = WRITE % (token, escape(session['name']), token) if 'name' in session else LOG_IN % token
+    return HEAD + form + LIST % (found[0]['id'] if found else 0, ''.join(map(shown, found)))
 
 
 @app.route('/login', methods=['POST'])
@@ -302,23 +302,24 @@ HEAD = """\
 """
 LOG_IN = """\
 <form action="/login" method="post">
-  <input type="hidden" name="token" value="{token}">
+  <input type="hidden" name="token" value="%s">
   <input name="name" aria-label="Your name" placeholder="Your name" maxlength="40" required>
-  <input name="password" type="password" aria-label="Password" minlength="8" maxlength="200"
-         placeholder="Password (a new name is yours with the one you choose)" required>
+  <input name="password" type="password" aria-label="Password" placeholder="Password"
+         minlength="8" maxlength="200" required>
   <button>Log in</button>
+  <small>A new name is yours from then on, with the password that you choose.</small>
 </form>
 """
 WRITE = """\
 <form action="/entries" method="post" enctype="multipart/form-data">
-  <input type="hidden" name="token" value="{token}">
+  <input type="hidden" name="token" value="%s">
   <textarea name="text" aria-label="What you write" placeholder="What do you say, %s?" rows="3"
             maxlength="1000"></textarea>
   <input name="picture" type="file" aria-label="A picture" accept=".png,.jpg,.jpeg,.gif">
   <button>Write</button>
 </form>
 <form action="/logout" method="post">
-  <input type="hidden" name="token" value="{token}">
+  <input type="hidden" name="token" value="%s">
   <button>Log out</button>
 </form>
 """
