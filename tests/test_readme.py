@@ -72,6 +72,19 @@ def test_the_three_styles():
             assert answer.headers['Content-Type'] == 'text/html; charset=latin-1'
 
 
+def test_the_pages_in_debug_mode(logged):
+    app = run('prices')['app']
+    for debug in True, False:
+        with app.start(debug=debug) as server:
+            for path, status, words in ('/price/plum', 500, b'KeyError'), (
+                    '/prices/apple', 404, b'/price/&lt;fruit&gt;'):
+                with pytest.raises(urllib.error.HTTPError, match=str(status)) as answered:
+                    get(f'{server.url}{path}')
+                with answered.value as answer:
+                    assert (words in answer.read()) is debug
+    assert logged.count("failed on GET '/price/plum'") == 2
+
+
 def test_the_big_file(tmp_path, monkeypatch):
     content = bytes(range(256)) * 1000
     (tmp_path / 'big.data').write_bytes(content)

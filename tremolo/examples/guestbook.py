@@ -182,7 +182,8 @@ def added(request: Request) -> Generator[Any, Any, Any]:
     session = session_of(request)
     if 'name' not in session:
         raise Forbidden('log in first')
-    files, fields, picture = request.files(), {}, bytearray()
+    files, picture = request.files(), bytearray()
+    fields: dict[str, str] = {}
     while part := (yield files.next()):
         if part.name == 'picture':
             check(session, fields.get('token'))    # (It stands before the file.)
