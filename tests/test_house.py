@@ -30,7 +30,7 @@ FLOORS = {
     'server': 4,
     'pages': 5,
     'workers': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
-    'events': 6, 'client': 6,
+    'events': 6, 'client': 6, 'around': 6,
     'service': 7,
     'asgi': 8, 'wsgi': 8,
     'web': 9,

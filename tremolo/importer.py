@@ -30,7 +30,7 @@ from .typed import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .workers.slot import Slot
 
-INTERFACES = ('auto', 'native', 'asgi')
+INTERFACES = ('auto', 'native', 'asgi', 'wsgi')
 _DEFAULT_NAMES = ('app', 'application')
 
 
@@ -240,44 +240,43 @@ def _made(factory: Any, name: str) -> Any:
 
 def _checked(found: Any, name: str, interface: str) -> Service:
     """Return what was found as a Service, as `interface` allows. Raises `SettingError`."""
-    if isinstance(found, Service) and interface != 'asgi':
+    if isinstance(found, Service) and interface in ('auto', 'native'):
         return found
-    # Late: most native programs do not need it.
-    import inspect
-    if _is_wsgi(found):
-        instead = 'asgi.py of the project' if (
-            type(found).__module__.startswith('django.')) else 'a2wsgi.WSGIMiddleware(it)'
-        raise SettingError(f'{name}: is a WSGI application, and no WSGI is spoken here: serve '
-                           f'{instead}, or take a WSGI server')
-    if interface == 'asgi' or (interface == 'auto' and callable(found) and any(
-            map(inspect.iscoroutinefunction, (found, type(found).__call__)))):
-        # Late: a process without asyncio starts faster and stays smaller.
-        from .asgi.application import AsgiApplication
-        if isinstance(found, AsgiApplication):
-            return found
-        if callable(found):
+    # Late: a process without asyncio, or without threads, starts faster and stays smaller.
+    from .service.kinds import kind_of
+    kind = kind_of(found)
+    if interface in ('auto', kind, 'asgi', 'wsgi'):
+        if kind == 'native':
+            from .asgi.application import AsgiApplication
+            from .wsgi.application import WsgiApplication
+            if isinstance(found, (AsgiApplication, WsgiApplication)):
+                return found
+        elif kind in ('asgi', 'wsgi') and interface not in ('auto', kind):
+            raise _other_kind(name, kind, interface)
+        elif 'wsgi' in (interface, kind) and callable(found):
+            from .wsgi.application import WsgiApplication
+            return WsgiApplication(found)
+        elif 'asgi' in (interface, kind) and callable(found):
+            from .asgi.application import AsgiApplication
             return AsgiApplication(found)
+    elif kind == 'wsgi':
+        raise _other_kind(name, kind, interface)
     wanted = {
-        'auto': 'neither a tremolo.Application nor an ASGI application',
+        'auto': 'neither a tremolo.Application nor an ASGI or WSGI application',
         'native': 'not a tremolo.Application (--interface native)',
         'asgi': 'not an ASGI application (--interface asgi)',
+        'wsgi': 'not a WSGI application (--interface wsgi)',
     }[interface]
     if interface == 'auto' and callable(found):
-        wanted += ', unless you say that it is one (--interface asgi) or makes one (--factory)'
+        wanted += (', unless you say that it is one (--interface asgi or wsgi) or makes one '
+                   '(--factory)')
     raise SettingError(f'{name}: is of type {type(found).__name__}, {wanted}')
 
 
-def _is_wsgi(found: Any) -> bool:
-    """Tell whether it is called as WSGI demands: `application(environ, start_response)`."""
-    import inspect
-    if inspect.isclass(found) or not callable(found) or any(
-            map(inspect.iscoroutinefunction, (found, type(found).__call__))):
-        return False
-    try:
-        names = list(inspect.signature(found).parameters)
-    except (TypeError, ValueError):
-        return False
-    return len(names) == 2 and names[1] == 'start_response'
+def _other_kind(name: str, kind: str, interface: str) -> SettingError:
+    article = 'an ASGI' if kind == 'asgi' else 'a WSGI'
+    return SettingError(f'{name}: is {article} application, and not {interface}: leave out '
+                        f'--interface {interface}')
 
 
 # -- the application's traceback --------------------------------------------------------------

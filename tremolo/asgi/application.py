@@ -34,8 +34,11 @@ class AsgiApplication(Service):
         super().__init__()
         self._app = app
 
-    def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
-        """Return the function that calls the application for each request."""
+    def handle_on(self, reactor: Reactor, settings: Settings, mounted_at: str = '') -> Handle:
+        """Return the function that calls the application for each request.
+
+        `mounted_at` is what the path of each request begins with, in another application.
+        """
         if settings.websocket:
             # Not later: a request may find no descriptor for an import.
             from . import upgrade  # noqa: F401
@@ -45,7 +48,7 @@ class AsgiApplication(Service):
         self._startup_timeout = settings.startup_timeout
         self._runner = Runner(
             self._app, bridge_to(reactor).start, send_failure, settings.root_path,
-            self._lifespan.state, settings.debug)
+            self._lifespan.state, settings.debug, mounted_at)
         return self._runner.handle
 
     def left(self) -> Iterable[Work]:

@@ -40,11 +40,14 @@ class Runner:
 
     def __init__(self, app: Application, start: Callable[..., asyncio.Task[Any]],
                  fail: Callable[[Response, BaseException], None], root_path: str = '',
-                 state: dict[str, Any] | None = None, debug: bool = False) -> None:
+                 state: dict[str, Any] | None = None, debug: bool = False,
+                 mounted_at: str = '') -> None:
         """Prepare what is the same for all requests.
 
         `start(coroutine, context, name)` starts a task that has run up to its first wait when
         `start` returns. `fail(response, error)` answers a request after the application failed.
+        The path of each request begins with `mounted_at`; before it, a proxy has taken away
+        `root_path`.
         """
         self._app: Callable[..., Any] = as_coroutine_function(app)
         self._start = start
@@ -59,7 +62,7 @@ class Runner:
         # What most scopes have alike; `_begun` and `scope` set the rest.
         self._common: dict[str, Any] = {
             'type': 'http', 'asgi': None, 'http_version': '1.1', 'method': 'GET', 'scheme': 'http',
-            'path': '', 'raw_path': b'', 'query_string': b'', 'root_path': root_path,
+            'path': '', 'raw_path': b'', 'query_string': b'', 'root_path': root_path + mounted_at,
             'headers': None, 'client': None, 'server': None, 'state': None, 'extensions': None}
         self._kept: dict[bytes, dict[str, Any]] = {}    # Such scopes, by target.
         self.running: set[asyncio.Task[Any]] = set()    # The tasks that have not ended.

@@ -94,6 +94,7 @@ class Reactor:
         # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
         self.pool: ThreadPool | None = None
         self.bridge: PartnerLoop | None = None
+        self.pools: list[Any] = []    # Pools of rooms above: `left()` returns the work of each.
         # Called by `close`, once each: they wake threads that would wait for ever.
         self.at_close: set[Callable[[], Any]] = set()
         self._wake_in, self._wake_out = network.socketpair()

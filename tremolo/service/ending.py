@@ -220,7 +220,7 @@ class Ending:
             reactor.bridge.patience = _LEAST if at_once else max(_LEAST, self.rest)
             reactor.bridge.left_alone = self._given_up
         for work in (*self._threads(self._before or set()),
-                     *(reactor.pool.left() if reactor.pool is not None else ())):
+                     *_in_threads(reactor)):
             if work.cancel is None:
                 _log.warning('%s is still busy, and nothing waits for it: %s', work.what,
                              work.where())
@@ -240,11 +240,16 @@ def work_of(reactor: Reactor) -> list[Work]:
     """Return the tasks and jobs of a reactor that the application's start did not begin."""
     found = [Work(task, 'a task', task.where, task.cancel)
              for task in list(reactor.tasks) if not task.context.get(of_startup, False)]
-    if reactor.pool is not None:
-        found += reactor.pool.left()
+    found += _in_threads(reactor)
     if reactor.bridge is not None:
         found += reactor.bridge.left()
     return found
+
+
+def _in_threads(reactor: Reactor) -> list[Work]:
+    """Return what goes on in the threads of its pools, or waits for one."""
+    pools = [*reactor.pools, *filter(None, (reactor.pool,))]
+    return [work for pool in pools for work in pool.left()]
 
 
 def jobs_of(reactor: Reactor) -> set[int]:

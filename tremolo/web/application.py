@@ -28,10 +28,10 @@ from .dispatcher import Dispatcher
 from .request import Request
 
 if TYPE_CHECKING:
+    from ..around import Middleware
     from ..websocket.group import Group, Groups
     from .error_handlers import ErrorHandlers
     from .handlers import Handler
-    from .middleware import Middleware
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -126,7 +126,7 @@ class Application(Service):
         It may ask for `request`, `response` and `app`. Raises `HandlerError` for what is none, and
         while the application is served.
         """
-        from .middleware import Middleware
+        from ..around import Middleware
         made = Middleware(function, self)
         self._check_not_served(f'the middleware {made.name}')
         self._middleware.append(made)
@@ -217,7 +217,7 @@ class Application(Service):
         if server.settings.debug:
             server.routes = self._router.listed
         if self._middleware:
-            from .wrapped import answer_ended
+            from ..around import answer_ended
             server.request_observers.append(answer_ended)
         for handler in self._handlers:
             self._bind(handler, server)

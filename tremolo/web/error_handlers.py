@@ -12,12 +12,11 @@ from ..http import ProtocolError
 from ..http.replaced import replace_fields
 from ..server import HandlerError, HTTPError, Request
 from ..typed import TYPE_CHECKING, Any, Callable, Union
-from .failure import log_error
 from .handlers import Handler
 from .signature import Signature
 
 if TYPE_CHECKING:
-    from .wrapped import WrappedResponse
+    from ..around import WrappedResponse
 
 Kind = Union[int, type[BaseException]]    # What an error handler is for.
 
@@ -64,7 +63,7 @@ class ErrorHandlers:
         if handler is None:
             raise error
         if not known and kind in (500, Exception) and who is not None:
-            log_error(who, response.request, error)
+            response.log_error(who, error)
         response.status = status
         if isinstance(error, HTTPError):
             replace_fields(response.headers, error.headers)

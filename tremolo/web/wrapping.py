@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+from ..around import WENT_ON, Middleware, WrappedResponse, first_halves
 from ..loop import Future, Task
 from ..loop.signals import from_keyboard
 from ..routing import Router
@@ -18,13 +19,30 @@ from ..server.context import Context
 from ..typed import TYPE_CHECKING, Any
 from .dispatcher import Dispatcher
 from .error_handlers import ErrorHandlers
-from .failure import fail
-from .middleware import WENT_ON, Middleware, first_halves
+from .failure import fail, forget_frames, log_error
 from .returned import send_returned
-from .wrapped import WrappedResponse
 
 if TYPE_CHECKING:
     from .handlers import Handler
+
+
+class Wrapped(WrappedResponse):
+    """A response that answers what is returned and raised as handlers' values and errors are."""
+
+    __slots__ = ()
+
+    def answer(self, who: Any, value: Any) -> None:
+        """Send what was returned as the whole answer."""
+        send_returned(who, self, value)
+
+    def answer_error(self, who: Any, error: BaseException) -> None:
+        """Answer an error that nobody has caught, and log it."""
+        fail(who, self.request, self, error)
+        forget_frames(error)
+
+    def log_error(self, who: Any, error: BaseException) -> None:
+        """Log an error with its traceback."""
+        log_error(who, self.request, error)
 
 
 class WrappingDispatcher(Dispatcher):
@@ -41,7 +59,7 @@ class WrappingDispatcher(Dispatcher):
         if isinstance(response, WrappedResponse):
             wrapped = response    # (The application is mounted.)
         else:
-            wrapped = WrappedResponse.of(response)
+            wrapped = Wrapped.of(response)
             request.context = own = Context()
             own.options = request.connection.server.options
         if self._errors is not None:
@@ -82,7 +100,7 @@ class WrappingDispatcher(Dispatcher):
         response.keep_fields()
         if value is not WENT_ON:
             try:
-                send_returned(response.who, response, value)
+                response.answer(response.who, value)
             except Exception as error:
                 fail(response.who, request, response, error)
             return

@@ -13,7 +13,7 @@ yet. So a compressor can give what it still holds, and none of them ever waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ..loop.outbox import Piece, PieceFailed
 from ..server import HandlerError
@@ -56,8 +56,7 @@ class Flow:
     def close(self) -> None:
         """Let go of what nobody takes."""
         for each in self.pending:
-            if isinstance(each, Piece):
-                each.close()
+            leave(each)
         self.pending.clear()
 
 
@@ -97,6 +96,37 @@ class Chunks:
                     'asked for more: yield for each chunk, b\'\' if there is nothing to send')
             self.asked = self.told = True
         return chunk
+
+
+class Taken:
+    """Chunks, as long as a second half runs: what it takes is noted, and may be put back."""
+
+    __slots__ = ('_source', '_taken')
+
+    def __init__(self, source: Chunks) -> None:
+        self._source = source
+        self._taken: list[bytes] | None = []
+
+    def __iter__(self) -> Taken:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._source)
+        if self._taken is not None:
+            self._taken.append(chunk)
+        return chunk
+
+    def put_back(self) -> bool:
+        """Put back what was taken; return whether there was anything."""
+        taken, self._taken = self._taken, None
+        self._source.ahead.extend(filter(None, taken or ()))
+        self._source.asked = False
+        return bool(taken)
+
+    def keep(self) -> Chunks:
+        """Note nothing more; return what it was taken from."""
+        self._taken = None
+        return self._source
 
 
 class Replaced:
@@ -163,6 +193,12 @@ def whole(name: str, value: Any, encode: Any) -> bytes:
     return b''.join([as_chunk(name, chunk, encode) for chunk in iterable(name, value)])
 
 
+def leave(data: Any) -> None:
+    """Let go of what is not sent: it may be a piece of a file."""
+    if isinstance(data, Piece):
+        data.close()
+
+
 class _Taker:
     """Stands for a socket, and takes what a piece of a file sends."""
 
@@ -179,14 +215,3 @@ def read_piece(piece: Piece) -> bytes:
     piece.drop(piece.send(taker, False, _READ))
     taken: bytes = taker.taken
     return taken
-
-
-def closed(iterators: Iterator[Replaced]) -> list[Exception]:
-    """Close iterators, the outermost first; return their errors."""
-    errors: list[Exception] = []
-    for each in iterators:
-        try:
-            each.close()
-        except Exception as error:
-            errors.append(error)
-    return errors

@@ -8,7 +8,7 @@
 
 What is before the bare `yield` is its first half: it may wait, as a generator handler does. What is
 after it, its second half, runs at once, when the head is about to be sent. Between the two it is a
-`Layer` of the response (wrapped.py), which also throws errors in.
+`Layer` of the response (response.py), which also throws errors in.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from ..loop import Future
 from ..loop.foreign import awaited
 from ..server import HandlerError, Request
 from ..typed import TYPE_CHECKING, Any, Callable
-from .returned import send_returned
 
 if TYPE_CHECKING:
-    from .wrapped import WrappedResponse
+    from .response import WrappedResponse
 
 _NAMES = ('app', 'request', 'response')
 _EXAMPLE = 'write `def middleware(request, response):` with a bare `yield` where the rest runs'
@@ -108,7 +107,7 @@ class Layer:
         try:
             within(self._context, self._generator.throw, error)
         except StopIteration as stop:
-            send_returned(self, response, stop.value)
+            response.answer(self, stop.value)
             return True
         raise self._too_many()
 

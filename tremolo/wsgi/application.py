@@ -1,0 +1,66 @@
+"""WsgiApplication: an application written for WSGI (PEP 3333), as a Service.
+
+    from tremolo.wsgi_app import WsgiApplication
+
+    WsgiApplication(app).run('127.0.0.1', 8000)
+
+It brings `handle_on`: each request is a Call on a thread of the pool. All else is the Service's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..loop import Reactor
+from ..loop.work import Work
+from ..pages import send_failure
+from ..server import Handle, Request, Response
+from ..service import Service
+from ..settings import Settings
+from ..typed import Any, Callable
+from .call import call_of
+from .environ import Environ
+from .file_wrapper import FileWrapper
+from .pool import Pool
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class WsgiApplication(Service):
+    """A WSGI application that is served."""
+
+    def __init__(self, app: Application) -> None:
+        super().__init__()
+        self._app = app
+        self._runner: Runner | None = None
+
+    def handle_on(self, reactor: Reactor, settings: Settings, mounted_at: str = '') -> Handle:
+        """Return the function that calls the application for each request.
+
+        `mounted_at` is what the path of each request begins with, in another application.
+        """
+        self._runner = Runner(
+            self._app, Environ(settings, mounted_at, FileWrapper), Pool.of(reactor))
+        return self._runner.handle
+
+    def left(self) -> Iterable[Work]:
+        """Return the calls of the application that have not ended."""
+        return [] if self._runner is None else [
+            work for work in self._runner.pool.left() if work.source.runner is self._runner]
+
+
+class Runner:
+    """Calls an application for each request of a server."""
+
+    def __init__(self, app: Application, environ: Environ, pool: Pool) -> None:
+        self.app: Callable[..., Any] = app
+        self.environ = environ
+        self.pool = pool
+
+    def handle(self, request: Request, response: Response) -> None:
+        """Give a request to the threads. Hot: once per request."""
+        response.connection.task = call = call_of(self, request, response)
+        try:
+            self.pool.submit(call)
+        except RuntimeError as error:    # The system has no thread for the first call.
+            send_failure(response, error)
