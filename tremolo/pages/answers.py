@@ -12,7 +12,7 @@ import html
 
 from ..http import ProtocolError
 from ..http.replaced import replace_fields
-from ..server import HTTPError, Response
+from ..server import Connection, HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.response_head import HTML, TEXT
 from .page import error_page, traceback_of
@@ -34,8 +34,10 @@ def send_failure(response: Response, error: BaseException) -> None:
     """Answer an error that a handler raised, or abort the connection when the head is sent.
 
     A `ProtocolError`, which is the client's mistake, has its own status, and its sentence is told.
-    Any other error is 500.
+    Any other error is 500, and a test client is told of it.
     """
+    if not isinstance(error, ProtocolError):
+        tell_client(response.connection, error)
     if response.head_sent:
         response.connection.abort('failed')
         return
@@ -46,6 +48,12 @@ def send_failure(response: Response, error: BaseException) -> None:
     elif response.connection.server.settings.debug:
         text = f'<pre>{html.escape(traceback_of(error))}</pre>'
     send_page(response, status, text)
+
+
+def tell_client(connection: Connection, error: BaseException) -> None:
+    """Give a test client what its request has raised (`app.client()`); others learn nothing."""
+    if connection.server.failures is not None:
+        connection.server.failures.append((connection, error))
 
 
 def send_page(response: Response, status: int, more: str = '') -> None:
