@@ -208,8 +208,12 @@ class Client(_Face[Answer]):
         reactor = server.reactor
         task = [Task(generator, reactor=reactor, later=True)]
         task[0].add_done_callback(lambda _: reactor.stop())
-        while not task[0].done():
-            reactor.run()
+        try:
+            while not task[0].done():
+                reactor.run()
+        except BaseException:    # Ctrl-C.
+            task[0].cancel()
+            raise
         # (With a name for the task, this frame, which is in the traceback, would be a cycle.)
         return task.pop().result()
 

@@ -24,8 +24,9 @@ class Exchange:
 
     head: AnswerHead
 
-    def __init__(self, wire: Wire, request: Request, seconds: float | None,
-                 raise_errors: bool) -> None:
+    def __init__(self, wire: Wire, request: Request, seconds: float | None, raise_errors: bool,
+                 until: float | None = None) -> None:
+        """Prepare. The timeout counts from now, or is over at the time `until`."""
         self.wire = wire
         self.request = request
         self.interim: list[AnswerHead] = []    # The answers of 1xx before it.
@@ -35,6 +36,7 @@ class Exchange:
         self._raise_errors = raise_errors
         self._reactor = wire.server.reactor
         self.renew()
+        self.until = self.until if until is None else until
         self._sending: Task | None = None
         self._continued: Future | None = None    # Done when the body may be sent.
 
@@ -102,6 +104,8 @@ class Exchange:
 
     def read(self) -> Generator[Future, Any, bytes]:
         """Return the next piece of the body; b'' at its end. Raises as `begin` does."""
+        if self.head.status == 101:
+            self.ended = True    # (What follows is no HTTP.)
         if self.ended:
             return b''
         event = yield from self._event()

@@ -20,7 +20,10 @@ GivenHeaders = Union[Mapping[str, Any], Iterable['tuple[str, Any]'], None]
 
 
 class Url:
-    """An address: `scheme`, `host`, `port` (as it is written), and the target with its query."""
+    """An address: scheme, host and port; `authority` has the two as they are written."""
+
+    scheme: str
+    authority: str
 
     def __init__(self, url: str, base: Optional[Url] = None, params: Any = None) -> None:
         """Read it; without a scheme it belongs to `base`. Raises `ValueError`."""

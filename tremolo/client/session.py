@@ -115,10 +115,11 @@ class Session:
         answer.trailers = Headers.from_wire(exchange.trailers)
         return answer
 
-    def _begin(self, request: Request,
-               timeout: Optional[float]) -> Generator[Future, Any, Exchange]:
+    def _begin(self, request: Request, timeout: Optional[float],
+               until: Optional[float] = None) -> Generator[Future, Any, Exchange]:
         """Send a request; return the exchange once the head of its answer has come."""
-        exchange = Exchange(self._wire_to(request.url), request, timeout, self.raise_errors)
+        wire = self._wire_to(request.url)
+        exchange = Exchange(wire, request, timeout, self.raise_errors, until)
         try:
             yield from exchange.begin(self.cookies)
         except BaseException:
@@ -136,8 +137,8 @@ class Session:
         history: list[Answer] = []
         until = None
         while True:
-            exchange = yield from self._begin(request, timeout)
-            until = exchange.until = exchange.until if until is None else until
+            exchange = yield from self._begin(request, timeout, until)
+            until = exchange.until
             headers = Headers.from_wire(exchange.head.fields)
             location = headers.get('location')
             if not follow or exchange.head.status not in _REDIRECTS or location is None:
