@@ -23,6 +23,7 @@ class Exchange:
     """One request and its answer; what waits is a generator for a `Task`."""
 
     head: AnswerHead
+    until: float | None    # When the timeout is over.
 
     def __init__(self, wire: Wire, request: Request, seconds: float | None, raise_errors: bool,
                  until: float | None = None) -> None:
