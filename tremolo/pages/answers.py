@@ -12,7 +12,7 @@ import html
 
 from ..http import ProtocolError
 from ..http.replaced import replace_fields
-from ..server import HTTPError, Response
+from ..server import Connection, HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.response_head import HTML, TEXT
 from ..typed import Any
@@ -38,14 +38,17 @@ def send_failure(response: Response, error: BaseException, handler: str = '') ->
     """Answer an error that a handler raised, or abort the connection when the head is sent.
 
     A `ProtocolError`, which is the client's mistake, has its own status, and its sentence is told.
-    Any other error is 500; in debug mode it is told, with the name of the handler.
+    Any other error is 500, and a test client is told of it; the page of debug mode tells it, with
+    the name of the handler.
     """
-    if response.head_sent:
-        response.connection.abort('failed')
-        return
-    if response.layers:
+    if response.layers and not response.head_sent:
         wrapped: Any = response
         wrapped.throw(None, error)    # (It calls this again for what nobody has caught.)
+        return
+    if not isinstance(error, ProtocolError):
+        tell_client(response.connection, error)
+    if response.head_sent:
+        response.connection.abort('failed')
         return
     response.reset(meant=False)
     status, text = 500, ''
@@ -56,6 +59,12 @@ def send_failure(response: Response, error: BaseException, handler: str = '') ->
         send_failure_page(response, error, handler)
         return
     send_page(response, status, text)
+
+
+def tell_client(connection: Connection, error: BaseException) -> None:
+    """Give a test client what its request has raised (`app.client()`); others learn nothing."""
+    if connection.server.failures is not None:
+        connection.server.failures.append((connection, error))
 
 
 def send_page(response: Response, status: int, more: str = '') -> None:

@@ -73,6 +73,8 @@ class Server:
             trailer_size=settings.trailer_size)
         self.signer: Any = None    # Signs cookies; `web` sets it.
         self.routes: Any = None    # In debug: gives each path with its methods; `web` sets it.
+        # Has each error that became a 500, with its connection, for a test client (`append`).
+        self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
@@ -177,12 +179,12 @@ class Server:
         port = address[1] if isinstance(address, tuple) else None
         return exact.get(address) or ports.get(port) or self
 
-    def take(self, sock: Any) -> None:
+    def take(self, sock: Any) -> Connection:
         """Go on with a connection that is open already, and between two requests."""
         sock.setblocking(False)
-        self._accepted(sock, None)
+        return self._accepted(sock, None)
 
-    def _accepted(self, sock: Any, address: Any) -> None:
+    def _accepted(self, sock: Any, address: Any) -> Connection:
         connection = Connection(self, Stream(self.reactor, sock))
         self.connections.add(connection)
         if self._throttles.wanted:
@@ -191,6 +193,7 @@ class Server:
         if most and len(self.connections) >= most:
             for listener in self.parts:
                 listener.pause()
+        return connection
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection that has ended (the connection calls this)."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 
 from ..errors import SettingError, TremoloError
 from ..loop import Future, InvalidState, Listener, Reactor
@@ -31,6 +31,7 @@ from .embedded import HostedServer, RunningServer, start
 from .jobs import begin
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..workers.slot import Slot
 
 F = TypeVar('F', bound=Callable[..., Any])
@@ -56,6 +57,9 @@ class Service:
         # Why the application has ended by itself, while it was served.
         self.failure: TremoloError | None = None
         self._stops: list[Callable[..., Any]] = []
+        # What failed in the last shutdown: hooks, a lifespan.
+        self.end_failures: list[TremoloError] = []
+        self.tested: Any = None    # The server that its test clients share, while there are any.
 
     # -- what each kind of application says -------------------------------------------------------
 
@@ -94,7 +98,8 @@ class Service:
         """Return all addresses, of the settings and of `listen`, with the options of each."""
         return [*((address, {}) for address in settings.addresses), *self._listens]
 
-    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
+    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None,
+                 listen: bool = True) -> Server:
         """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
         With a slot, the sockets that the slot has are used. Raises `ListenError`, and
@@ -115,7 +120,8 @@ class Service:
         self.context.options = server.options
         try:
             self.prepare(server)
-            self._listen(server, slot)
+            if listen:
+                self._listen(server, slot)
         except BaseException:
             server.close()
             raise
@@ -129,7 +135,7 @@ class Service:
         server = self._server
         if (server is not None and self._process == os.getpid() and not server.stopped.done()
                 and not server.reactor.closed):
-            where = ', '.join(server.urls)
+            where = ', '.join(server.urls) or 'for a test client'
             raise InvalidState(f'this application is served already ({where}): stop that server '
                                'first, or make another application; one server listens on more '
                                'addresses with `app.listen`')
@@ -233,6 +239,29 @@ class Service:
             host, reactor = None, host
         settings = settings_inside({'host': host, 'port': port, **options})
         return start(self, settings, reactor, thread)
+
+    def client(
+        self, *, base_url: str = 'http://localhost', headers: Any = None,
+        cookies: Mapping[str, str] | None = None, follow_redirects: bool = False,
+        timeout: float | None = 5.0, raise_errors: bool = True, **options: Any
+    ) -> Client:
+        """Return a client for tests, in this process: no port, and no thread.
+
+            client = app.client()
+            assert client.get('/').text == 'Hello world!'
+
+            with app.client(body_size='1MiB') as client:    # runs the hooks and the lifespan, too
+            async with app.client() as client:              # likewise, inside an asyncio loop
+
+        `headers` and `cookies` go with each request. An error of a handler, for which others get
+        our 500, is raised by the call; with raise_errors=False the answer is that 500. `timeout` is
+        in seconds, for each call. The options are those of `start`. Raises `SettingError`.
+        """
+        from ..client.client import Client
+        from ..client.session import Session
+        from .tested import Tested
+        session = Session(base_url, headers, cookies, follow_redirects, timeout, raise_errors)
+        return Client(Tested(self, settings_inside({'shutdown_timeout': 5, **options})), session)
 
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; the requests in hand are finished first.
