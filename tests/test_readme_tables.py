@@ -22,8 +22,8 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 # What is there for the server itself, or an old name.
 NOT_TOLD = {
     Request: '''authority begin block chunked expect_continue inbox keep_alive kept
-        minor upgrade''',
-    Response: '''begun connection encode finish framing lasting live request reset send_body
+        minor signer upgrade''',
+    Response: '''begun connection encode finish framing lasting layers live request reset send_body
         send_hint set_encoded switch to write_pieces yielded''',
 }
 

@@ -343,6 +343,21 @@ def test_a_404_that_is_raised_has_them_and_one_with_a_text_has_that(logged):
     assert b'The nearest routes' in raised.body and text.body == b'no entries'
 
 
+def test_the_routes_of_what_is_mounted_have_their_prefix():
+    inner, deeper = Tremolo(), several()
+    inner.route('/shelves', methods=['POST'])(plain)
+    inner.mount('/deep', deeper)
+    app = Tremolo()
+    app.mount('/sub', inner)
+    with serving(app, debug=True) as server:
+        pages = [server.ask(request(path, 'GET', HTML, 'Connection: close'))[0].body.decode()
+                 for path in ('/sub/shelfes', '/sub/deep/entrie', '/shelves', '/sub/deep/users/1')]
+    assert '<tr><th>POST<td>/sub/shelves<tr>' in pages[0]
+    assert '<table><tr><th>GET<td>/sub/deep/entries<tr>' in pages[1]
+    assert '<th>POST<td>/sub/shelves<tr>' in pages[2]
+    assert '<td>/sub/deep/users/&lt;int:number&gt;<tr>' in pages[3]
+
+
 def test_a_path_is_escaped_on_the_page(logged):
     app = Tremolo()
     with serving(app, debug=True) as server:

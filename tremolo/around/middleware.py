@@ -87,12 +87,14 @@ def wanted(name: str, function: Callable[..., Any]) -> list[str]:
 class Layer:
     """A middleware at its bare `yield`: it waits for the head, or for an error."""
 
-    __slots__ = ('_context', '_generator', 'name')
+    __slots__ = ('_context', '_generator', 'name', 'place')
 
-    def __init__(self, name: str, generator: Generator[Any, Any, Any], context: Context) -> None:
+    def __init__(self, name: str, generator: Generator[Any, Any, Any], context: Context,
+                 place: Any) -> None:
         self.name = name
         self._generator = generator
         self._context = context
+        self.place = place    # Of the request: see `WrappedResponse.place`.
 
     def second(self, chunks: Iterable[bytes]) -> Any:
         """Run the second half; return what replaces the chunks, or None. Raises its error."""
@@ -147,7 +149,7 @@ def first_halves(middleware: Iterable[Middleware], request: Request, response: W
                 value = yield _to_wait_for(each.name, yielded)
             except BaseException as raised:
                 error = raised
-        response.layers.append(Layer(each.name, generator, context))
+        response.layers.append(Layer(each.name, generator, context, response.place))
     return WENT_ON
 
 

@@ -114,7 +114,7 @@ class WrappedResponse(Response):
             return super().send_body(body)
         replaced = False
         while self.layers:
-            layer = self.layers.pop()
+            layer = self._next_layer()
             hidden = self._is_hidden()
             try:
                 value = layer.second(iter([body] if body and not hidden else []))
@@ -160,7 +160,7 @@ class WrappedResponse(Response):
     def switch(self, protocol: str) -> Stream:
         """Answer 101; the second halves run before. Raises their errors."""
         while self.layers:
-            layer = self.layers.pop()
+            layer = self._next_layer()
             if layer.second(iter(())) is not None:
                 raise HandlerError(f'{layer.name} returned a body after its `yield`, and the '
                                    'answer is 101, which has none: return None if '
@@ -168,6 +168,17 @@ class WrappedResponse(Response):
         return super().switch(protocol)
 
     # -- the body ---------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> Any:
+        """Where the request is in mounted applications, as each layer sees it (web/mounts.py)."""
+        return self.request.kept.get('place') if self.request.kept is not None else None
+
+    def _next_layer(self) -> Any:
+        layer = self.layers.pop()
+        if layer.place is not self.place and self.request.kept is not None:
+            self.request.kept['place'] = layer.place
+        return layer
 
     def _is_hidden(self) -> bool:
         return self.request.method == 'HEAD' or self.status in BODILESS
@@ -178,7 +189,7 @@ class WrappedResponse(Response):
         if not self._is_hidden():
             body.add(before, data)
         while self.layers:
-            layer = self.layers.pop()
+            layer = self._next_layer()
             chunks = body.chunks_for(layer.name)
             taken = Taken(chunks)
             try:
@@ -225,7 +236,7 @@ class WrappedResponse(Response):
         if getattr(who, 'of_errors', False):
             self.may_handle = False
         while self.layers:
-            layer = self.layers.pop()
+            layer = self._next_layer()
             before = error.__traceback__
             try:
                 if layer.thrown(self, who, error):
@@ -248,7 +259,7 @@ class WrappedResponse(Response):
         if self._replaced is not None:
             self._replaced.close()
         while self.layers:
-            layer = self.layers.pop()
+            layer = self._next_layer()
             try:
                 layer.thrown(self, None, Cancelled(why(reason)))
             except (Cancelled, StreamClosed):

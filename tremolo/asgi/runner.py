@@ -80,7 +80,8 @@ class Runner:
             if exchange is None:
                 return
         # A copy of the context after the start: nothing leaks from one request into the next.
-        context = new_context()
+        wrapped: Any = response
+        context = wrapped.context.copy() if response.layers else new_context()
         try:
             task = start(app(scope, exchange.receive, exchange.send), context, scope['path'])
         except Exception as error:

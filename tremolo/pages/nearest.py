@@ -39,7 +39,7 @@ def nearest(path: str, routes: Iterable[tuple[str, Iterable[str]]]) -> list[tupl
     near = nlargest(4 * SHOWN, methods, key=nearness)
     compared = SequenceMatcher(None, '', path, autojunk=False)
     best = sorted(near, key=likeness, reverse=True)[:SHOWN]
-    return [(each, ', '.join(sorted(methods[each]))) for each in best]
+    return [(each, ', '.join(sorted(methods[each])) or 'any') for each in best]
 
 
 def _stripped(path: str) -> str:

@@ -89,13 +89,17 @@ class Router(Generic[T]):
     def add_below(self, path: str, methods: Sequence[str], target: T) -> None:
         """Let a target answer a path and all below it that nothing else answers.
 
-        Raises `ValueError` if the path has such a target already.
+        Without `methods` it has each of them. Raises `ValueError` if the path has such a target
+        already.
         """
         segments = tuple(path.rstrip('/').split('/'))
         if segments in self._below:
             raise ValueError(f"all below {path.rstrip('/')}/ is served already")
         place = self._below[segments] = Place()
-        place.add(path, methods, target, (), True)
+        if methods:
+            place.add(path, methods, target, (), True)
+        else:
+            place.methods = _Each(target)
         self._depths = sorted({*self._depths, len(segments)}, reverse=True)
 
     def methods(self) -> set[str]:
@@ -161,6 +165,18 @@ class Router(Generic[T]):
         paths = ', '.join(dict.fromkeys(route.path for route in named))
         raise fault or ValueError(f'{name!r:.64} has no route with these groups ({given}): there '
                                   f'is {paths} (no URL is made of a path that begins with ^)')
+
+
+class _Each(dict[str, T]):
+    """The methods of a target that has each of them."""
+
+    def __init__(self, target: T) -> None:
+        super().__init__()
+        self._target = target
+
+    def get(self, method: str, default: Any = None) -> Any:
+        """Return the target."""
+        return self._target
 
 
 def _compiled(path: str) -> re.Pattern[str]:

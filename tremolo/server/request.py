@@ -103,6 +103,11 @@ class Request(RequestHead):
         """The client's address, `(host, port)`; None on a UNIX socket."""
         return self.connection.addresses[0]
 
+    @property
+    def signer(self) -> Any:
+        """What signs the cookies of the application; None without keys."""
+        return self.connection.server.signer
+
     # -- the body -------------------------------------------------------------------------------
 
     def read(self, size: int = -1) -> Future:

@@ -154,10 +154,10 @@ class ResponseHead:
         or once the head is sent.
         """
         if signed:
-            server = self.connection.server
-            if server.signer is None:
+            signer = self.request.signer
+            if signer is None:
                 raise HandlerError(NO_KEYS)
-            value = server.signer.sign(name, value, server.reactor.wall_clock())
+            value = signer.sign(name, value, self.connection.server.reactor.wall_clock())
         self.headers.add('Set-Cookie', format_cookie(name, value, **attributes))
 
     def upgrade(self, protocol: str) -> Stream:

@@ -93,6 +93,9 @@ class Server:
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
+        # What is called with each connection that begins, and that has ended, and why.
+        self.at_connect: list[Callable[[Connection], object]] = []
+        self.at_close: list[Callable[[Connection, str], object]] = []
         # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
         self.stopping = SharedFuture(reactor)
         # Who waits for that on behalf of all sockets (websocket/drain.py).
@@ -112,6 +115,7 @@ class Server:
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
+        part.at_connect, part.at_close = self.at_connect, self.at_close
         return part
 
     def request_ended(self, response: Response, reason: str) -> None:
@@ -193,6 +197,8 @@ class Server:
         if most and len(self.connections) >= most:
             for listener in self.parts:
                 listener.pause()
+        for hook in self.at_connect:
+            hook(connection)
         return connection
 
     def connection_closed(self, connection: Connection) -> None:
@@ -202,6 +208,8 @@ class Server:
         self.closed[connection.reason] += 1
         if connection in self.watched:
             self.watched.pop(connection).set_result(connection.reason)
+        for hook in self.at_close:
+            hook(connection, connection.reason)
         _log.debug('a connection ended: %s', connection.reason)
         if self.draining:
             self.finish_if_drained()

@@ -33,6 +33,7 @@ from .jobs import begin
 if TYPE_CHECKING:
     from ..client import Client
     from ..workers.slot import Slot
+    from .connection_hooks import ConnectionHooks
 
 F = TypeVar('F', bound=Callable[..., Any])
 _claiming = threading.Lock()    # Two threads may start one application at once.
@@ -60,11 +61,16 @@ class Service:
         # What failed in the last shutdown: hooks, a lifespan.
         self.end_failures: list[TremoloError] = []
         self.tested: Any = None    # The server that its test clients share, while there are any.
+        self._connection_hooks: ConnectionHooks | None = None
+        self.outer: Service | None = None    # The application in which it is mounted.
 
     # -- what each kind of application says -------------------------------------------------------
 
-    def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
-        """Return the function that answers each request; called once for each server."""
+    def handle_on(self, reactor: Reactor, settings: Settings, mounted_at: str = '') -> Handle:
+        """Return the function that answers each request; called once for each server.
+
+        `mounted_at` is what the path of each request begins with, in another application.
+        """
         raise NotImplementedError
 
     def prepare(self, server: Server) -> None:
@@ -117,15 +123,33 @@ class Service:
             from .concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
-        self.context.options = server.options
         try:
             self.prepare(server)
             if listen:
                 self._listen(server, slot)
+            self._prepare(server)
+            self._listen(server, slot)
         except BaseException:
             server.close()
             raise
         return server
+
+    def serve_in(self, server: Server, lock: Lock) -> None:
+        """Be served on the server of the application in which this one is mounted."""
+        self.failure = None
+        self._server, self._process, self._lock = server, os.getpid(), lock
+        self._prepare(server)
+
+    def _prepare(self, server: Server) -> None:
+        self.context.options = server.options
+        if (hooks := self._connection_hooks) is not None:
+            if hooks.need_asyncio:
+                # (Not later: a connection may find no descriptor for it.)
+                from ..bridge import bridge_to
+                bridge_to(server.reactor)
+            server.at_connect.append(hooks.connected)
+            server.at_close.append(hooks.closed)
+        self.prepare(server)
 
     def check_free(self) -> None:
         """Raise `InvalidState` while another server serves this application.
@@ -180,6 +204,31 @@ class Service:
         """Call `hook` in each process after the last connection; the last one added is first."""
         self._stops.insert(0, hook)
         return hook
+
+    def on_connect(self, hook: F) -> F:
+        """Call `hook(connection)` on the loop for each connection that begins.
+
+        It may ask for `app`, too. `connection.abort('refused')` ends one at once. Raises
+        `HandlerError` for what cannot be called so.
+        """
+        from .connection_hooks import ConnectionHook
+        self._hooks().connects.append(ConnectionHook(hook, ('connection', 'app')))
+        return hook
+
+    def on_close(self, hook: F) -> F:
+        """Call `hook(connection, reason)` for each that has ended; the last one added is first."""
+        from .connection_hooks import ConnectionHook
+        self._hooks().closes.insert(0, ConnectionHook(hook, ('connection', 'reason', 'app')))
+        return hook
+
+    def _hooks(self) -> ConnectionHooks:
+        if self._connection_hooks is None:
+            from .connection_hooks import ConnectionHooks
+            self._connection_hooks = ConnectionHooks(self)
+            if (server := self._server) is not None and not server.stopped.done():
+                server.at_connect.append(self._connection_hooks.connected)
+                server.at_close.append(self._connection_hooks.closed)
+        return self._connection_hooks
 
     def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
         """Call the start hooks; return a coroutine for the rest if one has to wait, else None.
@@ -284,7 +333,10 @@ class Service:
     def fail(self, failure: TremoloError) -> None:
         """Stop the server, because the application has ended by itself."""
         self.failure = failure
-        self.stop()
+        if self.outer is not None:
+            self.outer.fail(failure)
+        else:
+            self.stop()
 
     def stop(self) -> None:
         """Stop the server gracefully, however it was started; from any thread."""

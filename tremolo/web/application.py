@@ -16,9 +16,10 @@ Handler there and runs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 
 from ..loop import Reactor
+from ..loop.work import Work
 from ..routing import Router
 from ..server import Handle, HandlerError, Server
 from ..service import Service
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
     from .error_handlers import ErrorHandlers
     from .handlers import Handler
+    from .mounts import Mount
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -51,7 +53,9 @@ class Application(Service):
             self._origins = checked_origins(origins)
         self._middleware: list[Middleware] = []    # The outermost is the first.
         self._errors: ErrorHandlers | None = None
+        self._mounts: list[Mount] = []
         self._groups: Groups | None = None
+        self.mounted_at = ''    # The prefixes of all applications around, once it is served.
         self._secret_keys: list[str | bytes] = []
         self._signer: Any = None    # Signs cookies with these keys.
 
@@ -143,22 +147,42 @@ class Application(Service):
         fields already. The nearest class comes first, then the status. Raises `ValueError` for what
         is neither, or has one already, and `HandlerError` as `route` does.
         """
-        from .error_handlers import ErrorHandlers, check_kind, error_handler_of
+        from .error_handlers import check_kind, error_handler_of
         check_kind(kind)
 
         def register(function: F) -> F:
             handler = error_handler_of(function)
             self._check_not_served(f'the error handler {handler.name}')
-            if self._errors is None:
-                self._errors = ErrorHandlers()
-            if kind in self._errors.by_kind:
+            errors = self._errors = {} if self._errors is None else self._errors
+            if kind in errors:
                 raise ValueError(f'@app.error({getattr(kind, "__name__", kind)}) is there already: '
-                                 f'{self._errors.by_kind[kind].name}')
-            self._errors.by_kind[kind] = handler
+                                 f'{errors[kind].name}')
+            errors[kind] = handler
             self._handlers.append(handler)
             return function
 
         return register
+
+    def mount(self, prefix: str, other: Any) -> None:
+        """Answer all below a prefix by another application, of tremolo, ASGI or WSGI.
+
+            app.mount('/admin', admin)
+
+        Its routes, middleware, error handlers and hooks come along. In it `request.path` stays
+        whole, and `request.root_path` is the prefix. A route wins over it, and of mounts and
+        folders the longest prefix. Raises `ValueError` for a malformed prefix, one that is served
+        already, and an application inside itself; `HandlerError` for what is no application, and
+        while this one is served.
+        """
+        from .mounts import Mount, check_mount, check_prefix, service_of
+        bare = check_prefix(prefix)
+        service = service_of(other)
+        self._check_not_served(f'the mount {prefix}')
+        check_mount(self, service)
+        mount: Any = Mount(bare, service)
+        self._router.add_below(bare or '/', (), mount)
+        service.outer = self
+        self._mounts.append(mount)
 
     def _check_not_served(self, what: str) -> None:
         server = self._server
@@ -198,14 +222,27 @@ class Application(Service):
         self._signer = Signer(keys)
         self._secret_keys = list(keys)
         if self._server is not None:
-            for server in {self._server, *self._server.parts.values()}:
-                server.signer = self._signer
+            self._sign(self._server)
+
+    @property
+    def signer(self) -> Any:
+        """What signs the cookies of this application; None without keys."""
+        return self._signer
+
+    def _sign(self, server: Server) -> None:
+        """Let the server sign with our keys, unless it is another application's."""
+        if self.outer is None:
+            for each in {server, *server.parts.values()}:
+                each.signer = self._signer
 
     # -- called by the service --------------------------------------------------------------------
 
-    def handle_on(self, reactor: Reactor, settings: Settings) -> Handle:
+    def handle_on(self, reactor: Reactor, settings: Settings, mounted_at: str = '') -> Handle:
         """Return the function that answers each request."""
-        if not self._middleware and self._errors is None:
+        self.mounted_at = mounted_at
+        for mount in self._mounts:
+            mount.bind(reactor, settings, mounted_at)
+        if self.outer is None and not self._middleware and self._errors is None:
             return Dispatcher(self._router).handle
         from .wrapping import WrappingDispatcher
         return WrappingDispatcher(self._router, self._middleware, self._errors).handle
@@ -213,14 +250,48 @@ class Application(Service):
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
         server.request_class = Request
-        server.signer = self._signer
-        if server.settings.debug:
-            server.routes = self._router.listed
+        if server.settings.debug and self.outer is None:
+            server.routes = self.listed
+        self._sign(server)
         if self._middleware:
             from ..around import answer_ended
-            server.request_observers.append(answer_ended)
+            if answer_ended not in server.request_observers:
+                server.request_observers.append(answer_ended)
+        for mount in self._mounts:
+            mount.service.serve_in(server, self._lock)
         for handler in self._handlers:
             self._bind(handler, server)
+
+    def listed(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Give each path with its methods, also those of what is mounted (for people)."""
+        yield from ((self.mounted_at + path, each) for path, each in self._router.listed())
+        for mount in self._mounts:
+            if isinstance(mount.service, Application):
+                yield from mount.service.listed()
+
+    def waits(self) -> bool:
+        """Return whether the start or the end may have to wait, also of what is mounted."""
+        return super().waits() or any(mount.service.waits() for mount in self._mounts)
+
+    def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
+        """Call the start hooks, then start what is mounted; return as `Service.startup` does."""
+        rest = super().startup(settings)
+        if not self._mounts:
+            return rest
+        from .mounts import start_all
+        return start_all(rest, self._mounts, settings)
+
+    def shutdown(self, seconds: float = 0.0) -> Coroutine[Any, Any, None] | None:
+        """End what is mounted, then call the stop hooks; return as `Service.shutdown` does."""
+        if not self._mounts:
+            return super().shutdown(seconds)
+        from .mounts import stop_all
+        return stop_all([super().shutdown, *(mount.service.shutdown for mount in self._mounts)],
+                        seconds)
+
+    def left(self) -> Iterable[Work]:
+        """Return what requests of what is mounted have left running."""
+        return [work for mount in self._mounts for work in mount.service.left()]
 
     def _bind(self, handler: Handler, server: Server) -> None:
         names = self._names(server.reactor)

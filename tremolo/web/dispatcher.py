@@ -27,27 +27,35 @@ class Dispatcher:
 
     def handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
-        handler: Handler | Told
         try:
             # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
         except KeyError:
-            try:
-                handler = self.find(request)
-            except HTTPError as error:
-                send_error(response, error)
-                return
-            except Exception as error:
-                fail(self, request, response, error)
-                return
+            self.search(request, response)
+            return
         handler.run(request, response)
+
+    def search(self, request: Request, response: Response) -> None:
+        """Find the handler of any request, and run it."""
+        try:
+            handler = self.find(request)
+        except HTTPError as error:
+            send_error(response, error)
+        except Exception as error:
+            fail(self, request, response, error)
+        else:
+            handler.run(request, response)
 
     def find(self, request: Request) -> Handler | Told:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
             return of_server(self._router.methods())
-        search = self._router.find(request.method, request.raw_path)
+        search = self._router.find(request.method, self.path_of(request))
         if search.target is None:
             return instead(search.methods, request)
         request.groups = search.groups
         return search.target
+
+    def path_of(self, request: Request) -> bytes:
+        """Return the raw path that the router compares."""
+        return request.raw_path

@@ -42,13 +42,19 @@ class ErrorHandler(Handler):
         self._collects = False
 
 
-class ErrorHandlers:
-    """The error handlers of an application: a layer outside its middleware."""
+# The error handlers of an application, by what they are for.
+ErrorHandlers = dict[Kind, ErrorHandler]
 
-    name = 'the error handlers'
 
-    def __init__(self) -> None:
-        self.by_kind: dict[Kind, ErrorHandler] = {}
+class ErrorLayer:
+    """The error handlers of an application, around one answer: outside its middleware."""
+
+    __slots__ = ('_handlers', 'name', 'place')
+
+    def __init__(self, handlers: ErrorHandlers, place: Any) -> None:
+        self._handlers = handlers
+        self.name = 'the error handlers'
+        self.place = place
 
     def second(self, chunks: Iterable[bytes]) -> None:
         """Do nothing: the head is about to be sent."""
@@ -57,9 +63,9 @@ class ErrorHandlers:
         """Answer an error by its handler; raise it again if it has none."""
         known = isinstance(error, (HTTPError, ProtocolError))
         status: int = error.status if known else 500    # type: ignore[attr-defined]
-        kinds: list[Kind] = [kind for kind in type(error).__mro__ if kind in self.by_kind]
+        kinds: list[Kind] = [kind for kind in type(error).__mro__ if kind in self._handlers]
         kind = kinds[0] if kinds else status
-        handler = self.by_kind.get(kind) if response.may_handle else None
+        handler = self._handlers.get(kind) if response.may_handle else None
         if handler is None:
             raise error
         if not known and kind in (500, Exception) and who is not None:

@@ -89,12 +89,24 @@ class Request(server.Request):
         None if there is none, if it was not signed with one of `app.secret_keys`, or if it was
         signed more than `max_age` seconds ago. Raises `HandlerError` without keys.
         """
-        server = self.connection.server
-        if server.signer is None:
+        signer = self.signer
+        if signer is None:
             raise HandlerError(NO_KEYS)
-        signed = self.cookies.get(name, '')
-        value: str | None = server.signer.read(name, signed, server.reactor.wall_clock(), max_age)
+        signed, now = self.cookies.get(name, ''), self.connection.server.reactor.wall_clock()
+        value: str | None = signer.read(name, signed, now, max_age)
         return value
+
+    @property
+    def root_path(self) -> str:
+        """The prefix at which the application is mounted that answers; '' if it is not."""
+        place = self.kept.get('place') if self.kept is not None else None
+        return '' if place is None else str(place.root_path)
+
+    @property
+    def signer(self) -> Any:
+        """What signs the cookies of the application; None without keys."""
+        place = self.kept.get('place') if self.kept is not None else None
+        return self.connection.server.signer if place is None else place.signer
 
     @property
     def disconnected(self) -> Future:

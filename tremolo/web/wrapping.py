@@ -7,7 +7,7 @@ nothing of this.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 
 from ..around import WENT_ON, Middleware, WrappedResponse, first_halves
@@ -18,8 +18,9 @@ from ..server import Request, Response
 from ..server.context import Context
 from ..typed import TYPE_CHECKING, Any
 from .dispatcher import Dispatcher
-from .error_handlers import ErrorHandlers
+from .error_handlers import ErrorHandlers, ErrorLayer
 from .failure import fail, forget_frames, log_error
+from .mounts import rest_of
 from .returned import send_returned
 
 if TYPE_CHECKING:
@@ -48,22 +49,29 @@ class Wrapped(WrappedResponse):
 class WrappingDispatcher(Dispatcher):
     """That of an application with middleware or error handlers."""
 
-    def __init__(self, router: Router[Handler], middleware: Iterable[Middleware],
+    def __init__(self, router: Router[Handler], middleware: Sequence[Middleware],
                  errors: ErrorHandlers | None) -> None:
         super().__init__(router)
         self._middleware = middleware
         self._errors = errors
 
+    def path_of(self, request: Request) -> bytes:
+        """Return the raw path behind the prefix."""
+        return rest_of(request)
+
     def handle(self, request: Request, response: Response) -> None:
         """Run the first halves of the middleware, then the handler."""
         if isinstance(response, WrappedResponse):
-            wrapped = response    # (The application is mounted.)
-        else:
+            wrapped = response    # (The application is mounted in one that has some, too.)
+        elif self._middleware or self._errors is not None:
             wrapped = Wrapped.of(response)
             request.context = own = Context()
             own.options = request.connection.server.options
+        else:
+            self.search(request, response)    # It is only mounted.
+            return
         if self._errors is not None:
-            wrapped.layers.append(self._errors)
+            wrapped.layers.append(ErrorLayer(self._errors, wrapped.place))
         halves = first_halves(self._middleware, request, wrapped, wrapped.context)
         try:
             wait = wrapped.context.run(next, halves)

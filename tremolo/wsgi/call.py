@@ -46,7 +46,8 @@ class Call(Sending):
         connection = request.connection
         # A copy of the context after the start: nothing leaks from one request into the next.
         new_context = connection.server.new_context
-        call.context = new_context()
+        wrapped: Any = response
+        call.context = wrapped.context.copy() if response.layers else new_context()
         call._addresses = connection.known_addresses or connection.addresses
         call._began = call._ended = call._gone = call._told = call._parked = call._dropped = False
         call._head = call._left = call._result = call._body = None
