@@ -124,11 +124,9 @@ class Service:
             ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
-            self.prepare(server)
+            self._prepare(server)
             if listen:
                 self._listen(server, slot)
-            self._prepare(server)
-            self._listen(server, slot)
         except BaseException:
             server.close()
             raise
