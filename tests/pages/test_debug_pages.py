@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import linecache
 import re
 import threading
 import time
+import tokenize
 
 import pytest
 from server_support import request, serving
 
 from tremolo import HTTPError, NotFound, Tremolo
+from tremolo.http import Headers
 from tremolo.pages import debug, values
 from tremolo.pages.debug import LARGEST
 from tremolo.pages.nearest import MOST_ROUTES, SHOWN, nearest
 from tremolo.pages.raised import is_ours, read_errors, traceback_of
-from tremolo.pages.values import HIDDEN, LONGEST, read_values, shown, without_secrets
+from tremolo.pages.values import HIDDEN, LONGEST, is_secret, read_values, shown, without_secrets
 
 HTML = 'Accept: text/html'
 
@@ -277,6 +280,47 @@ def test_values_are_shown_short_and_without_secrets():
     assert shown(large).startswith("{0: 'xxx")
     assert without_secrets("Login(name='a', password='b c', api_key=\"d\", token: e)") == (
         f"Login(name='a', password={HIDDEN}, api_key={HIDDEN}, token: {HIDDEN})")
+
+
+def test_the_fields_of_a_request_are_shown_without_secrets():
+    pairs = [('Cookie', 'id=hunter1'), ('X-Own', 'b'), ('Set-Cookie', "a='hunter2'")]
+    for value in (Headers(pairs), Headers.from_wire([(b'cookie', b'hunter1'), (b'x-own', b'b')])):
+        assert 'hunter' not in shown(value)
+    text = repr([(name.encode(), value.encode()) for name, value in pairs])
+    assert 'hunter' not in without_secrets(text) and "b'X-Own', b'b'" in without_secrets(text)
+
+
+def test_what_exec_got_for_variables_costs_nothing():
+    class Hostile(dict):
+        def keys(self):
+            raise SystemError
+
+    class Strange:
+        def keys(self):
+            raise ValueError
+
+    rows = read_values([{1: 2, 'a': 1}, Strange(), Hostile(b=2)], 60)
+    assert rows[0] == [('a', '1')] and rows[1] == []
+
+
+def test_hostile_texts_are_searched_in_a_moment():
+    began = time.process_time()
+    for each in 'key' * 100, 'key=' * 100, "key'" * 100, 'token' + ' ' * 300, '"' * 300:
+        without_secrets(each)
+        is_secret(each)
+    assert time.process_time() - began < 1
+
+
+def test_at_the_descriptor_limit_a_page_is_without_source(logged, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    monkeypatch.setattr(tokenize, 'open', full)
+    linecache.clearcache()
+    page = page_of(plain)
+    assert 'cannot be read' in page and '<th>item<td>' in page
+    monkeypatch.undo()
+    assert '<mark>' in page_of(plain)
 
 
 def test_a_repr_that_does_not_end_is_not_waited_for():

@@ -111,14 +111,14 @@ def entries_after(number: str) -> list[dict[str, Any]]:
 
 def session_of(request: Request) -> dict[str, str]:
     """Return what the cookie says; {} if there is none."""
-    value: dict[str, str] = json.loads(request.signed_cookie('session', max_age=DAY) or '{}')
+    value: dict[str, str] = json.loads(request.signed_cookie('guest', max_age=DAY) or '{}')
     return value
 
 
 def begin_session(response: Response, **values: str) -> dict[str, str]:
     """Send a session with a new token. (Behind TLS it takes `secure=True`.)"""
     session = {'token': secrets.token_hex(16), **values}
-    response.set_cookie('session', json.dumps(session), signed=True, max_age=DAY, httponly=True,
+    response.set_cookie('guest', json.dumps(session), signed=True, max_age=DAY, httponly=True,
                         samesite='Lax')
     return session
 
@@ -172,7 +172,7 @@ def logout(request: Request, response: Response) -> Generator[Any, Any, Any]:
     """Forget who it is."""
     form = yield request.form()
     check(session_of(request), form.first('token'))
-    response.set_cookie('session', max_age=0)
+    response.set_cookie('guest', max_age=0)
     return redirect('/')
 
 

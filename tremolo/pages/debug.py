@@ -167,7 +167,8 @@ def _request(response: Response, handler: str) -> str:
     request = response.request
     client = request.client
     target = without_secrets(_text(request.target))
-    rows = [('asked', f'{request.method} {target} HTTP/{request.version}'), ('handler', handler),
+    rows = [('asked', f'{request.method} {target} HTTP/{request.version}'),
+            *([('handler', handler)] if handler else []),
             ('client', f'{client[0]}, port {client[1]}' if client else 'on a UNIX socket')]
     rows += [(_text(name), HIDDEN if is_secret(_text(name)) else without_secrets(_text(value)))
              for name, value in request.fields]

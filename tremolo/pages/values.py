@@ -19,15 +19,17 @@ from threading import Thread
 from ..typed import Any, Callable
 
 LONGEST = 300    # Characters of a value.
+MOST_VARIABLES = 40
 HIDDEN = '***'
 
 _DEEPEST = 4     # Containers in each other.
 _SECRET = r'passw|passphrase|pwd|token|secret|key|cookie|authorization|credential'
 _secret_name = re.compile(_SECRET, re.IGNORECASE)
-# `token=...`, `'token': '...'`: in a query, and in the repr of an object that is not ours. (A text
-# has to be short: each name in it is tried to its end.)
+# `token=...`, `'token': '...'`, `(b'token', b'...')`: in a query, and in the repr of an object that is
+# not ours. (A text has to be short: each name in it is tried to its end.)
 _secret_value = re.compile(
-    rf"""((?:{_SECRET})[\w.-]*['"]?\s*[=:]\s*)('[^']*'?|"[^"]*"?|[^,;&)\s}}]+)""", re.IGNORECASE)
+    rf"""((?:{_SECRET})[\w.-]*(?:['"]\s*[:,]|['"]?\s*[=:])\s*b?)"""
+    r"""('[^']*'?|"[^"]*"?|[^,;&)\s}]+)""", re.IGNORECASE)
 
 # How a container begins and ends. (A subclass is shown by its name, too.)
 _CONTAINERS: dict[type, tuple[str, str]] = {
@@ -131,15 +133,14 @@ def read_values(sources: Iterable[Mapping[str, Any]], seconds: float
 
     A value that there was no time for is '…'.
     """
-    rows = [[(str(name), '…') for name in islice(source, 40) if name[:2] != '__']
-            for source in map(dict, sources)]
     left: deque[tuple[list[tuple[str, str]], int, object]] = deque()
-    for row, source in zip(rows, sources):
-        for place, (name, _) in enumerate(row):
-            if is_secret(name):
-                row[place] = name, HIDDEN
-            else:
-                left.append((row, place, source[name]))
+    rows = []
+    for source in sources:
+        variables = _variables(source)
+        row = [(name, HIDDEN if is_secret(name) else '…') for name in variables]
+        left += [(row, place, variables[name]) for place, (name, text) in enumerate(row)
+                 if text is not HIDDEN]
+        rows.append(row)
 
     def read() -> None:
         while left:
@@ -160,3 +161,12 @@ def read_values(sources: Iterable[Mapping[str, Any]], seconds: float
     left.clear()
     _late[:] = [thread] if thread.is_alive() else []
     return [list(row) for row in rows]
+
+
+def _variables(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first variables of a call. (What `exec` got for them may be anything.)"""
+    try:
+        return {name: value for name, value in islice(dict(source).items(), MOST_VARIABLES)
+                if type(name) is str and name[:2] != '__'}
+    except Exception:
+        return {}
