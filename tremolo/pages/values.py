@@ -25,8 +25,8 @@ HIDDEN = '***'
 _DEEPEST = 4     # Containers in each other.
 _SECRET = r'passw|passphrase|pwd|token|secret|key|cookie|authorization|credential'
 _secret_name = re.compile(_SECRET, re.IGNORECASE)
-# `token=...`, `'token': '...'`, `(b'token', b'...')`: in a query, and in the repr of an object that is
-# not ours. (A text has to be short: each name in it is tried to its end.)
+# `token=...`, `'token': '...'`, `(b'token', b'...')`: in a query, and in the repr of an object that
+# is not ours. (A text has to be short: each name in it is tried to its end.)
 _secret_value = re.compile(
     rf"""((?:{_SECRET})[\w.-]*(?:['"]\s*[:,]|['"]?\s*[=:])\s*b?)"""
     r"""('[^']*'?|"[^"]*"?|[^,;&)\s}]+)""", re.IGNORECASE)
