@@ -14,7 +14,7 @@ import pytest
 from server_support import request, serving
 
 from tremolo import HTTPError, NotFound, Tremolo
-from tremolo.http import Headers
+from tremolo.http import HeaderError, Headers, status_line
 from tremolo.pages import debug, values
 from tremolo.pages.debug import LARGEST
 from tremolo.pages.nearest import MOST_ROUTES, SHOWN, nearest
@@ -145,6 +145,40 @@ def test_a_group_of_python_itself_is_read():
     group = make('all', [OSError('one'), make('in', [Bad('two')])])
     assert [(each.kind.rpartition('.')[2], each.depth) for each in read_errors(group)] == [
         ('ExceptionGroup', 0), ('OSError', 1), ('ExceptionGroup', 1), ('Bad', 2)]
+
+
+@pytest.mark.parametrize('wrapped', [False, True], ids=['alone', 'in middleware'])
+def test_an_error_has_no_context_of_ours(logged, wrapped):
+    app = Tremolo()
+
+    @app.route('/things/<name>')
+    def thing(name):
+        raise Bad(name)
+
+    if wrapped:
+        @app.middleware
+        def nothing():
+            yield
+
+    with serving(app, debug=True) as server:
+        answer, = server.ask(request('/things/1', 'GET', HTML, 'Connection: close'))
+    assert re.findall('<em>(.*?)</em>', answer.body.decode()) == [f'{__name__}.Bad']
+    assert 'During handling' not in logged.text
+
+
+def test_the_variables_of_our_own_calls_are_not_shown(logged):
+    def handler(response):
+        response.status = 'none'
+
+    page = page_of(handler)
+    assert f'{debug.__file__.rpartition("pages")[0]}' not in page
+    assert '<th>response<td>&lt;' in page and '<th>status<td>' not in page
+    try:
+        status_line(9000)
+    except HeaderError as error:
+        error.__traceback__ = error.__traceback__.tb_next
+        raised, = read_errors(error)
+        assert raised.calls and not any(call.variables for call in raised.calls)
 
 
 def test_causes_that_go_round_and_many_causes_end():

@@ -67,7 +67,7 @@ def _failure(response: Response, error: BaseException, handler: str) -> str:
     errors = list(read_errors(error))
     calls = [call for raised in errors for call in raised.calls]
     values = dict(zip(map(id, calls), read_values(
-        [call.frame.f_locals for call in calls], _SECONDS)))
+        [call.variables for call in calls], _SECONDS)))
     parts = _Parts(_FOR_CALLS)
     for raised in errors:
         _add_error(parts, raised, values)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import linecache
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
 
-from ..typed import NamedTuple
+from ..typed import Any, NamedTuple
 from .values import printable, shortened
 
 _MOST_ERRORS = 8
@@ -51,6 +51,11 @@ class Call(NamedTuple):
         """The name of the function."""
         code = self.frame.f_code
         return printable(getattr(code, 'co_qualname', code.co_name))    # (From Python 3.11 on.)
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """Its variables; none of a call of ours, which may hold what is not for the developer."""
+        return {} if is_ours(self.frame.f_code.co_filename) else self.frame.f_locals
 
     def lines(self) -> list[str]:
         """Return the lines of a traceback as Python writes it."""

@@ -27,13 +27,16 @@ class Dispatcher:
 
     def handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
+        handler: Handler | None
         try:
             # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
         except KeyError:
+            handler = None    # (What runs in here has this error as the context of its own.)
+        if handler is not None:
+            handler.run(request, response)
+        else:
             self.search(request, response)
-            return
-        handler.run(request, response)
 
     def search(self, request: Request, response: Response) -> None:
         """Find the handler of any request, and run it."""

@@ -73,15 +73,19 @@ class WrappingDispatcher(Dispatcher):
         if self._errors is not None:
             wrapped.layers.append(ErrorLayer(self._errors, wrapped.place))
         halves = first_halves(self._middleware, request, wrapped, wrapped.context)
+        wait = value = None
         try:
             wait = wrapped.context.run(next, halves)
         except StopIteration as stop:
-            self._go_on(request, wrapped, stop.value)
+            value = stop.value    # (What runs in here has this error as the context of its own.)
         except BaseException as error:
             if from_keyboard(error):
                 raise
             wrapped.keep_fields()
             wrapped.throw(wrapped.who, error)
+            return
+        if wait is None:
+            self._go_on(request, wrapped, value)
         else:
             task = Task(halves, context=wrapped.context, yielded=wait,
                         reactor=request.connection.stream.reactor)
