@@ -163,6 +163,13 @@ class Application(Service):
 
         return register
 
+    if not TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of a name of tremolo 0.5, or of another framework."""
+            from .mistakes import instead_of_name
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}'
+                                 f'{instead_of_name(name)}')
+
     def mount(self, prefix: str, other: Any) -> None:
         """Answer all below a prefix by another application, of tremolo, ASGI or WSGI.
 

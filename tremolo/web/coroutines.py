@@ -7,6 +7,7 @@ our own Futures can be awaited. A handler that never waits has answered when `be
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextvars import Context
 
 from ..bridge import future_of
 from ..loop import Future, current_reactor, sleep
@@ -14,15 +15,15 @@ from ..loop.task import TIME_SLICE, Owner
 from ..typed import Any
 
 
-def begin(awaitable: Any, run: Owner) -> Future:
+def begin(awaitable: Any, run: Owner, context: Context) -> Future:
     """Start a handler's coroutine or asynchronous generator; return the Future of its end.
 
-    `run` takes the chunks of a generator. The task runs in a copy of the caller's context.
+    `run` takes the chunks of a generator. The task runs in `context`.
     """
     waited: list[bool] = []    # Not empty once the handler had to wait.
     if isinstance(awaitable, AsyncGenerator):
         awaitable = _send(awaitable, run, waited)
-    future = future_of(awaitable)
+    future = future_of(awaitable, context)
     if not future.done():
         waited.append(True)
         run.pausing()

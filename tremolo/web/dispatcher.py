@@ -27,27 +27,28 @@ class Dispatcher:
 
     def handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
-        handler: Handler | None
+        handler: Handler | Told | None
         try:
             # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
         except KeyError:
-            handler = None    # (What runs in here has this error as the context of its own.)
-        if handler is not None:
-            handler.run(request, response)
-        else:
-            self.search(request, response)
+            handler = self.search(request, response)
+            if handler is None:
+                return
+        handler.run(request, response)
 
-    def search(self, request: Request, response: Response) -> None:
-        """Find the handler of any request, and run it."""
+    def search(self, request: Request, response: Response) -> Handler | Told | None:
+        """Find the handler of any request; if there is none, answer, and return None."""
         try:
-            handler = self.find(request)
+            return self.find(request)
         except HTTPError as error:
-            send_error(response, error)
+            if response.layers:
+                fail(self, request, response, error)
+            else:
+                send_error(response, error)
         except Exception as error:
             fail(self, request, response, error)
-        else:
-            handler.run(request, response)
+        return None
 
     def find(self, request: Request) -> Handler | Told:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""

@@ -83,7 +83,7 @@ class Handler(Registered):
                 elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
                     from .coroutines import begin
                     run = HandlerRun(self, request, response, chunks)
-                    self._follow(context.run(begin, value, run), run)
+                    self._follow(begin(value, run, context), run)
                 else:
                     HandlerRun(self, request, response, chunks).complete(value)
         except BaseException as error:

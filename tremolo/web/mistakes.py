@@ -31,6 +31,29 @@ _FOREIGN = expression(
 _TURNED = expression(r'<([A-Za-z_]\w*):(str|int|path)>')
 
 
+# What other frameworks, and tremolo 0.5, call what stands around handlers.
+_AROUND = {
+    '@app.middleware above a generator function: what is before its bare `yield` is for requests, '
+    'what is after it for answers': (
+        'on_request on_response add_middleware before_request after_request teardown_request '
+        'middlewares'),
+    '@app.on_worker_start, @app.on_worker_stop, @app.on_connect or @app.on_close': (
+        'hook add_hook on_startup on_shutdown on_event on_cleanup add_event_handler hooks'),
+    '@app.error(404), or @app.error(MyError)': 'errorhandler exception_handler add_exception_handler'
+    ' register_error_handler',
+    "app.mount('/sub', other)": 'register_blueprint include_router add_subapp',
+    '@app.route(path)': 'add_url_rule add_api_route',
+}
+
+
+def instead_of_name(name: str) -> str:
+    """Return what to write instead of a name that an application does not have."""
+    for instead, names in _AROUND.items():
+        if name in names.split():
+            return f': write {instead}'
+    return ''
+
+
 def check_function(function: Any) -> None:
     """Raise `HandlerError` for what is no function, and cannot stand for one."""
     if isinstance(function, type):

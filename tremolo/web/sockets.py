@@ -103,7 +103,7 @@ class SocketHandler(Handler):
                 run.follow(SocketTask(value, owner=run, context=context, reactor=reactor))
             elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
                 from .coroutines import begin
-                run.follow(context.run(begin, value, run))
+                run.follow(begin(value, run, context))
             else:
                 run.returned(value)    # A decorator has returned something of its own.
         except BaseException as error:

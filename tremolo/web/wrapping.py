@@ -8,6 +8,7 @@ nothing of this.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import Context
 from functools import partial
 
 from ..around import WENT_ON, Middleware, WrappedResponse, first_halves
@@ -15,7 +16,7 @@ from ..loop import Future, Task
 from ..loop.signals import from_keyboard
 from ..routing import Router
 from ..server import Request, Response
-from ..server.context import Context
+from ..server.context import Context as Values
 from ..typed import TYPE_CHECKING, Any
 from .dispatcher import Dispatcher
 from .error_handlers import ErrorHandlers, ErrorLayer
@@ -65,26 +66,30 @@ class WrappingDispatcher(Dispatcher):
             wrapped = response    # (The application is mounted in one that has some, too.)
         elif self._middleware or self._errors is not None:
             wrapped = Wrapped.of(response)
-            request.context = own = Context()
+            request.context = own = Values()
             own.options = request.connection.server.options
         else:
-            self.search(request, response)    # It is only mounted.
+            self._run(request, response, None)    # It is only mounted.
             return
         if self._errors is not None:
             wrapped.layers.append(ErrorLayer(self._errors, wrapped.place))
         halves = first_halves(self._middleware, request, wrapped, wrapped.context)
-        wait = value = None
+        value: Any = None
+        failure: BaseException | None = None
         try:
             wait = wrapped.context.run(next, halves)
         except StopIteration as stop:
-            value = stop.value    # (What runs in here has this error as the context of its own.)
+            wait, value = None, stop.value
         except BaseException as error:
             if from_keyboard(error):
                 raise
+            wait, failure = None, error
+        # (Not in a clause of `except`: what fails from here on has nothing to do with those.)
+        if failure is not None:
             wrapped.keep_fields()
-            wrapped.throw(wrapped.who, error)
-            return
-        if wait is None:
+            wrapped.throw(wrapped.who, failure)
+            failure = None
+        elif wait is None:
             self._go_on(request, wrapped, value)
         else:
             task = Task(halves, context=wrapped.context, yielded=wait,
@@ -116,9 +121,9 @@ class WrappingDispatcher(Dispatcher):
             except Exception as error:
                 fail(response.who, request, response, error)
             return
-        try:
-            handler = self.find(request)
-        except Exception as error:
-            fail(self, request, response, error)
-            return
-        handler.run(request, response, response.context)
+        self._run(request, response, response.context)
+
+    def _run(self, request: Request, response: Response, context: Context | None) -> None:
+        handler = self.search(request, response)
+        if handler is not None:
+            handler.run(request, response, context)
