@@ -163,6 +163,7 @@ def test_an_error_has_no_context_of_ours(logged, wrapped):
     with serving(app, debug=True) as server:
         answer, = server.ask(request('/things/1', 'GET', HTML, 'Connection: close'))
     assert re.findall('<em>(.*?)</em>', answer.body.decode()) == [f'{__name__}.Bad']
+    assert b'<th>handler<td>test_an_error_has_no_context' in answer.body
     assert 'During handling' not in logged.text
 
 
