@@ -280,6 +280,17 @@ def test_a_page_is_never_larger_than_it_may_be(logged):
     assert b'its variables are left out' in answer.body
 
 
+def test_names_of_any_length_make_a_short_page(logged):
+    long = 'n' * 500_000
+    names: dict = {}
+    exec(compile(f'class {long}(Exception):\n    def __repr__(self): return 1 / 0\n'
+                 f'def {long}_():\n    {long}__ = {long}()\n    raise {long}__\n'
+                 f'def handler():\n    {long}_()\n', f'/{long}.py', 'exec'), names)
+    page = page_of(names['handler'])
+    assert 'whose repr raised' not in page and len(page) < 20_000
+    assert shown(names[long]()).startswith('<nnn')
+
+
 def test_a_page_that_cannot_be_made_is_the_usual_one_and_logged(logged, monkeypatch):
     monkeypatch.setattr(debug, 'read_errors', lambda error: 1 / 0)
     assert 'not your fault' in page_of(plain)

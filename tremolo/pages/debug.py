@@ -152,7 +152,7 @@ def _add_call(parts: _Parts, call: Call, values: _Values, attributes: str) -> No
     lines = ''.join(
         f'<mark>{number:>4}  {escape(text)}</mark>\n' if number == call.line
         else f'{number:>4}  {escape(text)}\n' for number, text in source)
-    rows = ''.join(f'<tr><th>{escape(printable(name))}<td>{escape(value)}'
+    rows = ''.join(f'<tr><th>{escape(name)}<td>{escape(value)}'
                    for name, value in values.get(id(call), ()))
     begin = (f'<details{attributes}><summary><code>{escape(call.file)}:{call.line}</code> '
              f'<span>in {escape(call.name)}</span><q>{escape(line)}</q></summary>'

@@ -35,7 +35,7 @@ class Call(NamedTuple):
     @property
     def path(self) -> str:
         """The path of the file."""
-        return printable(self.frame.f_code.co_filename)
+        return shortened(printable(self.frame.f_code.co_filename))
 
     @property
     def file(self) -> str:
@@ -50,7 +50,8 @@ class Call(NamedTuple):
     def name(self) -> str:
         """The name of the function."""
         code = self.frame.f_code
-        return printable(getattr(code, 'co_qualname', code.co_name))    # (From Python 3.11 on.)
+        # (The qualified one from Python 3.11 on.)
+        return shortened(printable(getattr(code, 'co_qualname', code.co_name)))
 
     @property
     def variables(self) -> Mapping[str, Any]:
@@ -154,7 +155,7 @@ def _what_it_says(error: BaseException) -> tuple[str, str]:
     kind, colon, text = whole.partition(': ')
     if not colon or '\n' in kind:
         kind, text = name, '' if '\n' not in whole else whole
-    return printable(kind), text
+    return shortened(printable(kind)), text
 
 
 def _calls_of(error: BaseException) -> list[Call]:

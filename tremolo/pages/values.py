@@ -72,7 +72,8 @@ def shown(value: object, depth: int = _DEEPEST) -> str:
         return shortened(printable(_repr(value, depth)))
     except BaseException as error:
         # Even SystemExit: it is not to end the server.
-        return f'<{_name_of(type(value))}, whose repr raised {_name_of(type(error))}>'
+        names = _name_of(type(value)), _name_of(type(error))
+        return shortened(printable('<{}, whose repr raised {}>'.format(*names)))
 
 
 def _repr(value: Any, depth: int) -> str:
@@ -137,9 +138,10 @@ def read_values(sources: Iterable[Mapping[str, Any]], seconds: float
     rows = []
     for source in sources:
         variables = _variables(source)
-        row = [(name, HIDDEN if is_secret(name) else '…') for name in variables]
-        left += [(row, place, variables[name]) for place, (name, text) in enumerate(row)
-                 if text is not HIDDEN]
+        row = [(shortened(printable(name)), HIDDEN if is_secret(name) else '…')
+               for name in variables]
+        left += [(row, place, value) for place, value in enumerate(variables.values())
+                 if row[place][1] is not HIDDEN]
         rows.append(row)
 
     def read() -> None:
