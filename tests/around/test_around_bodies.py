@@ -313,8 +313,7 @@ def test_a_client_that_leaves_closes_what_replaces_the_body():
 
     def through(chunks):
         try:
-            for chunk in chunks:
-                yield chunk
+            yield from chunks
         finally:
             ended.append('closed')
 
@@ -437,7 +436,7 @@ def test_trailers_and_hints_pass():
     assert b'HELLO' in data and b'WORLD' in data
 
 
-# -- ASGI -------------------------------------------------------------------------------------------
+# -- ASGI ------------------------------------------------------------------------------------------
 
 async def asgi(scope, receive, send):
     if scope['type'] == 'lifespan':
@@ -484,7 +483,7 @@ def test_an_asgi_application_is_wrapped(logged):
     assert logged.count('the ASGI application failed') == 1
 
 
-# -- WebSockets -------------------------------------------------------------------------------------
+# -- WebSockets ------------------------------------------------------------------------------------
 
 HANDSHAKE = ('Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
              'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')

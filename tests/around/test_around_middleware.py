@@ -39,7 +39,7 @@ def seen_by(app):
     return seen
 
 
-# -- every kind of handler --------------------------------------------------------------------------
+# -- every kind of handler -------------------------------------------------------------------------
 
 @pytest.mark.parametrize('name', NAMES)
 def test_it_wraps_handlers_of_each_kind(name):
@@ -111,7 +111,7 @@ def test_a_second_half_that_fails_is_a_500_instead_of_the_answer(name, logged):
     assert logged.text.count("KeyError: 'after'") == 2
 
 
-# -- what it wraps ----------------------------------------------------------------------------------
+# -- what it wraps ---------------------------------------------------------------------------------
 
 def test_it_wraps_404_405_options_files_and_mounts(tmp_path):
     """A fault of 0.5: a response middleware ran for `return` and `yield` alone."""
@@ -199,7 +199,7 @@ def test_an_error_that_is_swallowed_is_204_or_the_status_that_was_set():
     assert (with_status.status, with_status.body) == (410, b'')
 
 
-# -- the first half ---------------------------------------------------------------------------------
+# -- the first half --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('waits', [False, True])
 @pytest.mark.parametrize(('value', 'status', 'body'), [
@@ -369,7 +369,7 @@ def test_pipelined_requests_each_have_middleware_of_their_own():
     assert running == [f'/{number}' for number in range(5)]
 
 
-# -- the client leaves, the clock, the stop ---------------------------------------------------------
+# -- the client leaves, the clock, the stop --------------------------------------------------------
 
 @pytest.mark.parametrize('where', ['first', 'handler', 'answer'])
 def test_a_client_that_leaves_is_told_by_cancelled_before_the_head(where):
@@ -463,7 +463,7 @@ def test_the_503_of_handler_timeout_throws_cancelled_at_the_bare_yield(logged):
     assert logged.count('handler_timeout') == 1
 
 
-# -- mistakes ---------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 async def coroutine(request):
     yield
@@ -576,7 +576,7 @@ def test_the_names_of_0_5_and_of_others_are_told(name, told):
         getattr(Tremolo(), name)
 
 
-# -- no cost, no leak -------------------------------------------------------------------------------
+# -- no cost, no leak ------------------------------------------------------------------------------
 
 def test_nothing_of_a_request_is_left_for_the_cyclic_collector(logged):
     app = Tremolo()

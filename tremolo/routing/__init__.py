@@ -2,7 +2,7 @@
 
 from .converters import Converter, Converters
 from .pattern import Pattern
-from .router import Route, Router
+from .router import Each, Route, Router
 from .tree import Search
 
-__all__ = ['Converter', 'Converters', 'Pattern', 'Route', 'Router', 'Search']
+__all__ = ['Converter', 'Converters', 'Each', 'Pattern', 'Route', 'Router', 'Search']

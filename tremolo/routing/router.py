@@ -1,6 +1,6 @@
 """Router: all routes of an application.
 
-    router.add('/page/<int:id>', ['GET'], target)
+    router.add('/page/<int:id>', {'GET': target})
     router.find('GET', b'/page/7').target
 
 A path is compared as it stands on the wire: it is parted at its slashes, and then each segment is
@@ -18,25 +18,24 @@ What matches and has not the method is passed over: the next may have it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from ..typed import Any, Generic, TypeVar
 from .converters import Converters
 from .pattern import PCHAR, Pattern
-from .tree import Node, Place, Search
+from .tree import Node, Place, Search, Span, walk
 
 T = TypeVar('T')
 
 
 class Route(Generic[T]):
-    """A path as it was registered, with its methods and what answers them."""
+    """A path as it was registered, and what answers it."""
 
-    def __init__(self, path: str, methods: Sequence[str], target: T, name: str,
+    def __init__(self, path: str, targets: Mapping[str, T], name: str,
                  pattern: Pattern | None) -> None:
         self.path = path
-        self.methods = methods
-        self.target = target
+        self.targets = targets    # By their methods.
         self.name = name
         self.pattern = pattern    # None: an expression of one's own.
 
@@ -64,9 +63,11 @@ class Router(Generic[T]):
             return tuple(_compiled(path).groupindex)
         return Pattern(path, self.converters).names
 
-    def add(self, path: str, methods: Sequence[str], target: T, *, name: str = '',
+    def add(self, path: str, targets: Mapping[str, T], *, name: str = '',
             head: bool = True) -> None:
-        """Add a route. With `head` the target of GET answers HEAD, unless another one does.
+        """Add a route: the targets of methods. With `head` that of GET answers HEAD, too.
+
+        (Unless another target is for HEAD, here or in another route of the path.)
 
         Raises `ValueError` for a malformed path, and if one of the methods has a route.
         """
@@ -83,34 +84,33 @@ class Router(Generic[T]):
             else:
                 place = self._plain.setdefault(path, Place())
                 self.exact[quote(path, safe='/' + PCHAR).encode('ascii')] = place.methods
-        place.add(path, methods, target, names, head)
-        self.routes.append(Route(path, methods, target, name, pattern))
+        place.add(path, targets, names, head)
+        self.routes.append(Route(path, targets, name, pattern))
 
-    def add_below(self, path: str, methods: Sequence[str], target: T) -> None:
+    def add_below(self, path: str, targets: Mapping[str, T]) -> None:
         """Let a target answer a path and all below it that nothing else answers.
 
-        Without `methods` it has each of them. Raises `ValueError` if the path has such a target
-        already.
+        `Each(target)` has all methods. Raises `ValueError` if the path has such a target already.
         """
         segments = tuple(path.rstrip('/').split('/'))
         if segments in self._below:
             raise ValueError(f"all below {path.rstrip('/')}/ is served already")
         place = self._below[segments] = Place()
-        if methods:
-            place.add(path, methods, target, (), True)
+        if isinstance(targets, Each):
+            place.methods = targets
         else:
-            place.methods = _Each(target)
+            place.add(path, targets, (), True)
         self._depths = sorted({*self._depths, len(segments)}, reverse=True)
 
     def methods(self) -> set[str]:
         """Return the methods of all routes."""
-        places = [*self._below.values()]
-        return {method for route in self.routes for method in route.methods} | {
-            method for place in places for method in place.methods}
+        return {method for each in (*(route.targets for route in self.routes),
+                                    *(place.methods for place in self._below.values()))
+                for method in each}
 
     def listed(self) -> Iterator[tuple[str, Iterable[str]]]:
         """Give the path of each route and folder as it was registered, with methods."""
-        yield from ((route.path, route.methods) for route in self.routes)
+        yield from ((route.path, route.targets) for route in self.routes)
         yield from (('/'.join((*each, '')), {*place.methods} - {'HEAD'})
                     for each, place in self._below.items())
 
@@ -120,30 +120,53 @@ class Router(Generic[T]):
         `target` is None if nothing does; then `methods` has what matches with other methods, each
         as a dictionary from methods to targets. What a converter raises, but `ValueError`, passes.
         """
-        if b'%2' in raw_path:
+        if b'%' not in raw_path:
+            path = raw_path.decode('utf-8', 'replace')
+            segments = path.split('/')
+        else:
             segments = [unquote_to_bytes(each).decode('utf-8', 'replace') if b'%' in each
                         else each.decode('utf-8', 'replace') for each in raw_path.split(b'/')]
             path = '/'.join(segments)
-        else:
-            path = unquote_to_bytes(raw_path).decode('utf-8', 'replace')
-            segments = path.split('/')
-        search: Search[T] = Search(method, segments)
+        search: Search[T] = Search()
+        search.groups = {}
+        search.methods = passed = []
         place = self._plain.get(path)
         # (A path that has a slash in one of its segments is no exact one.)
-        if place is not None and path.count('/') == len(segments) - 1 and search.take(place, {}):
-            return search
-        if search.walk(self._tree, 0):
-            return search
+        if place is not None and path.count('/') == len(segments) - 1:
+            search.target = place.methods.get(method)
+            if search.target is not None:
+                return search
+            passed.append(place.methods)
+        values: list[Any] = []
+        place = walk(self._tree, 0, segments, method, values, passed)
+        if place is not None:
+            search.target = place.methods[method]
+            if place.joins:
+                values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span
+                          else value for value in values]
+            search.groups = dict(zip(place.names[method], values))
+        else:
+            search.target = self._find_further(search, method, path, segments)
+        return search
+
+    def _find_further(self, search: Search[T], method: str, path: str, segments: list[str]
+                      ) -> T | None:
+        """Look at the expressions of one's own and the folders."""
         for compiled, place in self._expressions.values():
             match = compiled.fullmatch(path)
-            if match is not None and search.take(place, match.groupdict()):
-                return search
+            if match is not None:
+                if method in place.methods:
+                    search.groups = match.groupdict()
+                    return place.methods[method]
+                search.methods.append(place.methods)
         for depth in self._depths:
-            place = self._below.get(tuple(segments[:depth]))
-            if place is not None:
-                search.take(place, {})
+            below = self._below.get(tuple(segments[:depth]))
+            if below is not None:
+                if method in below.methods:
+                    return below.methods[method]
+                search.methods.append(below.methods)
                 break    # What the longest path has not is not looked for in the others.
-        return search
+        return None
 
     def url(self, name: str, groups: Mapping[str, Any]) -> str:
         """Return the path of the first route with this name and these groups, percent-encoded.
@@ -167,7 +190,7 @@ class Router(Generic[T]):
                                   f'is {paths} (no URL is made of a path that begins with ^)')
 
 
-class _Each(dict[str, T]):
+class Each(dict[str, T]):
     """The methods of a target that has each of them."""
 
     def __init__(self, target: T) -> None:

@@ -18,7 +18,7 @@ that finds all methods for a 405 is as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..typed import Any, Generic, TypeVar
 from .converters import NO_VALUE, PATH, STR, Converter
@@ -32,22 +32,22 @@ class Place(Generic[T]):
 
     def __init__(self) -> None:
         self.methods: dict[str, T] = {}
+        self.joins = False    # Whether one of the groups is a <path:name>.
         # The names of the groups, which may differ from method to method.
         self.names: dict[str, tuple[str, ...]] = {}
         # The path of each method that was registered. (HEAD may be there as a companion of GET.)
         self._paths: dict[str, str] = {}
 
-    def add(self, path: str, methods: Sequence[str], target: T, names: tuple[str, ...],
-            head: bool) -> None:
-        """Add a target for methods. Raises `ValueError` if one of them has one."""
-        for method in methods:
+    def add(self, path: str, targets: Mapping[str, T], names: tuple[str, ...], head: bool) -> None:
+        """Add the targets of methods. Raises `ValueError` if one of them has one."""
+        for method in targets:
             if method in self._paths:
                 other = self._paths[method]
                 by = '' if other == path else f', by {other}'
                 raise ValueError(f'{method} {path} is served already{by}')
-        if head and 'GET' in methods and 'HEAD' not in self._paths:
-            self.methods['HEAD'], self.names['HEAD'] = target, names
-        for method in methods:
+        if head and 'GET' in targets and 'HEAD' not in self._paths:
+            self.methods['HEAD'], self.names['HEAD'] = targets['GET'], names
+        for method, target in targets.items():
             self.methods[method], self.names[method] = target, names
             self._paths[method] = path
 
@@ -55,7 +55,7 @@ class Place(Generic[T]):
 class Node(Generic[T]):
     """A beginning of paths, and the ways on from it."""
 
-    __slots__ = ('converted', 'mixed', 'named', 'place', 'plain', 'rest')
+    __slots__ = ('converted', 'mixed', 'named', 'place', 'plain', 'rest', 'single')
 
     def __init__(self) -> None:
         self.place: Place[T] | None = None
@@ -65,6 +65,7 @@ class Node(Generic[T]):
         self.named: Node[T] | None = None
         # Behind a <path:name>, by the number of segments that follow, most first.
         self.rest: list[tuple[int, Node[T]]] = []
+        self.single = True    # Whether all ways on are texts.
 
     def place_of(self, segments: Sequence[Segment]) -> Place[T]:
         """Return the place of a pattern below this node; it is made if it is not there."""
@@ -73,6 +74,7 @@ class Node(Generic[T]):
             node = node._way(segment, len(segments) - index - 1)
         if node.place is None:
             node.place = Place()
+            node.place.joins = any(PATH in segment.converters for segment in segments)
         return node.place
 
     def _way(self, segment: Segment, following: int) -> Node[T]:
@@ -80,6 +82,7 @@ class Node(Generic[T]):
         texts, converters = segment
         if not converters:
             return self.plain.setdefault(texts[0], Node())
+        self.single = False
         if texts != ('', ''):
             self.mixed = self.mixed or Mixed()
             return self.mixed.way(segment)
@@ -135,80 +138,84 @@ class Mixed(Generic[T]):
 
 
 class Search(Generic[T]):
-    """One search, and what it has found."""
+    """What a search has found. (Made without an `__init__`: it is made for each request.)"""
 
-    __slots__ = ('_method', '_segments', '_values', 'groups', 'methods', 'target')
+    __slots__ = ('groups', 'methods', 'target')
 
-    def __init__(self, method: str, segments: list[str]) -> None:
-        self._method = method
-        self._segments = segments
-        self._values: list[Any] = []    # Of the groups on the way to where the search stands.
-        # What answers; None if nothing has this method.
-        self.target: T | None = None
-        self.groups: dict[str, Any] = {}
-        # All that matches the path and has not this method: the targets by their methods.
-        self.methods: list[dict[str, T]] = []
-
-    def take(self, place: Place[T] | None, groups: dict[str, Any] | None = None) -> bool:
-        """Take what the path has led to, and tell whether that ends the search."""
-        if place is None:
-            return False
-        self.target = place.methods.get(self._method)
-        if self.target is None:
-            self.methods.append(place.methods)
-            return False
-        if groups is None:
-            groups = dict(zip(place.names[self._method], map(self._joined, self._values)))
-        self.groups = groups
-        return True
-
-    def _joined(self, value: Any) -> Any:
-        # (Joined at the end: on the way it may be joined in vain for each node.)
-        return '/'.join(self._segments[value.start:value.stop]) if type(value) is _Span else value
-
-    def walk(self, node: Node[T], index: int) -> bool:
-        """Go on from a node with this segment, and tell whether that ends the search."""
-        segments = self._segments
-        if index == len(segments):
-            return self.take(node.place)
-        text = segments[index]
-        way = node.plain.get(text)
-        if way is not None and self.walk(way, index + 1):
-            return True
-        if text:    # (No group is empty.)
-            for converter, way in node.converted:
-                value = converter.read(text)
-                if value is not NO_VALUE and self._on(way, index + 1, value):
-                    return True
-            if node.mixed is not None:
-                for segment, way in node.mixed.candidates(text):
-                    found = segment.read(text)
-                    if found is not None and self._on(way, index + 1, *found):
-                        return True
-            if node.named is not None and self._on(node.named, index + 1, text):
-                return True
-        for following, way in node.rest:
-            end = len(segments) - following
-            if (end > index + 1 or (end == index + 1 and text)) \
-                    and self._on(way, end, _Span(index, end)):
-                return True
-        return False
-
-    def _on(self, node: Node[T], index: int, *found: Any) -> bool:
-        """Go on from a node, with the values of the groups before it."""
-        values = self._values
-        values += found
-        if self.walk(node, index):
-            return True
-        del values[len(values) - len(found):]
-        return False
+    # What answers; None if nothing has this method.
+    target: T | None
+    groups: dict[str, Any]
+    # All that matches the path and has not this method: the targets by their methods.
+    methods: list[dict[str, T]]
 
 
-class _Span:
-    """The segments of a <path:name>."""
+class Span:
+    """The segments of a <path:name>. (They are joined at the end, not in vain for each node.)"""
 
     __slots__ = ('start', 'stop')
 
     def __init__(self, start: int, stop: int) -> None:
         self.start = start
         self.stop = stop
+
+
+def walk(node: Node[T], index: int, segments: list[str], method: str, values: list[Any],
+         passed: list[dict[str, T]]) -> Place[T] | None:
+    """Go on from a node with this segment; return the first place that has the method. Hot.
+
+    `values` are those of the groups on the way to the node, and at last to the place. The methods
+    of each place without this method are added to `passed`.
+    """
+    size = len(segments)
+    while index < size and node.single:
+        # (No recursion where there is nothing to go back to.)
+        way = node.plain.get(segments[index])
+        if way is None:
+            return None
+        node = way
+        index += 1
+    if index == size:
+        place = node.place
+        if place is None or method in place.methods:
+            return place
+        passed.append(place.methods)
+        return None
+    text, after, known = segments[index], index + 1, len(values)
+    if text in node.plain:
+        found = walk(node.plain[text], after, segments, method, values, passed)
+        if found is not None:
+            return found
+        del values[known:]
+    if text:    # (No group is empty.)
+        for converter, way in node.converted:
+            value = converter.read(text)
+            if value is not NO_VALUE:
+                values.append(value)
+                found = walk(way, after, segments, method, values, passed)
+                if found is not None:
+                    return found
+                del values[known:]
+        if node.mixed is not None:
+            for segment, way in node.mixed.candidates(text):
+                several = segment.read(text)
+                if several is not None:
+                    values += several
+                    found = walk(way, after, segments, method, values, passed)
+                    if found is not None:
+                        return found
+                    del values[known:]
+        if node.named is not None:
+            values.append(text)
+            found = walk(node.named, after, segments, method, values, passed)
+            if found is not None:
+                return found
+            del values[known:]
+    for following, way in node.rest:
+        end = size - following
+        if end > after or (end == after and text):
+            values.append(Span(index, end))
+            found = walk(way, end, segments, method, values, passed)
+            if found is not None:
+                return found
+            del values[known:]
+    return None
