@@ -25,7 +25,7 @@ from ..server.notices import cancel
 from ..typed import Any, Callable
 from .handler_run import HandlerRun
 from .handlers import Handler
-from .returned import BYTES, discard
+from .returned import BYTES, discard, in_thread
 
 
 class EventHandler(Handler):
@@ -52,7 +52,9 @@ class EventHandler(Handler):
             context = context if context is not None else connection.server.new_context()
             call = self._call_for(request, response, run.stream)
             if self.thread:
-                self._go_with(context.run(run_in_thread, call), run)
+                answer = context.run(
+                    run_in_thread, in_thread, lambda _, __: call(), request, response)
+                self._go_with(answer, run)
                 return
             value = context.run(call)
             if inspect.isgenerator(value):
