@@ -43,7 +43,7 @@ class Reader:
         elif line[0] == ':':
             self.comments += 1
         else:
-            field, colon, value = line.partition(':')
+            field, _, value = line.partition(':')
             if value[:1] == ' ':
                 value = value[1:]
             self._field(field, value)
@@ -78,7 +78,7 @@ def body_of(received: bytes) -> bytes:
         return read_answer(received)[0].body
     except Incomplete:
         pass
-    head, _, rest = received.partition(b'\r\n\r\n')
+    _, _, rest = received.partition(b'\r\n\r\n')
     body = b''
     while rest:
         size, mark, rest = rest.partition(b'\r\n')

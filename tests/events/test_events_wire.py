@@ -75,7 +75,7 @@ def test_what_is_sent_is_what_a_reader_gets(rounds=3000):
 @pytest.mark.parametrize('place', ['{}x', 'x{}', 'x{}data: evil'])
 def test_a_line_end_in_event_or_id_raises(end, place):
     text = place.format(end)
-    with pytest.raises(HandlerError, match='an event is named in one line: .* has a line end'):
+    with pytest.raises(HandlerError, match=r'an event is named in one line: .* has a line end'):
         encode('x', event=text)
     with pytest.raises(HandlerError, match='an id comes back as a field, in which there is no line '
                                            'end'):
@@ -90,7 +90,7 @@ def test_an_id_that_could_not_come_back_raises(id):
 
 @pytest.mark.parametrize('retry', [-1, 1.5, '3', True, 3.0])
 def test_retry_is_a_whole_number_of_milliseconds(retry):
-    with pytest.raises(HandlerError, match='retry is a whole number of milliseconds .* as 3000'):
+    with pytest.raises(HandlerError, match=r'retry is a whole number of milliseconds .* as 3000'):
         encode('x', retry=retry)
 
 

@@ -61,4 +61,4 @@ class Drain:
 
     def _end(self, count: int) -> None:
         for stream in list(self._streams)[:max(0, count)]:
-            stream.end('the server stops')
+            stream.stop('the server stops')

@@ -44,7 +44,7 @@ class EventHandler(Handler):
         own.options = self.options
         run = EventRun(self, request, response)
         if connection.server.stopping.done():
-            run.stream.end('the server stops')    # The client comes back, to the next process.
+            run.stream.stop('the server stops')    # The client comes back, to the next process.
             return
         try:
             for name, value in self._presets:
@@ -118,7 +118,7 @@ class EventRun(HandlerRun):
     def finished(self, task: Future) -> None:
         """Complete the answer when the task has ended, with a value or an error."""
         super().finished(task)
-        self.stream.close()
+        self.stream.forget()
 
     def complete(self, value: Any) -> None:
         """Complete the answer of a function that has returned `value`."""
@@ -126,7 +126,7 @@ class EventRun(HandlerRun):
         try:
             if value is None and not response.head_sent and response.status == 200:
                 # (204 would tell the client never to come back: who means that sets it.)
-                self.stream.end('')
+                self.stream.stop('')
             elif value is not None and self.stream.opened:
                 discard(value)
                 raise HandlerError(f'{self._handler.name} returned a value behind its events: it '
@@ -138,5 +138,5 @@ class EventRun(HandlerRun):
 
     def fail(self, error: BaseException) -> None:
         """Answer an error; if the head was sent already, cut the connection."""
-        self.stream.close()
+        self.stream.forget()
         super().fail(error)
