@@ -68,6 +68,8 @@ WORK = {
 }
 ROWS = {f'{app}-{name}': Row(app, workload)
         for app in ('native', 'asgi') for name, workload in WORK.items()}
+ROWS['native-pattern'] = Row('native', Workload(
+    HELLO._replace(path='/page/7'), HEADERS3, 'a path with a group'))
 IDLE = {f'{app}-idle': Row(app, WORKLOADS['browser12']) for app in ('native', 'asgi')}
 
 

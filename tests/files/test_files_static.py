@@ -95,7 +95,8 @@ def test_conditions_and_ranges_are_those_of_send_file(site):
 @pytest.mark.parametrize('path', ['/assets/alone.txt', '/assets/none', '/assets'])
 def test_another_method_is_405(site, method, path):
     answer = ask(served(site), path, method=method)
-    assert (answer.status, answer.headers['allow']) == (405, 'GET, HEAD')
+    status = 204 if method == 'OPTIONS' else 405
+    assert (answer.status, answer.headers['allow']) == (status, 'GET, HEAD, OPTIONS')
 
 
 def test_the_server_as_a_whole_has_its_methods(site):
@@ -181,7 +182,11 @@ def test_a_route_wins_over_a_file_whenever_it_was_registered(site):
     assert ask(app, '/assets/alone.txt').body == b'first'
     assert ask(app, '/assets/sub/a.txt').body == b'a.txt'
     assert ask(app, '/assets/only.css').body == b'css'
-    assert ask(app, '/assets/app.js').status == 405
+    # What no route of the path has is the folder's: a path that has the method is no 405.
+    assert ask(app, '/assets/app.js', method='POST').body == b'posted'
+    assert ask(app, '/assets/app.js').body == (site / 'app.js').read_bytes()
+    refused = ask(app, '/assets/app.js', method='PUT')
+    assert (refused.status, refused.headers['allow']) == (405, 'GET, HEAD, OPTIONS, POST')
 
 
 def test_of_two_folders_the_longer_path_counts_in_any_order(site):

@@ -218,4 +218,4 @@ def test_the_answers_of_the_router_have_their_own_fields_alone():
         assert 'x-a' in client.take().headers
         missing, refused = client.take(), client.take()
         assert missing.status == 404 and 'x-a' not in missing.headers
-        assert refused.status == 405 and refused.headers['allow'] == 'GET, HEAD'
+        assert refused.status == 405 and refused.headers['allow'] == 'GET, HEAD, OPTIONS'

@@ -71,9 +71,14 @@ class View:
         return 'x'
 
 
+class Nothing:
+    def fetch(self, request):
+        return 'x'
+
+
 @pytest.mark.parametrize(('thing', 'said'), [
-    (View, 'View is a class'), ('text', 'is no function'), (None, 'is no function'),
-    (7, 'is no function')])
+    (Nothing, 'Nothing is a class that has none of the methods get, head, post'),
+    ('text', 'is no function'), (None, 'is no function'), (7, 'is no function')])
 def test_what_is_no_function_is_told_at_registration(thing, said):
     with pytest.raises(HandlerError, match=said):
         Tremolo().route('/')(thing)
@@ -102,7 +107,8 @@ def test_a_generator_in_a_thread_is_told_what_to_write():
     ('/f/*', "'/f/<path:rest>'"), ('/f/*name', "'/f/<path:name>'"),
     ('/x/<id:int>', "'/x/<int:id>'"), ('/x?id=7', "'/x'"), ('/caf%C3%A9', "'/café'"),
     ('x', "'/x'"), ('', "'/'"), (b'/x', "'/x'"), (None, 'a path is str'),
-    ('/<float:x>', 'there are str, int, path'), ('/<x', '/page/<int:id>')])
+    ('/<real:x>', "unknown converter 'real': there are str, int, float, uuid, path"),
+    ('/<x', '/page/<int:id>')])
 def test_a_path_as_others_write_it_is_told_at_registration(path, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         Tremolo().route(path)

@@ -103,8 +103,8 @@ class EventStream:
         response.headers.pop('Content-Type', None)
         for name, value in _FIELDS:
             response.headers.setdefault(name, value)
-        # (It may last: `handler_timeout` is for what comes before.)
-        response.lasting = self.opened = True
+        response.handler_timeout = 0    # That was for what came before: a stream may last.
+        self.opened = True
         self._timer.cancel()
         if self._heartbeat:
             reactor = response.connection.stream.reactor

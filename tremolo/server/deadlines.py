@@ -62,7 +62,11 @@ def _deadline(connection: Lifetime) -> float:
             deadline = min(deadline, progress.half_closed_since + limits.half_close[scarce])
     # A client that still takes an answer is neither idle nor late with its next request.
     if progress is None or not stream.buffered or phase is BUSY or phase is HEAD:
-        deadline = min(deadline, connection.since + limits.by_phase.get(phase, NEVER))
+        seconds = limits.by_phase.get(phase, NEVER)
+        own = connection.response.handler_timeout if phase is BUSY and connection.response else None
+        if own is not None:
+            seconds = own or NEVER
+        deadline = min(deadline, connection.since + seconds)
     body = connection.request_body
     if body is not None and (phase is BUSY or phase is DISCARD):
         due = body.minimum_rate.deadline(is_scarce(server))

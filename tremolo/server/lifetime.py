@@ -29,6 +29,7 @@ from .refusal import refusal
 
 if TYPE_CHECKING:
     from .request_body import RequestBody
+    from .response import Response
     from .server import Server
 
 
@@ -39,6 +40,7 @@ class Lifetime:
                  'server', 'since', 'stream', 'timer')
 
     timer: Timer    # Calls `deadlines.tick`.
+    response: Response | None    # (`Connection` has it.)
 
     def __init__(self, server: Server, stream: Stream) -> None:
         self.server = server

@@ -43,14 +43,14 @@ class Response(ResponseHead):
     """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
     # (Made by `to`: without an `__init__`, as `Context`.)
-    __slots__ = ('_left', 'ended', 'lasting', 'live', 'yielded')
+    __slots__ = ('_left', 'ended', 'handler_timeout', 'live', 'yielded')
 
     ended: bool                      # Whether all is sent.
+    handler_timeout: float | None    # Seconds, 0: no limit; None: as the server's option says.
     live: bool                       # Whether the connection waits for it (it sets this).
     _left: int                       # Bytes of a sized body that are still to come.
     # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
     yielded: list[bytes]
-    lasting: bool                    # Set if `handler_timeout` does not end it (room `events`).
 
     @staticmethod
     def to(request: Request, connection: Connection) -> Response:
@@ -64,6 +64,7 @@ class Response(ResponseHead):
         response._headers = None
         response.framing = ''
         response.ended = False
+        response.handler_timeout = None
         response.live = True
         return response
 

@@ -19,13 +19,13 @@ import os
 from collections.abc import Iterable
 
 from ..loop import Reactor
+from ..routing import Converters, Router
 from ..server import Handle, Server
 from ..service import Service
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from .dispatcher import Dispatcher
 from .request import Request
-from .routing import Route, Router
 
 if TYPE_CHECKING:
     from ..websocket.group import Group, Groups
@@ -42,6 +42,7 @@ class Application(Service):
         super().__init__()
         self._router: Router[Handler] = Router()
         self._handlers: list[Handler] = []
+        self.mounted_at = ''    # What `url_for` puts before each path.
         # The origins of all routes for WebSockets that name none; None: all pages may connect.
         self._origins: frozenset[str] | None = None
         if origins is not None:
@@ -51,41 +52,86 @@ class Application(Service):
         self._secret_keys: list[str | bytes] = []
         self._signer: Any = None    # Signs cookies with these keys.
 
-    def route(self, path: str, methods: Iterable[str] = ('GET',), *,
-              origins: Any = ...) -> Callable[[F], F]:
-        """Return a decorator that registers a function for `path` and `methods`.
+    def route(self, path: str, methods: Any = ..., *, origins: Any = ...,
+              name: str | None = None) -> Callable[[F], F]:
+        """Return a decorator that registers a function for `path` and `methods`: `['GET']`.
 
-        The function itself is not changed. A route for GET answers HEAD too. `origins` are those
-        of the pages that may open a WebSocket here, as `['https://example.org']`; None: all may;
-        without it those of the application. Raises `ValueError` for a malformed path, method or
-        origin and for a route that exists already, `HandlerError` for a function that cannot be a
-        handler.
+        The function itself is not changed. A route for GET answers HEAD too. The methods of a class
+        are those that it has, `get`, `post` and so on: see views.py. `origins` are those of the
+        pages that may open a WebSocket here, as `['https://example.org']`; None: all may; without
+        it those of the application. `name` is for `url_for`: without it that of the function.
+        Raises `ValueError` for a malformed path, method, origin and name and for a route that
+        exists already, `HandlerError` for a function that cannot be a handler.
         """
         # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`. (And
         # what `Request.accepts` needs: a request may find no descriptor for it.)
         from ..http import accept  # noqa: F401
-        from .mistakes import check_methods, check_path
-        from .registration import handler_of, served_twice
-        check_path(path)
-        names = check_methods(methods)
-        groups = Route[Any](path).groups
-        if not {'GET', 'HEAD'}.issuperset(names):
-            # What `Request.form` and `Request.files` need, likewise.
-            # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
-            from .. import uploads  # noqa: F401
+        from .mistakes import check_methods, check_name, check_path
+        from .registration import check_groups, handlers_of, served_twice
+        check_path(path, self.converters)
+        check_name(name)
+        names = None if methods is ... else check_methods(methods)
+        groups = self._router.groups_of(path)
+        check_groups(path, groups)
 
         def register(function: F) -> F:
-            handler = handler_of(function, groups, names, origins, self._origins)
+            handlers = handlers_of(function, groups, names, origins, self._origins)
+            if not {'GET', 'HEAD'}.issuperset(handlers):
+                # What `Request.form` and `Request.files` need, likewise.
+                # (The body of a GET has no meaning: RFC 9110 section 9.3.1.)
+                from .. import uploads  # noqa: F401
+            own = getattr(function, '__name__', '') if name is None else name
+            head = 'GET' not in handlers or not handlers['GET'].sockets_only
             try:
-                self._router.add(path, names, handler)
+                self._router.add(path, handlers, name=own, head=head)
             except ValueError as error:
-                raise served_twice(error, [*self._handlers, handler]) from None
-            self._handlers.append(handler)
-            if self._server is not None:
-                self._bind(handler, self._server)
+                raise served_twice(error, [*self._handlers, *handlers.values()]) from None
+            self._keep(dict.fromkeys(handlers.values()))
             return function
 
         return register
+
+    def get(self, path: str, **more: Any) -> Callable[[F], F]:
+        """Return the decorator of `route` for GET and HEAD."""
+        return self.route(path, ['GET'], **more)
+
+    def post(self, path: str, **more: Any) -> Callable[[F], F]:
+        """Return the decorator of `route` for POST."""
+        return self.route(path, ['POST'], **more)
+
+    def put(self, path: str, **more: Any) -> Callable[[F], F]:
+        """Return the decorator of `route` for PUT."""
+        return self.route(path, ['PUT'], **more)
+
+    def patch(self, path: str, **more: Any) -> Callable[[F], F]:
+        """Return the decorator of `route` for PATCH."""
+        return self.route(path, ['PATCH'], **more)
+
+    def delete(self, path: str, **more: Any) -> Callable[[F], F]:
+        """Return the decorator of `route` for DELETE."""
+        return self.route(path, ['DELETE'], **more)
+
+    @property
+    def converters(self) -> Converters:
+        """The kinds of groups in paths, by their names. One of your own is set before its routes:
+
+            app.converters['date'] = (r'\\d{4}-\\d\\d-\\d\\d', date.fromisoformat, date.isoformat)
+
+        See routing/converters.py.
+        """
+        return self._router.converters
+
+    def url_for(self, name: str, /, **groups: Any) -> str:
+        """Return the path of a route, percent-encoded, with the prefix of a mount and `root_path`.
+
+            app.url_for('page', id=7)    # '/page/7'
+
+        The name is that of the function or class, unless `route` was given another. Of routes with
+        the same name the first one counts that has these groups. Raises `ValueError` for a name or
+        groups that no route has, and for a value that the route would not read again.
+        """
+        root = self._server.settings.root_path if self._server is not None else ''
+        return root + self.mounted_at + self._router.url(name, groups)
 
     def static(self, path: str, folder: str | os.PathLike[str],
                cache_control: str | None = None) -> None:
@@ -100,15 +146,13 @@ class Application(Service):
         # Late: few programs serve files.
         from ..files.static import StaticFolder
         from .mistakes import check_path
-        from .registration import handler_of
+        from .registration import handlers_of
         check_path(path)
         if path.startswith('^') or '<' in path:
             raise ValueError(f"the path of a folder is plain, not {path!r}: write '/assets'")
-        handler = handler_of(StaticFolder(path, folder, cache_control).find, (), ['GET'], ..., None)
-        self._router.add_below(path, ['GET'], handler)
-        self._handlers.append(handler)
-        if self._server is not None:
-            self._bind(handler, self._server)
+        handlers = handlers_of(StaticFolder(path, folder, cache_control).find, (), None, ..., None)
+        self._router.add_below(path, handlers)
+        self._keep(handlers.values())
 
     def group(self, name: str) -> Group:
         """Return the group of WebSockets with this name: what is sent to it, each of them gets.
@@ -157,6 +201,13 @@ class Application(Service):
         server.signer = self._signer
         for handler in self._handlers:
             self._bind(handler, server)
+
+    def _keep(self, handlers: Iterable[Handler]) -> None:
+        """Keep new handlers, and bind them if the server is there already."""
+        for handler in handlers:
+            self._handlers.append(handler)
+            if self._server is not None:
+                self._bind(handler, self._server)
 
     def _bind(self, handler: Handler, server: Server) -> None:
         names = self._names(server.reactor)

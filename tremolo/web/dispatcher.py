@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..pages import send_error
+from ..routing import Router
 from ..server import HTTPError, Request, Response
-from ..server.errors import NotFound
-from ..typed import TYPE_CHECKING
-from .other_methods import instead, of_server
-from .routing import Router
+from ..typed import TYPE_CHECKING, Any
+from .failure import fail
+from .other_methods import Told, instead, of_server
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 class Dispatcher:
     """Has the function `handle` of an application with routes."""
 
+    name: Any = 'a converter of a path'    # What has failed, if to find a handler fails.
+
     def __init__(self, router: Router[Handler]) -> None:
         self._router = router
         self._exact = router.exact
 
     def handle(self, request: Request, response: Response) -> None:
         """Find the handler and run it. Hot: once per request."""
+        handler: Handler | Told
         try:
             # Most requests are for an exact path, with the usual percent-encoding.
             handler = self._exact[request.target][request.method]
@@ -31,15 +34,17 @@ class Dispatcher:
             except HTTPError as error:
                 send_error(response, error)
                 return
+            except Exception as error:
+                fail(self, request, response, error)    # type: ignore[arg-type]
+                return
         handler.run(request, response)
 
-    def _find(self, request: Request) -> Handler:
+    def _find(self, request: Request) -> Handler | Told:
         """Find the handler of a request. Raises `NotFound` and `MethodNotAllowed`."""
         if request.target == b'*':
-            raise of_server(self._router.methods())
-        found = self._router.find(request.path)
-        if found is None:
-            raise NotFound
-        route, request.groups = found
-        handler = route.methods.get(request.method)
-        return handler if handler is not None else instead(route.methods, request)
+            return of_server(self._router.methods())
+        search = self._router.find(request.method, request.raw_path)
+        if search.target is None:
+            return instead(search.methods, request)
+        request.groups = search.groups
+        return search.target

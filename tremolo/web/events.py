@@ -39,17 +39,19 @@ class EventHandler(Handler):
             context: contextvars.Context | None = None) -> None:
         """Answer a request. Raises nothing but the user's Ctrl-C."""
         connection = request.connection
+        if context is None:
+            request.context = Context()
+            context = connection.server.new_context()
+        request.context.options = self.options
         response.yielded = []
-        request.context = own = Context()
-        own.options = self.options
         run = EventRun(self, request, response)
-        if connection.server.stopping.done():
-            run.stream.stop('the server stops')    # The client comes back, to the next process.
-            return
         try:
             for name, value in self._presets:
                 setattr(response, name, value)
-            context = context if context is not None else connection.server.new_context()
+            if connection.server.stopping.done():
+                # The client comes back, to the next process.
+                run.stream.stop('the server stops')
+                return
             call = self._call_for(request, response, run.stream)
             if self.thread:
                 answer = context.run(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from functools import partial
 from urllib.parse import unquote
 
 from ..errors import SettingError
@@ -18,24 +19,21 @@ from ..http.replaced import checked_status
 from ..late import expression
 from ..server import HandlerError
 from ..server.throttle import checked_rate
-from ..settings.options import BY_NAME
+from ..settings import OPTIONS
 from ..typed import Any, Callable
 
 # The options of a signature that are attributes of the response.
-PRESETS = ('chunked', 'content_type', 'rate', 'status')
+PRESETS = ('chunked', 'content_type', 'handler_timeout', 'rate', 'status')
 
 _SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
 # What other frameworks write for a group: {name}, {name:kind}, :name, *name.
 _FOREIGN = expression(
     r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
-_TURNED = expression(r'<([A-Za-z_]\w*):(str|int|path)>')
+_TURNED = expression(r'<([A-Za-z_]\w*):(str|int|float|uuid|path)>')
 
 
 def check_function(function: Any) -> None:
     """Raise `HandlerError` for what is no function, and cannot stand for one."""
-    if isinstance(function, type):
-        raise HandlerError(f'{function.__qualname__} is a class, and a handler is a function: '
-                           'register a method of an instance, app.route(path)(instance.method)')
     if not callable(function):
         raise HandlerError(f'{function!r:.64} is no function: write @app.route(path) above one')
 
@@ -78,15 +76,13 @@ def check_socket_methods(name: str, methods: list[str], too: bool) -> None:
 
 def check_options(name: str, options: dict[str, Any]) -> None:
     """Check the options of the handler `name`, and convert them. Raises `HandlerError`."""
-    for option, check in (('content_type', _content_type), ('rate', checked_rate),
-                          ('status', checked_status), ('buffer_size', _own('buffer_size')),
-                          ('sse_heartbeat', _own('sse_heartbeat'))):
+    for option, check in _CHECKS.items():
         if option in options:
             try:
                 converted = check(options[option])
             except (HandlerError, HeaderError, SettingError, TypeError) as error:
                 raise HandlerError(f'{name}: {error}') from None
-            if option in ('buffer_size', 'content_type', 'sse_heartbeat'):
+            if option in _CONVERTED:
                 options[option] = converted
     for option in _SWITCHES:
         if not isinstance(options.get(option), (bool, int, type(None))):
@@ -101,9 +97,23 @@ def _content_type(value: Any) -> str:
     return str(text)
 
 
-def _own(name: str) -> Callable[[Any], Any]:
-    """Return what converts the value of one of our options."""
-    return lambda value: BY_NAME[name].convert(value, name)
+def _server_option(name: str, value: Any) -> Any:
+    """Return the value of an option that is the server's, too, as the server keeps it."""
+    option, = (each for each in OPTIONS if each.name == name)
+    return option.convert(value, name)
+
+
+_OF_SERVER = ('buffer_size', 'handler_timeout', 'sse_heartbeat')
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    'content_type': _content_type, 'rate': checked_rate, 'status': checked_status,
+    **{name: partial(_server_option, name) for name in _OF_SERVER}}
+_CONVERTED = (*_OF_SERVER, 'content_type')
+
+
+def check_name(name: Any) -> None:
+    """Raise `ValueError` for what is no name of a route."""
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ValueError(f"the name of a route is str, not {name!r:.64}: write name='page'")
 
 
 def check_methods(methods: Any) -> list[str]:
@@ -121,7 +131,7 @@ def check_methods(methods: Any) -> list[str]:
     return [name.upper() for name in names]
 
 
-def check_path(path: Any) -> None:
+def check_path(path: Any, converters: Container[str] = ()) -> None:
     """Raise `ValueError` for a path that would never match, or not what was meant."""
     if not isinstance(path, str):
         if callable(path):
@@ -135,7 +145,8 @@ def check_path(path: Any) -> None:
     # (Most paths have no group, and need no expression.)
     ours = path
     if any(mark in path for mark in '<{:*'):
-        ours = _FOREIGN.sub(_group, _TURNED.sub(r'<\2:\1>', path))
+        ours = _FOREIGN.sub(_group, _TURNED.sub(
+            lambda found: found[0] if found[1] in converters else f'<{found[2]}:{found[1]}>', path))
     if ours != path:
         raise ValueError(f'the path {path!r} has a group as other frameworks write it: '
                          f'write {ours!r}')
@@ -153,4 +164,4 @@ def _group(match: re.Match[str]) -> str:
     if star is not None:
         return f'<path:{star or "rest"}>'
     name = re.sub('^[0-9]+|[^A-Za-z0-9_]', '_', braced if braced is not None else colon) or 'name'
-    return f'<{kind}:{name}>' if kind in ('int', 'path') else f'<{name}>'
+    return f'<{kind}:{name}>' if kind in ('int', 'float', 'uuid', 'path') else f'<{name}>'

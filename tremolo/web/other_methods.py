@@ -1,8 +1,12 @@
-"""Other methods: what is answered where no handler has the method; and OPTIONS for all."""
+"""Other methods: what is answered where nothing has the method of a request; OPTIONS by itself."""
 
 from __future__ import annotations
 
-from ..server import HTTPError, Request
+from collections.abc import Iterable
+from contextvars import Context
+
+from ..pages import send_error
+from ..server import HTTPError, Request, Response
 from ..server.errors import MethodNotAllowed, NotFound
 from ..typed import TYPE_CHECKING
 
@@ -10,25 +14,34 @@ if TYPE_CHECKING:
     from .handlers import Handler
 
 
-def instead(methods: dict[str, Handler], request: Request) -> Handler:
-    """Return the handler of GET for HEAD. Raises `MethodNotAllowed` for any other method.
+class Told:
+    """An answer that is told without a function; it runs as a `Handler` does."""
 
-    A handler of nothing but WebSockets answers no HEAD, and with the option `websocket` off it is
-    not there: if a path has no other one, `NotFound` is raised.
+    def __init__(self, allow: Iterable[str]) -> None:
+        self._error = HTTPError(204, headers={'Allow': ', '.join(sorted(allow))})
+
+    def run(self, request: Request, response: Response, context: Context | None = None) -> None:
+        """Answer a request."""
+        send_error(response, self._error)
+
+
+def instead(found: list[dict[str, Handler]], request: Request) -> Told:
+    """Return the answer to OPTIONS (RFC 9110 section 9.3.7), of all that matches the path.
+
+    Raises `MethodNotAllowed` for any other method, and `NotFound` if nothing matches. With the
+    option `websocket` off, a handler of nothing but WebSockets is not there.
     """
     off = not request.connection.server.settings.websocket
-    names = [name for name, each in methods.items() if not (each.sockets_only and off)]
-    if not names:
+    allow = {method for methods in found for method, handler in methods.items()
+             if not (handler.sockets_only and off)}
+    if not allow:
         raise NotFound
-    get = methods.get('GET')
-    if get is not None and not get.sockets_only:
-        if request.method == 'HEAD':
-            return get
-        names.append('HEAD')
-    raise MethodNotAllowed(names)
+    allow.add('OPTIONS')
+    if request.method == 'OPTIONS':
+        return Told(allow)
+    raise MethodNotAllowed(allow)
 
 
-def of_server(methods: set[str]) -> HTTPError:
-    """Return the answer to OPTIONS for the server as a whole (RFC 9110 section 9.3.7)."""
-    known = {'OPTIONS', 'HEAD', *methods}
-    return HTTPError(204, headers={'Allow': ', '.join(sorted(known))})
+def of_server(methods: set[str]) -> Told:
+    """Return the answer to OPTIONS for the server as a whole."""
+    return Told({'OPTIONS', 'HEAD', *methods})

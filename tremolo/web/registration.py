@@ -14,16 +14,43 @@ from ..typed import Any, Callable
 from .handlers import Handler
 from .mistakes import check_socket_methods
 from .origins import checked_origins
-from .signature import Signature
+from .signature import NAMES, Signature
 
 
-def handler_of(function: Callable[..., Any], groups: Iterable[str], methods: list[str],
-               origins: Any, of_application: frozenset[str] | None) -> Handler:
-    """Return the handler of a function. Raises `HandlerError` if it cannot be one.
+def check_groups(path: str, groups: Iterable[str]) -> None:
+    """Raise `ValueError` for a group that has the name of what handlers get anyway."""
+    for name in groups:
+        if name in NAMES:
+            raise ValueError(f'the path {path!r} has a group {name!r}, and handlers get something '
+                             f'else by this name: choose another, as <{name}_name>')
 
-    `origins` are those of the route (`ValueError` if they are none); `...`: of the application.
+
+def handlers_of(function: Callable[..., Any], groups: Iterable[str], methods: list[str] | None,
+                origins: Any, of_application: frozenset[str] | None) -> dict[str, Handler]:
+    """Return the handler of each method, of a function or a class.
+
+    `methods` are those of a function, None: GET; those of a class are what it has. `origins` are
+    those of the route; `...`: of the application. Raises `HandlerError` for what cannot be a
+    handler, `ValueError` for origins that are none.
     """
-    signature = Signature(function, groups)
+    if not isinstance(function, type):
+        methods = methods or ['GET']
+        handler = handler_of(function, Signature(function, groups), methods, origins,
+                             of_application)
+        return dict.fromkeys(methods, handler)
+    # Late: few programs have classes.
+    from .views import calls_of
+    calls = calls_of(function, groups, methods)
+    sockets = any(signature.websocket for _, signature in calls.values())
+    return {method: handler_of(call, signature, [method],
+                               origins if signature.websocket or not sockets else ...,
+                               of_application)
+            for method, (call, signature) in calls.items()}
+
+
+def handler_of(function: Callable[..., Any], signature: Signature, methods: list[str],
+               origins: Any, of_application: frozenset[str] | None) -> Handler:
+    """Return the handler of a function that has this signature."""
     if not signature.websocket:
         if origins is not ...:
             raise HandlerError(f'{signature.name}: `origins` is for a handler of WebSockets, which '

@@ -29,8 +29,12 @@ NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'requ
 class Signature:
     """What a function's signature says."""
 
-    def __init__(self, function: Callable[..., Any], groups: Iterable[str] = ()) -> None:
-        """Read it. Raises `HandlerError` for a function that cannot be called as a handler."""
+    def __init__(self, function: Callable[..., Any], groups: Iterable[str] = (), *,
+                 taken: Iterable[str] = ()) -> None:
+        """Read it. Raises `HandlerError` for a function that cannot be called as a handler.
+
+        It takes all groups of the path, but those that are `taken` elsewhere.
+        """
         check_function(function)
         code = getattr(inspect.unwrap(function), '__code__', None)
         name = getattr(function, '__qualname__', repr(function))
@@ -48,6 +52,10 @@ class Signature:
         self.defaults: dict[str, Any] = {}
         self.groups = frozenset(groups)
         self._read(function)
+        left = self.groups.difference(self.wants, taken)
+        if left and not self.takes_all:
+            raise HandlerError(f'{self.name} does not take {min(left)!r}, a group of its path: '
+                               'write it in the signature, or **server')
         self.thread = bool(self.defaults.get('thread', False))
         if self.thread and (self.is_generator or self.is_async):
             raise HandlerError(f'{self.name}: thread=True is for plain functions: call '

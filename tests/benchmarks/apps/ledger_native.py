@@ -20,6 +20,18 @@ def wait(**server: Any) -> Generator[Any, Any, None]:
     yield b'Hello world!'
 
 
+@app.route('/page/<int:id>')
+def page(id: int) -> Generator[bytes, None, None]:
+    yield b'Hello '
+    yield b'world!'
+
+
+@app.route('/page/<int:id>/gate')
+def gate_to_page(id: int) -> Generator[bytes, None, None]:
+    gate()
+    yield from page(id)
+
+
 @app.route('/gate')
 def gate_to_hello(**server: Any) -> Generator[bytes, None, None]:
     gate()

@@ -1,0 +1,188 @@
+"""Router: all routes of an application.
+
+    router.add('/page/<int:id>', {'GET': target})
+    router.find('GET', b'/page/7').target
+
+A path is compared as it stands on the wire: it is parted at its slashes, and then each segment is
+percent-decoded as UTF-8 (other bytes become U+FFFD). So `%2F` parts nothing. Three kinds of paths
+are looked at in this order, and then the folders of files:
+
+    '/page'                   exactly this path: a dictionary
+    '/page/<int:id>'          named groups: a tree (tree.py)
+    r'^/page/(?P<id>\\d+)$'   an expression of one's own, which must match the whole decoded path:
+                              one after the other, in the order in which they were registered
+
+What matches and has not the method is passed over: the next may have it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, unquote_to_bytes
+
+from ..typed import Any, Generic, TypeVar
+from .converters import Converters
+from .pattern import PCHAR, Pattern
+from .tree import Node, Place, Search, Span, walk
+
+T = TypeVar('T')
+
+
+class Route(Generic[T]):
+    """A path as it was registered, and what answers it."""
+
+    def __init__(self, path: str, targets: Mapping[str, T], name: str,
+                 pattern: Pattern | None) -> None:
+        self.path = path
+        self.targets = targets    # By their methods.
+        self.name = name
+        self.pattern = pattern    # None: an expression of one's own.
+
+
+class Router(Generic[T]):
+    """All routes of an application."""
+
+    def __init__(self) -> None:
+        self.converters = Converters()
+        # All of them, as they were registered.
+        self.routes: list[Route[T]] = []
+        # The methods of each exact path, by the path as it stands on the wire. Most requests find
+        # their target here, without decoding.
+        self.exact: dict[bytes, dict[str, T]] = {}
+        self._plain: dict[str, Place[T]] = {}    # The same by the decoded path.
+        self._tree: Node[T] = Node()
+        self._expressions: dict[str, tuple[re.Pattern[str], Place[T]]] = {}
+        # Below each of these paths all is answered by one target: its segments.
+        self._below: dict[tuple[str, ...], Place[T]] = {}
+        self._depths: list[int] = []    # Their lengths, the longest first.
+
+    def groups_of(self, path: str) -> tuple[str, ...]:
+        """Return the names of the groups of a path. Raises `ValueError` for a malformed one."""
+        if path.startswith('^'):
+            return tuple(_compiled(path).groupindex)
+        return Pattern(path, self.converters).names
+
+    def add(self, path: str, targets: Mapping[str, T], *, name: str = '',
+            head: bool = True) -> None:
+        """Add a route: the targets of methods. With `head` that of GET answers HEAD, too.
+
+        (Unless another target is for HEAD, here or in another route of the path.)
+
+        Raises `ValueError` for a malformed path, and if one of the methods has a route.
+        """
+        pattern = None
+        if path.startswith('^'):
+            compiled = _compiled(path)
+            _, place = self._expressions.setdefault(path, (compiled, Place()))
+            names = tuple(compiled.groupindex)
+        else:
+            pattern = Pattern(path, self.converters)
+            names = pattern.names
+            if names:
+                place = self._tree.place_of(pattern.segments)
+            else:
+                place = self._plain.setdefault(path, Place())
+                self.exact[quote(path, safe='/' + PCHAR).encode('ascii')] = place.methods
+        place.add(path, targets, names, head)
+        self.routes.append(Route(path, targets, name, pattern))
+
+    def add_below(self, path: str, targets: Mapping[str, T]) -> None:
+        """Let a target answer a path and all below it that nothing else answers.
+
+        Raises `ValueError` if the path has such a target already.
+        """
+        segments = tuple(path.rstrip('/').split('/'))
+        if segments in self._below:
+            raise ValueError(f"all below {path.rstrip('/')}/ is served already")
+        place = self._below[segments] = Place()
+        place.add(path, targets, (), True)
+        self._depths = sorted({*self._depths, len(segments)}, reverse=True)
+
+    def methods(self) -> set[str]:
+        """Return the methods of all routes."""
+        return {method for each in (*(route.targets for route in self.routes),
+                                    *(place.methods for place in self._below.values()))
+                for method in each}
+
+    def find(self, method: str, raw_path: bytes) -> Search[T]:
+        """Return what answers a method of a path as it came (without its query).
+
+        `target` is None if nothing does; then `methods` has what matches with other methods, each
+        as a dictionary from methods to targets. What a converter raises, but `ValueError`, passes.
+        """
+        if b'%' not in raw_path:
+            path = raw_path.decode('utf-8', 'replace')
+            segments = path.split('/')
+        else:
+            segments = [unquote_to_bytes(each).decode('utf-8', 'replace') if b'%' in each
+                        else each.decode('utf-8', 'replace') for each in raw_path.split(b'/')]
+            path = '/'.join(segments)
+        search: Search[T] = Search()
+        search.groups = {}
+        search.methods = passed = []
+        place = self._plain.get(path)
+        # (A path that has a slash in one of its segments is no exact one.)
+        if place is not None and path.count('/') == len(segments) - 1:
+            search.target = place.methods.get(method)
+            if search.target is not None:
+                return search
+            passed.append(place.methods)
+        values: list[Any] = []
+        place = walk(self._tree, 0, segments, method, values, passed)
+        if place is not None:
+            search.target = place.methods[method]
+            if place.joins:
+                values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span
+                          else value for value in values]
+            search.groups = dict(zip(place.names[method], values))
+        else:
+            search.target = self._find_further(search, method, path, segments)
+        return search
+
+    def _find_further(self, search: Search[T], method: str, path: str, segments: list[str]
+                      ) -> T | None:
+        """Look at the expressions of one's own and the folders."""
+        for compiled, place in self._expressions.values():
+            match = compiled.fullmatch(path)
+            if match is not None:
+                if method in place.methods:
+                    search.groups = match.groupdict()
+                    return place.methods[method]
+                search.methods.append(place.methods)
+        for depth in self._depths:
+            below = self._below.get(tuple(segments[:depth]))
+            if below is not None:
+                if method in below.methods:
+                    return below.methods[method]
+                search.methods.append(below.methods)
+                break    # What the longest path has not is not looked for in the others.
+        return None
+
+    def url(self, name: str, groups: Mapping[str, Any]) -> str:
+        """Return the path of the first route with this name and these groups, percent-encoded.
+
+        Raises `ValueError` that says what there is, and for a value that its group does not take.
+        """
+        named = [route for route in self.routes if route.name == name]
+        if not named:
+            there = ', '.join(dict.fromkeys(each.name for each in self.routes if each.name))
+            raise ValueError(f'no route has the name {name!r:.64}: there are {there or "none"}')
+        fault: ValueError | None = None
+        for route in named:
+            if route.pattern is not None and {*route.pattern.names} == groups.keys():
+                try:
+                    return route.pattern.url(groups)
+                except ValueError as error:
+                    fault = fault or error
+        given = ', '.join(groups) or 'none'
+        paths = ', '.join(dict.fromkeys(route.path for route in named))
+        raise fault or ValueError(f'{name!r:.64} has no route with these groups ({given}): there '
+                                  f'is {paths} (no URL is made of a path that begins with ^)')
+
+
+def _compiled(path: str) -> re.Pattern[str]:
+    try:
+        return re.compile(path)
+    except re.error as error:
+        raise ValueError(f'the path {path!r} is malformed: {error}') from error

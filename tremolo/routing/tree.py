@@ -1,0 +1,221 @@
+"""Tree: the paths with groups, by their segments; and the search of a path in it.
+
+Each node stands for a beginning of paths. At each segment the ways on are tried in this order, and
+not in that of registration:
+
+    1  the same text
+    2  converters: one's own in the order in which they were set, then int, float, uuid
+    3  mixed segments: the longest text before its first group first, then behind its last
+    4  <name>
+    5  <path:name>: first the path with the most segments behind it
+
+Where a way ends without an answer the search goes back and tries the next one. That costs no more
+than a step for each node, however long the path is: a node is reached at one place of the path
+only. It is as many segments from the begin as the node is from the root, and behind a <path:name>
+as many from the end as follow in the pattern. (So there is one <path:name> in a pattern.) A search
+that finds all methods for a 405 is as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..typed import Any, Generic, TypeVar
+from .converters import NO_VALUE, PATH, STR, Converter
+from .pattern import Segment
+
+T = TypeVar('T')
+
+
+class Place(Generic[T]):
+    """Where paths of one shape end: the target of each method."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, T] = {}
+        self.joins = False    # Whether one of the groups is a <path:name>.
+        # The names of the groups, which may differ from method to method.
+        self.names: dict[str, tuple[str, ...]] = {}
+        # The path of each method that was registered. (HEAD may be there as a companion of GET.)
+        self._paths: dict[str, str] = {}
+
+    def add(self, path: str, targets: Mapping[str, T], names: tuple[str, ...], head: bool) -> None:
+        """Add the targets of methods. Raises `ValueError` if one of them has one."""
+        for method in targets:
+            if method in self._paths:
+                other = self._paths[method]
+                by = '' if other == path else f', by {other}'
+                raise ValueError(f'{method} {path} is served already{by}')
+        if head and 'GET' in targets and 'HEAD' not in self._paths:
+            self.methods['HEAD'], self.names['HEAD'] = targets['GET'], names
+        for method, target in targets.items():
+            self.methods[method], self.names[method] = target, names
+            self._paths[method] = path
+
+
+class Node(Generic[T]):
+    """A beginning of paths, and the ways on from it."""
+
+    __slots__ = ('converted', 'mixed', 'named', 'place', 'plain', 'rest', 'single')
+
+    def __init__(self) -> None:
+        self.place: Place[T] | None = None
+        self.plain: dict[str, Node[T]] = {}
+        self.converted: list[tuple[Converter, Node[T]]] = []
+        self.mixed: Mixed[T] | None = None
+        self.named: Node[T] | None = None
+        # Behind a <path:name>, by the number of segments that follow, most first.
+        self.rest: list[tuple[int, Node[T]]] = []
+        self.single = True    # Whether all ways on are texts.
+
+    def place_of(self, segments: Sequence[Segment]) -> Place[T]:
+        """Return the place of a pattern below this node; it is made if it is not there."""
+        node = self
+        for index, segment in enumerate(segments):
+            node = node._way(segment, len(segments) - index - 1)
+        if node.place is None:
+            node.place = Place()
+            node.place.joins = any(PATH in segment.converters for segment in segments)
+        return node.place
+
+    def _way(self, segment: Segment, following: int) -> Node[T]:
+        """Return the node behind a segment."""
+        texts, converters = segment
+        if not converters:
+            return self.plain.setdefault(texts[0], Node())
+        self.single = False
+        if texts != ('', ''):
+            self.mixed = self.mixed or Mixed()
+            return self.mixed.way(segment)
+        converter, = converters
+        if converter is STR:
+            self.named = self.named or Node()
+            return self.named
+        ways: list[Any] = self.rest if converter is PATH else self.converted
+        key = following if converter is PATH else converter
+        for found, node in ways:
+            if found == key:
+                return node    # type: ignore[no-any-return]
+        node = Node()
+        ways.append((key, node))
+        self.rest.sort(key=lambda way: -way[0])
+        self.converted.sort(key=lambda way: way[0].rank)
+        return node
+
+
+class Mixed(Generic[T]):
+    """The mixed segments behind a node, by the texts at their begin and their end.
+
+    Only those that differ in nothing but what is between are tried one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[str, str], list[tuple[Segment, Node[T]]]] = {}
+        # The lengths of the begins, and for each begin those of the ends, the longest first.
+        self._begins: list[int] = []
+        self._ends: dict[str, list[int]] = {}
+
+    def way(self, segment: Segment) -> Node[T]:
+        """Return the node behind a segment; it is made if it is not there."""
+        begin, end = segment.texts[0], segment.texts[-1]
+        ways = self._ways.setdefault((begin, end), [])
+        for found, node in ways:
+            if found == segment:
+                return node
+        ways.append((segment, Node()))
+        ends = self._ends.setdefault(begin, [])
+        ends[:] = sorted({*ends, len(end)}, reverse=True)
+        self._begins = sorted({*self._begins, len(begin)}, reverse=True)
+        return ways[-1][1]
+
+    def candidates(self, text: str) -> Iterator[tuple[Segment, Node[T]]]:
+        """Return those that begin and end as the text does."""
+        size = len(text)
+        for length in self._begins:
+            begin = text[:length]
+            for end in self._ends.get(begin, ()):
+                if length + end < size:
+                    yield from self._ways.get((begin, text[size - end:]), ())
+
+
+class Search(Generic[T]):
+    """What a search has found. (Made without an `__init__`: it is made for each request.)"""
+
+    __slots__ = ('groups', 'methods', 'target')
+
+    # What answers; None if nothing has this method.
+    target: T | None
+    groups: dict[str, Any]
+    # All that matches the path and has not this method: the targets by their methods.
+    methods: list[dict[str, T]]
+
+
+class Span:
+    """The segments of a <path:name>. (They are joined at the end, not in vain for each node.)"""
+
+    __slots__ = ('start', 'stop')
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+
+
+def walk(node: Node[T], index: int, segments: list[str], method: str, values: list[Any],
+         passed: list[dict[str, T]]) -> Place[T] | None:
+    """Go on from a node with this segment; return the first place that has the method. Hot.
+
+    `values` are those of the groups on the way to the node, and at last to the place. The methods
+    of each place without this method are added to `passed`.
+    """
+    size = len(segments)
+    while index < size and node.single:
+        # (No recursion where there is nothing to go back to.)
+        way = node.plain.get(segments[index])
+        if way is None:
+            return None
+        node = way
+        index += 1
+    if index == size:
+        place = node.place
+        if place is None or method in place.methods:
+            return place
+        passed.append(place.methods)
+        return None
+    text, after, known = segments[index], index + 1, len(values)
+    if text in node.plain:
+        found = walk(node.plain[text], after, segments, method, values, passed)
+        if found is not None:
+            return found
+        del values[known:]
+    if text:    # (No group is empty.)
+        for converter, way in node.converted:
+            value = converter.read(text)
+            if value is not NO_VALUE:
+                values.append(value)
+                found = walk(way, after, segments, method, values, passed)
+                if found is not None:
+                    return found
+                del values[known:]
+        if node.mixed is not None:
+            for segment, way in node.mixed.candidates(text):
+                several = segment.read(text)
+                if several is not None:
+                    values += several
+                    found = walk(way, after, segments, method, values, passed)
+                    if found is not None:
+                        return found
+                    del values[known:]
+        if node.named is not None:
+            values.append(text)
+            found = walk(node.named, after, segments, method, values, passed)
+            if found is not None:
+                return found
+            del values[known:]
+    for following, way in node.rest:
+        end = size - following
+        if end > after or (end == after and text):
+            values.append(Span(index, end))
+            found = walk(way, end, segments, method, values, passed)
+            if found is not None:
+                return found
+            del values[known:]
+    return None
