@@ -23,7 +23,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 NOT_TOLD = {
     Request: '''authority begin block chunked expect_continue inbox keep_alive kept
         minor upgrade''',
-    Response: '''begun connection encode finish framing live request reset send_body
+    Response: '''begun connection encode finish framing handler_timeout live request reset send_body
         send_hint set_encoded switch to write_pieces yielded''',
 }
 
