@@ -43,7 +43,6 @@ class EventHandler(Handler):
             request.context = Context()
             context = connection.server.new_context()
         request.context.options = self.options
-        response.yielded = []
         run = EventRun(self, request, response)
         try:
             for name, value in self._presets:
@@ -94,7 +93,10 @@ class EventRun(HandlerRun):
     __slots__ = ('stream',)
 
     def __init__(self, handler: Handler, request: Request, response: Response) -> None:
-        super().__init__(handler, request, response, [])
+        # (Nothing is ever in this list; `response` has the list of the run that answers.)
+        chunks: list[bytes] = []
+        response.yielded = chunks
+        super().__init__(handler, request, response, chunks)
         self.stream = EventStream(response, handler.options['sse_heartbeat'], self._break)
 
     def _break(self, error: Exception) -> None:
