@@ -141,6 +141,87 @@ def test_throttled():
             assert time.monotonic() - began > 0.4
 
 
+class Events:
+    """The events of an address, one after the other."""
+
+    def __init__(self, url, last_id=None):
+        headers = {} if last_id is None else {'Last-Event-ID': last_id}
+        self.stream = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=PATIENCE)
+        assert self.stream.headers['Content-Type'] == 'text/event-stream; charset=utf-8'
+
+    def next(self):
+        """Give the fields of the next event; comments are no events."""
+        fields = {}
+        while (line := self.stream.readline().decode().rstrip('\n')) or not fields:
+            name, _, value = line.partition(': ')
+            if name.strip(':'):
+                fields[name] = value
+        return fields
+
+    def ids(self, last):
+        found = []
+        while not found or found[-1] != last:
+            found.append(self.next()['id'])
+        return found
+
+
+def test_sse(tmp_path):
+    with example('sse', folder=tmp_path) as url:
+        def write(*lines):
+            for line in lines:
+                assert get(f'{url}/lines', f'line={line}'.encode()) == b''
+
+        assert b'new EventSource' in get(url)
+        write(*range(1, 31))
+        with Events(f'{url}/events', '7').stream as stream:
+            assert stream.readline() == b'id: 8\n'
+        live = Events(f'{url}/events')
+        first = live.next()
+        # (How many of them it gets depends on the look of that moment.)
+        assert first['data'] == first['id'] and first['retry'] == '1000'
+        if first['id'] != '30':
+            live.ids('30')
+        write('%0A%3Cb%3E%C3%A9', '', 'two')
+        assert (live.next()['data'], live.next()) == (
+            '<b>é', {'id': '32', 'retry': '1000', 'data': 'two'})
+        for bad in ('-1', '1e9', '9' * 30, 'x', '%C3%A9'):
+            with Events(f'{url}/events', bad).stream as stream:
+                assert stream.readline() == b'id: 13\n'
+        last = Events(f'{url}/events', '31')
+        assert last.next()['id'] == '32'
+    # At the stop both streams have ended in good order.
+    for each in live, last:
+        with each.stream:
+            assert each.stream.read() == b''
+    # The next process has the lines.
+    with example('sse', folder=tmp_path) as url, Events(f'{url}/events', '31').stream as stream:
+        assert stream.readline() == b'id: 32\n'
+
+
+def test_jobs():
+    with example('jobs') as url:
+        assert b'new EventSource' in get(url)
+        events = Events(f'{url}/events')
+        for number, name in enumerate('abc', 1):
+            with urllib.request.urlopen(f'{url}/jobs', f'name={name}'.encode()) as answer:
+                assert (answer.status, json.load(answer)['number']) == (202, number)
+        states = {}
+        while not states.get(1, '').startswith('done: '):
+            job = json.loads(events.next()['data'])
+            states[job['number']] = job['state']
+            assert list(states.values()).count('runs') <= 2
+        digest = b'a'
+        for _ in range(20):
+            digest = hashlib.pbkdf2_hmac('sha256', digest, b'salt', 20_000)
+        assert states[1] == f'done: {digest.hex()[:8]}'
+        # (The other jobs have not ended; they are told that the server stops.)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 5
+    with events.stream:
+        assert events.stream.read() is not None    # It ends in good order.
+
+
 def test_outbound():
     app = tremolo.Tremolo()
 

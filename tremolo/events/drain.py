@@ -25,7 +25,6 @@ class Drain:
         self._server = server
         # (A dictionary keeps the order: those that came first end first.)
         self._streams: dict[EventStream, None] = {}
-        self._batch = 1
         server.stopping.add_done_callback(self._begin)
 
     @staticmethod
@@ -48,16 +47,18 @@ class Drain:
 
     def _begin(self, _: object) -> None:
         self._end(AT_ONCE)
+        begun = self._server.reactor.time()
         spread = min(LONGEST, self._server.settings.shutdown_timeout / 4)
-        self._batch = -int(-len(self._streams) * _STEP // max(spread, _STEP))
-        if self._streams:
-            self._server.reactor.call_later(_STEP, self._go_on)
+        self._go_on(begun, max(spread, _STEP), len(self._streams))
 
-    def _go_on(self) -> None:
-        self._end(self._batch)
+    def _go_on(self, begun: float, spread: float, many: int) -> None:
+        """End as many as is due; `many` of them in `spread` seconds."""
+        reactor = self._server.reactor
+        left = int(many * (1 - (reactor.time() - begun) / spread))
+        self._end(len(self._streams) - max(0, left))
         if self._streams:
-            self._server.reactor.call_later(_STEP, self._go_on)
+            reactor.call_later(_STEP, self._go_on, begun, spread, many)
 
     def _end(self, count: int) -> None:
-        for stream in list(self._streams)[:count]:
-            stream.end('the server stops')
+        for stream in list(self._streams)[:max(0, count)]:
+            stream.stop('the server stops')

@@ -88,7 +88,7 @@ class EventStream:
         self._open()
         future = response.write(block)
         if response.framing == 'none':
-            self.end('the answer is complete')    # HEAD: the head is all of it.
+            self.stop('the answer is complete')    # HEAD: the head is all of it.
         return future
 
     def _open(self) -> None:
@@ -103,8 +103,8 @@ class EventStream:
         response.headers.pop('Content-Type', None)
         for name, value in _FIELDS:
             response.headers.setdefault(name, value)
-        # (It may last: `handler_timeout` is for what comes before.)
-        response.lasting = self.opened = True
+        response.handler_timeout = 0    # That was for what came before: a stream may last.
+        self.opened = True
         self._timer.cancel()
         if self._heartbeat:
             reactor = response.connection.stream.reactor
@@ -131,7 +131,7 @@ class EventStream:
                 self._send(COMMENT)
         self._timer = reactor.call_later(wait, self._tick)
 
-    def end(self, why: str) -> None:
+    def stop(self, why: str) -> None:
         """End the answer in good order, now, and then cancel the handler with this reason."""
         response = self._response
         if self.ended or (response.head_sent and not self.opened):
@@ -142,11 +142,11 @@ class EventStream:
             if not response.head_sent:
                 response.write(b'')
             response.finish()
-        self.close()
+        self.forget()
         if task is not None:
             cancel(task, why)
 
-    def close(self) -> None:
+    def forget(self) -> None:
         """Let go of the clock and the server: the stream has ended."""
         self.ended = True
         self._timer.cancel()

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 def stop_handler(connection: Connection) -> None:
     """Stop the handler of a connection: 503, or a reset if the head was sent already."""
     task, response = connection.task, connection.response
-    if getattr(response, 'lasting', False):
-        return connection.count_from(connection.stream.reactor.now)
     if response is None or response.head_sent or task is None:
         return connection.abort('handler_timeout', reset=True)
     connection.ends_because('handler_timeout')

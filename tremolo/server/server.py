@@ -98,7 +98,7 @@ class Server:
         self.at_close: list[Callable[[Connection, str], object]] = []
         # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
         self.stopping = SharedFuture(reactor)
-        # Who waits for that on behalf of all sockets (websocket/drain.py).
+        # Who waits for that on behalf of all sockets, and of all event streams (their drain.py).
         self.at_stop: list[object] = []
         # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)

@@ -25,7 +25,7 @@ from ..server.notices import cancel
 from ..typed import Any, Callable
 from .handler_run import HandlerRun
 from .handlers import Handler
-from .returned import BYTES, discard
+from .returned import BYTES, discard, in_thread
 
 
 class EventHandler(Handler):
@@ -39,20 +39,23 @@ class EventHandler(Handler):
             context: contextvars.Context | None = None) -> None:
         """Answer a request. Raises nothing but the user's Ctrl-C."""
         connection = request.connection
-        response.yielded = []
-        request.context = own = Context()
-        own.options = self.options
+        if context is None:
+            request.context = Context()
+            context = connection.server.new_context()
+        request.context.options = self.options
         run = EventRun(self, request, response)
-        if connection.server.stopping.done():
-            run.stream.end('the server stops')    # The client comes back, to the next process.
-            return
         try:
             for name, value in self._presets:
                 setattr(response, name, value)
-            context = context if context is not None else connection.server.new_context()
+            if connection.server.stopping.done():
+                # The client comes back, to the next process.
+                run.stream.stop('the server stops')
+                return
             call = self._call_for(request, response, run.stream)
             if self.thread:
-                self._go_with(context.run(run_in_thread, call), run)
+                answer = context.run(
+                    run_in_thread, in_thread, lambda _, __: call(), request, response)
+                self._go_with(answer, run)
                 return
             value = context.run(call)
             if inspect.isgenerator(value):
@@ -90,7 +93,10 @@ class EventRun(HandlerRun):
     __slots__ = ('stream',)
 
     def __init__(self, handler: Handler, request: Request, response: Response) -> None:
-        super().__init__(handler, request, response, [])
+        # (Nothing is ever in this list; `response` has the list of the run that answers.)
+        chunks: list[bytes] = []
+        response.yielded = chunks
+        super().__init__(handler, request, response, chunks)
         self.stream = EventStream(response, handler.options['sse_heartbeat'], self._break)
 
     def _break(self, error: Exception) -> None:
@@ -116,7 +122,7 @@ class EventRun(HandlerRun):
     def finished(self, task: Future) -> None:
         """Complete the answer when the task has ended, with a value or an error."""
         super().finished(task)
-        self.stream.close()
+        self.stream.forget()
 
     def complete(self, value: Any) -> None:
         """Complete the answer of a function that has returned `value`."""
@@ -124,7 +130,7 @@ class EventRun(HandlerRun):
         try:
             if value is None and not response.head_sent and response.status == 200:
                 # (204 would tell the client never to come back: who means that sets it.)
-                self.stream.end('')
+                self.stream.stop('')
             elif value is not None and self.stream.opened:
                 discard(value)
                 raise HandlerError(f'{self._handler.name} returned a value behind its events: it '
@@ -136,5 +142,5 @@ class EventRun(HandlerRun):
 
     def fail(self, error: BaseException) -> None:
         """Answer an error; if the head was sent already, cut the connection."""
-        self.stream.close()
+        self.stream.forget()
         super().fail(error)

@@ -69,7 +69,7 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'Application' object has no attribute '(?:add_task|create_task|add_background_task)'",
      'write app.spawn(job())'),
     (r"'Response' object has no attribute 'background'", 'write app.spawn(job())'),
-    (r"'EventStream' object has no attribute 'close'", 'return, and the stream ends'),
+    (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
     (r"'EventStream' object has no attribute '(request|response)'",
      r'write `\1` in the signature, beside sse'),
     (r"\bsend\(\) got an unexpected keyword argument 'event_id'", 'write id='),

@@ -53,7 +53,6 @@ def instead_of_name(name: str) -> str:
     return ''
 
 
-
 def check_function(function: Any) -> None:
     """Raise `HandlerError` for what is no function, and cannot stand for one."""
     if not callable(function):
