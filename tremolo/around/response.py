@@ -56,6 +56,7 @@ class WrappedResponse(Response):
         wrapped._chunked = True
         wrapped._headers = None
         wrapped.framing = ''
+        wrapped.handler_timeout = response.handler_timeout
         wrapped.ended = response.live = False
         wrapped.live = wrapped.may_handle = True
         wrapped.layers = []

@@ -26,6 +26,7 @@ from typing import Any
 from tremolo import (
     BadRequest,
     Event,
+    EventStream,
     Forbidden,
     HTTPError,
     NotFound,
@@ -225,7 +226,7 @@ def picture(number: int, response: Response, thread: bool = True) -> bytes:
 
 
 @app.route('/live/<after>')
-def live(sse: Any, after: str) -> Generator[Any, Any, None]:
+def live(sse: EventStream, after: str) -> Generator[Any, Any, None]:
     """Send each entry after that one, as it is written. A page that comes back misses nothing."""
     seen = sse.last_id or after
     something = news.wait()    # (Always asked for before we look: else it could come in between.)

@@ -63,7 +63,7 @@ class EventHandler(Handler):
                 self._go_with(Task(value, owner=run, context=context, reactor=reactor), run)
             elif hasattr(value, '__await__') or hasattr(value, '__aiter__'):
                 from .coroutines import begin
-                self._go_with(context.run(begin, value, run), run)
+                self._go_with(begin(value, run, context), run)
             else:
                 run.complete(value)    # A decorator has returned something of its own.
         except BaseException as error:
