@@ -191,14 +191,16 @@ class Router(Generic[T]):
 
 
 class Each(dict[str, T]):
-    """The methods of a target that has each of them."""
+    """The targets of all methods there are: one. (It names none of them.)"""
 
     def __init__(self, target: T) -> None:
         super().__init__()
         self._target = target
 
-    def get(self, method: str, default: Any = None) -> Any:
-        """Return the target."""
+    def __contains__(self, method: object) -> bool:
+        return True
+
+    def __missing__(self, method: str) -> T:
         return self._target
 
 

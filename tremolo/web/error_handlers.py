@@ -6,6 +6,7 @@ nearest class of the error counts first, then the status that its answer would h
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 
 from ..http import ProtocolError
@@ -81,7 +82,10 @@ class ErrorLayer:
 
 def error_handler_of(function: Callable[..., Any]) -> ErrorHandler:
     """Return the handler of a function. Raises `HandlerError` if it cannot be one."""
-    signature = Signature(function, ['error'])
+    # (A group of a path has to be taken, and an error has not.)
+    takes = inspect.signature(function).parameters.values() if callable(function) else ()
+    asks = any(each.name == 'error' or each.kind is each.VAR_KEYWORD for each in takes)
+    signature = Signature(function, ['error'] if asks else [])
     if signature.websocket:
         raise HandlerError(f'{signature.name} asks for websocket, and answers errors: leave it out')
     return ErrorHandler(function, signature)
