@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from html import escape
 
 from ..server import Response
-from ..server.response_head import TEXT
+from ..server.response_head import HTML, TEXT
 from ..typed import TYPE_CHECKING
 from .nearest import nearest
 from .page import error_page
@@ -83,13 +83,13 @@ def send_missing_page(response: Response, routes: Iterable[tuple[str, Iterable[s
     found = [(methods, printable(shortened(path))) for path, methods in nearest(path, routes)]
     if _wants_text(response):
         lines = ''.join(f'    {methods} {path}\n' for methods, path in found)
-        _send(response, 404, f'404: no route for {request.method} {path}\n\n'
+        _send(response, 404, f'404: there is nothing at {path} for {request.method}\n\n'
               f'The nearest routes:\n{lines}' if found else '404: there are no routes\n', '')
         return
     rows = ''.join(f'<tr><th>{escape(methods)}<td>{escape(path)}' for methods, path in found)
     more = f'<p>The nearest routes:<table>{rows}</table>' if found else '<p>There are no routes.'
-    _send(response, 404, '', f'<style>{_STYLE}</style><p>Nothing answers <code>'
-          f'{escape(request.method)} {escape(path)}</code>.{more}')
+    _send(response, 404, '', f'<style>{_STYLE}</style><p>There is nothing at <code>'
+          f'{escape(path)}</code> for {escape(request.method)}.{more}')
 
 
 def _wants_text(response: Response) -> bool:
@@ -99,8 +99,7 @@ def _wants_text(response: Response) -> bool:
 
 def _send(response: Response, status: int, text: str, more: str) -> None:
     response.status = status
-    if text:
-        response.content_type = TEXT
+    response.content_type = TEXT if text else HTML
     headers = response.headers
     headers['Cache-Control'] = 'no-store'
     headers['Content-Security-Policy'] = "default-src 'none'; style-src 'unsafe-inline'"
