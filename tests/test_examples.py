@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -9,12 +10,15 @@ import os
 import re
 import runpy
 import select
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -135,6 +139,87 @@ def test_throttled():
         with urllib.request.urlopen(f'{url}/film', timeout=PATIENCE) as answer:
             answer.read(600_000)
             assert time.monotonic() - began > 0.4
+
+
+class Events:
+    """The events of an address, one after the other."""
+
+    def __init__(self, url, last_id=None):
+        headers = {} if last_id is None else {'Last-Event-ID': last_id}
+        self.stream = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=PATIENCE)
+        assert self.stream.headers['Content-Type'] == 'text/event-stream; charset=utf-8'
+
+    def next(self):
+        """Give the fields of the next event; comments are no events."""
+        fields = {}
+        while (line := self.stream.readline().decode().rstrip('\n')) or not fields:
+            name, _, value = line.partition(': ')
+            if name.strip(':'):
+                fields[name] = value
+        return fields
+
+    def ids(self, last):
+        found = []
+        while not found or found[-1] != last:
+            found.append(self.next()['id'])
+        return found
+
+
+def test_sse(tmp_path):
+    with example('sse', folder=tmp_path) as url:
+        def write(*lines):
+            for line in lines:
+                assert get(f'{url}/lines', f'line={line}'.encode()) == b''
+
+        assert b'new EventSource' in get(url)
+        write(*range(1, 31))
+        with Events(f'{url}/events', '7').stream as stream:
+            assert stream.readline() == b'id: 8\n'
+        live = Events(f'{url}/events')
+        first = live.next()
+        # (How many of them it gets depends on the look of that moment.)
+        assert first['data'] == first['id'] and first['retry'] == '1000'
+        if first['id'] != '30':
+            live.ids('30')
+        write('%0A%3Cb%3E%C3%A9', '', 'two')
+        assert (live.next()['data'], live.next()) == (
+            '<b>é', {'id': '32', 'retry': '1000', 'data': 'two'})
+        for bad in ('-1', '1e9', '9' * 30, 'x', '%C3%A9'):
+            with Events(f'{url}/events', bad).stream as stream:
+                assert stream.readline() == b'id: 13\n'
+        last = Events(f'{url}/events', '31')
+        assert last.next()['id'] == '32'
+    # At the stop both streams have ended in good order.
+    for each in live, last:
+        with each.stream:
+            assert each.stream.read() == b''
+    # The next process has the lines.
+    with example('sse', folder=tmp_path) as url, Events(f'{url}/events', '31').stream as stream:
+        assert stream.readline() == b'id: 32\n'
+
+
+def test_jobs():
+    with example('jobs') as url:
+        assert b'new EventSource' in get(url)
+        events = Events(f'{url}/events')
+        for number, name in enumerate('abc', 1):
+            with urllib.request.urlopen(f'{url}/jobs', f'name={name}'.encode()) as answer:
+                assert (answer.status, json.load(answer)['number']) == (202, number)
+        states = {}
+        while not states.get(1, '').startswith('done: '):
+            job = json.loads(events.next()['data'])
+            states[job['number']] = job['state']
+            assert list(states.values()).count('runs') <= 2
+        digest = b'a'
+        for _ in range(20):
+            digest = hashlib.pbkdf2_hmac('sha256', digest, b'salt', 20_000)
+        assert states[1] == f'done: {digest.hex()[:8]}'
+        # (The other jobs have not ended; they are told that the server stops.)
+        stopping = time.monotonic()
+    assert time.monotonic() - stopping < 5
+    with events.stream:
+        assert events.stream.read() is not None    # It ends in good order.
 
 
 def test_outbound():
@@ -260,6 +345,144 @@ def test_chat_has_no_debug_mode_for_other_machines(arguments, expected, monkeypa
     monkeypatch.setattr(sys, 'argv', ['chat', *arguments])
     runpy.run_module('tremolo.examples.chat', run_name='__main__')
     assert runs == [expected]
+
+
+def test_gzip():
+    with example('gzip') as url:
+        _, headers, plain = asked(url)
+        assert (headers['ETag'], headers['Vary']) == ('"1"', 'Accept-Encoding')
+        for accepted in 'gzip', 'br, GZIP;q=0.5', 'gzip; q=0.001':
+            _, headers, packed = asked(url, Accept_Encoding=accepted)
+            assert gzip.decompress(packed) == plain and len(packed) < len(plain) / 5
+            assert headers['ETag'] == 'W/"1"' and headers['Content-Length'] == str(len(packed))
+        for refused in 'gzip;q=0', 'gzip ; q=0.00, br', 'x-notgzip', '':
+            assert asked(url, Accept_Encoding=refused)[2] == plain
+        known = {'Accept_Encoding': 'gzip', 'If_None_Match': 'W/"1"'}
+        assert asked(url, **known)[::2] == (304, b'')
+        assert asked(url, method='HEAD', Accept_Encoding='gzip')[2] == b''
+        # What goes on is there as soon as it was yielded, in spite of the packer.
+        ticks = urllib.request.Request(f'{url}/ticks', headers={'Accept-Encoding': 'gzip'})
+        unpacker = zlib.decompressobj(31)
+        with urllib.request.urlopen(ticks, timeout=PATIENCE) as answer:
+            assert answer.headers['Content-Encoding'] == 'gzip'
+            text = b''
+            while not text:
+                text = unpacker.decompress(answer.read1())
+            assert text == b'tick 0\n' and not unpacker.eof
+
+
+def test_cors():
+    one, other = 'http://one.example', 'http://other.example'
+    with example('cors', one) as url:
+        before = {'Access_Control_Request_Method': 'DELETE', 'method': 'OPTIONS'}
+        status, headers, _ = asked(f'{url}/notes/1', Origin=one, **before)
+        assert (status, headers['Access-Control-Allow-Methods']) == (204, 'GET, POST, DELETE')
+        assert headers['Access-Control-Allow-Headers'] == 'Content-Type'
+        status, headers, _ = asked(f'{url}/notes', b'{"a": 1}', Origin=one)
+        assert (status, headers['Location']) == (201, '/notes/1')
+        for path, data, expected in [('/notes', None, 200), ('/none', None, 404),
+                                     ('/notes', b'{', 400), ('/notes/1', b'', 405)]:
+            status, headers, _ = asked(url + path, data, Origin=one)
+            assert (status, headers['Access-Control-Allow-Origin']) == (expected, one)
+            assert headers['Vary'] == 'Origin'
+        for foreign in {'Origin': other}, {'Origin': 'null'}, {}:
+            for how in {}, before:
+                _, headers, _ = asked(f'{url}/notes', **foreign, **how)
+                assert headers['Vary'] == 'Origin'
+                assert not [name for name in headers if name.startswith('Access-Control')]
+
+
+class Guest:
+    """A visitor of the guestbook: a cookie, and the token of the page."""
+
+    def __init__(self, url):
+        self.url = url
+        _, headers, self.page = asked(url)
+        self.keep(headers)
+
+    def keep(self, headers):
+        self.cookie = headers['Set-Cookie'].partition(';')[0]
+        self.load()
+
+    def load(self):
+        self.page = asked(self.url, Cookie=self.cookie)[2].decode()
+        self.token = re.search('name="token" value="(.*?)"', self.page)[1]
+
+    def post(self, path, **fields):
+        data = urllib.parse.urlencode({'token': self.token, **fields}).encode()
+        return asked(self.url + path, data, Cookie=self.cookie)
+
+    def log_in(self, name, password):
+        status, headers, _ = self.post('/login', name=name, password=password)
+        if status == 303:
+            self.keep(headers)
+        return status
+
+    def write(self, text, picture=b'', name=b'a.png', **fields):
+        parts = {'token': self.token, 'text': text, **fields}
+        body = b''.join(
+            f'--b\r\nContent-Disposition: form-data; name="{each}"\r\n\r\n{value}\r\n'.encode()
+            for each, value in parts.items())
+        body += (b'--b\r\nContent-Disposition: form-data; name="picture"; filename="%b"\r\n'
+                 b'Content-Type: text/html\r\n\r\n%b\r\n--b--\r\n' % (name, picture))
+        return asked(f'{self.url}/entries', body, Cookie=self.cookie,
+                     Content_Type='multipart/form-data; boundary=b')[0]
+
+
+PNG = b'\x89PNG\r\n\x1a\n' + b'<script>' * 100
+
+
+def test_guestbook(tmp_path):
+    with example('guestbook', str(tmp_path / 'book.db')) as url:
+        ada, eve = Guest(url), Guest(url)
+        assert ada.log_in('Ada <L>', 'short') == 400
+        assert ada.log_in('Ada <L>', 'correct horse') == 303
+        assert 'Ada &lt;L&gt;' in ada.page and 'Log out' in ada.page
+        # Another one cannot take the name, forge a form, or write without a name.
+        assert eve.log_in('Ada <L>', 'battery staple') == 403
+        assert eve.write('as nobody') == 403
+        assert ada.write('forged', token=eve.token) == ada.write('forged', token='') == 403
+        assert ada.post('/logout', token='é')[0] == 403
+        live = urllib.request.Request(f'{url}/live/0')
+        with urllib.request.urlopen(live, timeout=PATIENCE) as events:
+            assert events.headers['Content-Type'].startswith('text/event-stream')
+            assert ada.write('<b>one</b>\r\ntwo', PNG) == 303
+            line = b':'
+            while not line.startswith(b'data'):
+                line = events.readline()
+            assert b'&lt;b&gt;one&lt;/b&gt;' in line
+        ada.load()
+        assert 'data-newest="1"' in ada.page and '<b>one' not in ada.page
+        # A picture is what its first bytes say, and is sent as nothing else.
+        assert ada.write('a page', b'<!doctype html>') == 415
+        assert ada.write('large', PNG + bytes(2 << 20)) == 413
+        status, headers, content = asked(f'{url}/pictures/1')
+        assert (status, headers['Content-Type'], content) == (200, 'image/png', PNG)
+        assert headers['X-Content-Type-Options'] == 'nosniff'
+        entry, = json.loads(get(f'{url}/entries'))
+        assert (entry['name'], entry['text']) == ('Ada <L>', '<b>one</b>\r\ntwo')
+        for path in '/pictures/2', f'/pictures/{10 ** 30}', '/none':
+            status, headers, page = asked(url + path)
+            assert (status, b'There is no such page' in page) == (404, True)
+            assert "default-src 'self'" in headers['Content-Security-Policy']
+        assert 'Max-Age=0' in ada.post('/logout')[1]['Set-Cookie']
+        # A page that comes back gets all that it has missed: more than one query gives.
+        with contextlib.closing(sqlite3.connect(tmp_path / 'book.db')) as db, db:
+            db.executemany("INSERT INTO entries VALUES (?, 'Bob', 'late', 0, NULL, NULL)",
+                           [[number] for number in range(2, 121)])
+        live = urllib.request.Request(f'{url}/live/0', headers={'Last-Event-ID': '3'})
+        with urllib.request.urlopen(live, timeout=PATIENCE) as events:
+            assert first_ids(events, 117) == list(range(4, 121))
+
+
+def first_ids(events, count):
+    """Read the ids of so many events."""
+    ids = []
+    while len(ids) < count:
+        line = events.readline()
+        if line.startswith(b'id:'):
+            ids.append(int(line[3:]))
+    return ids
 
 
 def test_embedded():

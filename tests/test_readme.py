@@ -72,6 +72,19 @@ def test_the_three_styles():
             assert answer.headers['Content-Type'] == 'text/html; charset=latin-1'
 
 
+def test_the_pages_in_debug_mode(logged):
+    app = run('prices')['app']
+    for debug in True, False:
+        with app.start(debug=debug) as server:
+            for path, status, words in ('/price/plum', 500, b'KeyError'), (
+                    '/prices/apple', 404, b'/price/&lt;fruit&gt;'):
+                with pytest.raises(urllib.error.HTTPError, match=str(status)) as answered:
+                    get(f'{server.url}{path}')
+                with answered.value as answer:
+                    assert (words in answer.read()) is debug
+    assert logged.count("failed on GET '/price/plum'") == 2
+
+
 def test_the_big_file(tmp_path, monkeypatch):
     content = bytes(range(256)) * 1000
     (tmp_path / 'big.data').write_bytes(content)
@@ -111,6 +124,47 @@ def test_the_digest_and_the_numbered_page_work():
         with urllib.request.urlopen(f'{server.url}/page/7') as answer:
             assert answer.read() == b'{"page": 7}'
             assert answer.headers['Set-Cookie'] == 'last=7; Path=/; HttpOnly'
+
+
+def read_events(url: str, last_id: str = '', count: int = 99) -> list[str]:
+    """Read the events of a stream, each as its lines with a bar between them."""
+    asked = urllib.request.Request(url, headers={'Last-Event-ID': last_id} if last_id else {})
+    events: list[str] = []
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        lines: list[str] = []
+        while len(events) < count and (line := answer.readline()):
+            if line != b'\n':
+                lines.append(line.decode().rstrip())
+            else:
+                if lines != [':']:    # (A comment is no event.)
+                    events.append('|'.join(lines))
+                lines = []
+    return events
+
+
+def test_the_events():
+    with run('sse.last_id')['app'].start() as server:
+        for text in 'one', 'two', 'three':
+            urllib.request.urlopen(f'{server.url}/news', text.encode(), timeout=30).close()
+        assert read_events(f'{server.url}/news', count=3) == [
+            'id: 0|data: one', 'id: 1|data: two', 'id: 2|data: three']
+        assert read_events(f'{server.url}/news', '1', 1) == ['id: 2|data: three']
+        assert read_events(f'{server.url}/clock') == [
+            'event: state|retry: 10000|data: soon', 'data: 0|data: seconds',
+            'data: 1|data: seconds', 'data: 2|data: seconds']
+        assert read_events(f'{server.url}/steps') == ['data: one', 'data: two']
+
+
+def test_the_background_jobs(monkeypatch):
+    names = run('smtplib')
+    sent = []
+    monkeypatch.setitem(names, 'send_mail', sent.append)
+    with names['app'].start() as server:
+        data = b'address=ann%40example.org'
+        with urllib.request.urlopen(f'{server.url}/order', data, timeout=30) as answer:
+            assert answer.read() == b'thank you'
+    # The stop has waited for the mail, and told the report.
+    assert sent == ['ann@example.org']
 
 
 def test_the_forms_and_uploads(tmp_path, monkeypatch):
@@ -205,7 +259,7 @@ def test_it_serves_inside_an_asyncio_program(capsys):
 
 
 def test_the_hooks_of_a_worker_are_called():
-    app = run('on_worker_start')['app']
+    app = run('context.pool')['app']
     with app.start() as server:
         assert get(server.url) == b'1 connections'
     assert app.context.pool == []
@@ -262,7 +316,7 @@ def test_it_throttles():
 
 
 def test_an_event_stream_ends_politely_at_a_stop():
-    app = run('app.stopping')['app']
+    app = run('text/event-stream')['app']
     with app.start() as server, urllib.request.urlopen(f'{server.url}/clock', timeout=30) as answer:
         assert answer.headers['Content-Type'] == 'text/event-stream'
         assert answer.readline().startswith(b'data: ')

@@ -274,5 +274,12 @@ def test_a_server_of_plain_handlers_does_without(serve):
                          ids=['native', 'async', 'ASGI', 'WSGI'])
 def test_no_request_imports_anything(serve, source):
     there, new = serve(source, NOTE)
-    assert 'tremolo.server' in there
+    assert 'tremolo.server' in there and 'tremolo.pages.debug' not in there
+    assert new <= TRACEBACK
+
+
+@pytest.mark.parametrize('source', [NATIVE, ASGI], ids=['native', 'ASGI'])
+def test_no_request_of_debug_mode_imports_anything(serve, source):
+    there, new = serve(source, NOTE, '--debug')
+    assert {'tremolo.pages.debug', 'tremolo.pages.nearest'} <= there
     assert new <= TRACEBACK

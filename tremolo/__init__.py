@@ -24,6 +24,7 @@ from .typed import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from . import exceptions
     from .errors import SettingError, TremoloError
+    from .events import EventStream
     from .files import send_file
     from .loop import (
         Cancelled,
@@ -62,6 +63,7 @@ __version__ = '0.6.0'
 # Where each public name is: its module is imported when a program asks for the name (late.py).
 _HOMES = {
     'errors': 'SettingError TremoloError',
+    'events': 'EventStream',
     'files': 'send_file',
     'loop': 'Cancelled Event Future Lock Queue Reactor Semaphore StreamClosed connect gather '
             'run_in_thread sleep spawn timeout',
@@ -126,10 +128,10 @@ def run(
 
 
 __all__ = [
-    'Application', 'BadRequest', 'Cancelled', 'Event', 'Forbidden', 'Future', 'HTTPError',
-    'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge', 'Queue',
-    'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed', 'Tremolo',
-    'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed', '__version__',
-    'connect', 'exceptions', 'gather', 'redirect', 'run', 'run_in_thread', 'send_file', 'sleep',
-    'spawn', 'timeout',
+    'Application', 'BadRequest', 'Cancelled', 'Event', 'EventStream', 'Forbidden', 'Future',
+    'HTTPError', 'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge',
+    'Queue', 'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed',
+    'Tremolo', 'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed',
+    '__version__', 'connect', 'exceptions', 'gather', 'redirect', 'run', 'run_in_thread',
+    'send_file', 'sleep', 'spawn', 'timeout',
 ]

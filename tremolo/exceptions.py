@@ -1,4 +1,4 @@
-"""Every error of tremolo in one place; those of uploads and WebSockets are imported late.
+"""Every error of tremolo in one place; those of uploads, WebSockets and test clients are late.
 
     TremoloError                    everything that we raise on purpose
       SettingError                  a bad option (exit status 2)
@@ -7,6 +7,8 @@
       ProtocolError                 the peer broke HTTP: knows the answer's status
         FormError                   it broke a form; handlers get BadRequest or PayloadTooLarge
         HandshakeError              it broke the handshake of a WebSocket
+      AnswerError                   for a test client: the answer breaks HTTP, or is cut
+      WebSocketRefused              likewise: the application did not accept; has its `answer`
       FrameError                    the peer broke WebSocket: knows the close code
       StreamClosed                  the peer is gone; keeps the OSError as `cause`
         UploadEnded                 an upload is read after the end of its answer
@@ -39,17 +41,19 @@ from .server.errors import (
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .client import AnswerError, WebSocketRefused
     from .uploads import PartPassed, UploadEnded
     from .websocket import WebSocketClosed
     from .ws.handshake import HandshakeError
     from .ws.parser import FrameError
 
 __all__ = [
-    'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
+    'AnswerError', 'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
     'HandlerError', 'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState',
     'LifespanFailed', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
     'PartPassed', 'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed',
     'TremoloError', 'UnsupportedMediaType', 'UploadEnded', 'WebSocketClosed',
+    'WebSocketRefused',
 ]
 
 
@@ -63,6 +67,9 @@ def __getattr__(name: str) -> Any:
     if name in ('PartPassed', 'UploadEnded'):
         from .uploads import errors
         return getattr(errors, name)
+    if name in ('AnswerError', 'WebSocketRefused'):
+        from .client import errors as answers
+        return getattr(answers, name)
     if name == 'WebSocketClosed':
         from .websocket import WebSocketClosed
         return WebSocketClosed

@@ -11,7 +11,8 @@ from server_support import request, serving
 import tremolo
 from tremolo import BadRequest, HTTPError, Tremolo
 from tremolo.http import status_line
-from tremolo.pages.page import error_page, traceback_of
+from tremolo.pages.page import error_page
+from tremolo.pages.raised import traceback_of
 from tremolo.server import phrase
 
 

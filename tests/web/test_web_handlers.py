@@ -823,7 +823,7 @@ def test_whatever_a_handler_raises_is_500_and_the_loop_goes_on(app, error, kind,
         raise error
 
     def generator():
-        yield b'collected'
+        yield b'coll' b'ected'    # (The page of debug mode shows the lines around an error.)
         raise error
 
     def waited():

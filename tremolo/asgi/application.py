@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from ..bridge import bridge_to
 from ..bridge.work import of_task
+from ..errors import LifespanFailed
 from ..loop import Reactor
 from ..loop.work import Work
 from ..pages import send_failure
@@ -73,7 +74,8 @@ class AsgiApplication(Service):
         Of the seconds for both the last one is for the hooks.
         """
         limits = self._startup_timeout, seconds - _FOR_HOOKS if seconds else 0.0
-        await self._lifespan.shutdown(min(filter(None, limits), default=0.0))
+        if why := await self._lifespan.shutdown(min(filter(None, limits), default=0.0)):
+            self.end_failures.append(LifespanFailed(why))
         hooks = super().shutdown(seconds)
         if hooks is not None:
             await hooks

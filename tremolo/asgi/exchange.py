@@ -19,6 +19,7 @@ from ..http.encoder import encode
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.stream import READ_SIZE
 from ..loop.task import TIME_SLICE
+from ..pages import tell_client
 from ..server import Request, Response
 from ..server.notices import why
 from ..typed import TYPE_CHECKING, Any
@@ -111,6 +112,7 @@ class Exchange:
             return
         _log.error('the ASGI application failed on %s', response.connection.describe()
                    if not lost else self.request, exc_info=error)
+        tell_client(self.request.connection, error)
         if not lost:
             self.runner.fail(response, error)
 

@@ -56,13 +56,15 @@ class Lifespan:
             raise
         self._started = not self._task.done()
 
-    async def shutdown(self, seconds: float) -> None:
-        """Let the application clean up; a failure is logged."""
+    async def shutdown(self, seconds: float) -> str:
+        """Let the application clean up; a failure is logged, and returned; '' for none."""
+        why = ''
         if self._started and self._task is not None and not self._task.done():
             self._heard = asyncio.get_running_loop().create_future()
             if why := await self._ask('shutdown', seconds):
                 _log.error('the shutdown of the application failed: %s', why)
         self._end()
+        return why
 
     def _end(self) -> None:
         """End the application's call."""

@@ -27,7 +27,7 @@ from ..frames import place_of
 from ..loop import Future
 from ..loop.done import DONE
 from ..loop.task import TIME_SLICE
-from ..pages import send_error
+from ..pages import send_error, tell_client
 from ..server import Request, Response
 from ..server.errors import Forbidden
 from ..server.notices import shown_request, why
@@ -115,6 +115,7 @@ class SocketExchange:
         if error is not None and not (lost and self._tells_of_the_end(error)):
             _log.error('the ASGI application failed on %s', shown_request(self._request),
                        exc_info=error)
+            tell_client(self._request.connection, error)
         if accepted:
             if websocket.state == 'open':
                 self._close(1000 if error is None else 1011)

@@ -58,13 +58,13 @@ def future_of(awaitable: Any, context: contextvars.Context | None = None) -> Fut
 class _Spawned(Future):
     """Our Future of a task of asyncio; it is done when the task has ended, also after `cancel`."""
 
-    __slots__ = ('_context', '_coroutine', '_task', '_why')
+    __slots__ = ('_context', '_coroutine', '_why', 'task')
 
     def __init__(self, coroutine: Any) -> None:
         Future.__init__(self)
         self._coroutine = coroutine
         self._context = contextvars.copy_context()
-        self._task: Any = None    # The `asyncio.Task`, until it has ended.
+        self.task: Any = None    # The `asyncio.Task`, until it has ended.
         self._why = ''    # The message of `cancel`.
         on_loop(self.reactor, self._begin)
 
@@ -77,17 +77,17 @@ class _Spawned(Future):
             return
         # (No local variable: from Python 3.12 on the traceback of an error, which the task keeps,
         # leads to this frame. That would be a cycle.)
-        self._task = _start(reactor, coroutine, context)
-        if self._task.done():
-            self._ended(self._task)
+        self.task = _start(reactor, coroutine, context)
+        if self.task.done():
+            self._ended(self.task)
         else:
             # (asyncio itself keeps no task alive. The callback keeps this Future.)
-            bridge_to(reactor).kept.add(self._task)
-            self._task.add_done_callback(self._ended)
+            bridge_to(reactor).kept.add(self.task)
+            self.task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         bridge_to(self.reactor).kept.discard(task)
-        self._task = None
+        self.task = None
         if task.cancelled():
             Future.cancel(self, self._why)
         elif (error := task.exception()) is not None:
@@ -97,16 +97,16 @@ class _Spawned(Future):
 
     def cancel(self, message: str = '') -> bool:
         """Cancel the task; its `CancelledError` has the message."""
-        if self._task is None:
+        if self.task is None:
             return Future.cancel(self, message)
         self._seen = True
         self._why = message
-        self._task.cancel(*([message] if message else ()))
+        self.task.cancel(*([message] if message else ()))
         return True
 
     def where(self) -> str:
         """Return file:line at which the task's coroutine stands, or 'ended'."""
-        return place_of(self._task.get_coro()) if self._task is not None else Future.where(self)
+        return place_of(self.task.get_coro()) if self.task is not None else Future.where(self)
 
 
 def task_of(awaitable: Any) -> Future:

@@ -145,7 +145,7 @@ class Listener:
     descriptor only, and the file of a UNIX socket stays.
     """
 
-    def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], None],
+    def __init__(self, reactor: Reactor, sock: Any, accepted: Callable[[Any, Any], object],
                  shared: bool = False) -> None:
         self._reactor = reactor
         self._socket = sock

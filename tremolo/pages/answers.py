@@ -1,7 +1,7 @@
 """Answers: what the client sees of an error.
 
-A page is short, in plain HTML, and shows nothing of the server's state: only in debug mode it has
-the traceback. A client that broke HTTP is told how, in a sentence that holds nothing of its
+A page is short, in plain HTML, and shows nothing of the server's state: only in debug mode it tells
+more (debug.py). A client that broke HTTP is told how, in a sentence that holds nothing of its
 request (`ProtocolError.sentence`): so a developer sees the mistake at once, and nobody can have a
 text of his own shown to others.
 """
@@ -12,11 +12,11 @@ import html
 
 from ..http import ProtocolError
 from ..http.replaced import replace_fields
-from ..server import HTTPError, Response
+from ..server import Connection, HTTPError, Response
 from ..server.bodiless import BODILESS
 from ..server.response_head import HTML, TEXT
 from ..typed import Any
-from .page import error_page, traceback_of
+from .page import error_page
 
 
 def send_error(response: Response, error: HTTPError) -> None:
@@ -27,30 +27,44 @@ def send_error(response: Response, error: HTTPError) -> None:
         response.status = error.status
         response.content_type = TEXT
         response.send_body(response.encode(error.body))
+    elif error.status == 404 and response.connection.server.routes is not None:
+        from .debug import send_missing_page  # (It was imported at the start.)
+        send_missing_page(response, response.connection.server.routes())
     else:
         send_page(response, error.status)
 
 
-def send_failure(response: Response, error: BaseException) -> None:
+def send_failure(response: Response, error: BaseException, handler: str = '') -> None:
     """Answer an error that a handler raised, or abort the connection when the head is sent.
 
     A `ProtocolError`, which is the client's mistake, has its own status, and its sentence is told.
-    Any other error is 500.
+    Any other error is 500, and a test client is told of it; the page of debug mode tells it, with
+    the name of the handler.
     """
-    if response.head_sent:
-        response.connection.abort('failed')
-        return
-    if response.layers:
+    if response.layers and not response.head_sent:
         wrapped: Any = response
         wrapped.throw(None, error)    # (It calls this again for what nobody has caught.)
+        return
+    if not isinstance(error, ProtocolError):
+        tell_client(response.connection, error)
+    if response.head_sent:
+        response.connection.abort('failed')
         return
     response.reset(meant=False)
     status, text = 500, ''
     if isinstance(error, ProtocolError):
         status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
-        text = f'<pre>{html.escape(traceback_of(error))}</pre>'
+        from .debug import send_failure_page  # (It was imported at the start.)
+        send_failure_page(response, error, handler)
+        return
     send_page(response, status, text)
+
+
+def tell_client(connection: Connection, error: BaseException) -> None:
+    """Give a test client what its request has raised (`app.client()`); others learn nothing."""
+    if connection.server.failures is not None:
+        connection.server.failures.append((connection, error))
 
 
 def send_page(response: Response, status: int, more: str = '') -> None:

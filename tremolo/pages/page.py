@@ -1,14 +1,10 @@
 """Page: how the small page of an error looks, and what it says (pages.py says when it is sent).
 
 It is for people: it names the status, says in a sentence what that means, and looks well on a phone
-and in the dark. It loads nothing. In debug mode it has the traceback, without the frames of this
-package: the mistake is in the application.
+and in the dark. It loads nothing. In debug mode there is more on it, see debug.py.
 """
 
 from __future__ import annotations
-
-import os
-import traceback
 
 from ..http.phrases import PHRASES
 
@@ -32,7 +28,6 @@ _SENTENCES = {
     500: 'Something went wrong on the server, and it is not your fault. Its log tells what it was.',
     503: 'The server has too much to do. Please try again in a moment.',
 }
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 def error_page(status: int, more: str = '') -> str:
@@ -44,19 +39,3 @@ def error_page(status: int, more: str = '') -> str:
         f'<!doctype html><html lang="en"><title>{status} {phrase}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<style>{_STYLE}</style><h1><b>{status}</b> {phrase}</h1>{more}\n')
-
-
-def traceback_of(error: BaseException) -> str:
-    """Return the traceback of an error and of its causes, without the frames of this package.
-
-    (If there are no others, it is our mistake: then all are shown.)
-    """
-    whole = traceback.TracebackException.from_exception(error)
-    left: list[traceback.TracebackException | None] = [whole]
-    while left:
-        each = left.pop()
-        if each is not None:
-            theirs = [frame for frame in each.stack if not frame.filename.startswith(_PACKAGE)]
-            each.stack = traceback.StackSummary.from_list(theirs or list(each.stack))
-            left += (each.__cause__, each.__context__, *(getattr(each, 'exceptions', None) or ()))
-    return ''.join(whole.format())

@@ -18,7 +18,7 @@ What matches and has not the method is passed over: the next may have it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, unquote_to_bytes
 
 from ..typed import Any, Generic, TypeVar
@@ -107,6 +107,12 @@ class Router(Generic[T]):
         return {method for each in (*(route.targets for route in self.routes),
                                     *(place.methods for place in self._below.values()))
                 for method in each}
+
+    def listed(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Give the path of each route and folder as it was registered, with methods."""
+        yield from ((route.path, route.targets) for route in self.routes)
+        yield from (('/'.join((*each, '')), {*place.methods} - {'HEAD'})
+                    for each, place in self._below.items())
 
     def find(self, method: str, raw_path: bytes) -> Search[T]:
         """Return what answers a method of a path as it came (without its query).

@@ -72,6 +72,9 @@ class Server:
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
         self.signer: Any = None    # Signs cookies; `web` sets it.
+        self.routes: Any = None    # In debug: gives each path with its methods; `web` sets it.
+        # Has each error that became a 500, with its connection, for a test client (`append`).
+        self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
@@ -95,10 +98,12 @@ class Server:
         self.at_close: list[Callable[[Connection, str], object]] = []
         # The begin of a stop. Handlers and jobs wait for it (`Service.stopping`).
         self.stopping = SharedFuture(reactor)
-        # Who waits for that on behalf of all sockets (websocket/drain.py).
+        # Who waits for that on behalf of all sockets, and of all event streams (their drain.py).
         self.at_stop: list[object] = []
         # The end of a graceful stop, with the number of connections that had to be cut.
         self.stopped = Future(reactor)
+        # The jobs that the application has spawned, and what its end tells of each (room service).
+        self.jobs: dict[Future, Any] = {}
         self.draining = False    # Whether a graceful stop is going on.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
@@ -108,7 +113,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices, part.at_stop = self.notices, self.at_stop
-        part.request_class, part.signer = self.request_class, self.signer
+        part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
         part.at_connect, part.at_close = self.at_connect, self.at_close
         return part
@@ -178,12 +183,12 @@ class Server:
         port = address[1] if isinstance(address, tuple) else None
         return exact.get(address) or ports.get(port) or self
 
-    def take(self, sock: Any) -> None:
+    def take(self, sock: Any) -> Connection:
         """Go on with a connection that is open already, and between two requests."""
         sock.setblocking(False)
-        self._accepted(sock, None)
+        return self._accepted(sock, None)
 
-    def _accepted(self, sock: Any, address: Any) -> None:
+    def _accepted(self, sock: Any, address: Any) -> Connection:
         connection = Connection(self, Stream(self.reactor, sock))
         self.connections.add(connection)
         if self._throttles.wanted:
@@ -194,6 +199,7 @@ class Server:
                 listener.pause()
         for hook in self.at_connect:
             hook(connection)
+        return connection
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection that has ended (the connection calls this)."""

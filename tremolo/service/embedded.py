@@ -37,15 +37,21 @@ def start(service: Service, settings: Settings, reactor: Reactor | None,
     return apart_from_asyncio(_start, service, settings, reactor, thread)
 
 
-def _start(service: Service, settings: Settings, reactor: Reactor | None,
-           thread: bool) -> RunningServer:
+def start_here(service: Service, settings: Settings, hooks: bool) -> RunningServer:
+    """Start a service that listens nowhere, with its hooks or without; the caller steps it."""
+    return _start(service, settings, None, False, False, hooks)
+
+
+def _start(service: Service, settings: Settings, reactor: Reactor | None, thread: bool,
+           listen: bool = True, hooks: bool = True) -> RunningServer:
     own = reactor is None
     reactor = reactor or make_reactor(settings)
     try:
-        server = service.serve_on(reactor, settings)
+        server = service.serve_on(reactor, settings, listen=listen)
         try:
-            with starting(reactor):
-                complete(reactor, service.startup(settings))
+            if hooks:
+                with starting(reactor):
+                    complete(reactor, service.startup(settings))
         except BaseException:
             server.close()
             raise
@@ -54,7 +60,7 @@ def _start(service: Service, settings: Settings, reactor: Reactor | None,
             reactor.close()
         raise
     watch(reactor, settings)
-    return RunningServer(reactor, server, thread, own, service)
+    return RunningServer(reactor, server, thread, own, service, hooks)
 
 
 class BoundServer:
@@ -87,8 +93,9 @@ class RunningServer(BoundServer):
     """
 
     def __init__(self, reactor: Reactor, server: Server, thread: bool, own: bool,
-                 service: Service) -> None:
+                 service: Service, hooks: bool = True) -> None:
         """Start it. With `own` the reactor is closed with the server."""
+        self._hooks = hooks
         self.reactor = reactor
         self._own = own
         self._service = service
@@ -133,7 +140,8 @@ class RunningServer(BoundServer):
             reactor.run()
         self.server.close()
         seconds = self._ending.for_shutdown
-        complete(reactor, self._service.shutdown(seconds), seconds)
+        if self._hooks:
+            complete(reactor, self._service.shutdown(seconds), seconds)
         if self._own:
             self._ending.close()
             reactor.close()
@@ -152,9 +160,10 @@ class RunningServer(BoundServer):
 class HostedServer(BoundServer, Coroutine[Any, Any, None]):
     """A server that `app.serve` makes: await it, make a task of it, or use `async with`."""
 
-    def __init__(self, service: Service, settings: Settings) -> None:
+    def __init__(self, service: Service, settings: Settings, listen: bool = True) -> None:
         self._service = service
         self._settings = settings
+        self._listen = listen
         self._stack = AsyncExitStack()
         self._coroutine: Coroutine[Any, Any, None] | None = None
 
@@ -196,7 +205,7 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
         service, settings = self._service, self._settings
         async with AsyncExitStack() as stack:
             reactor = stack.enter_context(hosted(settings.debug))
-            self.server = service.serve_on(reactor, settings)
+            self.server = service.serve_on(reactor, settings, listen=self._listen)
             stack.callback(self.server.close)
             with starting(reactor):
                 begun = service.startup(settings)

@@ -91,9 +91,13 @@ class Ending:
 
     def left(self) -> list[Work]:
         """Return what goes on beside the server and was not begun by the application's start."""
+        jobs = self._server.jobs
+        found = [Work(job, each.what, job.where, job.cancel) for job, each in jobs.items()]
         if self._others is not None:
-            return list(self._others())
-        found = work_of(self._reactor)
+            return found + list(self._others())
+        # (A job is also known as a task; a coroutine's is one of asyncio.)
+        known = {getattr(job, 'task', None) or job for job in jobs}
+        found += [work for work in work_of(self._reactor) if work.source not in known]
         return found + self._threads(self._early)
 
     def _threads(self, but: set[threading.Thread]) -> list[Work]:
@@ -134,7 +138,11 @@ class Ending:
         is left then has had its time, and is cancelled as soon as the answers are finished.
         """
         until = self._reactor.time() + self._server.settings.shutdown_timeout
-        first = {work.source for work in self.left()}
+        jobs = self._server.jobs
+        # (A job of the start may go on until `stopping`, which comes when the server drains. So
+        # nothing is gained by waiting for it; and no job has had its time before that.)
+        early = {job for job, each in jobs.items() if each.early}
+        first = {work.source for work in self.left()} - early
 
         def look() -> None:
             if self._server.draining:
@@ -142,7 +150,7 @@ class Ending:
             running = sum(each.task is not None for each in self._server.connections)
             left = first.intersection(work.source for work in self.left())
             if len(left) <= running or self._reactor.time() >= until:
-                self._spent = left
+                self._spent = left - set(jobs)
                 callback()
             else:
                 self._reactor.call_later(_LOOK, look)

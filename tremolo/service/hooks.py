@@ -42,7 +42,7 @@ def call_all(
         try:
             value = _call(hook, names)
         except Exception as error:
-            _fail(hook, error, go_on)
+            _fail(hook, error, go_on, names)
             continue
         if inspect.isgenerator(value) or inspect.isawaitable(value):
             return _wait_for(hook, value, left, names, go_on)
@@ -60,7 +60,7 @@ async def _wait_for(
         else:
             await value
     except Exception as error:
-        _fail(hook, error, go_on)
+        _fail(hook, error, go_on, names)
     rest = call_all(left, names, go_on)
     if rest is not None:
         await rest
@@ -98,8 +98,11 @@ def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
         set_current_reactor(before)
 
 
-def _fail(hook: Hook, error: Exception, go_on: bool) -> None:
+def _fail(hook: Hook, error: Exception, go_on: bool, names: Mapping[str, Any]) -> None:
     name = getattr(hook, '__qualname__', repr(hook))
     _log.error('the hook %s failed', name, exc_info=error)
+    failure = HookFailed(f'the hook {name} failed: {error!r}')
+    failure.__cause__ = error
     if not go_on:
-        raise HookFailed(f'the hook {name} failed: {error!r}') from error
+        raise failure
+    names['app'].end_failures.append(failure)

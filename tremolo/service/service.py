@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 
 from ..errors import SettingError, TremoloError
 from ..loop import Future, InvalidState, Listener, Reactor
@@ -28,8 +28,10 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import process
 from .embedded import HostedServer, RunningServer, start
+from .jobs import begin
 
 if TYPE_CHECKING:
+    from ..client import Client
     from ..workers.slot import Slot
     from .connection_hooks import ConnectionHooks
 
@@ -56,6 +58,9 @@ class Service:
         # Why the application has ended by itself, while it was served.
         self.failure: TremoloError | None = None
         self._stops: list[Callable[..., Any]] = []
+        # What failed in the last shutdown: hooks, a lifespan.
+        self.end_failures: list[TremoloError] = []
+        self.tested: Any = None    # The server that its test clients share, while there are any.
         self._connection_hooks: ConnectionHooks | None = None
         self.outer: Service | None = None    # The application in which it is mounted.
         self.inside = False    # Whether it is served there, and not by itself.
@@ -100,7 +105,8 @@ class Service:
         """Return all addresses, of the settings and of `listen`, with the options of each."""
         return [*((address, {}) for address in settings.addresses), *self._listens]
 
-    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None) -> Server:
+    def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None,
+                 listen: bool = True) -> Server:
         """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
         With a slot, the sockets that the slot has are used. Raises `ListenError`, and
@@ -112,13 +118,16 @@ class Service:
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
+        if settings.debug:
+            from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
         if settings.limit_concurrency:
             from .concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
             self._prepare(server)
-            self._listen(server, slot)
+            if listen:
+                self._listen(server, slot)
         except BaseException:
             server.close()
             raise
@@ -149,7 +158,7 @@ class Service:
         server = self._server
         if (server is not None and self._process == os.getpid() and not server.stopped.done()
                 and not server.reactor.closed):
-            where = ', '.join(server.urls)
+            where = ', '.join(server.urls) or 'for a test client'
             raise InvalidState(f'this application is served already ({where}): stop that server '
                                'first, or make another application; one server listens on more '
                                'addresses with `app.listen`')
@@ -279,6 +288,29 @@ class Service:
         settings = settings_inside({'host': host, 'port': port, **options})
         return start(self, settings, reactor, thread)
 
+    def client(
+        self, *, base_url: str = 'http://localhost', headers: Any = None,
+        cookies: Mapping[str, str] | None = None, follow_redirects: bool = False,
+        timeout: float | None = 5.0, raise_errors: bool = True, **options: Any
+    ) -> Client:
+        """Return a client for tests, in this process: no port, and no thread.
+
+            client = app.client()
+            assert client.get('/').text == 'Hello world!'
+
+            with app.client(body_size='1MiB') as client:    # runs the hooks and the lifespan, too
+            async with app.client() as client:              # likewise, inside an asyncio loop
+
+        `headers` and `cookies` go with each request. An error of a handler, for which others get
+        our 500, is raised by the call; with raise_errors=False the answer is that 500. `timeout` is
+        in seconds, for each call. The options are those of `start`. Raises `SettingError`.
+        """
+        from ..client.client import Client
+        from ..client.session import Session
+        from .tested import Tested
+        session = Session(base_url, headers, cookies, follow_redirects, timeout, raise_errors)
+        return Client(Tested(self, settings_inside({'shutdown_timeout': 5, **options})), session)
+
     def run(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """Serve until SIGTERM or SIGINT; the requests in hand are finished first.
 
@@ -310,6 +342,19 @@ class Service:
         server = self._server
         if server is not None:
             server.reactor.call_soon_threadsafe(server.drain)
+
+    def spawn(self, job: Any) -> Future:
+        """Run a generator or a coroutine beside the requests; return a Future of its end.
+
+            app.spawn(send_mail(address))
+
+        From handlers, hooks, other jobs, and any thread. It runs in a copy of the caller's context,
+        at once as far as it need not wait. Its failure is logged at once; to cancel the Future
+        cancels the job. When the server stops, `app.stopping` tells it; it is waited for until
+        `shutdown_timeout` is over, then it is named in the log and cancelled, before the stop hooks
+        are called. Raises `InvalidState` while no server runs, `TypeError` for what is no job.
+        """
+        return begin(self._server, self._process, job)
 
     @property
     def stopping(self) -> Future:

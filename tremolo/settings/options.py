@@ -245,6 +245,9 @@ class Options:
 
     buffer_size: int = _option(
         ANSWERS, 'size', 16384, 'bytes of an answer collected before they are sent', least=1)
+    sse_heartbeat: float = _option(
+        ANSWERS, 'time', 15.0, 'how long an event stream sends nothing, then it sends a comment',
+        off=0.0)
     server_name: str = _option(
         ANSWERS, 'text', 'tremolo', 'the Server header; off or empty: no such header', off='')
 

@@ -16,7 +16,7 @@ Handler there and runs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 
 from ..loop import Reactor
 from ..loop.work import Work
@@ -300,6 +300,8 @@ class Application(Service):
     def prepare(self, server: Server) -> None:
         """Bind the handlers to the server: its options, and the objects that they may ask for."""
         server.request_class = Request
+        if server.settings.debug and self.outer is None:
+            server.routes = self.listed
         self._sign(server)
         if self._middleware:
             from ..around import answer_ended
@@ -309,6 +311,13 @@ class Application(Service):
             mount.service.serve_in(server, self._lock)
         for handler in self._handlers:
             self._bind(handler, server)
+
+    def listed(self) -> Iterator[tuple[str, Iterable[str]]]:
+        """Give each path with its methods, also those of what is mounted (for people)."""
+        yield from ((self.mounted_at + path, each) for path, each in self._router.listed())
+        for mount in self._mounts:
+            if isinstance(mount.service, Application):
+                yield from mount.service.listed()
 
     def waits(self) -> bool:
         """Return whether the start or the end may have to wait, also of what is mounted."""

@@ -61,7 +61,7 @@ def _answer(handler: Named, request: Request, response: Response, error: BaseExc
             # The headers of the HTTPError may not be sent.
             log_error(handler, request, problem)
             error = problem
-    return send_failure(response, error)
+    return send_failure(response, error, handler.name)
 
 
 def log_error(handler: Named, request: Request, error: BaseException) -> None:

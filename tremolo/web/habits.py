@@ -66,6 +66,13 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"redirect\(\) got an unexpected keyword argument 'permanent'", 'write status=308'),
     (r"\b(?:form|files)\(\) got an unexpected keyword argument",
      'limits are options: form_size, form_fields, part_count, body_size'),
+    (r"'Application' object has no attribute '(?:add_task|create_task|add_background_task)'",
+     'write app.spawn(job())'),
+    (r"'Response' object has no attribute 'background'", 'write app.spawn(job())'),
+    (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
+    (r"'EventStream' object has no attribute '(request|response)'",
+     r'write `\1` in the signature, beside sse'),
+    (r"\bsend\(\) got an unexpected keyword argument 'event_id'", 'write id='),
     (r"'(?:FileAnswer|HTTPError)' object|object (?:FileAnswer|HTTPError) ", 'return it'),
     (r"\bLater'?(?:\n| )", 'a `yield`, an `await` or, in a thread, `.result()` is missing'),
 )]

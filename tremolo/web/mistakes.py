@@ -30,8 +30,6 @@ _SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
 _FOREIGN = expression(
     r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
 _TURNED = expression(r'<([A-Za-z_]\w*):(str|int|float|uuid|path)>')
-
-
 # What other frameworks, and tremolo 0.5, call what stands around handlers.
 _AROUND = {
     '@app.middleware above a generator function: what is before its bare `yield` is for requests, '
@@ -63,15 +61,30 @@ def check_function(function: Any) -> None:
 
 def check_socket_handler(name: str, function: Any) -> None:
     """Raise `HandlerError` if a handler of sockets cannot wait. (One in a thread can.)"""
+    if not _can_wait(function):
+        raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write '
+                           '`yield websocket.accept()`, an `async def` with `await`, or '
+                           'thread=True in its signature and `.result()`')
+
+
+def check_event_handler(name: str, function: Any, thread: bool, websocket: str) -> None:
+    """Raise `HandlerError` for what cannot send events."""
+    if websocket:
+        raise HandlerError(f'{name} asks for websocket and sse: write two functions, each with a '
+                           'path of its own')
+    if not (thread or _can_wait(function)):
+        raise HandlerError(f'{name} asks for sse, and a plain function cannot wait: write `yield '
+                           'sse.send(...)`, an `async def` with `await`, or thread=True in its '
+                           'signature and `.result()`')
+
+
+def _can_wait(function: Any) -> bool:
     # (What a decorator has made of a function runs as the function does.)
     bare = inspect.unwrap(function)
-    for each in function, bare, type(bare).__call__:
-        if any(runs(each) for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
-                                       inspect.iscoroutinefunction)):
-            return
-    raise HandlerError(f'{name} asks for websocket, and a plain function cannot wait: write `yield '
-                       'websocket.accept()`, an `async def` with `await`, or thread=True in its '
-                       'signature and `.result()`')
+    return any(
+        runs(each) for each in (function, bare, type(bare).__call__)
+        for runs in (inspect.isgeneratorfunction, inspect.isasyncgenfunction,
+                     inspect.iscoroutinefunction))
 
 
 def check_socket_methods(name: str, methods: list[str], too: bool) -> None:
@@ -111,10 +124,11 @@ def _server_option(name: str, value: Any) -> Any:
     return option.convert(value, name)
 
 
+_OF_SERVER = ('buffer_size', 'handler_timeout', 'sse_heartbeat')
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     'content_type': _content_type, 'rate': checked_rate, 'status': checked_status,
-    **{name: partial(_server_option, name) for name in ('buffer_size', 'handler_timeout')}}
-_CONVERTED = ('buffer_size', 'content_type', 'handler_timeout')
+    **{name: partial(_server_option, name) for name in _OF_SERVER}}
+_CONVERTED = (*_OF_SERVER, 'content_type')
 
 
 def check_name(name: Any) -> None:

@@ -1,8 +1,8 @@
 """Registration: from a function to its handler. What is wrong is told here, before a request comes.
 
-A function that asks for `websocket` gets a handler of another class, which brings the room
-`websocket` with it. So nothing of that is imported, and no request looks for it, as long as no
-function asks.
+A function that asks for `websocket` or `sse` gets a handler of another class, which brings the room
+`websocket` or `events` with it. So nothing of that is imported, and no request looks for it, as
+long as no function asks.
 """
 
 from __future__ import annotations
@@ -55,6 +55,10 @@ def handler_of(function: Callable[..., Any], signature: Signature, methods: list
         if origins is not ...:
             raise HandlerError(f'{signature.name}: `origins` is for a handler of WebSockets, which '
                                'asks for `websocket`: leave it out')
+        if signature.events:
+            # Late: few programs have events.
+            from .events import EventHandler
+            return EventHandler(function, signature)
         return Handler(function, signature)
     check_socket_methods(signature.name, methods, signature.websocket == 'too')
     # Late: few programs have sockets.

@@ -13,11 +13,17 @@ from collections.abc import Iterable
 
 from ..server import HandlerError
 from ..typed import Any, Callable
-from .mistakes import PRESETS, check_function, check_options, check_socket_handler
+from .mistakes import (
+    PRESETS,
+    check_event_handler,
+    check_function,
+    check_options,
+    check_socket_handler,
+)
 
 # The names that a handler may ask for, beside the named groups of its path.
 NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response',
-         'websocket')
+         'sse', 'websocket')
 
 
 class Signature:
@@ -42,6 +48,7 @@ class Signature:
         # '' if it does not ask for `websocket`; 'only', or 'too' for `websocket=None`, which serves
         # ordinary requests as well.
         self.websocket = ''
+        self.events = False    # Whether it asks for `sse`.
         self.defaults: dict[str, Any] = {}
         self.groups = frozenset(groups)
         self._read(function)
@@ -56,6 +63,8 @@ class Signature:
                                'for what blocks: `yield run_in_thread(...)`')
         if self.websocket and not self.thread:
             check_socket_handler(self.name, function)
+        if self.events:
+            check_event_handler(self.name, function, self.thread, self.websocket)
         self.stream = bool(self.defaults.get('stream', False))
         # Whether the first chunks can be collected before there is a task; see `Handler.run`.
         self.collects = not self.stream and returns_nothing(function)
@@ -77,6 +86,9 @@ class Signature:
                     raise HandlerError(f'{self.name}: the only default of websocket is None, for a '
                                        'handler of ordinary requests, too')
                 self.websocket = 'only' if parameter.default is parameter.empty else 'too'
+            elif name == 'sse':
+                # (`sse=None`, as tremolo 0.5 had it, is the same.)
+                self.events = True
             elif name in NAMES or name in self.groups:
                 self.wants.append(name)
             elif parameter.default is parameter.empty:

@@ -15,6 +15,7 @@ import logging
 
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
+from ..pages import tell_client
 from ..server import HandlerError, HTTPError, Response
 from ..server.errors import Forbidden
 from ..typed import TYPE_CHECKING, Any
@@ -130,6 +131,7 @@ class SocketRun:
                        'that one is used', handler.name, error)
         else:
             log_error(handler, websocket.request, error)
+            tell_client(websocket.connection, error)
         self._close(1011)
         forget_frames(error)
 

@@ -36,8 +36,9 @@ class Drain:
     @staticmethod
     def watch(server: Server) -> None:
         """Close the sockets of this server when it stops (called for each handshake)."""
-        if not server.at_stop:
-            server.at_stop.append(Drain(server))
+        # (It is the first there: closing.py asks it. Event streams have one of their own.)
+        if not (server.at_stop and isinstance(server.at_stop[0], Drain)):
+            server.at_stop.insert(0, Drain(server))
 
     def rest(self) -> float:
         """Return how many seconds remain of `shutdown_timeout`, from the first call on."""
