@@ -175,7 +175,7 @@ def test_a_wait_for_a_piece_has_the_same_timeout():
 
     async def main():
         async with app.client(timeout=0.02) as client:
-            with pytest.raises(TimeoutError, match='slow|test_client_failures'):
+            with pytest.raises(TimeoutError, match=r'slow|test_client_failures'):
                 async with client.stream('GET', '/') as answer:
                     async for piece in answer:
                         assert piece == b'a'
@@ -183,7 +183,7 @@ def test_a_wait_for_a_piece_has_the_same_timeout():
     with app.client(timeout=0.02) as client:
         with pytest.raises(TimeoutError, match='test_client_failures'):
             client.get('/')
-        with pytest.raises(TimeoutError, match='0.02 s'), client.stream('GET', '/') as answer:
+        with pytest.raises(TimeoutError, match=r'0.02 s'), client.stream('GET', '/') as answer:
             assert next(iter(answer)) == b'a'
             answer.read()
     asyncio.run(main())

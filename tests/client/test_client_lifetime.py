@@ -121,6 +121,7 @@ def test_what_fails_at_the_start_or_the_end_is_raised(looped, logged):
             return asyncio.run(inside())
         with app.client() as client:
             assert client.get('/').text == 'here'
+        return None
 
     with pytest.raises(HookFailed, match="begin failed: KeyError") as raised:
         use()
@@ -238,13 +239,13 @@ def test_in_a_running_loop_the_plain_form_is_refused(app):
         client = app.client()
         for use in (lambda: client.get('/'), client.__enter__,
                     client.stream('GET', '/').__enter__, client.websocket('/').__enter__):
-            with pytest.raises(InvalidState, match='write `async with app.client'):
+            with pytest.raises(InvalidState, match=r'write `async with app.client'):
                 use()
 
     asyncio.run(main())
     with app.client() as client:
         async def inside():
-            with pytest.raises(InvalidState, match='write `async with app.client'):
+            with pytest.raises(InvalidState, match=r'write `async with app.client'):
                 client.get('/')
             with pytest.raises(InvalidState, match='open outside this loop'):
                 async with app.client():

@@ -339,9 +339,9 @@ def test_redirects_are_followed_when_that_is_asked(moving, status, method, after
 
 def test_redirects_have_a_bound_and_stay_here(moving):
     with moving.client(follow_redirects=True) as client:
-        with pytest.raises(AnswerError, match='more than 20 redirects: .*/round'):
+        with pytest.raises(AnswerError, match=r'more than 20 redirects: .*/round'):
             client.get('/round')
-        with pytest.raises(AnswerError, match='elsewhere.example/: there is only this app'):
+        with pytest.raises(AnswerError, match=r'elsewhere.example/: there is only this app'):
             client.get('/away')
         assert client.get('/away', follow_redirects=False).status in (302, 303)
         assert client.get('/up/and/down').url == 'http://localhost/up/end'
@@ -381,10 +381,9 @@ def test_bytes_after_an_answer_are_told():
         reactor.call_soon(request.connection.stream.write, b'HTTP/1.1 200 OK\r\n\r\n')
         return 'a'
 
-    with app.client() as client:
-        with pytest.raises(AnswerError, match='belong to no answer'):
-            for _ in range(2):
-                client.get('/')
+    with app.client() as client, pytest.raises(AnswerError, match='belong to no answer'):
+        for _ in range(2):
+            client.get('/')
 
 
 # Inside an asyncio loop

@@ -176,7 +176,7 @@ def test_a_close_of_ours_has_its_code(kind):
     for bad in (1005, ''), (1000, 'x' * 124):
         with client.websocket('/echo') as ws, pytest.raises(ValueError, match='close'):
             ws.close(*bad)
-    with client.websocket('/echo') as ws, pytest.raises(TypeError, match='json.dumps'):
+    with client.websocket('/echo') as ws, pytest.raises(TypeError, match=r'json.dumps'):
         ws.send({})
 
 
