@@ -107,6 +107,7 @@ def test_the_files(tmp_path, monkeypatch):
 
 
 def test_the_tests_of_an_application_pass(tmp_path):
+    run('pytest.fixture')
     program, = [each for each in PROGRAMS if 'pytest.fixture' in each]
     (tmp_path / 'test_notes.py').write_text(program, encoding='utf-8')
     done = subprocess.run(
@@ -117,7 +118,7 @@ def test_the_tests_of_an_application_pass(tmp_path):
 
 
 def test_the_test_client_is_a_guest_of_asyncio(capsys):
-    run('app.client() as client:\n        answers')
+    run("client.get('/slow')")
     assert capsys.readouterr().out == 'at last at last\n'
 
 
