@@ -6,6 +6,7 @@ import pytest
 
 from tremolo import Tremolo
 from tremolo.client.cookies import Cookies
+from tremolo.exceptions import HeaderError
 
 NOW = 1_700_000_000.0
 
@@ -161,6 +162,15 @@ def test_a_session_goes_on_from_request_to_request(app):
         assert client.get('/who').json() == {'theme': 'dark'}
         client.cookies.clear()
         assert client.get('/who').json() == {}
+
+
+def test_any_text_is_sent_and_no_line_is_smuggled(app):
+    client = app.client()
+    client.cookies['a'] = 'ü'
+    assert client.get('/who').json() == {'a': 'ü'}
+    for bad in 'b\r\nX-Own: 1', 'b\0':
+        with pytest.raises(HeaderError):
+            client.get('/who', cookies={'a': bad})
 
 
 def test_cookies_outlive_a_block_and_belong_to_one_client(app):

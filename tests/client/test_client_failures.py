@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
+import time
 import traceback
 
 import client_support
@@ -238,6 +240,20 @@ def test_a_call_that_is_cancelled_ends_its_handler():
 
     asyncio.run(main())
     assert ends == [1]
+
+
+@pytest.mark.parametrize('kind', [generators, coroutines])
+def test_ctrl_c_ends_a_call_at_once(kind):
+    client = kind().client()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), client:
+        reactor = client.cookies.now.__self__.server.reactor
+        reactor.call_later(0.01, signal.raise_signal, signal.SIGINT)
+        client.get('/hang', timeout=None)
+    with pytest.raises(KeyboardInterrupt), client.stream('GET', '/hello'):
+        signal.raise_signal(signal.SIGINT)
+    assert client.get('/hello').status == 200
+    assert time.monotonic() - begun < 3
 
 
 def test_failures_leave_no_cycle_of_clients_behind(logged):

@@ -104,6 +104,8 @@ def test_an_address_may_be_whole_and_have_any_characters(app):
     assert ['host', 'example.org:8443'] in seen['headers']
     seen = client.get('http://other.example/show').json()
     assert (seen['scheme'], seen['headers'][0]) == ('http', ['host', 'other.example'])
+    assert client.get('http://other.example').status == 404
+    assert client.get('/a\r\nX: y').status == 404    # (Both are escaped.)
     assert client.get('//show').status == 404    # It is a path, and no host.
     assert client.get('/a%2Fb%20c?%41').url == 'https://example.org:8443/a%2Fb%20c?%41'
     assert client.options('*').status == 204

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 
 import pytest
 
@@ -183,8 +184,10 @@ def test_a_close_of_ours_has_its_code(kind):
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_error_of_a_handler_is_raised(kind, logged):
     with kind().client() as client:
-        with pytest.raises(KeyError, match='mine'), client.websocket('/fails'):
+        with pytest.raises(KeyError, match='mine') as raised, client.websocket('/fails'):
             pytest.fail('it is not open')
+        lines = traceback.format_exception(KeyError, raised.value, raised.value.__traceback__)
+        assert "raise KeyError('mine')" in ''.join(lines)
         with pytest.raises(KeyError, match='mine'), client.websocket('/echo') as ws:
             ws.send('fail')
             ws.receive()

@@ -267,7 +267,7 @@ class Opening(Generic[Opened]):
         try:
             self._opened: Any = self._run(self._begin)
         except BaseException as error:
-            self._held.__exit__(type(error), error, None)
+            self._held.__exit__(type(error), error, error.__traceback__)
             raise
         opened: Opened = self._opened
         return opened

@@ -127,7 +127,8 @@ class Session:
             raise
         for name, value in exchange.head.fields:
             if name == b'set-cookie':
-                self.cookies.keep(value.decode('latin-1'), request.url.host, request.url.path)
+                text = value.decode('utf-8', 'replace')
+                self.cookies.keep(text, request.url.host, request.url.path)
         return exchange
 
     def _follow(self, request: Request, follow: Optional[bool],
