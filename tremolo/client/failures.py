@@ -19,8 +19,11 @@ class Failures:
     def __init__(self) -> None:
         self._errors: dict[Any, tuple[BaseException, _Traces]] = {}
 
-    def append(self, failure: tuple[Connection, BaseException]) -> None:
-        """Take the connection of an answer, and the error that it became; the first one counts."""
+    def append(self, failure: tuple[Connection | None, BaseException]) -> None:
+        """Take the connection of an answer, and the error that it became; the first one counts.
+
+        Without a connection it is an error of the server's end.
+        """
         connection, error = failure
         if connection in self._errors:
             return
@@ -31,7 +34,7 @@ class Failures:
             if each is not None and all(each is not known for known, _ in traces):
                 traces.append((each, each.__traceback__))
                 left += (each.__cause__, each.__context__)
-        self._errors[connection] = error, traces
+        self._errors[connection or error] = error, traces
 
     def rest(self) -> list[BaseException]:
         """Return the errors that nobody was told of: they came after an answer."""

@@ -56,8 +56,6 @@ class Service:
         # Why the application has ended by itself, while it was served.
         self.failure: TremoloError | None = None
         self._stops: list[Callable[..., Any]] = []
-        # What failed in the last shutdown: hooks, a lifespan.
-        self.end_failures: list[TremoloError] = []
         self.tested: Any = None    # The server that its test clients share, while there are any.
 
     # -- what each kind of application says -------------------------------------------------------
@@ -196,6 +194,11 @@ class Service:
         longer; with it an application can share the time.)
         """
         return self._call_all(self._stops, True)
+
+    def failed_to_end(self, failure: TremoloError) -> None:
+        """Tell a test client that a stop hook or a lifespan has failed (in the log it is)."""
+        if self._server is not None and self._server.failures is not None:
+            self._server.failures.append((None, failure))
 
     def _call_all(
         self, functions: list[Callable[..., Any]], go_on: bool
