@@ -82,7 +82,7 @@ def test_events(app):
         events = answer.events()
         assert next(events) == ServerEvent('one', id='1')
         assert list(events) == [('two\nlines', 'add', '1', None),
-                                ('three', 'message', '1', 1.5)]
+                                ('three', 'message', '1', 1500)]
     client = app.client()
     with client.stream('GET', '/events') as answer:
         assert [event.data for event in answer.events()] == ['one', 'two\nlines', 'three']
