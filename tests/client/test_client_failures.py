@@ -136,6 +136,33 @@ def test_an_application_that_answers_its_own_error_and_raises_it(logged):
     assert (answer.status, answer.text) == (500, 'theirs')
 
 
+@pytest.mark.parametrize('kind', ['as a task that has waited', 'some steps later'])
+def test_an_error_that_is_raised_after_its_answer_belongs_to_that_answer(kind, logged):
+    async def app(scope, receive, send):
+        if scope['type'] == 'lifespan':
+            raise RuntimeError
+        status = 200 if scope['path'] == '/fine' else 500
+        await asyncio.sleep(0.001)
+        await send({'type': 'http.response.start', 'status': status, 'headers': []})
+        await send({'type': 'http.response.body', 'body': b'theirs'})
+        if kind == 'some steps later':
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if scope['path'] != '/right':
+            raise KeyError(scope['path'])
+
+    with AsgiApplication(app).client() as client:
+        for _ in range(3):
+            with pytest.raises(KeyError, match='/mine'):
+                client.get('/mine')
+            assert client.get('/right').status == 500
+    # What comes behind an answer of 200 is told at the end, and to no other request.
+    with pytest.raises(KeyError, match='/fine'), AsgiApplication(app).client() as client:
+        assert client.get('/fine').status == 200
+        for _ in range(3):
+            assert client.get('/right').status == 500
+
+
 def test_an_error_after_the_answer_is_raised_at_the_end_of_the_block(logged):
     async def app(scope, receive, send):
         if scope['type'] == 'lifespan':

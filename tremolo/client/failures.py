@@ -36,6 +36,12 @@ class Failures:
                 left += (each.__cause__, each.__context__)
         self._errors[connection or error] = error, traces
 
+    def put_aside(self, connection: Connection) -> None:
+        """Keep an error that came after its answer for `rest`: it belongs to no later request."""
+        if connection in self._errors:
+            error, traces = self._errors.pop(connection)
+            self._errors[error] = error, traces
+
     def rest(self) -> list[BaseException]:
         """Return the errors that nobody was told of: they came after an answer."""
         return [error for each in list(self._errors) if (error := self.pop(each)) is not None]
