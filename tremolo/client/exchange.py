@@ -123,7 +123,7 @@ class Exchange:
                 # (A framework answers an error by itself, and raises it some steps later.)
                 for _ in range(_TURNS):
                     yield None
-                    self.raise_failure()
+                    self.raise_failure(late=True)
         return b''
 
     def read_all(self) -> Generator[Waited, Any, bytes]:
@@ -150,9 +150,9 @@ class Exchange:
             self.raise_failure()
         return event
 
-    def raise_failure(self) -> None:
-        """Raise what the handler of this request has raised."""
-        error = self.wire.server.failures.pop(self.wire.connection)
+    def raise_failure(self, late: bool = False) -> None:
+        """Raise what the handler of this request has raised; with `late` also after its answer."""
+        error = self.wire.server.failures.pop(self.wire.connection, late)
         if error is not None and self._raise_errors:
             try:
                 raise error

@@ -198,7 +198,7 @@ class Service:
     def failed_to_end(self, failure: TremoloError) -> None:
         """Tell a test client that a stop hook or a lifespan has failed (in the log it is)."""
         if self._server is not None and self._server.failures is not None:
-            self._server.failures.append((None, failure))
+            self._server.failures.append((None, failure, True))
 
     def _call_all(
         self, functions: list[Callable[..., Any]], go_on: bool
