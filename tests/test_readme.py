@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +21,8 @@ import tremolo
 from tremolo.asgi_app import AsgiApplication
 from tremolo.settings import option_table
 
-README = (Path(__file__).resolve().parent.parent / 'README.md').read_text(encoding='utf-8')
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
 PROGRAMS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
@@ -114,6 +117,22 @@ def test_the_files(tmp_path, monkeypatch):
         known = urllib.request.Request(f'{server.url}/version', headers={'If-None-Match': '"7"'})
         with pytest.raises(urllib.error.HTTPError, match='304'):
             urllib.request.urlopen(known, timeout=30)
+
+
+def test_the_tests_of_an_application_pass(tmp_path):
+    run('pytest.fixture')
+    program, = [each for each in PROGRAMS if 'pytest.fixture' in each]
+    (tmp_path / 'test_notes.py').write_text(program, encoding='utf-8')
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-W', 'error', tmp_path],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True, text=True,
+        timeout=60, check=False)
+    assert '2 passed' in done.stdout, done.stdout
+
+
+def test_the_test_client_is_a_guest_of_asyncio(capsys):
+    run("client.get('/slow')")
+    assert capsys.readouterr().out == 'at last at last\n'
 
 
 def test_the_digest_and_the_numbered_page_work():

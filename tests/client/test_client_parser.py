@@ -26,7 +26,8 @@ GOOD = [
     ('GET', b'HTTP/1.1 204 \r\n\r\n', b'', True),
     ('GET', b'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n', b'', True),
     ('GET', CHUNKED + b'0\r\n\r\n', b'', True),
-    ('GET', CHUNKED + b'5;a="b"\r\nhello\r\n00A\r\n, my world\r\n0\r\n\r\n', b'hello, my world', True),
+    ('GET', CHUNKED + b'5;a="b"\r\nhello\r\n00A\r\n, my world\r\n0\r\n\r\n',
+     b'hello, my world', True),
     ('GET', CHUNKED + b'1\r\na\r\n0\r\nX-Sum: 1\r\nX-Sum: 2\r\n\r\n', b'a', True),
     ('GET', b'HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na', b'a', False),
     ('GET', b'HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\na', b'a', True),
@@ -140,9 +141,9 @@ def test_an_answer_that_is_cut_off_is_told(method, data, body, goes_on):
 def test_what_is_missing_is_told():
     with pytest.raises(AnswerError, match='3 bytes of its body came, 7 are missing'):
         outcome('GET', [OK + b'Content-Length: 10\r\n\r\nabc'], eof=True)
-    with pytest.raises(AnswerError, match='without an answer$'):
+    with pytest.raises(AnswerError, match=r'without an answer$'):
         outcome('GET', [], eof=True)
-    with pytest.raises(AnswerError, match="without an answer: only b'HTTP/1.1 2' came"):
+    with pytest.raises(AnswerError, match=r"without an answer: only b'HTTP/1.1 2' came"):
         outcome('GET', [b'HTTP/1.1 2'], eof=True)
 
 

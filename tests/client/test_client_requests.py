@@ -104,6 +104,8 @@ def test_an_address_may_be_whole_and_have_any_characters(app):
     assert ['host', 'example.org:8443'] in seen['headers']
     seen = client.get('http://other.example/show').json()
     assert (seen['scheme'], seen['headers'][0]) == ('http', ['host', 'other.example'])
+    assert client.get('http://other.example').status == 404
+    assert client.get('/a\r\nX: y').status == 404    # (Both are escaped.)
     assert client.get('//show').status == 404    # It is a path, and no host.
     assert client.get('/a%2Fb%20c?%41').url == 'https://example.org:8443/a%2Fb%20c?%41'
     assert client.options('*').status == 204
@@ -339,9 +341,9 @@ def test_redirects_are_followed_when_that_is_asked(moving, status, method, after
 
 def test_redirects_have_a_bound_and_stay_here(moving):
     with moving.client(follow_redirects=True) as client:
-        with pytest.raises(AnswerError, match='more than 20 redirects: .*/round'):
+        with pytest.raises(AnswerError, match=r'more than 20 redirects: .*/round'):
             client.get('/round')
-        with pytest.raises(AnswerError, match='elsewhere.example/: there is only this app'):
+        with pytest.raises(AnswerError, match=r'elsewhere.example/: there is only this app'):
             client.get('/away')
         assert client.get('/away', follow_redirects=False).status in (302, 303)
         assert client.get('/up/and/down').url == 'http://localhost/up/end'
@@ -381,10 +383,9 @@ def test_bytes_after_an_answer_are_told():
         reactor.call_soon(request.connection.stream.write, b'HTTP/1.1 200 OK\r\n\r\n')
         return 'a'
 
-    with app.client() as client:
-        with pytest.raises(AnswerError, match='belong to no answer'):
-            for _ in range(2):
-                client.get('/')
+    with app.client() as client, pytest.raises(AnswerError, match='belong to no answer'):
+        for _ in range(2):
+            client.get('/')
 
 
 # Inside an asyncio loop

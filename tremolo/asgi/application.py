@@ -75,7 +75,7 @@ class AsgiApplication(Service):
         """
         limits = self._startup_timeout, seconds - _FOR_HOOKS if seconds else 0.0
         if why := await self._lifespan.shutdown(min(filter(None, limits), default=0.0)):
-            self.end_failures.append(LifespanFailed(why))
+            self.failed_to_end(LifespanFailed(why))
         hooks = super().shutdown(seconds)
         if hooks is not None:
             await hooks

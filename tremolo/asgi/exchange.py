@@ -112,7 +112,7 @@ class Exchange:
             return
         _log.error('the ASGI application failed on %s', response.connection.describe()
                    if not lost else self.request, exc_info=error)
-        tell_client(self.request.connection, error)
+        tell_client(self.request.connection, error, lost)
         if not lost:
             self.runner.fail(response, error)
 

@@ -16,7 +16,8 @@ There are two faces for one `Session`. A `Client` runs the reactor until its ans
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager as ContextManager
+from contextlib import contextmanager, nullcontext
 
 from ..loop import InvalidState, Reactor, Task
 from ..server import Server
@@ -71,10 +72,9 @@ class _Face(Generic[T]):
     def _run(self, generator: Generator[Any, Any, Any]) -> Any:
         raise NotImplementedError
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Have a server for a while."""
-        yield
+    def _held(self) -> ContextManager[Any]:
+        """Return the context manager that has a server for a while."""
+        return nullcontext()
 
     def request(
         self, method: str, url: str, *, params: Any = None, json: Any = None, data: Any = None,
@@ -253,7 +253,7 @@ class Opening(Generic[Opened]):
     """What is open in a `with` block, or in an `async with` block of an `AsyncClient`."""
 
     def __init__(self, session: Session, begin: Generator[Any, Any, Opened],
-                 held: Any, run: Run, name: str) -> None:
+                 held: ContextManager[Any], run: Run, name: str) -> None:
         self._begin = begin
         self._held = held
         self._run = run
@@ -261,11 +261,13 @@ class Opening(Generic[Opened]):
         self._session = session
 
     def __enter__(self) -> Opened:
+        if isinstance(self._held, nullcontext):
+            raise InvalidState(f'client: write `async with client.{self._name}(...)`')
         self._held.__enter__()
         try:
             self._opened: Any = self._run(self._begin)
         except BaseException as error:
-            self._held.__exit__(type(error), error, None)
+            self._held.__exit__(type(error), error, error.__traceback__)
             raise
         opened: Opened = self._opened
         return opened
@@ -279,6 +281,9 @@ class Opening(Generic[Opened]):
             self._held.__exit__(kind, *error)
 
     async def __aenter__(self) -> Opened:
+        if not isinstance(self._held, nullcontext):
+            raise InvalidState(f'client: write `with client.{self._name}(...)`, or first `async '
+                               'with app.client() as client:`')
         self._opened = await self._run(self._begin)
         opened: Opened = self._opened
         return opened

@@ -13,7 +13,7 @@ class ServerEvent(NamedTuple):
     data: str
     event: str = 'message'
     id: str = ''    # The last one that was sent, by this event or an earlier one.
-    retry: float | None = None    # Likewise: seconds after which a client connects again.
+    retry: int | None = None    # Likewise: milliseconds after which a client connects again.
 
 
 class EventParser:
@@ -27,7 +27,7 @@ class EventParser:
         self._data: list[str] = []
         self._event = ''
         self._id = ''
-        self._retry: float | None = None
+        self._retry: int | None = None
 
     def feed(self, data: bytes) -> list[ServerEvent]:
         """Take bytes; return the events that are whole now."""
@@ -69,4 +69,4 @@ class EventParser:
         elif name == 'id' and '\0' not in value:
             self._id = value
         elif name == 'retry' and value.isascii() and value.isdigit() and len(value) < 16:
-            self._retry = int(value) / 1000
+            self._retry = int(value)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ..loop import Cancelled, Future, Task
-from ..typed import Any, Union
+from ..typed import Any, Optional, Union
 from .cookies import Cookies
 from .errors import AnswerError
 from .parser import AnswerHead, EndOfAnswer, Fields
 from .request import Request
 from .wire import Wire
 
-Waiting = Generator[Future, Any, None]
+Waited = Optional[Future]    # What a task yields: None is a turn for others.
+Waiting = Generator[Waited, Any, None]
+# So many turns an application that has answered 500 gets, to raise its error.
+_TURNS = 5
 
 
 class Exchange:
@@ -58,6 +61,7 @@ class Exchange:
         """
         wire, request = self.wire, self.request
         wire.parser.expect(request.method)
+        wire.server.failures.put_aside(wire.connection)    # Of the request before.
         head = request.head(jar)
         if request.body is None:
             wire.send(head)
@@ -103,7 +107,7 @@ class Exchange:
         if self._continued is not None and not self._continued.done():
             self._continued.set_result(wanted)
 
-    def read(self) -> Generator[Future, Any, bytes]:
+    def read(self) -> Generator[Waited, Any, bytes]:
         """Return the next piece of the body; b'' at its end. Raises as `begin` does."""
         if self.head.status == 101:
             self.ended = True    # (What follows is no HTTP.)
@@ -115,9 +119,14 @@ class Exchange:
         if isinstance(event, EndOfAnswer):
             self.trailers = event.trailers
             self.ended = True
+            if self.head.status == 500:
+                # (A framework answers an error by itself, and raises it some steps later.)
+                for _ in range(_TURNS):
+                    yield None
+                    self.raise_failure(late=True)
         return b''
 
-    def read_all(self) -> Generator[Future, Any, bytes]:
+    def read_all(self) -> Generator[Waited, Any, bytes]:
         """Return what is left of the body."""
         pieces = []
         while piece := (yield from self.read()):
@@ -141,9 +150,9 @@ class Exchange:
             self.raise_failure()
         return event
 
-    def raise_failure(self) -> None:
-        """Raise what the handler of this request has raised."""
-        error = self.wire.server.failures.pop(self.wire.connection)
+    def raise_failure(self, late: bool = False) -> None:
+        """Raise what the handler of this request has raised; with `late` also after its answer."""
+        error = self.wire.server.failures.pop(self.wire.connection, late)
         if error is not None and self._raise_errors:
             try:
                 raise error

@@ -39,7 +39,7 @@ class Url:
         else:
             parts = urlsplit(url)
             self.scheme, self.authority = parts.scheme.lower(), parts.netloc.rpartition('@')[2]
-            rest = url.partition('//')[2][len(parts.netloc):] or '/'
+            rest = f'{parts.path or "/"}{f"?{parts.query}" if parts.query else ""}'
         split = urlsplit(f'//{self.authority}')
         self.host = (split.hostname or '').lower()
         self.port = split.port or (443 if self.scheme == 'https' else 80)
@@ -86,7 +86,8 @@ class Request:
         url, body = self.url, self.body
         added = [('Host', url.authority), ('Accept', '*/*'), ('User-Agent', 'tremolo-client')]
         if cookie := jar.header(url.scheme, url.host, url.path, self.cookies):
-            added.append(('Cookie', cookie))
+            # (As browsers send it: UTF-8. `Headers` refuses what would be another line.)
+            added += Headers([('Cookie', cookie.encode().decode('latin-1'))]).items()
         if body is not None:
             if body.type is not None:
                 added.append(('Content-Type', body.type))

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Mapping
 from os import urandom
 
 from ..http import Headers
-from ..loop import Future, InvalidState
+from ..loop import InvalidState
 from ..server import Server
 from ..server.phases import IDLE, NEW
 from ..typed import Any, Callable, Optional
@@ -20,7 +20,7 @@ from ..ws.handshake import accept_value
 from .answer import Answer, StreamedAnswer
 from .cookies import Cookies
 from .errors import AnswerError, WebSocketRefused
-from .exchange import Exchange
+from .exchange import Exchange, Waited
 from .request import GivenHeaders, Request, Url, headers_of, request_of
 from .socket import ClientSocket
 from .wire import Wire
@@ -31,7 +31,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _OF_BODY = ('content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'expect')
 
 Run = Callable[[Generator[Any, Any, Any]], Any]
-Followed = Generator[Future, Any, 'tuple[Exchange, list[Answer]]']
+Followed = Generator[Waited, Any, 'tuple[Exchange, list[Answer]]']
 
 
 class Session:
@@ -94,19 +94,19 @@ class Session:
         return request_of(method, Url(url, self.base, params), self.headers, **body)
 
     def fetch(self, request: Request, follow: Optional[bool],
-              timeout: Optional[float]) -> Generator[Future, Any, Answer]:
+              timeout: Optional[float]) -> Generator[Waited, Any, Answer]:
         """Return the whole answer to a request."""
         exchange, history = yield from self._follow(request, follow, timeout)
         return (yield from self._whole(exchange, history))
 
     def stream(self, request: Request, follow: Optional[bool], timeout: Optional[float],
-               run: Run) -> Generator[Future, Any, StreamedAnswer]:
+               run: Run) -> Generator[Waited, Any, StreamedAnswer]:
         """Return the answer to a request once its head has come."""
         exchange, history = yield from self._follow(request, follow, timeout)
         return StreamedAnswer(exchange, history, run)
 
     def _whole(self, exchange: Exchange,
-               history: list[Answer]) -> Generator[Future, Any, Answer]:
+               history: list[Answer]) -> Generator[Waited, Any, Answer]:
         answer = Answer(exchange, history)
         try:
             answer.body = yield from exchange.read_all()
@@ -116,7 +116,7 @@ class Session:
         return answer
 
     def _begin(self, request: Request, timeout: Optional[float],
-               until: Optional[float] = None) -> Generator[Future, Any, Exchange]:
+               until: Optional[float] = None) -> Generator[Waited, Any, Exchange]:
         """Send a request; return the exchange once the head of its answer has come."""
         wire = self._wire_to(request.url)
         exchange = Exchange(wire, request, timeout, self.raise_errors, until)
@@ -127,7 +127,8 @@ class Session:
             raise
         for name, value in exchange.head.fields:
             if name == b'set-cookie':
-                self.cookies.keep(value.decode('latin-1'), request.url.host, request.url.path)
+                text = value.decode('utf-8', 'replace')
+                self.cookies.keep(text, request.url.host, request.url.path)
         return exchange
 
     def _follow(self, request: Request, follow: Optional[bool],
@@ -154,7 +155,7 @@ class Session:
 
     def connect(self, url: str, protocols: Iterable[str], headers: GivenHeaders,
                 cookies: Mapping[str, str] | None, timeout: Optional[float],
-                run: Run) -> Generator[Future, Any, ClientSocket]:
+                run: Run) -> Generator[Waited, Any, ClientSocket]:
         """Open a WebSocket (RFC 6455 section 4.1). Raises `WebSocketRefused`."""
         names = [protocols] if isinstance(protocols, str) else list(protocols)
         key = b64encode(urandom(16))

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterator
 from os import urandom
 
-from ..loop import Future
 from ..typed import Any, Callable, Union
 from ..ws.closed import WebSocketClosed
 from ..ws.frames import (
@@ -36,7 +35,7 @@ from ..ws.frames import (
 )
 from .answer import Answer
 from .errors import AnswerError
-from .exchange import Exchange
+from .exchange import Exchange, Waited
 
 Message = Union[str, bytes]
 
@@ -163,7 +162,7 @@ class ClientSocket:
 
     # -- what waits -------------------------------------------------------------------------------
 
-    def _send(self, opcode: int, payload: bytes) -> Generator[Future, Any, None]:
+    def _send(self, opcode: int, payload: bytes) -> Generator[Waited, Any, None]:
         if self._closing or self.close_code is not None:
             raise WebSocketClosed(self.close_code or 1000, self.close_reason)
         if not (yield self._wire.send(_masked(opcode, payload))):
@@ -171,7 +170,7 @@ class ClientSocket:
             self._waiting.extend((yield from self._rest()))
             raise WebSocketClosed(self.close_code or 1006, self.close_reason)
 
-    def _rest(self) -> Generator[Future, Any, list[Message]]:
+    def _rest(self) -> Generator[Waited, Any, list[Message]]:
         messages = []
         while self.close_code is None:
             message = yield from self._next()
@@ -179,7 +178,7 @@ class ClientSocket:
                 messages.append(message)
         return messages
 
-    def _receive(self) -> Generator[Future, Any, Message]:
+    def _receive(self) -> Generator[Waited, Any, Message]:
         self.exchange.renew()
         while not self._waiting and self.close_code is None:
             message = yield from self._next()
@@ -190,7 +189,7 @@ class ClientSocket:
         self.exchange.raise_failure()
         raise WebSocketClosed(self.close_code or 1006, self.close_reason)
 
-    def _close(self, payload: bytes) -> Generator[Future, Any, None]:
+    def _close(self, payload: bytes) -> Generator[Waited, Any, None]:
         self.exchange.renew()
         if self.close_code is None:
             if not self._closing:
@@ -199,7 +198,7 @@ class ClientSocket:
             yield from self._rest()
         self.exchange.raise_failure()
 
-    def _next(self) -> Generator[Future, Any, Message | None]:
+    def _next(self) -> Generator[Waited, Any, Message | None]:
         """Wait for the next frame; return a message, None for anything else."""
         try:
             while (event := self._frames.next_event()) is None:

@@ -30,8 +30,7 @@ class Wire:
         self._socket, theirs = reactor.network.socketpair()
         self._socket.setblocking(False)
         self.server = server
-        self.connection = server.take(theirs)    # The server's side.
-        self.connection.known_addresses = CLIENT, address, scheme
+        self.connection = server.take(theirs, (CLIENT, address, scheme))    # The server's side.
         self.scheme, self.address = scheme, address
         self.parser = AnswerParser()
         self._arriving: Future | None = None

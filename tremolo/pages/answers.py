@@ -61,10 +61,13 @@ def send_failure(response: Response, error: BaseException, handler: str = '') ->
     send_page(response, status, text)
 
 
-def tell_client(connection: Connection, error: BaseException) -> None:
-    """Give a test client what its request has raised (`app.client()`); others learn nothing."""
+def tell_client(connection: Connection, error: BaseException, late: bool = False) -> None:
+    """Give a test client what its request has raised (`app.client()`); others learn nothing.
+
+    `late`: the answer was complete before.
+    """
     if connection.server.failures is not None:
-        connection.server.failures.append((connection, error))
+        connection.server.failures.append((connection, error, late))
 
 
 def send_page(response: Response, status: int, more: str = '') -> None:

@@ -20,6 +20,7 @@ from ..loop.shared_future import SharedFuture
 from ..output import say
 from ..settings import Address, Settings
 from ..typed import Any, Callable
+from .addresses import Addresses
 from .connection import Connection
 from .contexts import keep_context
 from .heads import AnswerHeads
@@ -183,13 +184,17 @@ class Server:
         port = address[1] if isinstance(address, tuple) else None
         return exact.get(address) or ports.get(port) or self
 
-    def take(self, sock: Any) -> Connection:
-        """Go on with a connection that is open already, and between two requests."""
-        sock.setblocking(False)
-        return self._accepted(sock, None)
+    def take(self, sock: Any, known: Addresses | None = None) -> Connection:
+        """Go on with a connection that is open already, and between two requests.
 
-    def _accepted(self, sock: Any, address: Any) -> Connection:
+        `known` are the addresses that it shall have, if the socket is not to be asked.
+        """
+        sock.setblocking(False)
+        return self._accepted(sock, None, known)
+
+    def _accepted(self, sock: Any, address: Any, known: Addresses | None = None) -> Connection:
         connection = Connection(self, Stream(self.reactor, sock))
+        connection.known_addresses = known
         self.connections.add(connection)
         if self._throttles.wanted:
             self._throttles.join(connection)

@@ -105,4 +105,4 @@ def _fail(hook: Hook, error: Exception, go_on: bool, names: Mapping[str, Any]) -
     failure.__cause__ = error
     if not go_on:
         raise failure
-    names['app'].end_failures.append(failure)
+    names['app'].failed_to_end(failure)

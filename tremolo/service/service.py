@@ -58,8 +58,6 @@ class Service:
         # Why the application has ended by itself, while it was served.
         self.failure: TremoloError | None = None
         self._stops: list[Callable[..., Any]] = []
-        # What failed in the last shutdown: hooks, a lifespan.
-        self.end_failures: list[TremoloError] = []
         self.tested: Any = None    # The server that its test clients share, while there are any.
         self._connection_hooks: ConnectionHooks | None = None
         self.outer: Service | None = None    # The application in which it is mounted.
@@ -247,6 +245,11 @@ class Service:
         longer; with it an application can share the time.)
         """
         return self._call_all(self._stops, True)
+
+    def failed_to_end(self, failure: TremoloError) -> None:
+        """Tell a test client that a stop hook or a lifespan has failed (in the log it is)."""
+        if self._server is not None and self._server.failures is not None:
+            self._server.failures.append((None, failure, True))
 
     def _call_all(
         self, functions: list[Callable[..., Any]], go_on: bool

@@ -70,14 +70,13 @@ class Tested:
         shared.users -= 1
         if not shared.users:
             self._service.tested = None
-            self._service.end_failures.clear()
             shared.running.stop()
             self._tell(shared, good)
 
     def _tell(self, shared: _Shared, good: bool) -> None:
         """Raise what nobody was told of: an error after an answer, or of a hook."""
         if good:
-            for error in (*shared.server.failures.rest(), *self._service.end_failures):
+            for error in shared.server.failures.rest():
                 raise error
 
     async def enter_loop(self, failures: Any) -> Server:
@@ -97,7 +96,6 @@ class Tested:
         shared.users -= 1
         if not shared.users:
             self._service.tested = None
-            self._service.end_failures.clear()
             await shared.running.__aexit__()
             self._tell(shared, good)
 
