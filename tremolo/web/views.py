@@ -56,7 +56,7 @@ def calls_of(view: type, groups: Iterable[str], methods: list[str] | None
 def _made(view: type, groups: frozenset[str]) -> Signature | None:
     """Return what the class's `__init__` asks for; None if it has none."""
     static = inspect.getattr_static(view, '__init__')
-    if not inspect.isfunction(static):
+    if static is object.__init__ or not inspect.isfunction(static):    # (PyPy: both.)
         return None
     for name in 'sse', 'websocket':
         if name in inspect.signature(static).parameters:
