@@ -199,6 +199,30 @@ def test_a_method_may_be_registered():
         assert host.connect(asking()).take().body == b'data: a\n\n'
 
 
+def test_a_class_may_send_events():
+    app = Tremolo()
+
+    @app.route('/')
+    class News:
+        def get(self, sse):
+            yield sse.send('a')
+
+    with virtual(app) as host:
+        client = host.connect(asking())
+        client.until(b'\r\n0\r\n\r\n')
+        assert read(client).events == [Event('a')]
+
+    class Wrong:
+        def __init__(self, sse):
+            pass
+
+        def get(self):
+            return ''
+
+    with pytest.raises(HandlerError, match=r'__init__\(\) asks for sse: let the method `get` ask'):
+        app.route('/wrong')(Wrong)
+
+
 def test_a_handler_fetches_on_threads_while_others_are_served():
     def handler(sse):
         for number in (yield run_in_thread(lambda: [1, 2, 3])):

@@ -175,6 +175,30 @@ def test_a_client_that_takes_nothing_holds_no_stop_up_longer_than_shutdown_timeo
     assert logged.count('shutdown_timeout is over: cut') == 1
 
 
+@pytest.mark.parametrize('begun', [True, False])
+def test_a_stream_that_cannot_end_well_is_cut_and_the_others_end(begun, logged):
+    def handler(sse, request, response):
+        bad = request.query.first('bad')
+        if bad:
+            response.headers['Content-Length'] = '100'
+        if begun:
+            yield sse.send('here')
+        yield sleep(1000)
+
+    with virtual(application(handler)) as host:
+        clients = [host.connect(asking(target='/?bad=1' if number % 2 else '/'))
+                   for number in range(120)]
+        host.advance(0.1)
+        host.server.drain()
+        host.until(lambda: all(client.ended for client in clients))
+        for number, client in enumerate(clients):
+            assert client.received.endswith(b'\r\n0\r\n\r\n') == (number % 2 == 0)
+        host.settle()
+        assert not host.reactor.tasks
+    assert logged.count('failed on GET') == 60
+    assert 'shorter than its Content-Length' in logged.text
+
+
 def test_parts_of_a_server_share_the_spread():
     app = application(forever)
     app.listen(0, idle_timeout=5)

@@ -381,6 +381,25 @@ def test_a_head_that_cannot_be_sent_is_a_500_also_while_the_handler_waits(logged
     assert 'longer than its Content-Length' in logged.text
 
 
+def test_a_comment_behind_the_content_length_of_a_handler_cuts_the_stream(logged):
+    ended = []
+
+    def handler(sse, response):
+        response.headers['Content-Length'] = str(len('data: a\n\n'))
+        try:
+            yield sse.send('a')
+            yield sleep(100)
+        finally:
+            ended.append(1)
+
+    with virtual(application(handler)) as host:
+        host.connect(asking()).until_ended()
+        host.settle()
+        assert ended == [1] and not host.reactor.tasks
+    assert logged.count('failed on GET') == 1
+    assert 'longer than its Content-Length' in logged.text
+
+
 # -- handler_timeout ------------------------------------------------------------------------------
 
 

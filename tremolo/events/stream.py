@@ -39,7 +39,8 @@ class EventStream:
                  fail: Callable[[Exception], object]) -> None:
         """Begin for a request. After `heartbeat` seconds without a byte goes a comment; 0: never.
 
-        `fail` is called if the head cannot be sent while the handler waits.
+        `fail` is called with an error that does not arise in the handler's own call: of a comment,
+        or of the end.
         """
         server = response.connection.server
         reactor = response.connection.stream.reactor
@@ -117,19 +118,24 @@ class EventStream:
         if self.ended or not self._response.live:
             return
         if not self.opened:
-            if not self._response.head_sent:
-                try:
-                    self._send(COMMENT)
-                except Exception as error:
-                    self._fail(error)
+            if not self._response.head_sent:    # (Else the handler answers by itself.)
+                self._send_comment()
             return
-        # (What a slow client has not taken yet is as good as a comment.)
         wait = self._sent_at + self._heartbeat - reactor.time()
         if wait <= 0:
             wait = self._heartbeat
-            if not connection.stream.buffered:
-                self._send(COMMENT)
+            # (What a slow client has not taken yet is as good as a comment.)
+            if not connection.stream.buffered and not self._send_comment():
+                return
         self._timer = reactor.call_later(wait, self._tick)
+
+    def _send_comment(self) -> bool:
+        """Send a comment; return whether the stream goes on."""
+        try:
+            self._send(COMMENT)
+        except Exception as error:
+            self._fail(error)
+        return not self.ended
 
     def stop(self, why: str) -> None:
         """End the answer in good order, now, and then cancel the handler with this reason."""
@@ -138,10 +144,13 @@ class EventStream:
             return
         task = response.connection.task if response.live else None
         if response.live:
-            self._open()
-            if not response.head_sent:
-                response.write(b'')
-            response.finish()
+            try:
+                self._open()
+                if not response.head_sent:
+                    response.write(b'')
+                response.finish()
+            except Exception as error:
+                self._fail(error)    # The fields of the handler make no head, or no end.
         self.forget()
         if task is not None:
             cancel(task, why)

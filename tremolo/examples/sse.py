@@ -63,7 +63,11 @@ def newest() -> int:
 def watch() -> Generator[Any, Any, None]:
     """Look for new lines, those of other processes too, ten times a second."""
     while not app.stopping.done():
-        number = yield run_in_thread(newest)
+        try:
+            number = yield run_in_thread(newest)
+        except sqlite3.Error as error:    # (A disk, or the descriptors, may be out for a while.)
+            app.logger.warning('%s: %s', DATABASE, error)
+            number = 0
         if number > app.context.newest:
             app.context.newest = number
             news.set()

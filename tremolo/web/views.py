@@ -56,18 +56,18 @@ def calls_of(view: type, groups: Iterable[str], methods: list[str] | None
 def _made(view: type, groups: frozenset[str]) -> Signature | None:
     """Return what the class's `__init__` asks for; None if it has none."""
     static = inspect.getattr_static(view, '__init__')
-    # (In PyPy the one of `object` is a function, too.)
-    if not hasattr(getattr(static, '__code__', None), 'co_filename'):
+    if static is object.__init__ or not inspect.isfunction(static):    # (PyPy: both.)
         return None
-    if 'websocket' in inspect.signature(static).parameters:
-        raise HandlerError(f'{static.__qualname__}() asks for websocket: let the method `get` ask')
+    for name in 'sse', 'websocket':
+        if name in inspect.signature(static).parameters:
+            raise HandlerError(f'{static.__qualname__}() asks for {name}: let the method `get` ask')
     return Signature(static.__get__(object(), view), groups, taken=groups)
 
 
 def _call(view: type, method: str, made: Signature | None, wants: list[str], takes_all: bool
           ) -> Callable[..., Any]:
     """Return what makes an instance and calls its method."""
-    wants = [*wants, 'websocket']    # (It is not there unless it was asked for.)
+    wants = [*wants, 'sse', 'websocket']    # (These are not there unless they were asked for.)
 
     def call(**given: Any) -> Any:
         if made is None:
