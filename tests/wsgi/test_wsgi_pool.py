@@ -120,6 +120,36 @@ def test_idle_threads_end_with_their_reactor():
     assert not thread.is_alive()
 
 
+def test_a_file_that_is_cut_at_the_end_is_closed_all_the_same(tmp_path, logged):
+    path = tmp_path / 'huge'
+    with path.open('wb') as file:
+        file.truncate(1 << 30)
+    seen = Seen()
+
+    class Told:
+        def __init__(self):
+            self.file = path.open('rb')
+            self.raw = self.file.raw
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def close(self):
+            self.file.close()
+            seen.put('closed')
+
+    def app(environ, start_response):
+        plain(start_response)
+        return environ['wsgi.file_wrapper'](Told())
+
+    service = WsgiApplication(app)
+    with serving(service, shutdown_timeout=0.05) as host:
+        client = host.connect(request('/'))
+        client.until(b'\r\n\r\n')
+        host.on_loop(host.server.close)
+        assert seen.next() == 'closed'
+
+
 def test_a_stop_waits_for_the_answer():
     seen, go_on = Seen(), threading.Event()
     app = WsgiApplication(sleeper(seen, go_on))

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.loop')
 
+_PATIENCE = 1.0    # Seconds for the end of a thread, when the reactor closes.
+
 
 class Pool:
     """The threads of one reactor that run calls."""
@@ -188,14 +190,17 @@ class Pool:
         return waiting + [Work(call, call.what, call.where, None) for call in list(self._running)]
 
     def _close(self) -> None:
-        """End the idle threads, and tell the others that there is no client any more."""
+        """End the idle threads, and tell the others that there is no client any more.
+
+        (What waits for a thread is still taken: a `close` that is to be called, for example.)
+        """
         self.closed = True
-        self._calls.clear()
         for call in list(self._running):
             call.cancel()
-        running = {call.thread for call in list(self._running)}
+        busy = {call.thread for call in list(self._running)}
         while self._idle:
             self._idle.pop().release()
         for thread in self._threads:
-            if thread.ident not in running:
-                thread.join()
+            if thread.ident not in busy:
+                # (One that has just taken a call is not known as busy, and may take its time.)
+                thread.join(_PATIENCE)
