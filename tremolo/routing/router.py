@@ -124,12 +124,14 @@ class Router(Generic[T]):
             path = raw_path.decode()
         except UnicodeDecodeError:
             path = raw_path.decode('utf-8', 'replace')
-        if '%' not in path:
+        segments = path.split('/')
+        if '%' in path:
+            path = unquote_to_bytes(raw_path).decode('utf-8', 'replace')
             segments = path.split('/')
-        else:
-            segments = [unquote_to_bytes(each).decode('utf-8', 'replace') if b'%' in each
-                        else each.decode('utf-8', 'replace') for each in raw_path.split(b'/')]
-            path = '/'.join(segments)
+            if len(segments) != raw_path.count(b'/') + 1:
+                # A slash was escaped. (All at once is four times as fast as one by one.)
+                segments = [unquote_to_bytes(each).decode('utf-8', 'replace')
+                            for each in raw_path.split(b'/')]
         search: Search[T] = Search()
         search.methods = passed = []
         if path in self._plain and path.count('/') == len(segments) - 1:
