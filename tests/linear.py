@@ -34,7 +34,7 @@ def ratio(function, less, more):
             function(data)
             times.append(time.thread_time() - begun)
         times_as_long = (min(long) - 5e-5) / max(min(short), 1e-9)
-        if turn > 0 and times_as_long < CLEAR or turn > 1 and sum(long) > ENOUGH:
+        if (turn > 0 and times_as_long < CLEAR) or (turn > 1 and sum(long) > ENOUGH):
             break
     return times_as_long
 
