@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from forked import ForkServer
 from worker_group import APPLICATION, Group
 
 
+@pytest.fixture(scope='session')
+def fork_server():
+    """Give what forks programs; None where it is not known to work."""
+    if sys.platform != 'linux':
+        yield None
+        return
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def group(tmp_path):
-    """Start groups of workers that serve APPLICATION; all end after the test."""
+def group(tmp_path, fork_server):
+    """Start groups of workers that serve APPLICATION; all end after the test.
+
+    `python -m tremolo` is forked; with `fresh`, and if it is another command, it is started.
+    """
     (tmp_path / 'example.py').write_text(APPLICATION)
     groups = []
 
-    def start(*arguments, folder=tmp_path, **more):
+    def start(*arguments, folder=tmp_path, fresh=False, **more):
+        if not fresh and more.get('command', ('-m', 'tremolo'))[:2] == ('-m', 'tremolo'):
+            more['fork_server'] = fork_server
         group = Group(folder, *arguments, **more)
         groups.append(group)
         return group

@@ -310,7 +310,7 @@ def test_descriptors_are_asked_for_as_far_as_one_may(group):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
     try:
-        server = group('--connections', '300', '--port', '0')
+        server = group('--connections', '300', '--port', '0', fresh=True)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[0] == 364
