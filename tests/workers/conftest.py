@@ -10,18 +10,19 @@ from worker_group import APPLICATION, Group
 
 
 @pytest.fixture(scope='session')
-def fork_server():
-    """Give what forks programs; None where it is not known to work."""
+def fork_servers():
+    """Give what forks applications, by whether these import asyncio; None where it may not work."""
     if sys.platform != 'linux':
-        yield None
+        yield {}
         return
-    server = ForkServer()
-    yield server
-    server.close()
+    servers = {False: ForkServer(), True: ForkServer('asyncio')}
+    yield servers
+    for each in servers.values():
+        each.close()
 
 
 @pytest.fixture
-def group(tmp_path, fork_server):
+def group(tmp_path, fork_servers):
     """Start groups of workers that serve APPLICATION; all end after the test.
 
     `python -m tremolo` is forked; with `fresh`, and if it is another command, it is started.
@@ -31,7 +32,8 @@ def group(tmp_path, fork_server):
 
     def start(*arguments, folder=tmp_path, fresh=False, **more):
         if not fresh and more.get('command', ('-m', 'tremolo'))[:2] == ('-m', 'tremolo'):
-            more['fork_server'] = fork_server
+            imports = 'import asyncio' in (folder / 'example.py').read_text()
+            more['fork_server'] = fork_servers.get(imports)
         group = Group(folder, *arguments, **more)
         groups.append(group)
         return group

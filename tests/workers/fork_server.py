@@ -1,12 +1,13 @@
 """A process that has imported tremolo, and forks programs: each start of an interpreter is saved.
 
-Started by `forked.py` with a socket. Each request on it is the command, the folder and the
-environment of a program, with its stdout, its stderr and a pipe. A child waits for the program: it
-writes its process id on the pipe, and then its status.
+Started by `forked.py` with a socket, and modules to import as well. Each request on it is the
+command, the folder and the environment of a program, with its stdout, its stderr and a pipe. A
+child waits for the program: it writes its process id on the pipe, and then its status.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import runpy
@@ -18,7 +19,7 @@ import sys
 # no more than that, so that what is imported late is imported late here as well.
 import tremolo.cli
 import tremolo.service.system
-from tremolo import Tremolo    # noqa: F401
+from tremolo import Tremolo  # noqa: F401
 
 LONGEST = 1 << 17
 
@@ -72,4 +73,6 @@ def become(command, folder, environment):
 
 
 if __name__ == '__main__':
+    for each in sys.argv[2:]:
+        importlib.import_module(each)
     become(*serve(socket.socket(fileno=int(sys.argv[1]))))

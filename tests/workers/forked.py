@@ -15,14 +15,14 @@ FOLDER = Path(__file__).resolve().parent
 
 
 class ForkServer:
-    """The process that forks them. It ends with `close`."""
+    """The process that forks them, with modules that it has imported too. It ends with `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**os.environ, 'PYTHONPATH': str(FOLDER.parent.parent)}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, str(FOLDER / 'fork_server.py'), str(theirs.fileno())],
+                [sys.executable, str(FOLDER / 'fork_server.py'), str(theirs.fileno()), *modules],
                 env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()])
 
