@@ -16,7 +16,7 @@ GROWN = (1, 2, 4, 8) * 2
 # So many runs of the long input, and three of one that takes longer.
 ROUNDS = 6
 ENOUGH = 0.25
-# What takes less than so many times as long after two runs is linear without a doubt.
+# What takes less than so many times as long after three runs is linear without a doubt.
 CLEAR = 6
 
 
@@ -34,7 +34,7 @@ def ratio(function, less, more):
             function(data)
             times.append(time.thread_time() - begun)
         times_as_long = (min(long) - 5e-5) / max(min(short), 1e-9)
-        if (turn > 0 and times_as_long < CLEAR) or (turn > 1 and sum(long) > ENOUGH):
+        if turn > 1 and (times_as_long < CLEAR or sum(long) > ENOUGH):
             break
     return times_as_long
 

@@ -31,9 +31,9 @@ def cut(data):
 
 
 @pytest.mark.parametrize(('function', 'make', 'size'), [
-    (re.compile(rb'[ \t]+\n').search, lambda n: b' ' * n, 120),
-    (re.compile(rb'(?:a|b)+c').search, lambda n: b'ab' * (n // 2), 120),
-    (cut, lambda n: list(range(n)), 200),
+    (re.compile(rb'[ \t]+\n').search, lambda n: b' ' * n, 180),
+    (re.compile(rb'(?:a|b)+c').search, lambda n: b'ab' * (n // 2), 180),
+    (cut, lambda n: list(range(n)), 300),
 ], ids=['a run of spaces', 'alternatives', 'a copy of the rest'])
 def test_what_is_quadratic_is_found_out(function, make, size):
     assert not is_linear(function, make, size)
