@@ -7,7 +7,6 @@ the fixture `logged`), or when it leaves an open file descriptor or a suspended 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
@@ -32,6 +31,12 @@ pytest.register_assert_rewrite('asgi_sockets', 'server_support', 'web_sockets', 
 
 if 'TEST_HOST' in os.environ:
     hosts.use(os.environ['TEST_HOST'])
+
+
+# (While the tests are read, next to nothing becomes garbage; see `pytest_collection_finish`.)
+gc.disable()
+
+_KNOWS_FDS = os.path.isdir('/proc/self/fd')
 
 
 class _Records(logging.Handler):
@@ -65,14 +70,18 @@ class Logged:
         return sum(part in message for message in self.messages)
 
 
+def _target(fd: str) -> tuple[str, str]:
+    try:
+        return fd, os.readlink(f'/proc/self/fd/{fd}')
+    except OSError:
+        # It listed the directory, and is gone.
+        return '', ''
+
+
 def _open_fds() -> set[tuple[str, str]]:
-    fds = set()
-    if os.path.isdir('/proc/self/fd'):
-        for fd in os.listdir('/proc/self/fd'):
-            # One of them listed the directory, and is gone.
-            with contextlib.suppress(OSError):
-                fds.add((fd, os.readlink(f'/proc/self/fd/{fd}')))
-    return fds
+    if not _KNOWS_FDS:
+        return set()
+    return set(map(_target, os.listdir('/proc/self/fd')))
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +148,7 @@ def _freeze() -> None:
 
 def pytest_collection_finish() -> None:
     """Take what the tests are made of from the collector: many tests collect, each in 0.1 s."""
+    gc.enable()
     _freeze()
 
 

@@ -16,6 +16,8 @@ GROWN = (1, 2, 4, 8) * 2
 # So many runs of the long input, and three of one that takes longer.
 ROUNDS = 6
 ENOUGH = 0.25
+# What takes less than so many times as long after three runs is linear without a doubt.
+CLEAR = 6
 
 
 def ratio(function, less, more):
@@ -31,9 +33,10 @@ def ratio(function, less, more):
             begun = time.thread_time()
             function(data)
             times.append(time.thread_time() - begun)
-        if turn > 1 and sum(long) > ENOUGH:
+        times_as_long = (min(long) - 5e-5) / max(min(short), 1e-9)
+        if turn > 1 and (times_as_long < CLEAR or sum(long) > ENOUGH):
             break
-    return (min(long) - 5e-5) / max(min(short), 1e-9)
+    return times_as_long
 
 
 def is_linear(function, make, size=SIZE):

@@ -38,7 +38,11 @@ class Answer(NamedTuple):
 
 
 class Incomplete(Exception):
-    """The bytes end within an answer."""
+    """The bytes end within an answer, of which at least so many are missing."""
+
+    def __init__(self, data: bytes, missing: int = 1) -> None:
+        super().__init__(data)
+        self.missing = missing
 
 
 def request(target: str = '/', method: str = 'GET', *lines: str, body: bytes = b'',
@@ -79,7 +83,7 @@ def read_answer(data: bytes, method: str = 'GET', ended: bool = True) -> tuple[A
     elif 'content-length' in headers:
         size = int(headers['content-length'])
         if len(rest) < size:
-            raise Incomplete(data)
+            raise Incomplete(data, size - len(rest))
         body, rest = rest[:size], rest[size:]
     elif ended:
         body, rest = rest, b''
@@ -388,7 +392,11 @@ class Client:
             try:
                 answer, self.received = read_answer(self.received, method, False)
                 return answer
-            except Incomplete:
-                data = self.sock.recv(65536)
-                assert data, self.received
-                self.received += data
+            except Incomplete as incomplete:
+                # (To look at each piece of a long answer takes time as its square.)
+                pieces = [self.received]
+                while incomplete.missing > 0:
+                    pieces.append(self.sock.recv(65536))
+                    assert pieces[-1], b''.join(pieces)
+                    incomplete.missing -= len(pieces[-1])
+                self.received = b''.join(pieces)

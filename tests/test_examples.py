@@ -19,6 +19,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,7 +78,9 @@ def test_upload(tmp_path):
 
 def test_hello():
     with example('hello') as url:
-        assert get(url) == get(f'{url}/yield') == get(f'{url}/async') == b'Hello world!'
+        with ThreadPoolExecutor(3) as pool:
+            paths = (url, f'{url}/yield', f'{url}/async')
+            assert list(pool.map(get, paths)) == [b'Hello world!'] * 3
         assert json.loads(get(f'{url}/return/you')) == {'hello': 'you'}
 
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+from forked import ForkServer
 from worker_group import APPLICATION, Group
 
 
+@pytest.fixture(scope='session')
+def fork_servers():
+    """Give what forks applications, by whether these import asyncio; None where it may not work."""
+    if sys.platform != 'linux':
+        yield {}
+        return
+    servers = {False: ForkServer(), True: ForkServer('asyncio')}
+    yield servers
+    for each in servers.values():
+        each.close()
+
+
 @pytest.fixture
-def group(tmp_path):
-    """Start groups of workers that serve APPLICATION; all end after the test."""
+def group(tmp_path, fork_servers):
+    """Start groups of workers that serve APPLICATION; all end after the test.
+
+    `python -m tremolo` is forked; with `fresh`, and if it is another command, it is started.
+    """
     (tmp_path / 'example.py').write_text(APPLICATION)
     groups = []
 
-    def start(*arguments, folder=tmp_path, **more):
+    def start(*arguments, folder=tmp_path, fresh=False, **more):
+        if not fresh and more.get('command', ('-m', 'tremolo'))[:2] == ('-m', 'tremolo'):
+            imports = 'import asyncio' in (folder / 'example.py').read_text()
+            more['fork_server'] = fork_servers.get(imports)
         group = Group(folder, *arguments, **more)
         groups.append(group)
         return group

@@ -291,16 +291,16 @@ def test_a_worker_that_somebody_tells_to_end_is_replaced_while_it_finishes(group
 
 
 def test_who_stood_still_with_all_the_others_is_not_late(group):
-    workers = group(*TWO, '--worker-timeout', '2')
+    workers = group(*TWO, '--worker-timeout', '1')
     pids = workers.wait_for(2)
     everybody = (workers.process.pid, *pids)
     for pid in everybody:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(2.2)
+    time.sleep(1.2)
     for pid in everybody:
         os.kill(pid, signal.SIGCONT)
-    # (Longer than the half a second between two looks of the supervisor.)
-    time.sleep(0.7)
+    # (Longer than the quarter of a second between two looks of the supervisor.)
+    time.sleep(0.45)
     assert workers.wait_for(2) == pids
     assert workers.log == ''
 
@@ -322,7 +322,7 @@ def test_without_descriptors_for_a_fork_it_goes_on_and_tries_again(group):
 
 
 def test_a_worker_asks_to_be_renewed_until_it_is(group, tmp_path):
-    workers = group('--workers', '1', '--port', '0', '--max-requests', '5', '--worker-timeout', '3')
+    workers = group('--workers', '1', '--port', '0', '--max-requests', '5', '--worker-timeout', '1')
     assert workers.get().endswith('first')
     (tmp_path / 'example.py').write_text('raise SystemExit(9)')
     while 'goes on in its place' not in workers.log:

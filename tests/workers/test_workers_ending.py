@@ -271,18 +271,18 @@ def test_a_second_interrupt_does_not_wait(program):
 
 STUBBORN = ASGI.replace('''    except asyncio.CancelledError:
 ''', '''    except asyncio.CancelledError:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
 ''')
 
 
 @pytest.mark.parametrize('options', [ONE, WORKER], ids=['one', 'worker'])
 def test_what_is_left_is_named_and_cancelled_and_the_shutdown_comes_after_it(program, options):
-    group = program(STUBBORN, *options, '--shutdown-timeout', '0.2')
+    group = program(STUBBORN, *options, '--shutdown-timeout', '0.1')
     for path in ('/background', '/task', '/executor', '/own_thread'):
         group.get(path)
     begun = time.monotonic()
     assert group.end() == 0
-    assert time.monotonic() - begun < 0.2 + LATE
+    assert time.monotonic() - begun < 0.1 + LATE
     # Each `finally` has had its time.
     assert texts(group) == ['startup', 'cancelled', 'cancelled', 'shutdown']
     over = 'shutdown_timeout is over: '

@@ -45,7 +45,7 @@ def test_what_waits_for_a_crashed_worker_is_answered(group):
     """Its queue is kept: a client that connects meanwhile waits for the next worker."""
     workers = group('--workers', '1', '--port', '0')
     workers.wait_for(1)
-    for _ in range(3):
+    for _ in range(2):
         workers.get('/exit')
         assert workers.get().endswith('first')
 
@@ -175,13 +175,16 @@ def test_one_more_and_one_less(group):
 
 
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
-def test_what_is_in_flight_is_finished(group, name):
+def test_what_is_in_flight_is_finished(group, tmp_path, name):
     workers = group(*TWO)
     workers.wait_for(2)
     with workers.connect() as sock:
-        sock.sendall(b'GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        sock.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
         received = sock.recv(1000)
-        assert workers.end(name) == 0
+        workers.signal(name)
+        wait_until(lambda: 'stopping: the workers' in workers.log)
+        (tmp_path / 'go').touch()
+        assert workers.process.wait(PATIENCE) == 0
         while data := sock.recv(1000):
             received += data
     assert received.endswith(b'5\r\nended\r\n0\r\n\r\n')
@@ -203,7 +206,7 @@ def test_it_can_be_ended_at_once(group, names, status):
 
 @pytest.mark.parametrize('path', ['/spin', '/sleep'])
 def test_one_that_hangs_says_where_and_is_replaced(group, path):
-    workers = group(*TWO, '--worker-timeout', '2')
+    workers = group(*TWO, '--worker-timeout', '1')
     old = workers.wait_for(2)
     with workers.connect() as sock:
         sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n\r\n'.encode())
@@ -239,8 +242,8 @@ def test_a_report_on_demand(group, tmp_path):
 @pytest.mark.parametrize('arguments', [
     ['--max-requests', '20'], ['--limit-memory', '1MiB']])
 def test_workers_are_renewed_in_time(group, arguments):
-    # (There is a beat each second, a third of the timeout, and memory is looked at with each beat.)
-    workers = group('--workers', '1', '--port', '0', '--worker-timeout', '3', *arguments)
+    # (There is a beat in each third of the timeout, and memory is looked at with each beat.)
+    workers = group('--workers', '1', '--port', '0', '--worker-timeout', '1.5', *arguments)
     first = set(workers.pids)
     answers = []
     wait_until(lambda: answers.append(workers.get()) or not first & workers.pids)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from forked import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Seconds after which a test gives up.
@@ -89,14 +90,17 @@ def runs(pid: int) -> bool:
 class Group:
     """A supervisor with its workers."""
 
-    def __init__(self, folder: Path, *arguments: str, command=('-m', 'tremolo', 'example:app')):
+    def __init__(self, folder: Path, *arguments: str, command=('-m', 'tremolo', 'example:app'),
+                 fork_server: ForkServer | None = None):
+        """Start a command, or let it be forked: much sooner, but no start of an interpreter."""
         # Without a cache: changed code could have the same size, within the same second.
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
         environment.pop('PORT', None)
         with (folder / 'log').open('w') as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command, *arguments], cwd=folder, env=environment,
-                stdout=subprocess.PIPE, stderr=log, text=True)
+                stdout=subprocess.PIPE, stderr=log, text=True) if fork_server is None \
+                else fork_server.start((*command, *arguments), folder, environment, log)
         self.folder = folder
         self.seen: set[int] = set()
         self.told = False

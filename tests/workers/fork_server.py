@@ -1,0 +1,78 @@
+"""A process that has imported tremolo, and forks programs: each start of an interpreter is saved.
+
+Started by `forked.py` with a socket, and modules to import as well. Each request on it is the
+command, the folder and the environment of a program, with its stdout, its stderr and a pipe. A
+child waits for the program: it writes its process id on the pipe, and then its status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+
+# What `python -m tremolo` imports before it knows its application, and every application of ours:
+# no more than that, so that what is imported late is imported late here as well.
+import tremolo.cli
+import tremolo.service.system
+from tremolo import Tremolo  # noqa: F401
+
+LONGEST = 1 << 17
+
+
+def serve(sock):
+    """Fork a program for each request; return, in the program, what it is to run."""
+    # (Nobody waits for the children that wait.)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        data, fds, _, _ = socket.recv_fds(sock, LONGEST, 3)
+        if not data:
+            sys.exit()
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            sock.close()
+            stdout, stderr, status = fds
+            pid = os.fork()
+            if not pid:
+                os.close(status)
+                for fd, copy in ((stdout, 1), (stderr, 2)):
+                    os.dup2(fd, copy)
+                    os.close(fd)
+                return json.loads(data)
+            os.close(stdout)
+            os.close(stderr)
+            wait(pid, status)
+        for fd in fds:
+            os.close(fd)
+
+
+def wait(pid, status):
+    # Ctrl-C in the terminal of the tests is for the program.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.write(status, b'%d\n' % pid)
+    os.write(status, b'%d\n' % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    os._exit(0)
+
+
+def become(command, folder, environment):
+    """Run `-m MODULE ARGUMENTS...` as an interpreter does that was started in this folder."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    # (The next three are known from the start of an interpreter.)
+    tremolo.service.system._FOLDER = os.getcwd()
+    sys.orig_argv = [sys.executable, *command]
+    sys.path[0] = os.getcwd()
+    _, module, *arguments = command
+    sys.argv = ['-m', *arguments]
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
+
+
+if __name__ == '__main__':
+    for each in sys.argv[2:]:
+        importlib.import_module(each)
+    become(*serve(socket.socket(fileno=int(sys.argv[1]))))
