@@ -84,8 +84,9 @@ class WrappedResponse(Response):
 
     def keep_fields(self) -> None:
         """Note the fields that middleware has set: an error's answer has them, too."""
-        self._set_before = [(name, value) for name in _OF_CACHES
-                            for value in self.headers.get_all(name)]
+        if self._headers is not None:
+            self._set_before = [(name, value) for name in _OF_CACHES
+                                for value in self.headers.get_all(name)]
 
     def reset(self, meant: bool = True) -> None:
         """Forget the status and what describes a body, but nothing that middleware has set."""

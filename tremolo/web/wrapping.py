@@ -26,6 +26,7 @@ from .returned import send_returned
 
 if TYPE_CHECKING:
     from .handlers import Handler
+    from .other_methods import Told
 
 
 class Wrapped(WrappedResponse):
@@ -136,6 +137,9 @@ class WrappingDispatcher(Dispatcher):
             response.connection.abort('failed')
 
     def _run(self, request: Request, response: Response, context: Context | None) -> None:
-        handler = self.search(request, response)
+        methods = self._exact.get(rest_of(request))
+        handler: Handler | Told | None = None if methods is None else methods.get(request.method)
+        if handler is None:
+            handler = self.search(request, response)
         if handler is not None:
             handler.run(request, response, context)
