@@ -257,7 +257,7 @@ def test_404_and_405_are_ordinary_answers(app):
         client = host.connect(request('/nowhere') + request('/', 'DELETE') + request())
         assert client.take().status == 404
         answer = client.take()
-        assert (answer.status, answer.headers['allow']) == (405, 'GET, HEAD, POST')
+        assert (answer.status, answer.headers['allow']) == (405, 'GET, HEAD, OPTIONS, POST')
         assert client.take().body == b'hello'
 
 

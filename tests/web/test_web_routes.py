@@ -365,10 +365,12 @@ def test_url_for_has_the_prefix_of_a_mount_and_of_a_proxy():
     app.get('/page')(lambda app: app.url_for('page'))
     app.get('/named/<name>/<self>', name='page')(lambda **server: '')
     app.route('/page/<int:id>', name='page')(lambda app, id: app.url_for('page', id=id + 1))
-    app.mounted_at = '/sub'
+    outer = Tremolo()
+    outer.mount('/sub', app)
+    assert ask(outer, '/sub/page/7').body == b'/sub/page/8'
     assert app.url_for('page', id=7) == '/sub/page/7'
     assert app.url_for('page', name='x', self='y') == '/sub/named/x/y'
-    assert ask(app, '/page/7', root_path='/api').body == b'/api/sub/page/8'
+    assert ask(outer, '/sub/page/7', root_path='/api').body == b'/api/sub/page/8'
 
 
 def test_url_for_tells_what_there_is():
