@@ -595,7 +595,8 @@ def test_it_is_not_registered_while_the_application_is_served():
     ('on_request', '@app.middleware'), ('on_response', '@app.middleware'),
     ('add_middleware', '@app.middleware'), ('hook', 'on_worker_start'),
     ('add_hook', 'on_worker_start'), ('before_request', '@app.middleware'),
-    ('errorhandler', '@app.error'), ('nothing', 'no attribute')])
+    ('errorhandler', '@app.error'), ('add_route', '@app.route'), ('add_task', r'app.spawn\(job'),
+    ('nothing', 'no attribute')])
 def test_the_names_of_0_5_and_of_others_are_told(name, told):
     with pytest.raises(AttributeError, match=told):
         getattr(Tremolo(), name)

@@ -42,6 +42,8 @@ def ask(function):
     ('request', 'session', 'write request.signed_cookie(name)'),
     ('request', 'get_signed_cookie', 'write request.signed_cookie(name)'),
     ('request', 'path_params', 'write request.groups'),
+    ('request', 'params', 'write request.groups'),
+    ('request', 'server', 'write `app` in the signature: app.spawn(job())'),
     ('request', 'remote_addr', 'write request.client'),
     ('request', 'is_disconnected', 'write request.disconnected.done()'),
     ('request', 'accept_mimetypes', "write request.accepts('text/html', 'application/json')"),
@@ -59,6 +61,17 @@ def test_an_attribute_of_another_framework_is_told_what_to_write(owner, name, sa
 
     assert ask(handler).status == 500
     assert f"has no attribute '{name}': {said}" in logged.text
+
+
+def test_it_is_told_in_an_application_with_error_handlers_too(logged):
+    def handler(response):
+        return response.redirect('/')
+
+    app = app_of(handler)
+    app.error(404)(lambda: 'lost')
+    with virtual(app) as host:
+        assert host.connect(FORM).take('POST').status == 500
+    assert "has no attribute 'redirect': write `return redirect(url)`" in logged.text
 
 
 def test_an_attribute_that_is_set_is_told_what_to_write(logged):

@@ -20,7 +20,7 @@ def ask(app, target='/', method='GET', **options):
 # -- what the earlier tremolo got wrong -----------------------------------------------------------
 
 
-def test_prior_9_a_request_changes_no_route():
+def test_fault_9_a_request_changes_no_route():
     app = Tremolo()
     app.route(r'^/user\w*$')(lambda: 'user')
     app.route(r'^/users/\d+$')(lambda: 'one')
@@ -32,7 +32,7 @@ def test_prior_9_a_request_changes_no_route():
                 assert client.take().body == (b'one' if target[-1].isdigit() else b'user')
 
 
-def test_prior_20_paths_are_decoded_and_what_is_written_is_meant():
+def test_fault_20_paths_are_decoded_and_what_is_written_is_meant():
     app = Tremolo()
     for path in '/a b', '/x/re.gex', '/dollar$', '/(a|b)', '/caf\u00e9/<name>':
         app.route(path)(lambda **server: server['request'].path)
@@ -43,7 +43,7 @@ def test_prior_20_paths_are_decoded_and_what_is_written_is_meant():
         assert ask(app, target).status == 404, target
 
 
-def test_prior_a_query_is_no_part_of_what_is_compared():
+def test_fault_a_query_is_no_part_of_what_is_compared():
     app = Tremolo()
     app.route('^/a$')(lambda: 'a')
     app.route('/b/<name>')(lambda name: name)
@@ -52,7 +52,7 @@ def test_prior_a_query_is_no_part_of_what_is_compared():
     assert ask(app, '/?/a').status == 404
 
 
-def test_prior_a_handler_that_was_written_twice_is_told_and_none_wins_by_its_place():
+def test_fault_a_handler_that_was_written_twice_is_told_and_none_wins_by_its_place():
     app = Tremolo()
     app.route('/<a>/x')(lambda a: 'first')
     with pytest.raises(ValueError, match='GET /<b>/x is served already, by /<a>/x'):

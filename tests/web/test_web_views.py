@@ -65,7 +65,7 @@ def test_each_kind_of_method_and_an_instance_for_each_request():
     assert len(Kinds.made) == 5
 
 
-def test_prior_16_methods_without_server_inherited_methods_and_head_are_called():
+def test_fault_16_methods_without_server_inherited_methods_and_head_are_called():
     class Base:
         def get(self):
             return 'inherited'

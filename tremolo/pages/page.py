@@ -1,4 +1,4 @@
-"""Page: how the small page of an error looks, and what it says (pages.py says when it is sent).
+"""Page: how the small page of an error looks, and what it says (answers.py says when it is sent).
 
 It is for people: it names the status, says in a sentence what that means, and looks well on a phone
 and in the dark. It loads nothing. In debug mode there is more on it, see debug.py.

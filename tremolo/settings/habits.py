@@ -59,8 +59,6 @@ HABITS = (
            '--reload-engine --reload-extra-file', '', _ANEW),
     _habit('-k --worker-class', '`--loop asyncio` or `--loop uvloop`',
            'there is one kind of worker, for handlers and ASGI, and it needs neither'),
-    _habit('--threads --thread-pool-size', '',
-           'one thread serves; the pool for handlers with `thread=True` has 32'),
     _habit('-t --timeout', '`--worker-timeout TIME` or `--handler-timeout TIME`',
            'the first replaces a worker whose loop stands still, the second ends a slow handler'),
     _habit('--max-requests-jitter --limit-max-requests-jitter', '`--max-requests N`',
@@ -78,7 +76,7 @@ HABITS = (
     _habit('--spew', '', '`kill -USR2 PID` tells what each handler is doing'),
     _habit('--control-socket --control-socket-mode --no-control-socket', '',
            'it is told what to do by signals: HUP, TTIN, TTOU, USR2, TERM'),
-    _habit('--no-sendfile', '', 'sendfile is not used'),
+    _habit('--no-sendfile', '', 'what `sendfile` cannot send is read, by itself'),
     _habit('-v', '`--version`'),
     _habit('--access-log --no-access-log --access-logfile --access-logformat '
            '--disable-redirect-access-to-syslog', '', _ACCESS),

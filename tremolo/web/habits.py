@@ -33,9 +33,11 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
      'write `yield request.body()`, or `yield request.read(size)` for each piece'),
     (r"'Request' object has no attribute '(?:session|\w*signed_cookies?)'",
      'write request.signed_cookie(name), and response.set_cookie(name, value, signed=True)'),
-    (r"'Request' object has no attribute '(?:path_params|view_args|match_info)'",
+    (r"'Request' object has no attribute '(?:params|path_params|view_args|match_info)'",
      'write request.groups'),
     (r"'Request' object has no attribute '(?:remote_addr|ip)'", 'write request.client'),
+    (r"'Request' object has no attribute 'server'",
+     'write `app` in the signature: app.spawn(job()), app.context, app.logger'),
     (r"'Request' object has no attribute 'is_disconnected'",
      'write request.disconnected.done()'),
     (r"'Request' object has no attribute 'accept_mimetypes'",
@@ -66,8 +68,6 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"redirect\(\) got an unexpected keyword argument 'permanent'", 'write status=308'),
     (r"\b(?:form|files)\(\) got an unexpected keyword argument",
      'limits are options: form_size, form_fields, part_count, body_size'),
-    (r"'Application' object has no attribute '(?:add_task|create_task|add_background_task)'",
-     'write app.spawn(job())'),
     (r"'Response' object has no attribute 'background'", 'write app.spawn(job())'),
     (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
     (r"'EventStream' object has no attribute '(request|response)'",
@@ -86,7 +86,8 @@ def advise(error: BaseException) -> None:
     owner = getattr(error, 'obj', None)
     if owner is not None and not type(owner).__module__.startswith('tremolo.'):
         return
-    text = f'{error}\n{_line_of(error)}'
+    # (With middleware or error handlers the response is a `Wrapped`.)
+    text = f'{error}\n{_line_of(error)}'.replace("'Wrapped' object", "'Response' object")
     for pattern, instead in _HABITS:
         found = pattern.search(text)
         if found is not None:

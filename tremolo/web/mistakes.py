@@ -30,8 +30,8 @@ _SWITCHES = ('chunked', 'stream', 'thread')    # These are True or False.
 _FOREIGN = expression(
     r'\{([^{}/:]*)(?::([^{}/]*))?\}|(?<=/):([^{}/]*)|(?<=/)\*(\w*)(?=/|$)')
 _TURNED = expression(r'<([A-Za-z_]\w*):(str|int|float|uuid|path)>')
-# What other frameworks, and tremolo 0.5, call what stands around handlers.
-_AROUND = {
+# What to write, and what other frameworks and tremolo 0.5 call that.
+_INSTEAD = {
     '@app.middleware above a generator function: what is before its bare `yield` is for requests, '
     'what is after it for answers': (
         'on_request on_response add_middleware before_request after_request teardown_request '
@@ -41,13 +41,14 @@ _AROUND = {
     '@app.error(404), or @app.error(MyError)': (
         'errorhandler exception_handler add_exception_handler register_error_handler'),
     "app.mount('/sub', other)": 'register_blueprint include_router add_subapp',
-    '@app.route(path)': 'add_url_rule add_api_route',
+    '@app.route(path)': 'add_route add_url_rule add_api_route',
+    'app.spawn(job())': 'add_task create_task add_background_task',
 }
 
 
 def instead_of_name(name: str) -> str:
     """Return what to write instead of a name that an application does not have."""
-    for instead, names in _AROUND.items():
+    for instead, names in _INSTEAD.items():
         if name in names.split():
             return f': write {instead}'
     return ''
