@@ -1,7 +1,7 @@
 """Faults of tremolo 0.5 about routes, hooks, threads and errors that no other file here names.
 
 (9 and 20 are in test_web_routes.py, 16 in test_web_views.py, 39 in test_service_spawn.py; those of
-middleware and error handlers are in the tests of the room `around`, of events in those of `events`.)
+middleware and error handlers are in the tests of the room `around`, those of events in `events`.)
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator
 
 from ..http import Headers
 from ..http.charset import charset_of
-from ..typed import Any, Callable
+from ..typed import Any
+from .each import Each, Run
 from .event_stream import EventParser, ServerEvent
 from .exchange import Exchange
 
@@ -74,7 +75,7 @@ class Answer:
         return f'<Answer {self.status} {self.reason}>'
 
 
-class StreamedAnswer(Answer):
+class StreamedAnswer(Answer, Each[bytes]):
     """An answer whose body comes piece by piece.
 
         with client.stream('GET', '/numbers') as answer:
@@ -84,42 +85,29 @@ class StreamedAnswer(Answer):
     With an `AsyncClient` it is `async with`, `async for` and `await answer.read()`.
     """
 
-    def __init__(self, exchange: Exchange, history: list[Answer],
-                 run: Callable[[Generator[Any, Any, Any]], Any]) -> None:
+    def __init__(self, exchange: Exchange, history: list[Answer], run: Run) -> None:
         super().__init__(exchange, history)
         self.exchange = exchange
-        self._run = run
+        self.run = run
         del self.body    # (There is one after `read`.)
 
-    def _next(self) -> Generator[Any, Any, bytes]:
-        """Return the next piece of the body; b'' at its end."""
+    def next_one(self) -> Generator[Any, Any, bytes | None]:
+        """Wait for the next piece of the body, as it comes; None at its end."""
         self.exchange.renew()
         piece = yield from self.exchange.read()
         if not piece:
             self.trailers = Headers.from_wire(self.exchange.trailers)
-        return piece
+        return piece or None
 
-    def _rest(self) -> Generator[Any, Any, bytes]:
+    def read(self) -> Any:
+        """Return the rest of the body; then it is `answer.body`, too."""
+        return self.run(self._read())
+
+    def _read(self) -> Generator[Any, Any, bytes]:
         self.exchange.renew()
         self.body = yield from self.exchange.read_all()
         self.trailers = Headers.from_wire(self.exchange.trailers)
         return self.body
-
-    def read(self) -> Any:
-        """Return the rest of the body; then it is `answer.body`, too."""
-        return self._run(self._rest())
-
-    def next_piece(self) -> Any:
-        """Return the next piece of the body, as it came; b'' at its end."""
-        return self._run(self._next())
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self.next_piece():
-            yield piece
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self.next_piece():
-            yield piece
 
     def events(self) -> Events:
         """Return the server-sent events of the body: `for event in answer.events()`."""
@@ -137,32 +125,20 @@ class StreamedAnswer(Answer):
         return super().__getattr__(name)
 
 
-class Events:
-    """The events of an answer, as they come: `for event in ...`, or `async for`."""
+class Events(Each[ServerEvent]):
+    """The events of an answer, as they come."""
 
     def __init__(self, answer: StreamedAnswer) -> None:
+        self.run = answer.run
         self._answer = answer
         self._parser = EventParser()
         self._found: deque[ServerEvent] = deque()    # They came with the last piece.
 
-    def __iter__(self) -> Iterator[ServerEvent]:
-        return self
-
-    def __next__(self) -> ServerEvent:
+    def next_one(self) -> Generator[Any, Any, ServerEvent | None]:
+        """Wait for the next event; None at the end of the body."""
         while not self._found:
-            piece = self._answer.next_piece()
-            if not piece:
-                raise StopIteration
-            self._found.extend(self._parser.feed(piece))
-        return self._found.popleft()
-
-    def __aiter__(self) -> AsyncIterator[ServerEvent]:
-        return self
-
-    async def __anext__(self) -> ServerEvent:
-        while not self._found:
-            piece = await self._answer.next_piece()
-            if not piece:
-                raise StopAsyncIteration
+            piece = yield from self._answer.next_one()
+            if piece is None:
+                return None
             self._found.extend(self._parser.feed(piece))
         return self._found.popleft()

@@ -9,8 +9,6 @@ from urllib.parse import urlencode
 
 from ..typed import Any, NamedTuple
 
-_READ_SIZE = 65536
-_FORM = 'application/x-www-form-urlencoded'
 # How a name stands between quotes (https://html.spec.whatwg.org/#multipart-form-data).
 _QUOTED = str.maketrans({'"': '%22', '\r': '%0D', '\n': '%0A'})
 
@@ -31,22 +29,18 @@ def body_of(data: Any = None, json_value: Any = None, files: Any = None) -> Body
     if json_value is not None:
         if data is not None or files is not None:
             raise TypeError('a request has one body: json, or data and files')
-        text = json.dumps(json_value, ensure_ascii=False, allow_nan=False).encode()
-        return Body('application/json', len(text), [text])
+        text = json.dumps(json_value, ensure_ascii=False, allow_nan=False)
+        return _whole(text.encode(), 'application/json')
     if files is not None:
         return _multipart(data, files)
     if data is None:
         return None
-    if isinstance(data, Mapping):
-        return _bytes(form(data).encode('ascii'), _FORM)
-    if isinstance(data, str):
-        return _bytes(data.encode(), None)
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return _bytes(bytes(data), None)
-    if isinstance(data, list) and data and isinstance(data[0], tuple):
-        return _bytes(form(data).encode('ascii'), _FORM)
-    if hasattr(data, 'read'):
-        return Body(None, _size_of(data), _pieces_of(data))
+    if isinstance(data, Mapping) or (isinstance(data, list) and data
+                                     and isinstance(data[0], tuple)):
+        return _whole(form(data).encode('ascii'), 'application/x-www-form-urlencoded')
+    content = _content(data)
+    if content is not None:
+        return _whole(content)
     if isinstance(data, Iterable):
         return Body(None, None, _encoded(data))
     raise TypeError(f'data is a dictionary of fields, bytes, str, an open file or an iterable of '
@@ -55,19 +49,38 @@ def body_of(data: Any = None, json_value: Any = None, files: Any = None) -> Body
 
 def form(fields: Any) -> str:
     """Return the urlencoded form of a dictionary, or of pairs; a value may be a list of values."""
-    return urlencode([(name, each) for name, each in _pairs(fields, 'a field')])
+    return urlencode(list(_fields(fields)))
 
 
-def _bytes(data: bytes, kind: str | None) -> Body:
+def _whole(data: bytes, kind: str | None = None) -> Body:
     return Body(kind, len(data), [data])
 
 
-def _pairs(fields: Any, what: str) -> Iterator[tuple[str, Any]]:
-    """Return each name with each of its values, as str or bytes."""
+def _content(value: Any) -> bytes | None:
+    """Return text, bytes, or what is left of an open file, as bytes; None for anything else."""
+    if hasattr(value, 'read'):
+        value = value.read()
+        if isinstance(value, str):
+            raise TypeError("the file is open for text: open it with mode 'rb'")
+    if isinstance(value, str):
+        return value.encode()
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
+
+
+def _encoded(pieces: Iterable[Any]) -> Iterator[bytes]:
+    for piece in pieces:
+        content = _content(piece)
+        if content is None:
+            raise TypeError(f'a piece of data is bytes or str, not {type(piece).__name__}')
+        yield content
+
+
+def _fields(fields: Any) -> Iterator[tuple[str, Any]]:
+    """Return each name of a form with each of its values, as str or bytes."""
     for name, value in fields.items() if isinstance(fields, Mapping) else fields:
         for each in value if isinstance(value, (list, tuple)) else (value,):
             if each is None or isinstance(each, Mapping):
-                raise TypeError(f'{what} {name!r} is text, not {each!r:.64}: leave it out, or '
+                raise TypeError(f'a field {name!r} is text, not {each!r:.64}: leave it out, or '
                                 'send json=...')
             yield name, each if isinstance(each, (str, bytes)) else str(each)
 
@@ -76,84 +89,32 @@ def _pairs(fields: Any, what: str) -> Iterator[tuple[str, Any]]:
 
 def _multipart(data: Any, files: Any) -> Body:
     """Return a multipart/form-data body (RFC 7578): the fields, and the files behind them."""
-    boundary = f'----tremolo-{os.urandom(12).hex()}'
-    parts: list[tuple[bytes, Any, int]] = []    # The head of each part, its content and its size.
     if data is not None and not isinstance(data, (Mapping, list)):
         raise TypeError(f'data beside files is a dictionary of fields, not {type(data).__name__}')
-    for name, value in _pairs(data or {}, 'a field'):
-        content = value.encode() if isinstance(value, str) else value
-        parts.append((_part_head(boundary, name), content, len(content)))
+    boundary = f'----tremolo-{os.urandom(12).hex()}'
+    parts = [(name, '', _content(value)) for name, value in _fields(data or {})]
     for name, value in files.items() if isinstance(files, Mapping) else files:
-        for each in value if isinstance(value, list) else (value,):
-            filename, content, kind = _file(name, each)
-            size = len(content) if isinstance(content, bytes) else _size_of(content)
-            parts.append((_part_head(boundary, name, filename, kind), content, size))
-    end = f'--{boundary}--\r\n'.encode()
-    total = sum(len(head) + size + 2 for head, _, size in parts) + len(end)
-    return Body(f'multipart/form-data; boundary={boundary}', total, _joined(parts, end))
+        parts += [_file(name, each) for each in (value if isinstance(value, list) else (value,))]
+    lines = [part for name, more, content in parts for part in (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name.translate(_QUOTED)}"{more}'
+        '\r\n\r\n'.encode(), content or b'', b'\r\n')]
+    return _whole(b''.join([*lines, f'--{boundary}--\r\n'.encode()]),
+                  f'multipart/form-data; boundary={boundary}')
 
 
-def _file(name: str, value: Any) -> tuple[str, Any, str]:
-    """Return the file's name, its content (bytes or an open file) and its type."""
-    kind = None
-    filename = name
+def _file(name: str, value: Any) -> tuple[str, str, bytes]:
+    """Return a part: its name, what else its head says, and its content."""
+    from mimetypes import guess_type
+    opened = getattr(value, 'name', None)
+    filename, kind = os.path.basename(opened) if isinstance(opened, str) else name, None
     if isinstance(value, tuple):
         if len(value) not in (2, 3):
             raise TypeError(f'file {name!r}: write (filename, content) or (filename, content, '
                             'type)')
         filename, value, kind = (*value, None)[:3]
-    elif hasattr(value, 'read'):
-        opened = getattr(value, 'name', None)
-        filename = os.path.basename(opened) if isinstance(opened, str) else name
-    if isinstance(value, str):
-        value = value.encode()
-    elif isinstance(value, (bytearray, memoryview)):
-        value = bytes(value)
-    elif not isinstance(value, bytes) and not hasattr(value, 'read'):
+    content = _content(value)
+    if content is None:
         raise TypeError(f'file {name!r} is bytes, an open file or (filename, content), not '
                         f'{type(value).__name__}')
-    if kind is None:
-        from mimetypes import guess_type
-        kind = guess_type(filename)[0] or 'application/octet-stream'
-    return filename, value, kind
-
-
-def _part_head(boundary: str, name: str, filename: str | None = None,
-               kind: str | None = None) -> bytes:
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name.translate(_QUOTED)}"'
-    if filename is not None:
-        head += f'; filename="{filename.translate(_QUOTED)}"\r\nContent-Type: {kind}'
-    return f'{head}\r\n\r\n'.encode()
-
-
-def _joined(parts: list[tuple[bytes, Any, int]], end: bytes) -> Iterator[bytes]:
-    for head, content, _ in parts:
-        yield head
-        if isinstance(content, bytes):
-            yield content
-        else:
-            yield from _pieces_of(content)
-        yield b'\r\n'
-    yield end
-
-
-def _size_of(file: Any) -> int:
-    """Return how many bytes a file has from where it stands."""
-    place = file.tell()
-    size = file.seek(0, os.SEEK_END) - place
-    file.seek(place)
-    return int(size)
-
-
-def _pieces_of(file: Any) -> Iterator[bytes]:
-    while data := file.read(_READ_SIZE):
-        if not isinstance(data, bytes):
-            raise TypeError("the file is open for text: open it with mode 'rb'")
-        yield data
-
-
-def _encoded(pieces: Iterable[Any]) -> Iterator[bytes]:
-    for piece in pieces:
-        if not isinstance(piece, (str, bytes, bytearray, memoryview)):
-            raise TypeError(f'a piece of data is bytes or str, not {type(piece).__name__}')
-        yield piece.encode() if isinstance(piece, str) else bytes(piece)
+    kind = kind or guess_type(filename)[0] or 'application/octet-stream'
+    return name, f'; filename="{filename.translate(_QUOTED)}"\r\nContent-Type: {kind}', content

@@ -24,9 +24,10 @@ from ..server import Server
 from ..typed import Any, Generic, Protocol, TypeVar
 from .answer import Answer, StreamedAnswer
 from .cookies import Cookies
+from .each import Run
 from .failures import Failures
 from .request import GivenHeaders
-from .session import Run, Session
+from .session import Session
 from .socket import ClientSocket
 
 T = TypeVar('T')

@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 
 from ..http.conditions import parse_date
-from ..typed import Callable, Optional
+from ..typed import Callable, NamedTuple, Optional
 
 _TRUSTED = ('localhost', '127.0.0.1', '::1')
 
 
-class Cookie:
+class Cookie(NamedTuple):
     """One cookie, and where it is sent."""
 
-    __slots__ = ('domain', 'expires', 'host_only', 'name', 'path', 'secure', 'value')
-
-    def __init__(self, name: str, value: str, domain: str, path: str = '/') -> None:
-        self.name = name
-        self.value = value
-        self.domain = domain
-        self.host_only = True    # Whether it is not for the names below its domain.
-        self.path = path
-        self.secure = False
-        self.expires: float | None = None    # In seconds since 1970; None: with the client.
+    name: str
+    value: str
+    domain: str
+    host_only: bool = True    # Whether it is not for the names below its domain.
+    path: str = '/'
+    secure: bool = False
+    expires: Optional[float] = None    # In seconds since 1970; None: with the client.
 
     def goes_to(self, scheme: str, host: str, path: str) -> bool:
         """Return whether it is sent to this address."""
@@ -104,20 +101,19 @@ class Cookies(MutableMapping[str, str]):
         name, equals, content = (part.strip() for part in pair.partition('='))
         if not equals or not name:
             return
-        cookie = Cookie(name, content, host, _default_path(path))
         given: dict[str, str] = {}    # (Of two the last one counts.)
         for attribute in attributes:
             key, _, text = attribute.partition('=')
             given[key.strip().lower()] = text.strip()
-        if domain := given.get('domain', '').lower().lstrip('.'):
-            if host != domain and not _is_below(host, domain):
-                return
-            cookie.domain, cookie.host_only = domain, False
-        if given.get('path', '').startswith('/'):
-            cookie.path = given['path']
-        cookie.secure = 'secure' in given
-        cookie.expires = _end_of(given, self.now())
-        self._put(cookie)    # (If its time is over, the next look removes it.)
+        domain = given.get('domain', '').lower().lstrip('.')
+        if domain and host != domain and not _is_below(host, domain):
+            return
+        # (A path that it does not name is that of the address, section 5.1.4.)
+        below = given.get('path', '')
+        below = below if below.startswith('/') else path[:path.rfind('/')] or '/'
+        # (If its time is over, the next look removes it.)
+        self._put(Cookie(name, content, domain or host, not domain, below, 'secure' in given,
+                         _end_of(given, self.now())))
 
 
 def _end_of(given: dict[str, str], now: float) -> Optional[float]:
@@ -140,8 +136,3 @@ def _end_of(given: dict[str, str], now: float) -> Optional[float]:
 
 def _is_below(host: str, domain: str) -> bool:
     return host.endswith(f'.{domain}') and not host.replace('.', '').isdecimal()
-
-
-def _default_path(path: str) -> str:
-    """Return the path of a cookie that names none (section 5.1.4)."""
-    return path[:path.rfind('/')] or '/'

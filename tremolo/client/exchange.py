@@ -42,7 +42,6 @@ class Exchange:
         self.renew()
         self.until = self.until if until is None else until
         self._sending: Task | None = None
-        self._continued: Future | None = None    # Done when the body may be sent.
 
     def renew(self) -> None:
         """Count the timeout from now."""
@@ -66,10 +65,6 @@ class Exchange:
         if request.body is None:
             wire.send(head)
         else:
-            if request.waits:
-                wire.send(head)
-                self._continued, head = Future(self._reactor), b''
-                self._continued.add_done_callback(id)
             self._sending = Task(self._send(head), reactor=self._reactor, later=True)
             self._sending.add_done_callback(self._sent)
         while True:
@@ -78,18 +73,12 @@ class Exchange:
                 raise AnswerError('an answer has no head')
             if event.status != 101 and event.status < 200:
                 self.interim.append(event)
-                if event.status == 100:
-                    self._go_on(True)
-                continue
-            self._go_on(False)
-            self.head = event
-            return
+            else:
+                self.head = event
+                return
 
     def _send(self, head: bytes) -> Waiting:
         """Send the body, with the head before it."""
-        if self._continued is not None and not (yield self._continued):
-            self.wire.parser.keep_alive = False
-            return
         for piece in self.request.pieces():
             if not (yield self.wire.send(head + piece)):
                 return
@@ -102,10 +91,6 @@ class Exchange:
         error = sending.exception()
         if error is not None and not isinstance(error, Cancelled):
             self.wire.fail(error)
-
-    def _go_on(self, wanted: bool) -> None:
-        if self._continued is not None and not self._continued.done():
-            self._continued.set_result(wanted)
 
     def read(self) -> Generator[Waited, Any, bytes]:
         """Return the next piece of the body; b'' at its end. Raises as `begin` does."""

@@ -75,12 +75,6 @@ class Request:
         self.cookies = dict(cookies or {})    # For this request alone.
         self.without = without    # The fields, in lower case, that are not added.
 
-    @property
-    def waits(self) -> bool:
-        """Whether the body waits for `100 Continue` (RFC 9110 section 10.1.1)."""
-        return self.body is not None and \
-            (self.headers.get('expect') or '').lower() == '100-continue'
-
     def head(self, jar: Cookies) -> bytes:
         """Return the head, with the cookies of the jar."""
         url, body = self.url, self.body

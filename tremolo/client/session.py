@@ -15,10 +15,11 @@ from ..http import Headers
 from ..loop import InvalidState
 from ..server import Server
 from ..server.phases import IDLE, NEW
-from ..typed import Any, Callable, Optional
+from ..typed import Any, Optional
 from ..ws.handshake import accept_value
 from .answer import Answer, StreamedAnswer
 from .cookies import Cookies
+from .each import Run
 from .errors import AnswerError, WebSocketRefused
 from .exchange import Exchange, Waited
 from .request import GivenHeaders, Request, Url, headers_of, request_of
@@ -30,7 +31,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 # What describes a body goes with it.
 _OF_BODY = ('content-type', 'content-length', 'content-encoding', 'transfer-encoding', 'expect')
 
-Run = Callable[[Generator[Any, Any, Any]], Any]
 Followed = Generator[Waited, Any, 'tuple[Exchange, list[Answer]]']
 
 

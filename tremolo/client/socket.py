@@ -12,10 +12,10 @@ is offered. Its frames are read here: the parser of the room `ws` reads those of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator
 from os import urandom
 
-from ..typed import Any, Callable, Union
+from ..typed import Any, Union
 from ..ws.closed import WebSocketClosed
 from ..ws.frames import (
     BEGIN,
@@ -34,6 +34,7 @@ from ..ws.frames import (
     unmasked,
 )
 from .answer import Answer
+from .each import Each, Run
 from .errors import AnswerError
 from .exchange import Exchange, Waited
 
@@ -98,14 +99,13 @@ class ServerFrames:
         return first, payload
 
 
-class ClientSocket:
+class ClientSocket(Each[Message]):
     """An open WebSocket; `answer` is the 101, `subprotocol` the one that the server has chosen."""
 
-    def __init__(self, exchange: Exchange, answer: Answer,
-                 run: Callable[[Generator[Any, Any, Any]], Any]) -> None:
+    def __init__(self, exchange: Exchange, answer: Answer, run: Run) -> None:
         self.exchange = exchange
         self._wire = exchange.wire
-        self._run = run
+        self.run = run
         self._frames = ServerFrames()
         self._frames.feed(self._wire.parser.rest())
         self._waiting: deque[Message] = deque()
@@ -123,7 +123,7 @@ class ClientSocket:
                             'json.dumps(...)')
         text = isinstance(message, str)
         payload = message.encode() if isinstance(message, str) else bytes(message)
-        return self._run(self._send(TEXT if text else BINARY, payload))
+        return self.run(self._send(TEXT if text else BINARY, payload))
 
     def receive(self) -> Any:
         """Return the next message, str or bytes.
@@ -131,30 +131,14 @@ class ClientSocket:
         Raises `WebSocketClosed` when the server has closed, `TimeoutError`, and what the handler
         has raised.
         """
-        return self._run(self._receive())
+        return self.run(self._receive())
 
     def close(self, code: int = 1000, reason: str = '') -> Any:
         """Close, and wait until the server has closed too; messages that still come are dropped.
 
         `close_code` is then the server's. Harmless when it is closed.
         """
-        return self._run(self._close(close_payload(code, reason)))
-
-    def __iter__(self) -> Iterator[Message]:
-        while True:
-            try:
-                message = self.receive()
-            except WebSocketClosed:
-                return
-            yield message
-
-    async def __aiter__(self) -> AsyncIterator[Message]:
-        while True:
-            try:
-                message = await self.receive()
-            except WebSocketClosed:
-                return
-            yield message
+        return self.run(self._close(close_payload(code, reason)))
 
     def leaving(self) -> Generator[Any, Any, None]:
         """Do what the end of the block does: close."""
@@ -188,6 +172,13 @@ class ClientSocket:
             return self._waiting.popleft()
         self.exchange.raise_failure()
         raise WebSocketClosed(self.close_code or 1006, self.close_reason)
+
+    def next_one(self) -> Generator[Waited, Any, Message | None]:
+        """Wait for the next message; None when the server has closed."""
+        try:
+            return (yield from self._receive())
+        except WebSocketClosed:
+            return None
 
     def _close(self, payload: bytes) -> Generator[Waited, Any, None]:
         self.exchange.renew()
