@@ -9,7 +9,7 @@
     @app.on_close
     def uncount(connection, reason):    # one of the `REASONS` of server/phases.py
 
-They are called on the loop, so they must not block. A generator and an `async def` go on as jobs.
+They are called on the loop, so they must not block. A generator and an `async def` go on as tasks.
 What fails is logged, and the connection goes on.
 """
 
@@ -49,19 +49,19 @@ class ConnectionHook:
                                    f'may ask for {", ".join(names)}')
 
     def call(self, names: Mapping[str, Any]) -> None:
-        """Call it; what it leaves to do is a job from now on. Raises nothing but Ctrl-C."""
+        """Call it; what it leaves to do is a task from now on. Raises nothing but Ctrl-C."""
         try:
             if not self._takes_all:
                 names = {name: names[name] for name in self._wants}
             value = self._function(**names)
             if inspect.isgenerator(value) or hasattr(value, '__await__'):
-                job = spawn(value)
-                self._ended(job) if job.done() else job.add_done_callback(self._ended)
+                task = spawn(value)
+                self._ended(task) if task.done() else task.add_done_callback(self._ended)
         except Exception as error:
             _log.error('the hook %s failed', self.name, exc_info=error)
 
-    def _ended(self, job: Future) -> None:
-        error = job.outcome()[1]
+    def _ended(self, task: Future) -> None:
+        error = task.outcome()[1]
         if error is not None and not isinstance(error, Cancelled):
             _log.error('the hook %s failed', self.name, exc_info=error)
 

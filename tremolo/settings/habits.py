@@ -58,7 +58,7 @@ HABITS = (
     _habit('--reload --reload-dir --reload-include --reload-exclude --reload-delay '
            '--reload-engine --reload-extra-file', '', _ANEW),
     _habit('-k --worker-class', '`--loop asyncio` or `--loop uvloop`',
-           'there is one kind of worker, for handlers and ASGI, and it needs neither'),
+           'there is one kind of worker, for handlers, ASGI and WSGI, and it needs neither'),
     _habit('-t --timeout', '`--worker-timeout TIME` or `--handler-timeout TIME`',
            'the first replaces a worker whose loop stands still, the second ends a slow handler'),
     _habit('--max-requests-jitter --limit-max-requests-jitter', '`--max-requests N`',
