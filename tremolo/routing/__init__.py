@@ -1,8 +1,6 @@
 """Routing: from a method and a path to what answers it, and from a name back to the path."""
 
-from .converters import Converter, Converters
-from .pattern import Pattern
+from .place import Search
 from .router import Each, Route, Router
-from .tree import Search
 
-__all__ = ['Converter', 'Converters', 'Each', 'Pattern', 'Route', 'Router', 'Search']
+__all__ = ['Each', 'Route', 'Router', 'Search']

@@ -7,18 +7,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from ..late import expression
 from ..typed import Any, NamedTuple
 from .converters import NO_VALUE, PATH, STR, Converter, Converters
+from .place import quoted
 
 _GROUP = expression(r'<(?:([A-Za-z_][A-Za-z0-9_]*):)?([A-Za-z_][A-Za-z0-9_]*)>')
 # A mixed segment may be parted in many ways; after so many that do not match it is given up. So the
 # time grows with the segment's length and not with its square.
 _MOST_WAYS = 100
-# What stands unescaped in a segment (RFC 3986 section 3.3: pchar).
-PCHAR = "!$&'()*+,;=:@-._~"
 
 
 class Segment(NamedTuple):
@@ -114,10 +112,7 @@ class Pattern:
         Raises `ValueError` for a value that its group would not read again as the same text.
         """
         names = iter(self.names)
-        url = '/'.join(self._written(segment, groups, names) for segment in self.segments)
-        if url.startswith('//'):
-            raise ValueError(f'{url!r:.64} would be the URL of another host')
-        return url
+        return '/'.join(self._written(segment, groups, names) for segment in self.segments)
 
     def _written(self, segment: Segment, groups: Mapping[str, Any], names: Any) -> str:
         text, texts = segment.texts[0], []
@@ -131,11 +126,4 @@ class Pattern:
         mixed = Segment(segment.texts, (STR,) * len(texts)) if len(texts) > 1 else None
         if mixed is not None and mixed.read(text) != texts:
             raise ValueError(f'{text!r:.64} would not be read as the same groups of {self.path!r}')
-        parts = text.split('/') if PATH in segment.converters else [text]
-        if any(part in ('.', '..') for part in parts):
-            # (Every client takes them away, also when they are percent-encoded.)
-            raise ValueError(f'{text!r:.64} for {self.path!r}: no URL has a segment . or ..')
-        try:
-            return '/'.join(quote(part, safe=PCHAR) for part in parts)
-        except UnicodeEncodeError:
-            raise ValueError(f'{text!r:.64} for {self.path!r} is not UTF-8') from None
+        return quoted(text.split('/') if PATH in segment.converters else [text], self.path)

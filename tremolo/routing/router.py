@@ -19,12 +19,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
-from ..typed import Any, Generic, TypeVar
-from .converters import Converters
-from .pattern import PCHAR, Pattern
-from .tree import Node, Place, Search, Span, walk
+from ..typed import TYPE_CHECKING, Any, Generic, TypeVar
+from .place import Place, Search, encoded, quoted
+
+if TYPE_CHECKING:
+    from .converters import Converters
+    from .pattern import Pattern
+    from .tree import Node
 
 T = TypeVar('T')
 
@@ -37,31 +40,61 @@ class Route(Generic[T]):
         self.path = path
         self.targets = targets    # By their methods.
         self.name = name
-        self.pattern = pattern    # None: an expression of one's own.
+        self.pattern = pattern    # None: it has no groups, or is an expression of one's own.
+
+    def url(self, groups: Mapping[str, Any]) -> str:
+        """Return the URL with these groups. Raises `ValueError` for a value that it cannot have."""
+        url = quoted(self.path.split('/'), self.path) if self.pattern is None else (
+            self.pattern.url(groups))
+        if url.startswith('//'):
+            raise ValueError(f'{url!r:.64} would be the URL of another host')
+        return url
+
+    def takes(self, groups: Mapping[str, Any]) -> bool:
+        """Tell whether a URL may have these groups."""
+        names = () if self.pattern is None else self.pattern.names
+        return not self.path.startswith('^') and {*names} == groups.keys()
 
 
 class Router(Generic[T]):
     """All routes of an application."""
 
     def __init__(self) -> None:
-        self.converters = Converters()
+        self._converters: Converters | None = None
         # All of them, as they were registered.
         self.routes: list[Route[T]] = []
         # The methods of each exact path, by the path as it stands on the wire. Most requests find
         # their target here, without decoding.
         self.exact: dict[bytes, dict[str, T]] = {}
         self._plain: dict[str, Place[T]] = {}    # The same by the decoded path.
-        self._tree: Node[T] = Node()
+        self._tree: Node[T] | None = None    # Of the paths with groups, if there are any.
         self._expressions: dict[str, tuple[re.Pattern[str], Place[T]]] = {}
         # Below each of these paths all is answered by one target: its segments.
         self._below: dict[tuple[str, ...], Place[T]] = {}
         self._depths: list[int] = []    # Their lengths, the longest first.
 
+    @property
+    def converters(self) -> Converters:
+        """The kinds of groups."""
+        if self._converters is None:
+            # Late: many programs have no groups. (No request is the first that needs this.)
+            from .converters import Converters
+            self._converters = Converters()
+        return self._converters
+
+    def _pattern_of(self, path: str) -> Pattern | None:
+        """Take a path apart; None: it has no groups. Raises `ValueError` for a malformed one."""
+        if path.startswith('/') and '<' not in path:
+            return None
+        from .pattern import Pattern  # Late, as above.
+        return Pattern(path, self.converters)
+
     def groups_of(self, path: str) -> tuple[str, ...]:
         """Return the names of the groups of a path. Raises `ValueError` for a malformed one."""
         if path.startswith('^'):
             return tuple(_compiled(path).groupindex)
-        return Pattern(path, self.converters).names
+        pattern = self._pattern_of(path)
+        return () if pattern is None else pattern.names
 
     def add(self, path: str, targets: Mapping[str, T], *, name: str = '',
             head: bool = True) -> None:
@@ -77,13 +110,16 @@ class Router(Generic[T]):
             _, place = self._expressions.setdefault(path, (compiled, Place()))
             names = tuple(compiled.groupindex)
         else:
-            pattern = Pattern(path, self.converters)
-            names = pattern.names
-            if names:
-                place = self._tree.place_of(pattern.segments[1:])
-            else:
+            pattern = self._pattern_of(path)
+            names = () if pattern is None else pattern.names
+            if pattern is None:
                 place = self._plain.setdefault(path, Place())
-                self.exact[quote(path, safe='/' + PCHAR).encode('ascii')] = place.methods
+                self.exact[encoded(path)] = place.methods
+            else:
+                if self._tree is None:
+                    from .tree import Node  # Late, as above.
+                    self._tree = Node()
+                place = self._tree.place_of(pattern.segments[1:])
         place.add(path, targets, names, head)
         self.routes.append(Route(path, targets, name, pattern))
 
@@ -141,16 +177,13 @@ class Router(Generic[T]):
                 search.target, search.groups = place.methods[method], {}
                 return search
             passed.append(place.methods)
-        values: list[Any] = []
-        # (The tree begins behind the first slash.)
-        found = None if segments[0] else walk(self._tree, 1, segments, method, values, passed)
+        found = None
+        if self._tree is not None:
+            found, values = self._tree.find(segments, method, passed)
         if found is None:
             search.target, search.groups = self._find_further(method, path, segments, passed)
             return search
         search.target, names = found.methods[method], found.names[method]
-        if found.joins:
-            values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span else value
-                      for value in values]
         # (Most have one group: `zip` would be a tenth of the search, measured.)
         search.groups = {names[0]: values[0]} if len(names) == 1 else dict(zip(names, values))
         return search
@@ -184,9 +217,9 @@ class Router(Generic[T]):
             raise ValueError(f'no route has the name {name!r:.64}: there are {there or "none"}')
         fault: ValueError | None = None
         for route in named:
-            if route.pattern is not None and {*route.pattern.names} == groups.keys():
+            if route.takes(groups):
                 try:
-                    return route.pattern.url(groups)
+                    return route.url(groups)
                 except ValueError as error:
                     fault = fault or error
         given = ', '.join(groups) or 'none'

@@ -18,38 +18,14 @@ that finds all methods for a 405 is as long.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..typed import Any, Generic, TypeVar
 from .converters import NO_VALUE, PATH, STR, Converter
 from .pattern import Segment
+from .place import Place
 
 T = TypeVar('T')
-
-
-class Place(Generic[T]):
-    """Where paths of one shape end: the target of each method."""
-
-    def __init__(self) -> None:
-        self.methods: dict[str, T] = {}
-        self.joins = False    # Whether one of the groups is a <path:name>.
-        # The names of the groups, which may differ from method to method.
-        self.names: dict[str, tuple[str, ...]] = {}
-        # The path of each method that was registered. (HEAD may be there as a companion of GET.)
-        self._paths: dict[str, str] = {}
-
-    def add(self, path: str, targets: Mapping[str, T], names: tuple[str, ...], head: bool) -> None:
-        """Add the targets of methods. Raises `ValueError` if one of them has one."""
-        for method in targets:
-            if method in self._paths:
-                other = self._paths[method]
-                by = '' if other == path else f', by {other}'
-                raise ValueError(f'{method} {path} is served already{by}')
-        if head and 'GET' in targets and 'HEAD' not in self._paths:
-            self.methods['HEAD'], self.names['HEAD'] = targets['GET'], names
-        for method, target in targets.items():
-            self.methods[method], self.names[method] = target, names
-            self._paths[method] = path
 
 
 class Node(Generic[T]):
@@ -68,6 +44,17 @@ class Node(Generic[T]):
         self.only_plain = True    # Whether all ways on are texts.
         # The way on and its converter, if it is the only one.
         self.only: tuple[Converter, Node[T]] | None = None
+
+    def find(self, segments: list[str], method: str, passed: list[dict[str, T]]
+             ) -> tuple[Place[T] | None, list[Any]]:
+        """Return the place of a path below this node, the root, and the values of its groups."""
+        values: list[Any] = []
+        # (The tree begins behind the first slash.)
+        place = None if segments[0] else walk(self, 1, segments, method, values, passed)
+        if place is not None and place.joins:
+            values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span else value
+                      for value in values]
+        return place, values
 
     def place_of(self, segments: Sequence[Segment]) -> Place[T]:
         """Return the place of a pattern below this node; it is made if it is not there."""
@@ -141,18 +128,6 @@ class Mixed(Generic[T]):
             for end in self._ends.get(begin, ()):
                 if length + end < size:
                     yield from self._ways.get((begin, text[size - end:]), ())
-
-
-class Search(Generic[T]):
-    """What a search has found. (Made without an `__init__`: it is made for each request.)"""
-
-    __slots__ = ('groups', 'methods', 'target')
-
-    # What answers; None if nothing has this method.
-    target: T | None
-    groups: dict[str, Any]
-    # All that matches the path and has not this method: the targets by their methods.
-    methods: list[dict[str, T]]
 
 
 class Span:

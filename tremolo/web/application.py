@@ -20,7 +20,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 
 from ..loop import Reactor
 from ..loop.work import Work
-from ..routing import Converters, Each, Router
+from ..routing import Each, Router
 from ..server import Handle, HandlerError, Server
 from ..service import Service
 from ..settings import Settings
@@ -30,6 +30,7 @@ from .request import Request
 
 if TYPE_CHECKING:
     from ..around import Middleware
+    from ..routing.converters import Converters
     from ..websocket.group import Group, Groups
     from .error_handlers import ErrorHandlers
     from .handlers import Handler
@@ -75,7 +76,7 @@ class Application(Service):
         from ..http import accept  # noqa: F401
         from .mistakes import check_methods, check_name, check_path
         from .registration import check_groups, handlers_of, served_twice
-        check_path(path, self.converters)
+        check_path(path, lambda: self.converters)
         check_name(name)
         names = None if methods is ... else check_methods(methods)
         groups = self._router.groups_of(path)

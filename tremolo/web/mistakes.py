@@ -153,7 +153,7 @@ def check_methods(methods: Any) -> list[str]:
     return [name.upper() for name in names]
 
 
-def check_path(path: Any, converters: Container[str] = ()) -> None:
+def check_path(path: Any, converters: Callable[[], Container[str]] = tuple) -> None:
     """Raise `ValueError` for a path that would never match, or not what was meant."""
     if not isinstance(path, str):
         if callable(path):
@@ -168,7 +168,8 @@ def check_path(path: Any, converters: Container[str] = ()) -> None:
     ours = path
     if any(mark in path for mark in '<{:*'):
         ours = _FOREIGN.sub(_group, _TURNED.sub(
-            lambda found: found[0] if found[1] in converters else f'<{found[2]}:{found[1]}>', path))
+            lambda found: found[0] if found[1] in converters() else f'<{found[2]}:{found[1]}>',
+            path))
     if ours != path:
         raise ValueError(f'the path {path!r} has a group as other frameworks write it: '
                          f'write {ours!r}')
