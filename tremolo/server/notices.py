@@ -25,7 +25,7 @@ from contextlib import suppress
 
 from ..loop import Future, Reactor
 from ..loop.timers import Timer
-from ..typed import TYPE_CHECKING, Any, NamedTuple
+from ..typed import TYPE_CHECKING, Any
 from .phases import IDLE, NEW, REASONS
 
 if TYPE_CHECKING:
@@ -41,12 +41,17 @@ _LONGEST_METHOD = 32    # Characters of a method that are shown.
 _LONGEST_TARGET = 200    # Characters of a target that are shown, before they are escaped.
 
 
-class Cut(NamedTuple):
-    """A reason that has a line: the options that rule it, and the line's verb and level."""
+class Cut:
+    """A reason that has a line: the options that rule it, and the line's verb and level.
 
-    options: tuple[str, ...] = ()
-    verb: str = 'cut'
-    level: int = logging.INFO
+    (A NamedTuple would slow down the start.)
+    """
+
+    def __init__(self, options: tuple[str, ...] = (), verb: str = 'cut',
+                 level: int = logging.INFO) -> None:
+        self.options = options
+        self.verb = verb
+        self.level = level
 
 
 # The reasons that have a line. Their sentences are in `REASONS`.

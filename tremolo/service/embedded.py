@@ -18,7 +18,6 @@ from ..server import Server
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Any
 from .ending import Ending, starting
-from .monitor import watch
 from .place import apart_from_asyncio, check_start, check_stop
 from .reactors import complete, make_reactor
 
@@ -59,7 +58,9 @@ def _start(service: Service, settings: Settings, reactor: Reactor | None, thread
         if own:
             reactor.close()
         raise
-    watch(reactor, settings)
+    if settings.debug:
+        from .monitor import watch  # Late: a server without `debug` starts faster.
+        watch(reactor)
     return RunningServer(reactor, server, thread, own, service, hooks)
 
 
@@ -213,7 +214,9 @@ class HostedServer(BoundServer, Coroutine[Any, Any, None]):
                     await begun
             self._ending = Ending(self.server, others=service.left)
             stack.push_async_callback(self._end)
-            watch(reactor, settings)
+            if settings.debug:
+                from .monitor import watch  # Late: a server without `debug` starts faster.
+                watch(reactor)
             self.server.start()
             stack.push_async_callback(self._drain)
             self._stack = stack.pop_all()

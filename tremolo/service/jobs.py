@@ -17,18 +17,21 @@ from ..loop.spawn import not_awaitable, spawn
 from ..loop.threads import call_on_loop
 from ..loop.work import name_of, of_startup
 from ..server import Server
-from ..typed import Any, NamedTuple
+from ..typed import Any
 
 # The flags of a function with `yield`, and of an `async def` (`inspect.CO_GENERATOR`, ...).
 _RESUMED = 0x20 | 0x80
 _log = logging.getLogger('tremolo.error')
 
 
-class Job(NamedTuple):
-    """What the end of a server has to know of a job."""
+class Job:
+    """What the end of a server has to know of a job. (A NamedTuple would slow down the start.)"""
 
-    what: str      # Its name, and where it was spawned.
-    early: bool    # Whether the application's start has spawned it.
+    __slots__ = ('early', 'what')
+
+    def __init__(self, what: str, early: bool) -> None:
+        self.what = what    # Its name, and where it was spawned.
+        self.early = early    # Whether the application's start has spawned it.
 
 
 def begin(server: Server | None, process: int, job: Any) -> Future:

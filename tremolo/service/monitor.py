@@ -22,7 +22,6 @@ from types import FrameType
 
 from ..frames import is_application, is_house
 from ..loop import Reactor
-from ..settings import Settings
 from ..typed import NamedTuple
 
 _log = logging.getLogger('tremolo.error')
@@ -117,9 +116,9 @@ def _places(reactor: Reactor) -> list[_Place]:
     return []
 
 
-def watch(reactor: Reactor, settings: Settings) -> None:
-    """In debug mode, start a monitor for a reactor, unless it has one already."""
+def watch(reactor: Reactor) -> None:
+    """Start a monitor for a reactor, unless it has one already; for debug mode."""
     monitors = [each for each in reactor.at_close
                 if isinstance(getattr(each, '__self__', None), Monitor)]
-    if settings.debug and not monitors:
+    if not monitors:
         Monitor(reactor).start()

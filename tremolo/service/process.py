@@ -21,7 +21,6 @@ from ..settings import Address, Settings
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
-from .monitor import watch
 from .place import check_run
 from .reactors import complete, make_reactor
 from .signals import HUP, ended_by_sigterm, hang_up_is_ignored, run_until_signal
@@ -83,7 +82,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
             if not isinstance(error, TremoloError):
                 raise
             leave(error, 3)
-        watch(reactor, settings)
+        if settings.debug:
+            from .monitor import watch  # Late: a server without `debug` starts faster.
+            watch(reactor)
         answer_to_signal(server)
 
         def ready() -> None:

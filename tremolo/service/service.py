@@ -28,7 +28,6 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import process
 from .embedded import HostedServer, RunningServer, start
-from .jobs import begin
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -138,6 +137,7 @@ class Service:
         self._prepare(server)
 
     def _prepare(self, server: Server) -> None:
+        from . import jobs  # noqa: F401 (Not later: a request may find no descriptor for it.)
         self.context.options = server.options
         if (hooks := self._connection_hooks) is not None:
             if hooks.need_asyncio:
@@ -357,6 +357,7 @@ class Service:
         `shutdown_timeout` is over, then it is named in the log and cancelled, before the stop hooks
         are called. Raises `InvalidState` while no server runs, `TypeError` for what is no job.
         """
+        from .jobs import begin  # (`_prepare` has imported it.)
         return begin(self._server, self._process, job)
 
     @property
