@@ -161,7 +161,7 @@ class Application(Service):
         self._router.add_below(path, handlers)
         self._keep(handlers.values())
 
-    def middleware(self, function: F) -> F:
+    def middleware(self, function: F = None) -> F:  # type: ignore[assignment]
         """Let a generator function stand around all answers; the first one is the outermost.
 
             @app.middleware
