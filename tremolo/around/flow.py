@@ -106,8 +106,8 @@ class Taken:
 
     __slots__ = ('_source', '_taken')
 
-    def __init__(self, source: Chunks) -> None:
-        self._source = source
+    def __init__(self, source: Any) -> None:
+        self._source: Chunks = source    # (Or an iterator, of a body that is whole.)
         self._taken: list[bytes] | None = []
 
     def __iter__(self) -> Taken:

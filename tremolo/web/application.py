@@ -183,7 +183,7 @@ class Application(Service):
         """Return a decorator: the function answers errors of a status, or of a class.
 
             @app.error(404)
-            def lost(request, response, error):
+            def lost(request, error, content_type='text/plain'):
                 return f'There is no {request.path}'
 
         It may be of each kind that a handler may be. The response has the error's status and
