@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import zlib
 
@@ -10,7 +11,7 @@ from around_support import NAMES, application
 from server_support import Incomplete, answers, read_answer, request, serving, virtual
 from simulated import World
 
-from tremolo import HandlerError, Tremolo, send_file, sleep
+from tremolo import Forbidden, HandlerError, Tremolo, send_file, sleep
 from tremolo.asgi_app import AsgiApplication
 
 
@@ -350,6 +351,70 @@ def test_one_that_asks_again_after_an_empty_chunk_is_told_and_never_hangs(logged
         client.until_ended()
     assert "yield for each chunk, b'' if there is nothing to send" in logged.text
     assert host.closed == {'failed': 1}
+
+
+@pytest.mark.parametrize('inside', [False, True])
+@pytest.mark.parametrize('path', ['/', '/slow'])
+def test_empty_chunks_without_end_are_told_and_never_hang(inside, path, logged):
+    """The loop stood still for ever: they never looked at what came."""
+    app = Tremolo()
+    if inside:
+        replacing(app, lambda chunks: (chunk for chunk in chunks))
+    replacing(app, lambda chunks: itertools.repeat(b''))
+    app.route('/')(lambda: 'hello')
+
+    @app.route('/slow')
+    def slow():
+        yield b'a'
+        yield sleep(1)
+        yield b'b'
+
+    with virtual(app) as host:
+        client = host.connect(request(path))
+        assert client.take().status == 500
+        host.advance(2)
+    assert 'replaces the body by empty chunks without end: take the next' in logged.text
+
+
+def test_many_empty_chunks_are_no_mistake():
+    app = Tremolo()
+    replacing(app, lambda chunks: itertools.chain(itertools.repeat('', 9000), chunks))
+    app.route('/')(lambda: 'hello')
+    with virtual(app) as host:
+        assert host.connect(request('/')).take().body == b'hello'
+
+
+@pytest.mark.parametrize('path', ['/', '/slow'])
+@pytest.mark.parametrize(('second', 'said'), [
+    (lambda request, response, chunks: chunks.headers, 'for the rest write `response` in the'),
+    (lambda request, response, chunks: len(chunks), "b''.join(chunks) is all that has come"),
+    (lambda request, response, chunks: chunks[0], "b''.join(chunks) is all that has come"),
+    (lambda request, response, chunks: response, '; leave that out, what is set in it is sent'),
+    (lambda request, response, chunks: Forbidden('no'), 'None leaves it as it is; raise that'),
+    (lambda request, response, chunks: response.body, 'and return what replaces them'),
+    (lambda request, response, chunks: response.status_code, 'write response.status'),
+    (lambda request, response, chunks: request.user, 'write `request.context.user = ...`'),
+    (lambda request, response, chunks: request['user'], 'write `request.context.user = ...`'),
+])
+def test_a_habit_in_a_second_half_is_told_what_to_write(path, second, said, logged):
+    app = Tremolo()
+
+    @app.middleware
+    def habit(request, response):
+        chunks = yield
+        return second(request, response, chunks)
+
+    app.route('/')(lambda: 'hello')
+
+    @app.route('/slow')
+    def slow():
+        yield b'a'
+        yield sleep(0.001)
+
+    with virtual(app) as host:
+        assert host.connect(request(path)).take().status == 500
+        host.advance(1)
+    assert said in logged.text
 
 
 @pytest.mark.parametrize('first', [True, False])

@@ -290,3 +290,14 @@ def test_what_it_cannot_ask_for_is_told():
         @Tremolo().error(404)
         def lost(websocket):
             yield websocket.accept()
+    with pytest.raises(HandlerError, match='asks for sse, and answers errors: leave it out'):
+        @Tremolo().error(404)
+        def stream(sse):
+            yield sse.send('lost')
+    with pytest.raises(HandlerError, match=r'it may ask for .*, error'):
+        Tremolo().error(404)(lambda e: 'lost')
+    with pytest.raises(HandlerError, match=r'is a class, .* write `def answer\(request, response'):
+        @Tremolo().error(404)
+        class Lost:
+            def get(self):
+                return 'lost'

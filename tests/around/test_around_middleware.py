@@ -491,6 +491,13 @@ def test_what_is_no_middleware_is_told_when_it_is_registered(function, told):
         assert 'bare `yield`' in str(caught.value)
 
 
+def test_it_stands_without_brackets():
+    with pytest.raises(HandlerError, match='without arguments: write `def middleware'):
+        @Tremolo().middleware()
+        def middleware(request):
+            yield
+
+
 def never(request):
     if request is None:
         yield
@@ -514,18 +521,30 @@ def generator_helper(request):
     yield never(None)
 
 
+def returns_it(response):
+    return response
+    yield
+
+
+def yields_it(response):
+    yield response
+
+
 @pytest.mark.parametrize(('function', 'told'), [
     (never, 'ended without a bare `yield`'), (twice, 'yields a second time'),
     (waits_after, 'nothing can be waited for'), (chunk, 'return it, to answer'),
-    (generator_helper, 'write `yield from never()`')])
+    (generator_helper, 'write `yield from never()`'),
+    (returns_it, 'returned Response, which is none of'), (returns_it, 'return the body alone'),
+    (yields_it, 'yielded Response, which is not a Future: the rest runs at a bare `yield`')])
 @pytest.mark.parametrize('waits', [False, True])
 def test_what_it_does_wrong_is_a_500_and_a_sentence(function, told, waits, logged):
     app = Tremolo()
 
     if waits:
-        def middleware(request):
+        def middleware(request, response):
             yield sleep(0.1)
-            yield from function(request)
+            it = response if 'response' in function.__code__.co_varnames else request
+            return (yield from function(it))
         middleware.__qualname__ = function.__name__
     else:
         middleware = function
@@ -595,8 +614,11 @@ def test_it_is_not_registered_while_the_application_is_served():
     ('on_request', '@app.middleware'), ('on_response', '@app.middleware'),
     ('add_middleware', '@app.middleware'), ('hook', 'on_worker_start'),
     ('add_hook', 'on_worker_start'), ('before_request', '@app.middleware'),
-    ('errorhandler', '@app.error'), ('add_route', '@app.route'), ('add_task', r'app.spawn\(job'),
-    ('nothing', 'no attribute')])
+    ('errorhandler', '@app.error'), ('nothing', 'no attribute'),
+    ('before_serving', 'on_worker_start'), ('lifespan', 'on_worker_stop'),
+    ('websocket', 'asks for `websocket`'), ('add_route', r'write @app\.route\(path\)'),
+    ('test_client', r'write app\.client\(\)'), ('create_task', r'write app\.spawn\(job\(\)\)'),
+    ('config', r'write app\.context'), ('exception', r'write @app\.error\(404\)')])
 def test_the_names_of_0_5_and_of_others_are_told(name, told):
     with pytest.raises(AttributeError, match=told):
         getattr(Tremolo(), name)

@@ -88,6 +88,14 @@ def test_an_id_that_could_not_come_back_raises(id):
         encode('x', id=id)
 
 
+def test_an_id_that_no_head_has_room_for_raises():
+    """A browser that comes back with it is refused by 431, and never comes again."""
+    encode('x', id='a' * 4096)
+    for id in 'a' * 4097, '\u20ac' * 2000:
+        with pytest.raises(HandlerError, match=r'in the head of .* at most 4096 bytes'):
+            encode('x', id=id)
+
+
 @pytest.mark.parametrize('retry', [-1, 1.5, '3', True, 3.0])
 def test_retry_is_a_whole_number_of_milliseconds(retry):
     with pytest.raises(HandlerError, match=r'retry is a whole number of milliseconds .* as 3000'):

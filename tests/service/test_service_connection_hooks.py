@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from server_support import request, serving, virtual
 
@@ -107,3 +109,37 @@ def test_each_address_of_listen_has_them():
 def test_what_is_no_hook_is_told(register, hook, told):
     with pytest.raises(HandlerError, match=told):
         getattr(Tremolo(), register)(hook)
+
+
+@pytest.mark.parametrize('error', [SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_an_exit_is_logged_and_no_end_of_the_server(error, logged):
+    app = Tremolo()
+
+    def leave(connection):
+        raise error('on purpose')
+
+    app.on_connect(leave)
+    app.on_close(leave)
+    app.route('/')(lambda: 'hello')
+    with serving(app) as host:
+        for _ in range(2):
+            client = host.connect(request('/'))
+            assert client.take().body == b'hello'
+            client.reset()
+        host.wait_for(lambda: logged.count('the hook') == 4)
+    assert logged.text.count(f'{error.__name__}: on purpose') >= 4
+
+
+def test_what_would_never_run_is_told():
+    async def asynchronous(connection):
+        yield
+
+    def by_place(connection, /):
+        pass
+
+    for function, said in ((asynchronous, 'is an asynchronous generator, which nothing runs'),
+                           (by_place, 'connection cannot be given by name'),
+                           (Tremolo, 'is no function: write the decorator above one')):
+        for register in Tremolo().on_connect, Tremolo().on_close:
+            with pytest.raises(HandlerError, match=said):
+                register(function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import urllib.request
@@ -117,6 +118,22 @@ def test_one_that_fails_ends_the_start(logged, kind):
     with pytest.raises(HookFailed, match=kind):
         app.start()
     assert f'the hook test_one_that_fails_ends_the_start.<locals>.{kind} failed' in logged.text
+
+
+async def around(app):
+    yield
+
+
+@pytest.mark.parametrize('hook', [
+    around, contextlib.asynccontextmanager(around),
+    contextlib.contextmanager(lambda app: (yield))])
+def test_a_lifespan_in_one_function_is_told_and_not_left_out(hook, logged):
+    """Nothing of it ran, and nothing was said."""
+    app = Tremolo()
+    app.on_worker_start(hook)
+    with pytest.raises(HookFailed, match='write two functions, the first half'), app.client():
+        pass
+    assert 'the second one below @app.on_worker_stop' in logged.text
 
 
 def test_one_that_fails_at_the_end_is_logged_and_the_others_are_called(logged):

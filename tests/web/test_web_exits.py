@@ -151,6 +151,28 @@ def test_an_exit_is_the_500_of_its_request(path, error, logged, monkeypatch):
     assert 'in leave' in logged.text
 
 
+@pytest.mark.parametrize('error', [*EXITS, GeneratorExit, asyncio.CancelledError])
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_an_exit_of_a_converter_is_a_500_and_no_end_of_the_server(wrapped, error, logged):
+    other = Tremolo()
+
+    def leave_now(text):
+        raise error('on purpose')
+
+    other.converters['leaves'] = (r'\d+', leave_now, str)
+    other.route('/fine')(lambda: 'fine')
+    other.route('/<leaves:it>')(lambda it: 'never')
+    if wrapped:
+        @other.middleware
+        def around():
+            yield
+
+    with serving(other, port=0) as host:
+        found, fine = host.ask(request('/7') + request('/fine', 'GET', CLOSE))
+        assert (found.status, fine.body) == (500, b'fine')
+    assert f'{error.__name__}: on purpose' in logged.text
+
+
 @pytest.mark.parametrize('error', EXITS)
 @pytest.mark.parametrize('path', ['/spawned', '/spawned/task'])
 def test_an_exit_of_a_spawned_task_is_that_tasks_own(path, error, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import json
@@ -96,6 +97,23 @@ def test_an_attribute_that_is_set_is_told_what_to_write(logged):
 def test_an_argument_of_another_framework_is_told_what_to_write(call, said, logged):
     def handler(request):
         return call(request)
+
+    assert ask(handler).status == 500
+    assert said in logged.text
+
+
+@pytest.mark.parametrize(('use', 'said'), [
+    (lambda sse: sse.last_event_id, 'write sse.last_id'),
+    (lambda sse: sse.comment('x'), 'sse_heartbeat sends comments'),
+    (lambda sse: sse.send('x', 'news'), 'write event=, id= or retry='),
+    (lambda sse: sse.send(json={}), r'write sse.send(json.dumps(...))'),
+    (lambda sse: sse, 'write `yield sse.send(...)`, and return nothing'),
+    (lambda sse: asyncio.get_running_loop(), 'write app.spawn(job()), or `async def`'),
+])
+def test_a_habit_of_events_is_told_what_to_write(use, said, logged):
+    def handler(sse):
+        yield sleep(0)
+        return use(sse)
 
     assert ask(handler).status == 500
     assert said in logged.text

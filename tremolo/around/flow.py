@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..loop.outbox import Piece, PieceFailed
-from ..server import HandlerError
+from ..server import HandlerError, HTTPError, Response
 from ..typed import Any
 
 _READ = 65536    # Bytes of a file that are one chunk.
+_IDLE = 10_000    # So many empty chunks in a row, with no look at what comes, have no end.
 
 
 class Flow:
@@ -63,7 +64,7 @@ class Flow:
 class Chunks:
     """The chunks of a body, as they come: what the bare `yield` of a middleware returns."""
 
-    __slots__ = ('_below', '_flow', '_name', 'ahead', 'asked', 'told')
+    __slots__ = ('_below', '_flow', '_name', 'ahead', 'asked', 'idle', 'told')
 
     def __init__(self, name: str, flow: Flow, below: Replaced | None) -> None:
         """Give a middleware what is in the flow, or what another one, `below`, makes of it."""
@@ -74,6 +75,7 @@ class Chunks:
         # Whether the last chunk was empty, and nothing was yielded since.
         self.asked = False
         self.told = False    # Whether an empty chunk was taken since there was more.
+        self.idle = 0    # How many empty chunks were yielded since one was taken.
 
     def __iter__(self) -> Chunks:
         return self
@@ -83,6 +85,7 @@ class Chunks:
 
         Raises `HandlerError` for the second empty one in a row: it would go on for ever.
         """
+        self.idle = 0
         if self.ahead:
             return self.ahead.popleft()
         below = self._below
@@ -103,8 +106,8 @@ class Taken:
 
     __slots__ = ('_source', '_taken')
 
-    def __init__(self, source: Chunks) -> None:
-        self._source = source
+    def __init__(self, source: Any) -> None:
+        self._source: Chunks = source    # (Or an iterator, of a body that is whole.)
         self._taken: list[bytes] | None = []
 
     def __iter__(self) -> Taken:
@@ -149,8 +152,12 @@ class Replaced:
     def __next__(self) -> bytes:
         try:
             chunk = next(self._iterator)
+            data = as_chunk(self._name, chunk, self._encode)
             self.chunks.asked = False
-            return as_chunk(self._name, chunk, self._encode)
+            self.chunks.idle = 0 if data else self.chunks.idle + 1
+            if self.chunks.idle > _IDLE:
+                raise _only_empty(self._name)
+            return data
         except (StopIteration, PieceFailed):
             raise
         except BaseException:
@@ -169,9 +176,11 @@ def iterable(name: str, value: Any) -> Iterable[Any]:
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         return (value,)
     if isinstance(value, (dict, tuple)) or not isinstance(value, Iterable):
+        instead = '; leave that out, what is set in it is sent' if isinstance(value, Response) \
+            else '; raise that' if isinstance(value, HTTPError) else ''
         raise HandlerError(
             f'{name} returned {type(value).__name__} after its `yield`: what replaces the body is '
-            'an iterable of bytes or str, or one of these; None leaves it as it is')
+            f'an iterable of bytes or str, or one of these; None leaves it as it is{instead}')
     return value
 
 
@@ -190,7 +199,19 @@ def as_chunk(name: str, chunk: Any, encode: Any) -> bytes:
 
 def whole(name: str, value: Any, encode: Any) -> bytes:
     """Return all that replaces a whole body. Raises as its iterator does."""
-    return b''.join([as_chunk(name, chunk, encode) for chunk in iterable(name, value)])
+    pieces: list[bytes] = []
+    idle = 0
+    for chunk in iterable(name, value):
+        pieces.append(as_chunk(name, chunk, encode))
+        idle = 0 if pieces[-1] else idle + 1
+        if idle > _IDLE:
+            raise _only_empty(name)
+    return b''.join(pieces)
+
+
+def _only_empty(name: str) -> HandlerError:
+    return HandlerError(f'{name} replaces the body by empty chunks without end: take the next '
+                        'chunk of the body for each, or return')
 
 
 def leave(data: Any) -> None:

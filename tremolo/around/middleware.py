@@ -109,7 +109,7 @@ class Layer:
         try:
             within(self._context, self._generator.throw, error)
         except StopIteration as stop:
-            response.answer(self, stop.value)
+            response.answer_with(self, stop.value)
             return True
         raise self._too_many()
 
@@ -160,7 +160,8 @@ def _to_wait_for(name: str, yielded: Any) -> Future:
     if isinstance(yielded, Future):
         return yielded
     try:
-        return awaited(yielded, HandlerError)
+        return awaited(yielded, HandlerError, ': the rest runs at a bare `yield`, and what is '
+                                              'returned before it answers in its place')
     except HandlerError as error:
         raise HandlerError(f'{name} {error}') from None
 

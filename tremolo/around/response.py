@@ -68,7 +68,7 @@ class WrappedResponse(Response):
 
     # -- what the room `web` knows ----------------------------------------------------------------
 
-    def answer(self, who: Any, value: Any) -> None:
+    def answer_with(self, who: Any, value: Any) -> None:
         """Send what a middleware, `who`, has returned as the answer, as if a handler had."""
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class WrappedResponse(Response):
             layer = self._next_layer()
             hidden = self._is_hidden()
             try:
-                value = layer.second(iter([body] if body and not hidden else []))
+                value = layer.second(Taken(iter([body] if body and not hidden else [])))
                 self._check_not_sent(layer)
                 if value is not None:
                     replaced = True
@@ -164,7 +164,7 @@ class WrappedResponse(Response):
         """Answer 101; the second halves run before. Raises their errors."""
         while self.layers:
             layer = self._next_layer()
-            if layer.second(iter(())) is not None:
+            if layer.second(Taken(iter(()))) is not None:
                 raise HandlerError(f'{layer.name} returned a body after its `yield`, and the '
                                    'answer is 101, which has none: return None if '
                                    "'upgrade' in request.headers")
@@ -201,7 +201,7 @@ class WrappedResponse(Response):
             chunks = body.chunks_for(layer.name)
             taken = Taken(chunks)
             try:
-                value = layer.second(iter(()) if self._is_hidden() else taken)
+                value = layer.second(Taken(iter(())) if self._is_hidden() else taken)
                 self._check_not_sent(layer)
                 body.replace(layer.name, value, taken)
             except BaseException as error:

@@ -54,6 +54,8 @@ class EventStream:
         self._drain.join(self)
         self.ended = False    # Whether nothing more can be sent.
 
+    instead = ': write `yield sse.send(...)`, and return nothing'    # Of who returns it.
+
     @property
     def last_id(self) -> str | None:
         """The id of the last event that this client got before it came back (Last-Event-ID).

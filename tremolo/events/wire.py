@@ -23,6 +23,8 @@ _LINE_END = expression('\r\n|\r|\n')
 # An id comes back as a field of a request, Last-Event-ID: no receiver takes a control character
 # there, and each removes a blank around the value (RFC 9110 section 5.5).
 _NO_ID = expression(r'[\x00-\x1f\x7f]|\A | \Z')
+# More than that no server takes everywhere, and its client would never come back: 431.
+_LONGEST_ID = 4096    # Bytes.
 
 COMMENT = b':\n\n'    # What every reader skips.
 
@@ -55,6 +57,9 @@ def _id(value: Any) -> str:
     if type(value) is int:
         return str(value)
     text = _text(value, 'id')
+    if len(text.encode('utf-8', 'replace')) > _LONGEST_ID:
+        raise HandlerError(f'an id comes back in the head of a request, so it has at most '
+                           f'{_LONGEST_ID} bytes, not {len(text)} characters')
     if _NO_ID.search(text):
         raise HandlerError('an id comes back as a field, in which there is no line end, no other '
                            f'control character, and no blank at an end: not {text!r:.64}')

@@ -20,6 +20,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from ..loop import Cancelled, Future
+from ..loop.signals import from_keyboard
 from ..loop.spawn import spawn
 from ..server import HandlerError
 from ..server.connection import Connection
@@ -33,16 +34,21 @@ class ConnectionHook:
 
     def __init__(self, function: Callable[..., Any], names: Iterable[str]) -> None:
         """Read its signature. Raises `HandlerError` for what cannot be called so."""
-        if not callable(function):
+        if not callable(function) or isinstance(function, type):
             raise HandlerError(f'{function!r:.64} is no function: write the decorator above one, '
                                'without arguments')
         self.name = getattr(function, '__qualname__', repr(function))
+        if inspect.isasyncgenfunction(function):
+            raise HandlerError(f'{self.name} is an asynchronous generator, which nothing runs: '
+                               'leave out its `yield`, and use `await`')
         self._function = function
         self.is_async = inspect.iscoroutinefunction(function)
         parameters = inspect.signature(function).parameters.values()
         self._takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
         self._wants = [each.name for each in parameters if each.name in names]
         for each in parameters:
+            if each.kind is each.POSITIONAL_ONLY:
+                raise HandlerError(f'{self.name}: {each.name} cannot be given by name')
             if each.default is each.empty and each.name not in names and each.kind not in (
                     each.VAR_KEYWORD, each.VAR_POSITIONAL):
                 raise HandlerError(f'{self.name} asks for {each.name!r}, which it does not get; it '
@@ -57,7 +63,10 @@ class ConnectionHook:
             if inspect.isgenerator(value) or hasattr(value, '__await__'):
                 task = spawn(value)
                 self._ended(task) if task.done() else task.add_done_callback(self._ended)
-        except Exception as error:
+        except BaseException as error:
+            # Even SystemExit: no error of a hook may end the loop.
+            if from_keyboard(error):
+                raise
             _log.error('the hook %s failed', self.name, exc_info=error)
 
     def _ended(self, task: Future) -> None:

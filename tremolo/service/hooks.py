@@ -93,9 +93,14 @@ def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
     before = set_current_reactor(reactor)
     reactor.belong_to(threading.get_ident())
     try:
-        return hook(**names)
+        value = hook(**names)
     finally:
         set_current_reactor(before)
+    begun = getattr(value, 'gen', value)    # (That of a context manager of `contextlib`.)
+    if inspect.isasyncgen(begun) or (begun is not value and inspect.isgenerator(begun)):
+        raise TypeError('nothing would run what it returns: write two functions, the first half '
+                        'below @app.on_worker_start, the second one below @app.on_worker_stop')
+    return value
 
 
 def _fail(hook: Hook, error: Exception, go_on: bool, names: Mapping[str, Any]) -> None:

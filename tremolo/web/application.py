@@ -162,7 +162,7 @@ class Application(Service):
         self._router.add_below(path, handlers)
         self._keep(handlers.values())
 
-    def middleware(self, function: F) -> F:
+    def middleware(self, function: F = None) -> F:  # type: ignore[assignment]
         """Let a generator function stand around all answers; the first one is the outermost.
 
             @app.middleware
@@ -184,7 +184,7 @@ class Application(Service):
         """Return a decorator: the function answers errors of a status, or of a class.
 
             @app.error(404)
-            def lost(request, response, error):
+            def lost(request, error, content_type='text/plain'):
                 return f'There is no {request.path}'
 
         It may be of each kind that a handler may be. The response has the error's status and

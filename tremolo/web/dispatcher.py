@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..loop.signals import from_keyboard
 from ..pages import send_error
 from ..routing import Router
 from ..server import HTTPError, Request, Response
@@ -46,7 +47,9 @@ class Dispatcher:
                 fail(self, request, response, error)
             else:
                 send_error(response, error)
-        except Exception as error:
+        except BaseException as error:
+            if from_keyboard(error):
+                raise
             fail(self, request, response, error)
         return None
 

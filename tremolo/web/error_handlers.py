@@ -6,7 +6,6 @@ nearest class of the error counts first, then the status that its answer would h
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 
 from ..http import ProtocolError
@@ -83,11 +82,14 @@ class ErrorLayer:
 def error_handler_of(function: Callable[..., Any]) -> ErrorHandler:
     """Return the handler of a function. Raises `HandlerError` if it cannot be one."""
     # (A group of a path has to be taken, and an error has not.)
-    takes = inspect.signature(function).parameters.values() if callable(function) else ()
-    asks = any(each.name == 'error' or each.kind is each.VAR_KEYWORD for each in takes)
-    signature = Signature(function, ['error'] if asks else [])
-    if signature.websocket:
-        raise HandlerError(f'{signature.name} asks for websocket, and answers errors: leave it out')
+    if isinstance(function, type):
+        raise HandlerError(f'{function.__qualname__} is a class, and errors are answered by '
+                           'functions: write `def answer(request, response, error):`')
+    signature = Signature(function, ['error'], needed=False)
+    for name, asks in (('websocket', signature.websocket), ('sse', signature.events)):
+        if asks:
+            raise HandlerError(f'{signature.name} asks for {name}, and answers errors: leave it '
+                               'out')
     return ErrorHandler(function, signature)
 
 

@@ -66,7 +66,7 @@ def _answer(handler: Named, request: Request, response: Response, error: BaseExc
 
 def log_error(handler: Named, request: Request, error: BaseException) -> None:
     """Log an error with its traceback, the handler that raised it, and the request."""
-    if isinstance(error, (AttributeError, TypeError)):
+    if isinstance(error, (AttributeError, TypeError, RuntimeError)):
         # Late: most programs never need it. Where no descriptor is left, nothing is advised.
         with suppress(ImportError, OSError):
             from .habits import advise

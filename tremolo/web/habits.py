@@ -68,8 +68,20 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"redirect\(\) got an unexpected keyword argument 'permanent'", 'write status=308'),
     (r"\b(?:form|files)\(\) got an unexpected keyword argument",
      'limits are options: form_size, form_fields, part_count, body_size'),
+    (r"'Request' object (?:has no attribute '(?:state|user|g|app)'|does not supp|is not subsc)",
+     'write `request.context.user = ...`, and request.context.user; `app` in the signature'),
+    (r"'Response' object has no attribute '(?:body|text|content|data|[gs]et_data|body_iterator)'",
+     'return the body; in a middleware write `chunks = yield`, and return what replaces them'),
+    (r"'Taken' object (?:has no attribute|is not|does)|type 'Taken' has no len|object Taken ",
+     "a bare `yield` returns the chunks of the body, and b''.join(chunks) is all that has come; "
+     'for the rest write `response` in the signature'),
+    (r"no running event loop", 'write app.spawn(job()), or `async def` for the handler'),
     (r"'Response' object has no attribute 'background'", 'write app.spawn(job())'),
     (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
+    (r"'EventStream' object has no attribute 'last_event_id'", 'write sse.last_id'),
+    (r"'EventStream' object has no attribute '(?:comment|ping)'", 'sse_heartbeat sends comments'),
+    (r"EventStream\.send\(\) takes", 'write event=, id= or retry='),
+    (r"\bsend\(\) got an unexpected keyword argument 'json'", 'write sse.send(json.dumps(...))'),
     (r"'EventStream' object has no attribute '(request|response)'",
      r'write `\1` in the signature, beside sse'),
     (r"\bsend\(\) got an unexpected keyword argument 'event_id'", 'write id='),
@@ -80,7 +92,7 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
 
 def advise(error: BaseException) -> None:
     """Add to the message of an error what to write instead, if it is one of the known habits."""
-    if type(error) not in (AttributeError, TypeError):
+    if type(error) not in (AttributeError, TypeError, RuntimeError):
         return
     # (Python 3.9 does not tell whose attribute is missing: another class may have the same name.)
     owner = getattr(error, 'obj', None)

@@ -35,14 +35,22 @@ _INSTEAD = {
     '@app.middleware above a generator function: what is before its bare `yield` is for requests, '
     'what is after it for answers': (
         'on_request on_response add_middleware before_request after_request teardown_request '
-        'middlewares'),
+        'middlewares process_request process_response'),
     '@app.on_worker_start, @app.on_worker_stop, @app.on_connect or @app.on_close': (
-        'hook add_hook on_startup on_shutdown on_event on_cleanup add_event_handler hooks'),
+        'hook add_hook on_startup on_shutdown on_event on_cleanup add_event_handler hooks on_start '
+        'on_stop before_serving after_serving before_first_request cleanup_ctx lifespan listener '
+        'while_serving teardown_appcontext on_disconnect on_connection'),
     '@app.error(404), or @app.error(MyError)': (
-        'errorhandler exception_handler add_exception_handler register_error_handler'),
-    "app.mount('/sub', other)": 'register_blueprint include_router add_subapp',
-    '@app.route(path)': 'add_route add_url_rule add_api_route',
-    'app.spawn(job())': 'add_task create_task add_background_task',
+        'errorhandler exception_handler add_exception_handler register_error_handler exception '
+        'error_handler add_error_handler exception_handlers'),
+    "app.mount('/sub', other)": 'register_blueprint include_router add_subapp blueprint',
+    '@app.route(path)': 'add_url_rule add_api_route add_route add_routes api_route',
+    '@app.route(path) above a function that asks for `websocket`': (
+        'websocket add_websocket_route websocket_route add_api_websocket_route'),
+    'app.client()': 'test_client TestClient test_request_context',
+    'app.spawn(job())': (
+        'add_task create_task add_background_task background_tasks ensure_future background'),
+    'app.context': 'state config g extensions',
 }
 
 

@@ -98,6 +98,8 @@ def _instead(value: Any) -> str:
         return f': write `response.status = {value}`, or `raise HTTPError({value})`'
     if isinstance(value, (int, float)):
         return ': write `return str(...)`'
+    if isinstance(value, Response):
+        return ': what is set in it is sent; return the body alone'
     if isinstance(value, (set, frozenset)):
         return ': write `return sorted(...)`'
     if isinstance(value, type) and issubclass(value, HTTPError):

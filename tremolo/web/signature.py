@@ -30,10 +30,11 @@ class Signature:
     """What a function's signature says."""
 
     def __init__(self, function: Callable[..., Any], groups: Iterable[str] = (), *,
-                 taken: Iterable[str] = ()) -> None:
+                 taken: Iterable[str] = (), needed: bool = True) -> None:
         """Read it. Raises `HandlerError` for a function that cannot be called as a handler.
 
-        It takes all groups of the path, but those that are `taken` elsewhere.
+        It takes all groups of the path, but those that are `taken` elsewhere. If they are not
+        `needed`, it may take them.
         """
         check_function(function)
         code = getattr(inspect.unwrap(function), '__code__', None)
@@ -53,7 +54,7 @@ class Signature:
         self.groups = frozenset(groups)
         self._read(function)
         left = self.groups.difference(self.wants, taken)
-        if left and not self.takes_all:
+        if left and needed and not self.takes_all:
             raise HandlerError(f'{self.name} does not take {min(left)!r}, a group of its path: '
                                'write it in the signature, or **server')
         self.thread = bool(self.defaults.get('thread', False))

@@ -34,7 +34,7 @@ class Wrapped(WrappedResponse):
 
     __slots__ = ()
 
-    def answer(self, who: Any, value: Any) -> None:
+    def answer_with(self, who: Any, value: Any) -> None:
         """Send what was returned as the whole answer."""
         send_returned(who, self, value)
 
@@ -46,6 +46,9 @@ class Wrapped(WrappedResponse):
     def log_error(self, who: Any, error: BaseException) -> None:
         """Log an error with its traceback."""
         log_error(who, self.request, error)
+
+
+Wrapped.__name__ = 'Response'    # So errors of Python name it, and habits.py knows it.
 
 
 class WrappingDispatcher(Dispatcher):
@@ -121,7 +124,7 @@ class WrappingDispatcher(Dispatcher):
         response.keep_fields()
         if value is not WENT_ON:
             try:
-                response.answer(response.who, value)
+                response.answer_with(response.who, value)
             except Exception as error:
                 fail(response.who, request, response, error)
             return None
