@@ -43,6 +43,7 @@ def ask(function):
     ('request', 'get_signed_cookie', 'write request.signed_cookie(name)'),
     ('request', 'path_params', 'write request.groups'),
     ('request', 'remote_addr', 'write request.client'),
+    ('request', 'url_for', 'write app.url_for(name)'),
     ('request', 'is_disconnected', 'write request.disconnected.done()'),
     ('request', 'accept_mimetypes', "write request.accepts('text/html', 'application/json')"),
     ('response', 'sendfile', 'write `return send_file(path)`'),

@@ -36,6 +36,8 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'Request' object has no attribute '(?:path_params|view_args|match_info)'",
      'write request.groups'),
     (r"'Request' object has no attribute '(?:remote_addr|ip)'", 'write request.client'),
+    (r"'Request' object has no attribute 'url_for'",
+     'write app.url_for(name), and app in the signature'),
     (r"'Request' object has no attribute 'is_disconnected'",
      'write request.disconnected.done()'),
     (r"'Request' object has no attribute 'accept_mimetypes'",
