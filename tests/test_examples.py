@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from server_support import serving
 from websocket_peer import Peer
 
 import tremolo.examples
@@ -361,7 +362,12 @@ def test_gzip():
         for refused in 'gzip;q=0', 'gzip ; q=0.00, br', 'x-notgzip', '':
             assert asked(url, Accept_Encoding=refused)[2] == plain
         known = {'Accept_Encoding': 'gzip', 'If_None_Match': 'W/"1"'}
-        assert asked(url, **known)[::2] == (304, b'')
+        status, headers, body = asked(url, **known)
+        assert (status, headers['ETag'], headers['Vary']) == (304, 'W/"1"', 'Accept-Encoding')
+        # (A cache would give the body that it has a field that is not true.)
+        assert 'Content-Encoding' not in headers and not body
+        _, headers, _ = asked(url, method='OPTIONS', Accept_Encoding='gzip')
+        assert 'Content-Encoding' not in headers
         assert asked(url, method='HEAD', Accept_Encoding='gzip')[2] == b''
         # What goes on is there as soon as it was yielded, in spite of the packer.
         ticks = urllib.request.Request(f'{url}/ticks', headers={'Accept-Encoding': 'gzip'})
@@ -476,6 +482,33 @@ def test_guestbook(tmp_path):
         live = urllib.request.Request(f'{url}/live/0', headers={'Last-Event-ID': '3'})
         with urllib.request.urlopen(live, timeout=PATIENCE) as events:
             assert first_ids(events, 117) == list(range(4, 121))
+
+
+def test_guestbook_has_threads_for_its_pages_while_many_log_in(tmp_path, monkeypatch):
+    from tremolo.examples import guestbook
+    tried, go_on = [], threading.Event()
+
+    def hashed(password, salt):
+        tried.append(password)
+        go_on.wait(PATIENCE)
+        return b'key'
+
+    monkeypatch.setattr(guestbook, 'FILE', str(tmp_path / 'book.db'))
+    monkeypatch.setattr(guestbook, 'hashed', hashed)
+    with serving(guestbook.app, threads=4) as host, ThreadPoolExecutor(6) as pool:
+        url = host.running.url
+        try:
+            guests = [Guest(url) for _ in range(6)]
+            found = [pool.submit(guest.log_in, f'guest {number}', 'correct horse')
+                     for number, guest in enumerate(guests)]
+            host.wait_for(lambda: sum(each.task is not None
+                                      for each in host.server.connections) == 6)
+            host.wait_for(lambda: len(tried) >= 2)
+            assert b'Your name' in get(url)
+            assert len(tried) == 2
+        finally:
+            go_on.set()
+        assert [each.result() for each in found] == [303] * 6
 
 
 def first_ids(events, count):

@@ -185,6 +185,14 @@ def test_what_is_no_factory_is_one_line(complaint, name, words):
     assert complaint(f'my_site:{name}', factory=True) == words
 
 
+def test_a_module_that_only_makes_an_application_is_told_of_factory(complaint, site):
+    for made in 'create_app', 'make_app':
+        (site / 'web' / f'only_{made}.py').write_text(f'def {made}():\n    pass\n')
+        assert complaint(f'only_{made}') == (
+            f'only_{made}: has no app or application, and makes one: write --factory '
+            f'only_{made}:{made}')
+
+
 @pytest.mark.parametrize('way', [command_line, program])
 @pytest.mark.parametrize('name, last', [
     ('fails', 'return app.nothing'), ('fails_within', 'app.route(3)(fails)')])

@@ -153,6 +153,10 @@ def _imported(name: str, folder: str) -> tuple[Any, str]:
     if re.fullmatch(r'\w+\(\)', attr) and callable(getattr(module, attr[:-2], None)):
         raise SettingError(f'{name}: a function that makes the application is written '
                            f'--factory {name[:-2]}')
+    makes = next((key for key in ('create_app', 'make_app') if hasattr(module, key)), None)
+    if not attr and makes and not ours:
+        raise SettingError(f'{place}: has no {" or ".join(tried)}, and makes one: write --factory '
+                           f'{place}:{makes}')
     near = _near(attr, [key for key in vars(module) if key[0] != '_'], 1)
     hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
     raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')

@@ -328,6 +328,33 @@ def test_values_are_shown_short_and_without_secrets():
         f"Login(name='a', password={HIDDEN}, api_key={HIDDEN}, token: {HIDDEN})")
 
 
+@pytest.mark.parametrize('value', [
+    'postgres://user:hunter2@host/db', 'redis://:hunter2@host',
+    'x' * 262 + 'pg://u:hunter2@host/' * 5,
+    '{"name": "a", "password": "hunter2"}' + 'x' * 400, b'token=hunter2&' + b'x' * 400,
+    {'auth': 'hunter2', 'jwt': 'hunter2'}, 'Authorization: Bearer hunter2',
+    [('https://a:hunter2@b', 'session_id=hunter2')]])
+def test_passwords_in_urls_and_in_long_texts_are_hidden(value):
+    assert 'hunte' not in shown(value) and HIDDEN in shown(value)
+
+
+@pytest.mark.parametrize('text', [
+    'http://host:8000/a', 'cannot connect to http://host:8000', 'http://[::1]:8000 or a@b',
+    'https://host:80/a@b', "{'author': 'me'}"])
+def test_what_only_looks_like_a_password_is_shown(text):
+    assert without_secrets(text) == text
+
+
+def test_an_error_hides_the_passwords_of_its_urls(logged):
+    def handler():
+        url = 'postgres://user:' + 'hunter2@host/db'
+        raise ConnectionError(f'no answer from {url}, key: a')
+
+    for accept in 'text/html', '*/*':
+        page = page_of(handler, f'Accept: {accept}')
+        assert f'no answer from postgres://user:{HIDDEN}@host/db, key: a' in page
+
+
 def test_the_fields_of_a_request_are_shown_without_secrets():
     pairs = [('Cookie', 'id=hunter1'), ('X-Own', 'b'), ('Set-Cookie', "a='hunter2'")]
     for value in (Headers(pairs), Headers.from_wire([(b'cookie', b'hunter1'), (b'x-own', b'b')])):

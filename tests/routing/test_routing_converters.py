@@ -189,6 +189,18 @@ def test_an_unknown_name_is_told_which_there_are():
         router.url('page', {})
 
 
+def test_a_function_and_flasks_static_are_told_what_to_write():
+    def page():
+        """A handler."""
+
+    router = Router()
+    router.add('/page', {'GET': page}, name='page')
+    with pytest.raises(ValueError, match="is no name: write 'page'"):
+        router.url(page, {})
+    with pytest.raises(ValueError, match="the URL of a file is its folder's path"):
+        router.url('static', {'filename': 'a.css'})
+
+
 def test_of_several_routes_with_a_name_the_first_counts_whose_groups_fit():
     router = Router()
     for path in '/<int:id>', '/n/<id>', '/<a>/<b>', '/all':

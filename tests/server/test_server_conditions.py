@@ -151,6 +151,22 @@ def test_a_client_of_http_1_0_is_told_too(host, kind):
     assert (answer.status, answer.body) == (304, b'')
 
 
+@pytest.mark.parametrize('line', ['If-None-Match: "x"', 'If-Match: "y"'])
+def test_it_names_no_coding_of_a_body_that_it_has_not(line):
+    app = Tremolo()
+
+    @app.route('/')
+    def packed(response):
+        response.headers['ETag'] = '"x"'
+        response.headers['Content-Encoding'] = 'gzip'
+        return b'packed'
+
+    with serving(app) as host:
+        answer, whole = (host.ask(request('/', 'GET', *lines, END))[0] for lines in ([line], []))
+    assert answer.status in (304, 412) and 'content-encoding' not in answer.headers
+    assert whole.headers['content-encoding'] == 'gzip'
+
+
 def test_only_an_answer_of_200_is_another():
     app = Tremolo()
 

@@ -84,11 +84,15 @@ def test_every_line_names_options_that_there_are():
         assert habit.ours == '' or habit.ours.count('`--') >= 1
     names = [name for each in HABITS for name in each.theirs]
     assert len(names) == len(set(names))
+    # What is an option here is told by nobody.
+    assert not FLAGS & set(names)
     assert all(name in FLAGS for name in (f'--{each}' for each in SHORT.values()))
 
 
 @pytest.mark.parametrize('wrong, words', [
     ('uds', "uds: write bind='unix:PATH'"),
+    ('listen', "listen: write bind='ADDRESS'"),
+    ('use_reloader', 'use_reloader: not here: kill -HUP'),
     ('reload', 'reload: not here: kill -HUP'),
     ('timeout', "timeout: write worker_timeout='TIME' or handler_timeout='TIME'; "),
     ('ssl_keyfile', 'ssl_keyfile: not here: it speaks plain HTTP'),

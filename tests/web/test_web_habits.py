@@ -46,6 +46,7 @@ def ask(function):
     ('request', 'params', 'write request.groups'),
     ('request', 'server', 'write `app` in the signature: app.spawn(job())'),
     ('request', 'remote_addr', 'write request.client'),
+    ('request', 'url_for', 'write app.url_for(name)'),
     ('request', 'is_disconnected', 'write request.disconnected.done()'),
     ('request', 'accept_mimetypes', "write request.accepts('text/html', 'application/json')"),
     ('response', 'sendfile', 'write `return send_file(path)`'),

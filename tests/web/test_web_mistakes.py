@@ -46,6 +46,30 @@ def test_a_wrong_option_of_a_signature_is_told_at_registration(option, value, sa
     assert 'handler()' in str(error.value)
 
 
+def test_a_decorator_that_hides_what_the_function_takes_is_told():
+    def decorated(*args, **kwargs):
+        return b'x'
+
+    with pytest.raises(HandlerError, match=r'write @functools\.wraps\(function\) above it'):
+        Tremolo().route('/')(decorated)
+
+
+def test_an_expression_that_does_not_begin_as_one_is_told():
+    for path in r'/a/(?P<id>\d+)', r'a/(?P<id>\d+)/$':
+        with pytest.raises(ValueError, match='regular expression') as error:
+            Tremolo().route(path)
+        assert str(error.value).endswith(f'write {"^" + path!r}')
+
+
+@pytest.mark.parametrize(('name', 'said'), [
+    ('add_route', '@app.route(path)'), ('websocket', '@app.route(path)'),
+    ('head', "@app.route(path, methods=['HEAD'])"), ('url_path_for', 'app.url_for(name)'),
+    ('test_client', 'app.client()')])
+def test_a_name_of_another_framework_is_told_what_to_write(name, said):
+    with pytest.raises(AttributeError, match=f'write {re.escape(said)}'):
+        getattr(Tremolo(), name)
+
+
 @pytest.mark.parametrize(('option', 'value'), [
     ('rate', '1MiB'), ('rate', None), ('rate', 'off'), ('stream', None), ('content_type', None),
     ('content_type', 'text/plain; charset=latin-1; format=flowed'), ('status', (404, 'Lost')),

@@ -257,6 +257,23 @@ def test_a_class_without_methods_of_http_is_told():
     told(Page, r'Page is a class that has none of the methods get, head, post, put, patch, delete')
 
 
+def test_an_instance_and_a_method_without_self_are_told():
+    class Page:
+        def get(self):
+            return b'x'
+
+    class Selfless:
+        def get():
+            return b'x'
+
+    with pytest.raises(HandlerError, match='is an instance: register its class Page'):
+        Tremolo().route('/')(Page())
+    with pytest.raises(HandlerError, match=r'Selfless\.get\(\) has no place .* `def get\(self\)`'):
+        Tremolo().route('/')(Selfless)
+    with pytest.raises(HandlerError, match='is no function'):
+        Tremolo().route('/')({})
+
+
 def test_methods_beside_a_class_are_told():
     class Page:
         def get(self, id):

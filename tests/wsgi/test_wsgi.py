@@ -250,3 +250,55 @@ def test_a_lost_client_is_not_waited_for():
         assert first.take().body == b'done'
         assert ask(host, '/third').body == b'done'
         assert seen.next() == '/third'
+
+FORKS = '''
+import os, sys
+
+def app(environ, start_response):
+    how = environ['PATH_INFO']
+    if how == '/later':
+        return later(start_response)
+    pid = os.fork()
+    if not pid:
+        if how == '/back':
+            start_response('200 OK', [])
+            return [b'the child']
+        if how == '/fails':
+            raise ValueError('on purpose')
+        sys.exit({'/7': 7, '/none': None, '/text': 'on purpose'}[how])
+    return answer(pid, start_response)
+
+def answer(pid, start_response):
+    start_response('200 OK', [])
+    return [b'%d' % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])]
+
+def later(start_response):
+    pid = os.fork()
+    if pid:
+        yield from answer(pid, start_response)
+    else:
+        start_response('200 OK', [])
+        yield b'the child'
+'''
+
+
+def test_a_child_that_an_application_forks_ends_when_it_comes_back(tmp_path):
+    """It would wait for ever for calls that are its parent's, and `waitpid` for it."""
+    import subprocess
+    import sys
+    (tmp_path / 'site.py').write_text(FORKS)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'tremolo', str(tmp_path / 'site.py'), '--port', '0'],
+        env={**os.environ, 'PYTHONPATH': root}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        url = process.stdout.readline().split()[2]
+        assert [urllib.request.urlopen(url + how, timeout=30).read() for how in (
+            '/7', '/none', '/text', '/fails', '/back', '/later', '/7')] == [
+            b'7', b'0', b'1', b'1', b'1', b'1', b'7']
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert errors.count('end it by os._exit(0)') == 2
+    assert 'the child of a WSGI application failed' in errors

@@ -254,6 +254,7 @@ def test_bad_headers_are_a_500_and_a_sentence(headers, words, logged):
     ([b'bytes', 'text'], "write `text.encode('utf-8')`"),
     (iter(['text']), "write `text.encode('utf-8')`"),
     ([bytearray(b'a')], 'write `bytes(chunk)`'),
+    ([type('Own', (bytes,), {})(b'a')], 'write `bytes(chunk)`'),
     ([5], 'this chunk is int'),
     ({'a': 'b'}, 'this chunk is str'),
 ])
@@ -337,6 +338,18 @@ def test_start_response_with_exc_info_raises_it_when_the_head_is_sent(logged):
         data = end_of(host, request('/'))
         assert data.endswith(b'5\r\nbegun\r\n')
     assert 'ValueError: too late on purpose' in logged.text
+
+
+@pytest.mark.parametrize('exc_info', [(None, None, None), True, (), ValueError('no tuple')])
+def test_start_response_with_an_exc_info_that_is_none_is_told(exc_info, logged):
+    def app(environ, start_response):
+        plain(start_response)
+        yield b'begun'
+        start_response('503 Busy', [], exc_info)
+
+    with site(app, check=False) as host:
+        assert end_of(host, request('/')).endswith(b'5\r\nbegun\r\n')
+    assert 'exc_info has no exception to raise' in logged.text
 
 
 @pytest.mark.parametrize('error', [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit,

@@ -33,6 +33,7 @@ from tremolo import (
     PayloadTooLarge,
     Request,
     Response,
+    Semaphore,
     Tremolo,
     redirect,
     run_in_thread,
@@ -41,6 +42,7 @@ from tremolo import (
 app = Tremolo()
 app.secret_keys = [os.environ.get('SECRET_KEY') or secrets.token_hex(32)]
 news = Event()    # Each new entry sets it, and the live pages wait for it.
+hashing = Semaphore(2)    # So many passwords are tried at a time: other threads do the pages.
 
 FILE = sys.argv[1] if len(sys.argv) > 1 else 'guestbook.db'
 DAY = 24 * 3600
@@ -110,7 +112,7 @@ def entries_after(number: str) -> list[dict[str, Any]]:
 
 
 def session_of(request: Request) -> dict[str, str]:
-    """Return what the cookie says; {} if there is none."""
+    """Return what the cookie says; {} if there is none. (A copy of it outlives a logout.)"""
     value: dict[str, str] = json.loads(request.signed_cookie('guest', max_age=DAY) or '{}')
     return value
 
@@ -161,8 +163,9 @@ def login(request: Request, response: Response) -> Generator[Any, Any, Any]:
     name, password = form.first('name', '').strip()[:40], form.first('password', '')
     if not name or not 8 <= len(password) <= 200:
         raise BadRequest('a name and a password of 8 letters or more are needed')
-    if not (yield run_in_thread(may_log_in, name, password)):
-        raise Forbidden('this name has another password')
+    with (yield hashing.acquire()):
+        if not (yield run_in_thread(may_log_in, name, password)):
+            raise Forbidden('this name has another password')
     begin_session(response, name=name)
     return redirect('/')
 

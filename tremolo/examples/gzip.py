@@ -30,17 +30,19 @@ def compress(request: Request, response: Response) -> Generator[None, Iterable[b
     chunks = yield
     headers = response.headers
     kind = headers.get('Content-Type') or response.content_type
-    # A part of a file has the bytes of the file.
-    if not TEXT.match(kind) or 'Content-Encoding' in headers or response.status == 206:
+    # A part of a file has the bytes of the file, and 204 has none.
+    if not TEXT.match(kind) or 'Content-Encoding' in headers or response.status in (204, 206):
         return None
     headers.add('Vary', 'Accept-Encoding')
     if not TAKES_GZIP.search(request.headers.get('Accept-Encoding') or ''):
         return None
-    headers['Content-Encoding'] = 'gzip'
     headers.pop('Accept-Ranges', None)
     etag = headers.get('ETag')
     if etag and not etag.startswith('W/'):
         headers['ETag'] = f'W/{etag}'    # It means the same, and has other bytes.
+    if response.status == 304:
+        return None    # (The field would tell of a body that the client has, packed or not.)
+    headers['Content-Encoding'] = 'gzip'
     return packed(chunks)
 
 

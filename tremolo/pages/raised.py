@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 
 from ..typed import Any, NamedTuple
-from .values import printable, shortened
+from .values import printable, shortened, without_passwords
 
 _MOST_ERRORS = 8
 _INNER, _OUTER = 15, 5    # The calls that are shown: those next to the error, and the first ones.
@@ -151,7 +151,7 @@ def _what_it_says(error: BaseException) -> tuple[str, str]:
         whole = ''.join(traceback.format_exception_only(type(error), error)).rstrip()
     except Exception:
         whole = name    # (A class whose module is no text.)
-    whole = printable(shortened(whole, _TEXT))
+    whole = without_passwords(printable(shortened(whole, _TEXT)))
     kind, colon, text = whole.partition(': ')
     if not colon or '\n' in kind:
         kind, text = name, '' if '\n' not in whole else whole

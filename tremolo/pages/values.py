@@ -23,13 +23,17 @@ MOST_VARIABLES = 40
 HIDDEN = '***'
 
 _DEEPEST = 4     # Containers in each other.
-_SECRET = r'passw|passphrase|pwd|token|secret|key|cookie|authorization|credential'
+_SECRET = ('passw|passphrase|pwd|token|secret|key|cookie|auth(?!or)|authorization|credential|'
+           'creds|jwt|session_?id|signature')
 _secret_name = re.compile(_SECRET, re.IGNORECASE)
 # `token=...`, `'token': '...'`, `(b'token', b'...')`: in a query, and in the repr of an object that
 # is not ours. (A text has to be short: each name in it is tried to its end.)
 _secret_value = re.compile(
-    rf"""((?:{_SECRET})[\w.-]*(?:['"]\s*[:,]|['"]?\s*[=:])\s*b?)"""
-    r"""('[^']*'?|"[^"]*"?|[^,;&)\s}]+)""", re.IGNORECASE)
+    rf"""((?:{_SECRET})[\w.-]*(?:['"]\s*[:,]|['"]?\s*[=:])\s*(?:b(?=['"]))?)"""
+    r"""('[^']*'?|"[^"]*"?|(?:(?:Basic|Bearer) +)?[^,;&)\s}]+)""", re.IGNORECASE)
+
+# `postgres://name:password@host`, as settings and errors have it; the end may be cut off.
+_url_password = re.compile(r'(://[^\s/:@\'"]{0,200}:)[^\s/@\'"]+(?=@|[\'"]?…)')
 
 # How a container begins and ends. (A subclass is shown by its name, too.)
 _CONTAINERS: dict[type, tuple[str, str]] = {
@@ -50,7 +54,12 @@ def is_secret(name: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """Return a text with the values of secrets hidden, as far as it says their names."""
-    return _secret_value.sub(rf'\1{HIDDEN}', text)
+    return _secret_value.sub(rf'\1{HIDDEN}', without_passwords(text))
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the passwords in its URLs hidden."""
+    return _url_password.sub(rf'\1{HIDDEN}', text)
 
 
 def printable(text: str) -> str:
@@ -79,7 +88,7 @@ def shown(value: object, depth: int = _DEEPEST) -> str:
 def _repr(value: Any, depth: int) -> str:
     kind = type(value)
     if kind in (str, bytes, bytearray) and len(value) > LONGEST:
-        return f'{value[:LONGEST - 20]!r}… {len(value):,} in all'
+        return without_secrets(f'{value[:LONGEST - 20]!r}…') + f' {len(value):,} in all'
     if kind is int and value.bit_length() > 3 * LONGEST:
         return f'<int of {value.bit_length():,} bits>'    # (To write it takes the square of that.)
     # (Not `isinstance`: it asks the object for its `__class__`, which may be a property.)

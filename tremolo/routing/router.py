@@ -213,8 +213,14 @@ class Router(Generic[T]):
         """
         named = [route for route in self.routes if route.name == name]
         if not named:
+            if callable(name):
+                raise ValueError(f'{name!r:.64} is no name: write '
+                                 f'{getattr(name, "__name__", "")!r}')
             there = ', '.join(dict.fromkeys(each.name for each in self.routes if each.name))
-            raise ValueError(f'no route has the name {name!r:.64}: there are {there or "none"}')
+            hint = ("; the URL of a file is its folder's path and its own name, as '/assets/a.css'"
+                    if name == 'static' else '')
+            raise ValueError(f'no route has the name {name!r:.64}: there are {there or "none"}'
+                             f'{hint}')
         fault: ValueError | None = None
         for route in named:
             if route.takes(groups):

@@ -134,6 +134,8 @@ class ResponseHead:
         if line[0] == 200 and any(headers.validators):
             now = self.connection.stream.reactor.wall_clock()
             self._line = UNMET.get(outcome(self.request, *headers.validators, now), line)
+            if self._line is not line:    # It would tell of a body (RFC 9110 section 15.4.5).
+                headers.pop('Content-Encoding')
             if self._line is UNMET[412]:    # No cache may keep it (RFC 9111 section 3).
                 headers.pop('Cache-Control')
                 headers.pop('Expires')

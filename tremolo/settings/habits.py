@@ -49,6 +49,8 @@ def _habit(theirs: str, ours: str, why: str = '') -> Habit:
 # Flags of ours stand in backquotes: for a program each is written as a keyword (see `told`).
 HABITS = (
     _habit('--uds', '`--bind unix:PATH`'),
+    _habit('--listen', '`--bind ADDRESS`'),
+    _habit('--call', '`--factory`'),
     _habit('--fd', '', 'it opens its sockets itself, and keeps them open when it is renewed'),
     _habit('--insecure-bind', '`--bind ADDRESS`', 'each address speaks plain HTTP'),
     _habit('--quic-bind', '', _HTTP),
@@ -56,9 +58,10 @@ HABITS = (
     _habit('-p', '`--port PORT`',
            'the letter is a port with some servers, and a file for the process id with others'),
     _habit('--reload --reload-dir --reload-include --reload-exclude --reload-delay '
-           '--reload-engine --reload-extra-file', '', _ANEW),
+           '--reload-engine --reload-extra-file --use-reloader', '', _ANEW),
     _habit('-k --worker-class', '`--loop asyncio` or `--loop uvloop`',
-           'there is one kind of worker, for handlers, ASGI and WSGI, and it needs neither'),
+           'there is one kind of worker, for handlers, ASGI and WSGI, and it needs neither; the '
+           'threads of WSGI are `--threads N`'),
     _habit('-t --timeout', '`--worker-timeout TIME` or `--handler-timeout TIME`',
            'the first replaces a worker whose loop stands still, the second ends a slow handler'),
     _habit('--max-requests-jitter --limit-max-requests-jitter', '`--max-requests N`',
@@ -76,7 +79,8 @@ HABITS = (
     _habit('--spew', '', '`kill -USR2 PID` tells what each handler is doing'),
     _habit('--control-socket --control-socket-mode --no-control-socket', '',
            'it is told what to do by signals: HUP, TTIN, TTOU, USR2, TERM'),
-    _habit('--no-sendfile', '', 'what `sendfile` cannot send is read, by itself'),
+    _habit('--no-sendfile', '',
+           'files are sent by sendfile where the kernel can do it, and else read'),
     _habit('-v', '`--version`'),
     _habit('--access-log --no-access-log --access-logfile --access-logformat '
            '--disable-redirect-access-to-syslog', '', _ACCESS),

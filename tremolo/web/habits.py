@@ -38,6 +38,8 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'Request' object has no attribute '(?:remote_addr|ip)'", 'write request.client'),
     (r"'Request' object has no attribute 'server'",
      'write `app` in the signature: app.spawn(job()), app.context, app.logger'),
+    (r"'Request' object has no attribute 'url_for'",
+     'write app.url_for(name), and app in the signature'),
     (r"'Request' object has no attribute 'is_disconnected'",
      'write request.disconnected.done()'),
     (r"'Request' object has no attribute 'accept_mimetypes'",

@@ -44,13 +44,17 @@ _INSTEAD = {
         'errorhandler exception_handler add_exception_handler register_error_handler exception '
         'error_handler add_error_handler exception_handlers'),
     "app.mount('/sub', other)": 'register_blueprint include_router add_subapp blueprint',
-    '@app.route(path)': 'add_url_rule add_api_route add_route add_routes api_route',
+    '@app.route(path)': (
+        'add_url_rule add_api_route add_route add_routes api_route add_get router view any all'),
     '@app.route(path) above a function that asks for `websocket`': (
         'websocket add_websocket_route websocket_route add_api_websocket_route'),
     'app.client()': 'test_client TestClient test_request_context',
     'app.spawn(job())': (
         'add_task create_task add_background_task background_tasks ensure_future background'),
     'app.context': 'state config g extensions',
+    "@app.route(path, methods=['HEAD'])": 'head',
+    "@app.route(path, methods=['OPTIONS'])": 'options',
+    'app.url_for(name)': 'url_path_for url_build',
 }
 
 
@@ -65,6 +69,10 @@ def instead_of_name(name: str) -> str:
 def check_function(function: Any) -> None:
     """Raise `HandlerError` for what is no function, and cannot stand for one."""
     if not callable(function):
+        kind = type(function)
+        if kind.__module__ != 'builtins' and (hasattr(kind, 'get') or hasattr(kind, 'post')):
+            raise HandlerError(f'{function!r:.64} is an instance: register its class '
+                               f'{kind.__name__}, of which one is made for each request')
         raise HandlerError(f'{function!r:.64} is no function: write @app.route(path) above one')
 
 
@@ -169,6 +177,9 @@ def check_path(path: Any, converters: Callable[[], Container[str]] = tuple) -> N
         raise ValueError(f"a path is str, not {path!r:.64}: write '/path'")
     if path.startswith('^'):
         return
+    if '(?P<' in path:
+        raise ValueError(f'the path {path!r} looks like a regular expression, which begins with ^: '
+                         f'write {"^" + path!r}')
     if not path.startswith('/'):
         raise ValueError(f'the path {path!r} begins neither with / nor, as a pattern, with ^: '
                          f'write {"/" + path!r}')

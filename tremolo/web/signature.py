@@ -81,7 +81,9 @@ class Signature:
             if parameter.kind is parameter.VAR_KEYWORD:
                 self.takes_all = True
             elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
-                raise HandlerError(f'{self.name}: {name} cannot be given by name')
+                hint = ('' if parameter.kind is parameter.POSITIONAL_ONLY else '; if a decorator '
+                        'has made this function, write @functools.wraps(function) above it there')
+                raise HandlerError(f'{self.name}: {name} cannot be given by name{hint}')
             elif name == 'websocket':
                 if parameter.default not in (None, parameter.empty):
                     raise HandlerError(f'{self.name}: the only default of websocket is None, for a '

@@ -44,6 +44,9 @@ def calls_of(view: type, groups: Iterable[str], methods: list[str] | None
         static = inspect.getattr_static(view, method)
         # (As it is in an instance; there is none yet.)
         bound = static.__get__(object(), view) if hasattr(static, '__get__') else static
+        if inspect.isfunction(static) and not inspect.signature(static).parameters:
+            raise HandlerError(f'{name}.{method}() has no place for the instance: write '
+                               f'`def {method}(self)`')
         signature = Signature(bound, groups, taken=made.wants if made else ())
         call = _call(view, method, made, signature.wants[:], signature.takes_all)
         if made is not None:

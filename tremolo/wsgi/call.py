@@ -16,7 +16,7 @@ import threading
 from ..server import HandlerError, Request, Response
 from ..server.notices import shown_request
 from ..typed import TYPE_CHECKING, Any, Callable
-from .errors import client_gone, comes_from_us, no_answer, no_chunk, not_started
+from .errors import client_gone, comes_from_us, no_answer, no_chunk, no_exc_info, not_started
 from .file_wrapper import FileWrapper, Found, regular
 from .head import fields_of, status_of
 from .input import Errors, input_of
@@ -83,6 +83,7 @@ class Call(Sending):
             environ['wsgi.input'] = input_of(self.request, self._body, self.fetch)
             environ['wsgi.errors'] = errors
             result = app(environ, self.start_response)
+            runner.pool.end_child()
             del environ
             parked = self._answer(result)
         except BaseException as error:
@@ -102,6 +103,7 @@ class Call(Sending):
 
     def _fail(self, error: BaseException) -> None:
         """Log an error of the application; it is the answer if nothing was sent."""
+        self.runner.pool.end_child(error)
         if not (comes_from_us(error) and (self._gone or not self.response.live)):
             _log.error('the WSGI application failed on %s', shown_request(self.request),
                        exc_info=error)
@@ -120,6 +122,9 @@ class Call(Sending):
         if exc_info is not None:
             try:
                 if self._began or self._ended:
+                    if not (isinstance(exc_info, tuple) and len(exc_info) == 3
+                            and isinstance(exc_info[1], BaseException)):
+                        raise no_exc_info(exc_info)
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None    # (The traceback refers to this frame.)

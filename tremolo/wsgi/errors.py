@@ -41,7 +41,7 @@ def no_chunk(chunk: Any) -> HandlerError:
     instead = ''
     if isinstance(chunk, str):
         instead = ": write `text.encode('utf-8')`"
-    elif isinstance(chunk, (bytearray, memoryview)):
+    elif isinstance(chunk, (bytes, bytearray, memoryview)):
         instead = ': write `bytes(chunk)`'
     elif isinstance(chunk, int):
         instead = ': write `yield b"..."`, or `return [b"..."]`'
@@ -62,6 +62,13 @@ def no_answer(result: Any) -> HandlerError:
     else:
         what = f"{type(result).__name__}, which cannot be iterated: write `return [b'...']`"
     return HandlerError(f'the WSGI application returned {what}')
+
+
+def no_exc_info(given: Any) -> HandlerError:
+    """Return the error of an `exc_info` without an exception, where the head is sent."""
+    return HandlerError('start_response was called when the answer had begun, and exc_info has no '
+                        f'exception to raise ({given!r:.64}): call it with sys.exc_info() in an '
+                        '`except`, or before the first chunk')
 
 
 def not_started() -> HandlerError:

@@ -19,7 +19,10 @@ keep the process alive.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import threading
 from collections import deque
 
@@ -41,6 +44,7 @@ class Pool:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
+        self._process = os.getpid()
         self._calls: deque[Call] = deque()    # They wait for a thread.
         self._idle: list[Any] = []    # The locks on which threads sleep; the last was busy last.
         # Whether a thread is on its way to the queue. (Whoever sets or reads this has changed or
@@ -139,9 +143,28 @@ class Pool:
             if calls and not self._coming:
                 self._wake()
             call.run()
+            self.end_child()
             running.discard(call)
             del call    # An idle thread keeps nothing of its last call alive.
             self.tell_soon()
+
+    def end_child(self, error: BaseException | None = None) -> None:
+        """End a process that the application has forked, if this is one, as `sys.exit` would.
+
+        Here it has nothing to do: the loop is not in it, and the calls that wait are its parent's.
+        """
+        if os.getpid() == self._process:
+            return
+        if error is None:
+            _log.error('the WSGI application has forked, and the child has come back from the '
+                       'call: end it by os._exit(0)')
+        elif not isinstance(error, SystemExit):
+            _log.error('the child of a WSGI application failed', exc_info=error)
+        code = getattr(error, 'code', 1)
+        for stream in sys.stdout, sys.stderr:
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code & 255 if isinstance(code, int) else int(code is not None))
 
     def _arrived(self) -> None:
         """Note that this thread looks at the queue; tell what others have left to it to tell."""
