@@ -270,6 +270,17 @@ def test_a_server_of_plain_handlers_does_without(serve):
     assert there & NEVER <= TRACEBACK | runner
 
 
+def test_an_application_of_exact_paths_does_without_what_is_for_groups_and_debug():
+    program = (
+        "import sys; from tremolo import Tremolo\n"
+        "app = Tremolo(); app.route('/a b', name='a')(lambda: 'found')\n"
+        "with app.client() as client:\n"
+        "    print(client.get('/a%20b').text, client.get('/b').status, app.url_for('a'))\n"
+        "late = 'routing.tree routing.pattern routing.converters service.monitor'.split()\n"
+        "print({f'tremolo.{each}' for each in late} & {*sys.modules})")
+    assert run(program) == 'found 404 /a%20b\nset()\n'
+
+
 @pytest.mark.parametrize('source', [NATIVE, ASYNC, ASGI, WSGI],
                          ids=['native', 'async', 'ASGI', 'WSGI'])
 def test_no_request_imports_anything(serve, source):
