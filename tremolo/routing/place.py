@@ -70,3 +70,13 @@ class Search(Generic[T]):
     groups: dict[str, Any]
     # All that matches the path and has not this method: the targets by their methods.
     methods: list[dict[str, T]]
+
+
+class Span:
+    """The segments of a <path:name>. (They are joined at the end, not in vain for each node.)"""
+
+    __slots__ = ('start', 'stop')
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote_to_bytes
 
 from ..typed import TYPE_CHECKING, Any, Generic, TypeVar
-from .place import Place, Search, encoded, quoted
+from .place import Place, Search, Span, encoded, quoted
 
 if TYPE_CHECKING:
     from .converters import Converters
@@ -67,7 +67,9 @@ class Router(Generic[T]):
         # their target here, without decoding.
         self.exact: dict[bytes, dict[str, T]] = {}
         self._plain: dict[str, Place[T]] = {}    # The same by the decoded path.
-        self._tree: Node[T] | None = None    # Of the paths with groups, if there are any.
+        # Of the paths with groups, if there are any, and the search in it (`tree.walk`).
+        self._tree: Node[T] | None = None
+        self._walk: Any = None
         self._expressions: dict[str, tuple[re.Pattern[str], Place[T]]] = {}
         # Below each of these paths all is answered by one target: its segments.
         self._below: dict[tuple[str, ...], Place[T]] = {}
@@ -117,8 +119,8 @@ class Router(Generic[T]):
                 self.exact[encoded(path)] = place.methods
             else:
                 if self._tree is None:
-                    from .tree import Node  # Late, as above.
-                    self._tree = Node()
+                    from .tree import Node, walk  # Late, as above.
+                    self._tree, self._walk = Node(), walk
                 place = self._tree.place_of(pattern.segments[1:])
         place.add(path, targets, names, head)
         self.routes.append(Route(path, targets, name, pattern))
@@ -177,13 +179,18 @@ class Router(Generic[T]):
                 search.target, search.groups = place.methods[method], {}
                 return search
             passed.append(place.methods)
-        found = None
-        if self._tree is not None:
-            found, values = self._tree.find(segments, method, passed)
+        values: list[Any] = []
+        found: Place[T] | None = None
+        if self._tree is not None and not segments[0]:
+            # (The tree begins behind the first slash.)
+            found = self._walk(self._tree, 1, segments, method, values, passed)
         if found is None:
             search.target, search.groups = self._find_further(method, path, segments, passed)
             return search
         search.target, names = found.methods[method], found.names[method]
+        if found.joins:
+            values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span else value
+                      for value in values]
         # (Most have one group: `zip` would be a tenth of the search, measured.)
         search.groups = {names[0]: values[0]} if len(names) == 1 else dict(zip(names, values))
         return search

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from ..typed import Any, Generic, TypeVar
 from .converters import NO_VALUE, PATH, STR, Converter
 from .pattern import Segment
-from .place import Place
+from .place import Place, Span
 
 T = TypeVar('T')
 
@@ -44,17 +44,6 @@ class Node(Generic[T]):
         self.only_plain = True    # Whether all ways on are texts.
         # The way on and its converter, if it is the only one.
         self.only: tuple[Converter, Node[T]] | None = None
-
-    def find(self, segments: list[str], method: str, passed: list[dict[str, T]]
-             ) -> tuple[Place[T] | None, list[Any]]:
-        """Return the place of a path below this node, the root, and the values of its groups."""
-        values: list[Any] = []
-        # (The tree begins behind the first slash.)
-        place = None if segments[0] else walk(self, 1, segments, method, values, passed)
-        if place is not None and place.joins:
-            values = ['/'.join(segments[value.start:value.stop]) if type(value) is Span else value
-                      for value in values]
-        return place, values
 
     def place_of(self, segments: Sequence[Segment]) -> Place[T]:
         """Return the place of a pattern below this node; it is made if it is not there."""
@@ -128,16 +117,6 @@ class Mixed(Generic[T]):
             for end in self._ends.get(begin, ()):
                 if length + end < size:
                     yield from self._ways.get((begin, text[size - end:]), ())
-
-
-class Span:
-    """The segments of a <path:name>. (They are joined at the end, not in vain for each node.)"""
-
-    __slots__ = ('start', 'stop')
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.start = start
-        self.stop = stop
 
 
 def walk(node: Node[T], index: int, segments: list[str], method: str, values: list[Any],
