@@ -68,6 +68,8 @@ class Odd:
     (Wsgi.made, 'wsgi'), (Wsgi.still, 'wsgi'), (Iterated, 'wsgi'), (lambda a, b: [], 'wsgi'),
     (functools.partial(lambda a, b, c: [], 1), 'wsgi'),
     (lambda a, b, c=1, *d, e=2, **f: [], 'wsgi'),
+    (lambda request, response: b'', ''), (lambda response, request: b'', ''),
+    (lambda request, start: [], 'wsgi'),
     (generator, ''), (Asgi, ''), (Wsgi, ''), (Odd(), ''), (5, ''), (None, ''), ('a', ''),
     (lambda a: [], ''), (lambda *a: [], ''), (lambda a, b, c: [], ''), (lambda a, *, b: [], ''),
     (lambda a, b, *, c: [], ''), (dict, ''), (print, ''), (type, ''),

@@ -2,8 +2,9 @@
 
     'native'    a `Service`: an `Application`, or what wraps an application of somebody else
     'asgi'      an `async def` of any parameters, or an object whose `__call__` is one
-    'wsgi'      a callable that takes exactly two parameters without a default (PEP 3333); a class
-                of such objects, whose instances are iterated, too
+    'wsgi'      a callable that takes exactly two parameters without a default (PEP 3333), but no
+                handler of `request` and `response`; a class of such objects, whose instances are
+                iterated, too
     ''          none of these, as far as can be seen
 """
 
@@ -37,7 +38,10 @@ def _kind_of_theirs(app: Any) -> str:
         return ''
     # (Some functions that are written in C have no signature: that is a ValueError.)
     parameters = inspect.signature(app).parameters.values()
-    needed = [each.kind for each in parameters if each.default is each.empty
+    needed = [each for each in parameters if each.default is each.empty
               and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return 'wsgi' if len(needed) == 2 and all(each in by_position for each in needed) else ''
+    if len(needed) != 2 or any(each.kind not in by_position for each in needed):
+        return ''
+    # (A handler that somebody takes for an application would fail at each request.)
+    return '' if {each.name for each in needed} == {'request', 'response'} else 'wsgi'
