@@ -2,10 +2,9 @@
 
     'native'    a `Service`: an `Application`, or what wraps an application of somebody else
     'asgi'      an `async def` of any parameters, or an object whose `__call__` is one
-    'wsgi'      a callable that takes exactly two parameters without a default (PEP 3333), but no
-                handler of `request` and `response`; a class of such objects, whose instances are
-                iterated, too
-    ''          none of these, as far as can be seen
+    'wsgi'      a callable that takes exactly two parameters without a default (PEP 3333); a class
+                of such objects, whose instances are iterated, too
+    ''          none of these, as far as can be seen; a handler, by its first parameter
 """
 
 from __future__ import annotations
@@ -32,16 +31,22 @@ def _kind_of_theirs(app: Any) -> str:
         if not hasattr(app, '__iter__'):
             return ''
         call = None    # (That makes instances of any class.)
+    if inspect.isfunction(app) and _is_handler(app):
+        return ''
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
         return 'asgi'
     if inspect.isasyncgenfunction(app) or inspect.isasyncgenfunction(call):
         return ''
     # (Some functions that are written in C have no signature: that is a ValueError.)
     parameters = inspect.signature(app).parameters.values()
-    needed = [each for each in parameters if each.default is each.empty
+    needed = [each.kind for each in parameters if each.default is each.empty
               and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if len(needed) != 2 or any(each.kind not in by_position for each in needed):
-        return ''
-    # (A handler that somebody takes for an application would fail at each request.)
-    return '' if {each.name for each in needed} == {'request', 'response'} else 'wsgi'
+    return 'wsgi' if len(needed) == 2 and all(each in by_position for each in needed) else ''
+
+
+def _is_handler(function: Any) -> bool:
+    """Whether a function asks for what handlers get: as an application it would always fail."""
+    code = function.__code__
+    names = code.co_varnames[:code.co_argcount]
+    return bool(names) and names[0] in ('request', 'response')
