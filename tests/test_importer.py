@@ -185,6 +185,15 @@ def test_what_is_no_factory_is_one_line(complaint, name, words):
     assert complaint(f'my_site:{name}', factory=True) == words
 
 
+def test_a_package_with_its_application_inside_is_told_of_it(complaint, site):
+    (site / 'web' / 'shop').mkdir()
+    (site / 'web' / 'shop' / '__init__.py').write_text('')
+    for inside in 'asgi', 'wsgi':
+        (site / 'web' / 'shop' / f'{inside}.py').write_text('')
+        assert complaint('shop') == (
+            f'shop: has no app or application, did you mean shop.{inside}?')
+
+
 def test_a_module_that_only_makes_an_application_is_told_of_factory(complaint, site):
     for made in 'create_app', 'make_app':
         (site / 'web' / f'only_{made}.py').write_text(f'def {made}():\n    pass\n')

@@ -157,6 +157,11 @@ def _imported(name: str, folder: str) -> tuple[Any, str]:
     if not attr and makes and not ours:
         raise SettingError(f'{place}: has no {" or ".join(tried)}, and makes one: write --factory '
                            f'{place}:{makes}')
+    inside = [each for folder in getattr(module, '__path__', ()) for each in ('wsgi', 'asgi')
+              if os.path.isfile(os.path.join(folder, f'{each}.py'))]
+    if not attr and inside and not ours:
+        raise SettingError(f'{place}: has no {" or ".join(tried)}, did you mean '
+                           f'{place}.{inside[0]}?')
     near = _near(attr, [key for key in vars(module) if key[0] != '_'], 1)
     hint = ''.join(f', did you mean {place}:{key}?' for key in (near or ours)[:1])
     raise SettingError(f'{place}: has no {" or ".join(tried)}{hint}')

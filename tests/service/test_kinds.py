@@ -24,6 +24,10 @@ def environ(environ, start_response):
     yield b''
 
 
+async def handler(request, page=1):
+    raise AssertionError('it is not called')
+
+
 class Asgi:
     async def __call__(self, scope, receive, send):
         pass
@@ -68,6 +72,8 @@ class Odd:
     (Wsgi.made, 'wsgi'), (Wsgi.still, 'wsgi'), (Iterated, 'wsgi'), (lambda a, b: [], 'wsgi'),
     (functools.partial(lambda a, b, c: [], 1), 'wsgi'),
     (lambda a, b, c=1, *d, e=2, **f: [], 'wsgi'),
+    (lambda request, response: b'', ''), (lambda response, request: b'', ''),
+    (lambda req, start: [], 'wsgi'), (handler, ''),
     (generator, ''), (Asgi, ''), (Wsgi, ''), (Odd(), ''), (5, ''), (None, ''), ('a', ''),
     (lambda a: [], ''), (lambda *a: [], ''), (lambda a, b, c: [], ''), (lambda a, *, b: [], ''),
     (lambda a, b, *, c: [], ''), (dict, ''), (print, ''), (type, ''),

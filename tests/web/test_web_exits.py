@@ -6,6 +6,7 @@ The user's Ctrl-C is something else, and still ends what it is meant to end.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import http.client
 import logging
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 from server_support import request, serving
 
-from tremolo import Tremolo, sleep, spawn
+from tremolo import Tremolo, run_in_thread, sleep, spawn
 
 ROOT = Path(__file__).resolve().parents[2]
 EXITS = [SystemExit, KeyboardInterrupt]
@@ -354,3 +355,50 @@ def test_a_process_goes_on_after_an_exit_and_ends_after_ctrl_c(tmp_path):
     assert said[2][1] == b'the last answer'
     assert process.returncode == 0
     assert b'SystemExit: 3' in log and b'\nKeyboardInterrupt' in log
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Its attributes cannot be set, not even `__traceback__`."""
+
+    code: int = 7
+
+
+def frozen():
+    raise Frozen
+
+
+def frozen_generator():
+    yield sleep(0)
+    raise Frozen
+
+
+async def frozen_coroutine():
+    await sleep(0)
+    raise Frozen
+
+
+def frozen_thread(thread=True):
+    raise Frozen
+
+
+def frozen_job():
+    yield run_in_thread(frozen)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize('handler', [frozen, frozen_generator, frozen_coroutine, frozen_thread,
+                                     frozen_job])
+def test_an_error_whose_attributes_cannot_be_set_is_answered(handler, wrapped, logged):
+    """On a thread it ended the thread, and the request was never answered."""
+    site = Tremolo()
+    site.get('/')(handler)
+    if wrapped:
+        @site.middleware
+        def around():
+            yield
+
+    with serving(site, threads=1) as host:
+        for _ in range(2):
+            assert host.ask(request('/', 'GET', 'Connection: close'))[0].status == 500
+    assert logged.text.count('raise Frozen') >= 2 and 'FrozenInstanceError' not in logged.text

@@ -256,7 +256,7 @@ class WrappedResponse(Response):
                 if from_keyboard(raised):
                     raise
                 if raised is error:
-                    error.__traceback__ = before    # (Our own frames would be a cycle.)
+                    error.with_traceback(before)    # (Our own frames would be a cycle.)
                 else:
                     who, error = layer, _without_ours(raised)
                     self.reset(meant=isinstance(error, HTTPError))

@@ -29,7 +29,7 @@ def is_outcome(error: BaseException) -> bool:
     place = error.__traceback__
     while place is not None:
         if place.tb_frame.f_code.co_flags & _COROUTINE:
-            error.__traceback__ = place
+            error.with_traceback(place)
             return True
         place = place.tb_next
     return False

@@ -64,5 +64,5 @@ class Failures:
 def _as_it_was(failure: _Failure) -> BaseException:
     error, traces = failure
     for each, trace in traces:
-        each.__traceback__ = trace
+        each.with_traceback(trace)
     return error

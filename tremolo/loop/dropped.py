@@ -112,5 +112,5 @@ def note_traceback(error: BaseException) -> None:
     while left:
         each = left.pop()
         if each is not None and each.__traceback__ is not None:
-            each.__traceback__ = None
+            each.with_traceback(None)
             left += (each.__cause__, each.__context__, *getattr(each, 'exceptions', ()))

@@ -37,5 +37,6 @@ def without_frames(error: BaseException | None) -> BaseException | None:
     Else both are a cycle. So are the frames of another error that is being handled meanwhile.
     """
     if error is not None:
-        error.__traceback__ = error.__context__ = None
+        # (In a frozen dataclass this may not be set in the usual way.)
+        BaseException.__setattr__(error.with_traceback(None), '__context__', None)
     return error

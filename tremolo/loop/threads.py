@@ -229,7 +229,8 @@ def _run(future: _Job, job: Callable[[], Any]) -> None:
     except BaseException as exc:
         bring = partial(future.set_exception, exc)
         # The first frame of the traceback is this one, and it refers to the error: a cycle.
-        exc.__traceback__ = exc.__traceback__ and exc.__traceback__.tb_next
+        # (To set the attribute fails in a frozen dataclass, and would end the thread.)
+        exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
     del bring, future    # The frames of an error's traceback lead back here.

@@ -4,7 +4,7 @@
     'asgi'      an `async def` of any parameters, or an object whose `__call__` is one
     'wsgi'      a callable that takes exactly two parameters without a default (PEP 3333); a class
                 of such objects, whose instances are iterated, too
-    ''          none of these, as far as can be seen
+    ''          none of these, as far as can be seen; a handler, by its first parameter
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def _kind_of_theirs(app: Any) -> str:
         if not hasattr(app, '__iter__'):
             return ''
         call = None    # (That makes instances of any class.)
+    if inspect.isfunction(app) and _is_handler(app):
+        return ''
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
         return 'asgi'
     if inspect.isasyncgenfunction(app) or inspect.isasyncgenfunction(call):
@@ -41,3 +43,10 @@ def _kind_of_theirs(app: Any) -> str:
               and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return 'wsgi' if len(needed) == 2 and all(each in by_position for each in needed) else ''
+
+
+def _is_handler(function: Any) -> bool:
+    """Whether a function asks for what handlers get: as an application it would always fail."""
+    code = function.__code__
+    names = code.co_varnames[:code.co_argcount]
+    return bool(names) and names[0] in ('request', 'response')

@@ -85,5 +85,5 @@ def forget_frames(error: BaseException) -> None:
     while left:
         each = left.pop()
         if each is not None and each.__traceback__ is not None:
-            each.__traceback__ = None
+            each.with_traceback(None)    # (To set the attribute fails in a frozen dataclass.)
             left += (each.__cause__, each.__context__)
