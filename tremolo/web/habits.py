@@ -78,7 +78,7 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
     (r"'EventStream' object has no attribute 'last_event_id'", 'write sse.last_id'),
     (r"'EventStream' object has no attribute '(?:comment|ping)'", 'sse_heartbeat sends comments'),
-    (r"EventStream\.send\(\) takes", 'write event=, id= or retry='),
+    (r"EventStream\.send\(\) takes|\bsend\(\) takes .*\n.*\bsse\.send\(", 'write event=, id= or retry='),
     (r"\bsend\(\) got an unexpected keyword argument 'json'", 'write sse.send(json.dumps(...))'),
     (r"'EventStream' object has no attribute '(request|response)'",
      r'write `\1` in the signature, beside sse'),
