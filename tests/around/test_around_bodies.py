@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import zlib
@@ -414,7 +415,8 @@ def test_a_habit_in_a_second_half_is_told_what_to_write(path, second, said, logg
     with virtual(app) as host:
         assert host.connect(request(path)).take().status == 500
         host.advance(1)
-    assert said in logged.text
+    # (The text of the log has this line of ours, too.)
+    assert any(said in str(record.exc_info[1]) for record in logged.records)
 
 
 @pytest.mark.parametrize('first', [True, False])
@@ -648,3 +650,42 @@ def test_send_file_of_a_handler_is_closed_when_a_second_half_fails(tmp_path, log
         answer, = host.ask(request('/'))
     assert answer.status == 500
     assert logged.count('broken() at') == 1    # (An open file would fail this test by itself.)
+
+
+@pytest.mark.parametrize('error', [SystemExit, asyncio.CancelledError, MemoryError])
+@pytest.mark.parametrize('where', ['chunks', 'yield'])
+def test_an_exit_when_the_client_has_left_is_logged_and_no_end_of_the_server(where, error, logged):
+    app = Tremolo()
+
+    def leaving(chunks):
+        try:
+            yield from chunks
+        finally:
+            raise error('on purpose')
+
+    @app.middleware
+    def around(request):
+        if request.path == '/fine':
+            return 'fine'
+        try:
+            chunks = yield
+        except BaseException:
+            raise error('on purpose') from None
+        return leaving(chunks)
+
+    @app.route('/chunks')
+    def chunks():
+        yield b'a'
+        yield sleep(100)
+
+    @app.route('/yield')
+    def waiting():
+        yield sleep(100)
+
+    with virtual(app) as host:
+        client = host.connect(request(f'/{where}'))
+        host.advance(1)
+        client.reset()
+        host.advance(1)
+        assert host.connect(request('/fine')).take().body == b'fine'
+    assert f'{error.__name__}: on purpose' in logged.text

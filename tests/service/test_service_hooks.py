@@ -159,6 +159,38 @@ def test_one_that_fails_at_the_end_is_logged_and_the_others_are_called(logged):
     assert logged.count('failed') == 2
 
 
+# (Before 3.11 asyncio does not tell who was cancelled.)
+EXITS = [SystemExit, *([asyncio.CancelledError] if hasattr(asyncio.Task, 'cancelling') else [])]
+
+
+@pytest.mark.parametrize('error', EXITS)
+@pytest.mark.parametrize('kind', ['plain', 'generator', 'coroutine'])
+def test_an_exit_in_a_stop_hook_is_logged_and_the_others_are_called(kind, error, logged):
+    """`task.cancel(); await task` was one: nothing else was ended, in no mounted application."""
+    app, inner = Tremolo(), Tremolo()
+    called = []
+    app.on_worker_stop(lambda: called.append('outer'))
+    inner.on_worker_stop(lambda: called.append('inner'))
+
+    def plain():
+        raise error('on purpose')
+
+    def generator():
+        yield sleep(0.001)
+        raise error('on purpose')
+
+    async def coroutine():
+        await asyncio.sleep(0.001)
+        raise error('on purpose')
+
+    inner.on_worker_stop({'plain': plain, 'generator': generator, 'coroutine': coroutine}[kind])
+    app.mount('/inner', inner)
+    with app.client(raise_errors=False):
+        pass
+    assert called == ['inner', 'outer']
+    assert f'{error.__name__}: on purpose' in logged.text
+
+
 def test_a_hook_that_registers_another_one_does_not_change_this_start():
     app = Tremolo()
     called = []

@@ -143,7 +143,9 @@ class ReplacedBody:
         while self.replaced:
             try:
                 self.replaced.pop().close()
-            except Exception as error:
+            except BaseException as error:
+                if from_keyboard(error):
+                    raise
                 _log.error('a middleware failed while its chunks were closed', exc_info=error)
 
 

@@ -275,7 +275,9 @@ class WrappedResponse(Response):
                 layer.thrown(self, None, Cancelled(why(reason)))
             except (Cancelled, StreamClosed):
                 pass
-            except Exception as error:
+            except BaseException as error:
+                if from_keyboard(error):
+                    raise
                 self.log_error(layer, error)
 
 

@@ -1,4 +1,4 @@
-"""Running: whether an asyncio loop runs in this thread."""
+"""Running: whether an asyncio loop runs in this thread, and whether its task is to end."""
 
 from __future__ import annotations
 
@@ -12,3 +12,12 @@ def loop_runs() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def being_cancelled() -> bool:
+    """Return whether the task that runs is being cancelled itself.
+
+    (Another task that it has cancelled, and waits for, raises `CancelledError` in it, too. Before
+    Python 3.11 nothing tells the two apart: True.)
+    """
+    return getattr(asyncio.current_task(), 'cancelling', lambda: 1)() > 0

@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from ..errors import HookFailed
 from ..loop import Task
 from ..loop.future import set_current_reactor
+from ..loop.signals import from_keyboard
 from ..server import Server
 from ..server.contexts import keep_context
 from ..typed import Any, Callable
@@ -41,7 +42,7 @@ def call_all(
     for hook in left:
         try:
             value = _call(hook, names)
-        except Exception as error:
+        except BaseException as error:
             _fail(hook, error, go_on, names)
             continue
         if inspect.isgenerator(value) or inspect.isawaitable(value):
@@ -59,7 +60,11 @@ async def _wait_for(
             _take_over(context)
         else:
             await value
-    except Exception as error:
+    except BaseException as error:
+        from ..bridge.running import being_cancelled
+        # (A task that a hook has cancelled, and waits for, raises `CancelledError`, too.)
+        if type(error).__name__ == 'CancelledError' and being_cancelled():
+            raise
         _fail(hook, error, go_on, names)
     rest = call_all(left, names, go_on)
     if rest is not None:
@@ -103,7 +108,9 @@ def _call(hook: Hook, names: Mapping[str, Any]) -> Any:
     return value
 
 
-def _fail(hook: Hook, error: Exception, go_on: bool, names: Mapping[str, Any]) -> None:
+def _fail(hook: Hook, error: BaseException, go_on: bool, names: Mapping[str, Any]) -> None:
+    if from_keyboard(error) or not (go_on or isinstance(error, Exception)):
+        raise error    # (A start that exits is one that exits.)
     name = getattr(hook, '__qualname__', repr(hook))
     _log.error('the hook %s failed', name, exc_info=error)
     failure = HookFailed(f'the hook {name} failed: {error!r}')

@@ -74,7 +74,7 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
      'write `request.context.user = ...`, and request.context.user; `app` in the signature'),
     (r"'Response' object has no attribute '(?:body|text|content|data|[gs]et_data|body_iterator)'",
      'return the body; in a middleware write `chunks = yield`, and return what replaces them'),
-    (r"'Taken' object (?:has no attribute|is not|does)|type 'Taken' has no len|object Taken ",
+    (r"'Taken' (?:object |has no )|type 'Taken' |object Taken ",
      "a bare `yield` returns the chunks of the body, and b''.join(chunks) is all that has come; "
      'for the rest write `response` in the signature'),
     (r"no running event loop", 'write app.spawn(job()), or `async def` for the handler'),
@@ -82,7 +82,8 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'EventStream' object has no attribute '(?:close|end)'", 'return, and the stream ends'),
     (r"'EventStream' object has no attribute 'last_event_id'", 'write sse.last_id'),
     (r"'EventStream' object has no attribute '(?:comment|ping)'", 'sse_heartbeat sends comments'),
-    (r"EventStream\.send\(\) takes", 'write event=, id= or retry='),
+    (r"EventStream\.send\(\) takes|\bsend\(\) takes .*\n.*\bsse\.send\(",
+     'write event=, id= or retry='),
     (r"\bsend\(\) got an unexpected keyword argument 'json'", 'write sse.send(json.dumps(...))'),
     (r"'EventStream' object has no attribute '(request|response)'",
      r'write `\1` in the signature, beside sse'),
