@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import os
 import signal
@@ -35,6 +36,25 @@ def test_the_error_of_a_handler_is_raised_with_its_traceback(kind, logged):
             assert "raise KeyError('mine')" in told(raised.value)
         assert client.get('/hello').status == 200
     assert logged.count('failed on') == 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int = 7
+
+
+def test_an_error_whose_attributes_cannot_be_set_is_raised(logged):
+    app = Tremolo()
+
+    @app.get('/')
+    def handler(thread=True):
+        raise Frozen
+
+    with pytest.raises(Frozen) as raised:
+        app.client().get('/')
+    with app.client() as client, pytest.raises(Frozen):
+        client.get('/')
+    assert 'raise Frozen' in told(raised.value)
 
 
 @pytest.mark.parametrize('kind', KINDS)

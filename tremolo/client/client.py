@@ -15,13 +15,13 @@ There are two faces for one `Session`. A `Client` runs the reactor until its ans
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager as ContextManager
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 from ..loop import InvalidState, Reactor, Task
 from ..server import Server
-from ..typed import Any, Generic, Protocol, TypeVar
+from ..typed import Any, Callable, Generic, Protocol, TypeVar
 from .answer import Answer, StreamedAnswer
 from .cookies import Cookies
 from .each import Run
@@ -190,15 +190,8 @@ class Client(_Face[Answer]):
             finally:
                 self._session.server = None
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        self._enter(False)
-        good = False
-        try:
-            yield
-            good = True
-        finally:
-            self._leave(good)
+    def _held(self) -> ContextManager[Any]:
+        return _Held(self._enter, self._leave)
 
     def _run(self, generator: Generator[Any, Any, Any]) -> Any:
         """Run the reactor until the generator has ended; return its value."""
@@ -248,6 +241,20 @@ class _Call(Task):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f'no attribute {name!r} yet: write `await client.get(...)`')
+
+
+class _Held:
+    """A client in use. (`contextmanager` sets `__traceback__`; a frozen dataclass refuses it.)"""
+
+    def __init__(self, enter: Callable[[bool], None], leave: Callable[[bool], None]) -> None:
+        self._enter = enter
+        self._leave = leave
+
+    def __enter__(self) -> None:
+        self._enter(False)
+
+    def __exit__(self, kind: Any, *error: Any) -> None:
+        self._leave(kind is None)
 
 
 class Opening(Generic[Opened]):
