@@ -11,10 +11,12 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import hosts
 import pytest
+from forked import ForkServer
 from simulated import World
 
 from tremolo.loop import Reactor
@@ -109,6 +111,18 @@ def logged(nothing_left_behind: _Records) -> Logged:
     """Give what the tremolo loggers say, warnings and errors, and so expect them."""
     nothing_left_behind.expected = True
     return Logged(nothing_left_behind.records)
+
+
+@pytest.fixture(scope='session')
+def fork_servers() -> Iterator[dict[bool, ForkServer]]:
+    """Give what forks programs, by whether these import asyncio; nothing where it may not work."""
+    if sys.platform != 'linux':
+        yield {}
+        return
+    servers = {False: ForkServer(), True: ForkServer('asyncio')}
+    yield servers
+    for each in servers.values():
+        each.close()
 
 
 def closed_without_tasks(reactor: Reactor) -> None:

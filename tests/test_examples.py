@@ -33,13 +33,30 @@ ROOT = Path(__file__).resolve().parent.parent
 TOUR = (Path(tremolo.examples.__file__).parent / 'README.md').read_text(encoding='utf-8')
 
 
+SERVERS = {}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def are_forked(fork_servers):
+    """Examples are forked: most of their time went into the start of an interpreter."""
+    SERVERS.update(fork_servers)
+    yield
+    SERVERS.clear()
+
+
+def start(name, *arguments, folder=ROOT):
+    command = ('-m', f'tremolo.examples.{name}', *arguments)
+    environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
+    if SERVERS:
+        return SERVERS[False].start(command, folder, environment, 2)
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment,
+                            stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
 def example(name, *arguments, folder=ROOT):
     """Run an example; give its URL."""
-    environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
-    with subprocess.Popen(
-            [sys.executable, '-m', f'tremolo.examples.{name}', *arguments], cwd=folder,
-            env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with start(name, *arguments, folder=folder) as process:
         try:
             assert select.select([process.stdout], [], [], PATIENCE)[0]
             yield process.stdout.readline().split()[2]
@@ -125,11 +142,10 @@ def test_download(tmp_path):
     ('download', ()), ('download', ('/no/such/folder',)),
     ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',)),
     ('site', ('/no/such/folder',)), ('site', ('.', '.'))])
-def test_what_is_missing_is_said(name, arguments):
-    ended = subprocess.run([sys.executable, '-m', f'tremolo.examples.{name}', *arguments],
-                           capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT)
-    assert (ended.returncode, ended.stdout) == (1, '')
-    assert ended.stderr.startswith('usage: ')
+def test_what_is_missing_is_said(name, arguments, capfd):
+    with start(name, *arguments) as process:
+        assert (process.stdout.read(), process.wait(PATIENCE)) == ('', 1)
+    assert capfd.readouterr().err.startswith('usage: ')
 
 
 def test_throttled():

@@ -100,7 +100,7 @@ class Group:
             self.process = subprocess.Popen(
                 [sys.executable, *command, *arguments], cwd=folder, env=environment,
                 stdout=subprocess.PIPE, stderr=log, text=True) if fork_server is None \
-                else fork_server.start((*command, *arguments), folder, environment, log)
+                else fork_server.start((*command, *arguments), folder, environment, log.fileno())
         self.folder = folder
         self.seen: set[int] = set()
         self.told = False
