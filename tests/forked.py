@@ -46,6 +46,14 @@ class ForkServer:
         self._process.wait()
 
 
+def start(server: ForkServer | None, command, folder, environment, stderr):
+    """Fork a program; without a server, start an interpreter. Its stdout is a pipe."""
+    if server is not None:
+        return server.start(command, folder, environment, stderr)
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment,
+                            stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
 class Forked:
     """A program that was forked."""
 

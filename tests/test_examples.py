@@ -11,7 +11,6 @@ import re
 import runpy
 import select
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forked import start
 from websocket_peer import Peer
 
 import tremolo.examples
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOUR = (Path(tremolo.examples.__file__).parent / 'README.md').read_text(encoding='utf-8')
 
 
-SERVERS = {}
+SERVERS = {}    # by whether they have imported asyncio
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -44,19 +44,16 @@ def are_forked(fork_servers):
     SERVERS.clear()
 
 
-def start(name, *arguments, folder=ROOT):
-    command = ('-m', f'tremolo.examples.{name}', *arguments)
+def start_example(name, *arguments, folder=ROOT):
     environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
-    if SERVERS:
-        return SERVERS[False].start(command, folder, environment, 2)
-    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment,
-                            stdout=subprocess.PIPE, text=True)
+    return start(SERVERS.get(False), ('-m', f'tremolo.examples.{name}', *arguments), folder,
+                 environment, 2)
 
 
 @contextmanager
 def example(name, *arguments, folder=ROOT):
     """Run an example; give its URL."""
-    with start(name, *arguments, folder=folder) as process:
+    with start_example(name, *arguments, folder=folder) as process:
         try:
             assert select.select([process.stdout], [], [], PATIENCE)[0]
             yield process.stdout.readline().split()[2]
@@ -143,7 +140,7 @@ def test_download(tmp_path):
     ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',)),
     ('site', ('/no/such/folder',)), ('site', ('.', '.'))])
 def test_what_is_missing_is_said(name, arguments, capfd):
-    with start(name, *arguments) as process:
+    with start_example(name, *arguments) as process:
         assert (process.stdout.read(), process.wait(PATIENCE)) == ('', 1)
     assert capfd.readouterr().err.startswith('usage: ')
 
