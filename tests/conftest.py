@@ -7,11 +7,13 @@ the fixture `logged`), or when it leaves an open file descriptor or a suspended 
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 import hosts
@@ -39,6 +41,34 @@ if 'TEST_HOST' in os.environ:
 gc.disable()
 
 _KNOWS_FDS = os.path.isdir('/proc/self/fd')
+
+
+class _Watchdog:
+    """Prints where all threads stand when a test takes about a minute.
+
+    pytest's own (`faulthandler_timeout`) starts a thread for each test, and waits for its end.
+    """
+
+    SECONDS = 60.0
+    LATE = 10.0    # It may be so much later.
+
+    def __init__(self) -> None:
+        self._stderr = os.dup(2)
+        self._set = -self.LATE
+
+    def pytest_runtest_logstart(self) -> None:
+        now = time.monotonic()
+        if now - self._set >= self.LATE:
+            self._set = now
+            faulthandler.dump_traceback_later(self.SECONDS + self.LATE, file=self._stderr)
+
+    def pytest_unconfigure(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(self._stderr)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Watchdog())
 
 
 class _Records(logging.Handler):
