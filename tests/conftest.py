@@ -7,14 +7,18 @@ the fixture `logged`), or when it leaves an open file descriptor or a suspended 
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 
 import hosts
 import pytest
+from forked import ForkServer
 from simulated import World
 
 from tremolo.loop import Reactor
@@ -37,6 +41,34 @@ if 'TEST_HOST' in os.environ:
 gc.disable()
 
 _KNOWS_FDS = os.path.isdir('/proc/self/fd')
+
+
+class _Watchdog:
+    """Prints where all threads stand when a test takes about a minute.
+
+    pytest's own (`faulthandler_timeout`) starts a thread for each test, and waits for its end.
+    """
+
+    SECONDS = 60.0
+    LATE = 10.0    # It may be so much later.
+
+    def __init__(self) -> None:
+        self._stderr = os.dup(2)
+        self._set = -self.LATE
+
+    def pytest_runtest_logstart(self) -> None:
+        now = time.monotonic()
+        if now - self._set >= self.LATE:
+            self._set = now
+            faulthandler.dump_traceback_later(self.SECONDS + self.LATE, file=self._stderr)
+
+    def pytest_unconfigure(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(self._stderr)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Watchdog())
 
 
 class _Records(logging.Handler):
@@ -109,6 +141,18 @@ def logged(nothing_left_behind: _Records) -> Logged:
     """Give what the tremolo loggers say, warnings and errors, and so expect them."""
     nothing_left_behind.expected = True
     return Logged(nothing_left_behind.records)
+
+
+@pytest.fixture(scope='session')
+def fork_servers() -> Iterator[dict[bool, ForkServer]]:
+    """Give what forks programs, by whether these import asyncio; nothing where it may not work."""
+    if sys.platform != 'linux':
+        yield {}
+        return
+    servers = {False: ForkServer(), True: ForkServer('asyncio')}
+    yield servers
+    for each in servers.values():
+        each.close()
 
 
 def closed_without_tasks(reactor: Reactor) -> None:

@@ -11,7 +11,6 @@ import re
 import runpy
 import select
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -24,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forked import start
 from server_support import serving
 from websocket_peer import Peer
 
@@ -34,13 +34,27 @@ ROOT = Path(__file__).resolve().parent.parent
 TOUR = (Path(tremolo.examples.__file__).parent / 'README.md').read_text(encoding='utf-8')
 
 
+SERVERS = {}    # by whether they have imported asyncio
+
+
+@pytest.fixture(scope='module', autouse=True)
+def are_forked(fork_servers):
+    """Examples are forked: most of their time went into the start of an interpreter."""
+    SERVERS.update(fork_servers)
+    yield
+    SERVERS.clear()
+
+
+def start_example(name, *arguments, folder=ROOT):
+    environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
+    return start(SERVERS.get(False), ('-m', f'tremolo.examples.{name}', *arguments), folder,
+                 environment, 2)
+
+
 @contextmanager
 def example(name, *arguments, folder=ROOT):
     """Run an example; give its URL."""
-    environment = {**os.environ, 'TREMOLO_PORT': '0', 'PYTHONPATH': str(ROOT)}
-    with subprocess.Popen(
-            [sys.executable, '-m', f'tremolo.examples.{name}', *arguments], cwd=folder,
-            env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with start_example(name, *arguments, folder=folder) as process:
         try:
             assert select.select([process.stdout], [], [], PATIENCE)[0]
             yield process.stdout.readline().split()[2]
@@ -126,11 +140,10 @@ def test_download(tmp_path):
     ('download', ()), ('download', ('/no/such/folder',)),
     ('big_file', ()), ('big_file', ('/no/such/file',)), ('outbound', ()), ('outbound', ('a',)),
     ('site', ('/no/such/folder',)), ('site', ('.', '.'))])
-def test_what_is_missing_is_said(name, arguments):
-    ended = subprocess.run([sys.executable, '-m', f'tremolo.examples.{name}', *arguments],
-                           capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT)
-    assert (ended.returncode, ended.stdout) == (1, '')
-    assert ended.stderr.startswith('usage: ')
+def test_what_is_missing_is_said(name, arguments, capfd):
+    with start_example(name, *arguments) as process:
+        assert (process.stdout.read(), process.wait(PATIENCE)) == ('', 1)
+    assert capfd.readouterr().err.startswith('usage: ')
 
 
 def test_throttled():

@@ -21,12 +21,13 @@ def generators() -> Tremolo:
         yield websocket.accept('v2' if 'v2' in websocket.subprotocols else None)
         while True:
             message = yield websocket.receive()
-            if message == 'fail':
+            command = message if isinstance(message, str) else ''
+            if command == 'fail':
                 raise KeyError('mine')
-            if message == 'close':
+            if command == 'close':
                 yield websocket.close(3001, 'enough')
                 return
-            if message == 'ping':
+            if command == 'ping':
                 yield websocket.ping()
             yield websocket.send(message)
 
@@ -51,12 +52,13 @@ def threads() -> Tremolo:
         websocket.accept('v2' if 'v2' in websocket.subprotocols else None).result()
         while True:
             message = websocket.receive().result()
-            if message == 'fail':
+            command = message if isinstance(message, str) else ''
+            if command == 'fail':
                 raise KeyError('mine')
-            if message == 'close':
+            if command == 'close':
                 websocket.close(3001, 'enough').result()
                 return
-            if message == 'ping':
+            if command == 'ping':
                 websocket.ping().result()
             websocket.send(message).result()
 
@@ -78,12 +80,13 @@ def coroutines() -> Tremolo:
     async def echo(websocket):
         await websocket.accept('v2' if 'v2' in websocket.subprotocols else None)
         async for message in websocket:
-            if message == 'fail':
+            command = message if isinstance(message, str) else ''
+            if command == 'fail':
                 raise KeyError('mine')
-            if message == 'close':
+            if command == 'close':
                 await websocket.close(3001, 'enough')
                 return
-            if message == 'ping':
+            if command == 'ping':
                 await websocket.ping()
             await websocket.send(message)
 

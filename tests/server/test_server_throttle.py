@@ -472,8 +472,8 @@ def test_a_throttled_client_that_takes_too_little_is_cut_all_the_same(app):
 
 
 @pytest.mark.parametrize('options, size', [
-    ({'download_rate': 1}, 2000), ({'download_rate': 50}, 2000),
-    ({'worker_download_rate': 3}, 2000),
+    ({'download_rate': 1}, 1000), ({'download_rate': 50}, 1000),
+    ({'worker_download_rate': 3}, 1000),
     # More than is kept: the handler is still at work, and each rest is of 0.25 s.
     ({'download_rate': 1000}, 200_000), ({'worker_download_rate': 1000}, 200_000)])
 @pytest.mark.parametrize('fin', [0, 1.1])

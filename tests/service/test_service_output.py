@@ -105,8 +105,12 @@ LEFT_OUT = 'import logging; logging.raiseExceptions = False\n' + HANDLER
 
 @contextlib.contextmanager
 def broken(name: str) -> Iterator[int]:
-    """Give a descriptor that cannot be written to, for this reason."""
+    """Give a descriptor that cannot be written to, for this reason; else one that takes all."""
     fds: list[int] = []
+    if name in globals():
+        with open(os.devnull, 'wb') as file:
+            yield file.fileno()
+        return
     if name == 'ENOSPC':
         fds.append(os.open('/dev/full', os.O_WRONLY))
     elif name == 'EIO':
@@ -160,18 +164,18 @@ def get(path: Path, target: str) -> Any:
 @pytest.mark.skipif(sys.platform != 'linux', reason='/dev/full, and a pty that says EIO')
 @pytest.mark.parametrize('how', ['ENOSPC', 'EIO', 'EPIPE', 'EAGAIN', 'CLOSED', 'NONE', 'ODD',
                                  'HANDLER', 'LEFT_OUT'])
-def test_a_server_that_cannot_write_serves_on(how: str, tmp_path: Path) -> None:
+def test_a_server_that_cannot_write_serves_on(
+        how: str, tmp_path: Path, fork_servers: dict[bool, Any]) -> None:
     # Alone and with workers, both at once: most of the time goes into their start. (But not what
     # they write to: a process that is forked meanwhile would hold its other end for a moment.)
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(2) as pool:
-        outputs = [subprocess.DEVNULL if how in globals() else stack.enter_context(broken(how))
-                   for _ in range(2)]
-        for each in [pool.submit(_serves_on, how, workers, tmp_path, output)
+        outputs = [stack.enter_context(broken(how)) for _ in range(2)]
+        for each in [pool.submit(_serves_on, how, workers, tmp_path, output, fork_servers[True])
                      for workers, output in zip((False, True), outputs)]:
             each.result()
 
 
-def _serves_on(how: str, workers: bool, root: Path, output: int) -> None:
+def _serves_on(how: str, workers: bool, root: Path, output: int, fork_server: Any) -> None:
     folder = root / ('workers' if workers else 'alone')
     folder.mkdir()
     setup = globals().get(how, '')
@@ -181,9 +185,7 @@ def _serves_on(how: str, workers: bool, root: Path, output: int) -> None:
     arguments = ['example:app', '--debug', '--bind', f'unix:{path}',
                  *(['--workers', '1'] if workers else [])]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    process = subprocess.Popen([sys.executable, '-c', start, *arguments], cwd=folder,
-                               env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                               stderr=output)
+    process = fork_server.start(('-c', start, *arguments), folder, environment, output, output)
     try:
         wait_until(lambda: get(path, '/') == 200)
         for target, status in (('/error', 500), ('/task', 204), ('/callback', 204),
@@ -204,7 +206,8 @@ def _serves_on(how: str, workers: bool, root: Path, output: int) -> None:
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='/dev/full, and a pty that says EIO')
 @pytest.mark.parametrize('how', ['ENOSPC', 'EIO', 'EPIPE', 'EAGAIN', 'CLOSED', 'NONE', 'ODD'])
-def test_a_mistake_has_its_status_though_it_cannot_be_told(how: str, tmp_path: Path) -> None:
+def test_a_mistake_has_its_status_though_it_cannot_be_told(
+        how: str, tmp_path: Path, fork_servers: dict[bool, Any]) -> None:
     setup = globals().get(how, '')
     start = f'{setup}\nfrom tremolo.__main__ import *\nrun_and_leave()'
     (tmp_path / 'raises.py').write_text('1 / 0')
@@ -213,14 +216,17 @@ def test_a_mistake_has_its_status_though_it_cannot_be_told(how: str, tmp_path: P
                   f'Tremolo().run("127.0.0.1", {taken.getsockname()[1]})')
     with contextlib.ExitStack() as stack:
         stack.enter_context(taken)
-        output: Any = stack.enter_context(broken(how)) if not setup else subprocess.DEVNULL
-        started = [(status, arguments, stack.enter_context(subprocess.Popen(
-            [sys.executable, '-c', program, *arguments], cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=output))) for status, program, *arguments in (
-                (2, start, '--no-such-option'), (2, start, 'no_such_module:app'),
-                (4, start, 'raises:app'),
-                (1, start, '--port', str(taken.getsockname()[1])), (1, in_program))]
+        output = stack.enter_context(broken(how))
+        environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+        # One has an interpreter of its own; the others are forked.
+        started: list[Any] = [(1, [], stack.enter_context(subprocess.Popen(
+            [sys.executable, '-c', in_program], cwd=tmp_path, env=environment,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output)))]
+        started += [(status, arguments, stack.enter_context(fork_servers[False].start(
+            ('-c', start, *arguments), tmp_path, environment, output, output)))
+            for status, *arguments in (
+                (2, '--no-such-option'), (2, 'no_such_module:app'), (4, 'raises:app'),
+                (1, '--port', str(taken.getsockname()[1])))]
         for _, _, process in started:
             stack.callback(process.kill)
         # (120 is Python's own, when it cannot write what is buffered at its end.)

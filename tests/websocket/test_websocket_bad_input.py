@@ -96,10 +96,11 @@ def test_the_right_code_one_line_and_the_end(data, code, lines):
         assert host.closed == {'websocket': 1}
 
 
+SMALL_BOMB = deflated(bytes(5_000_000))
 BOMBS = {
     'in one frame': [frame(BINARY, deflated(bytes(50_000_000)), compressed=True)],
-    'in fragments': [frame(BINARY, deflated(bytes(5_000_000))[:100], last=False, compressed=True),
-                     *[frame(0, deflated(bytes(5_000_000))[at:at + 100], last=False)
+    'in fragments': [frame(BINARY, SMALL_BOMB[:100], last=False, compressed=True),
+                     *[frame(0, SMALL_BOMB[at:at + 100], last=False)
                        for at in range(100, 5000, 100)]],
 }
 

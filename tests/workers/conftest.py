@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-from forked import ForkServer
 from worker_group import APPLICATION, Group
-
-
-@pytest.fixture(scope='session')
-def fork_servers():
-    """Give what forks applications, by whether these import asyncio; None where it may not work."""
-    if sys.platform != 'linux':
-        yield {}
-        return
-    servers = {False: ForkServer(), True: ForkServer('asyncio')}
-    yield servers
-    for each in servers.values():
-        each.close()
 
 
 @pytest.fixture

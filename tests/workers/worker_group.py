@@ -7,15 +7,13 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from forked import ForkServer
+from forked import ForkServer, start
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Seconds after which a test gives up.
@@ -97,10 +95,8 @@ class Group:
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
         environment.pop('PORT', None)
         with (folder / 'log').open('w') as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, *arguments], cwd=folder, env=environment,
-                stdout=subprocess.PIPE, stderr=log, text=True) if fork_server is None \
-                else fork_server.start((*command, *arguments), folder, environment, log)
+            self.process = start(
+                fork_server, (*command, *arguments), folder, environment, log.fileno())
         self.folder = folder
         self.seen: set[int] = set()
         self.told = False

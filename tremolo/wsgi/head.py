@@ -68,7 +68,8 @@ def fields_of(headers: Any) -> Encoded:
             pairs.append((known(name) or _name(name), value.encode('latin-1')))
     except HeaderError:
         raise
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, BytesWarning):
+        # (`python -bb` raises the last one where a name of bytes is looked up.)
         raise _fault(headers) from None
     return encode(pairs, refuse_coding=True)
 

@@ -59,7 +59,7 @@ def wait(pid, status):
 
 
 def become(command, folder, environment):
-    """Run `-m MODULE ARGUMENTS...` as an interpreter does that was started in this folder."""
+    """Run `-m MODULE ...` or `-c PROGRAM ...` as an interpreter started in this folder does."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -67,9 +67,12 @@ def become(command, folder, environment):
     tremolo.service.system._FOLDER = os.getcwd()
     sys.orig_argv = [sys.executable, *command]
     sys.path[0] = os.getcwd()
-    _, module, *arguments = command
-    sys.argv = ['-m', *arguments]
-    runpy.run_module(module, run_name='__main__', alter_sys=True)
+    option, program, *arguments = command
+    sys.argv = [option, *arguments]
+    if option == '-c':
+        exec(compile(program, '<string>', 'exec'), vars(sys.modules['__main__']))
+    else:
+        runpy.run_module(program, run_name='__main__', alter_sys=True)
 
 
 if __name__ == '__main__':

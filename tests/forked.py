@@ -19,26 +19,39 @@ class ForkServer:
 
     def __init__(self, *modules: str) -> None:
         self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {**os.environ, 'PYTHONPATH': str(FOLDER.parent.parent)}
+        environment = {**os.environ, 'PYTHONPATH': str(FOLDER.parent)}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, str(FOLDER / 'fork_server.py'), str(theirs.fileno()), *modules],
                 env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()])
 
-    def start(self, command, folder, environment, stderr) -> Forked:
-        """Fork `-m MODULE ARGUMENTS...`, in a folder and with an environment."""
-        reading, stdout = os.pipe()
+    def start(self, command, folder, environment, stderr, stdout=None) -> Forked:
+        """Fork `-m MODULE ...` or `-c PROGRAM ...`, in a folder and with an environment.
+
+        It writes to these descriptors, or to a pipe that can be read from `Forked.stdout`.
+        """
+        reading, writing = os.pipe() if stdout is None else (None, None)
         status, theirs = os.pipe()
         request = json.dumps([list(command), str(folder), environment]).encode()
-        socket.send_fds(self._sock, [request], [stdout, stderr.fileno(), theirs])
-        os.close(stdout)
+        socket.send_fds(self._sock, [request],
+                        [writing if stdout is None else stdout, stderr, theirs])
+        if writing is not None:
+            os.close(writing)
         os.close(theirs)
-        return Forked(open(reading), open(status))
+        return Forked(None if reading is None else open(reading), open(status))
 
     def close(self) -> None:
         self._sock.close()
         self._process.wait()
+
+
+def start(server: ForkServer | None, command, folder, environment, stderr):
+    """Fork a program; without a server, start an interpreter. Its stdout is a pipe."""
+    if server is not None:
+        return server.start(command, folder, environment, stderr)
+    return subprocess.Popen([sys.executable, *command], cwd=folder, env=environment,
+                            stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 class Forked:
@@ -49,6 +62,14 @@ class Forked:
         self.returncode: int | None = None
         self._status = status
         self.pid = int(status.readline())
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stdout is not None:
+            self.stdout.close()
+        self.wait()
 
     def poll(self) -> int | None:
         """Return the status, as `Popen` has it; None as long as it runs."""
