@@ -50,12 +50,11 @@ ErrorHandlers = dict[Kind, ErrorHandler]
 class ErrorLayer:
     """The error handlers of an application, around one answer: outside its middleware."""
 
-    __slots__ = ('_handlers', 'name', 'place')
+    __slots__ = ('_handlers', 'name')
 
-    def __init__(self, handlers: ErrorHandlers, place: Any) -> None:
+    def __init__(self, handlers: ErrorHandlers) -> None:
         self._handlers = handlers
         self.name = 'the error handlers'
-        self.place = place
 
     def second(self, chunks: Iterable[bytes]) -> None:
         """Do nothing: the head is about to be sent."""

@@ -21,7 +21,7 @@ from ..server import Handle, HandlerError, Request, Response
 from ..service import Service
 from ..service.kinds import kind_of
 from ..settings import Settings
-from ..typed import Any, Callable, NamedTuple, Optional
+from ..typed import Any, Callable, NamedTuple, NoReturn, Optional
 from .mistakes import check_path
 from .redirect import redirect
 
@@ -34,7 +34,27 @@ class Place(NamedTuple):
 
     root_path: str    # All prefixes up to here.
     rest: bytes    # The raw path behind them.
-    signer: Any    # Signs the cookies of the application.
+    service: Service    # What is mounted.
+
+
+class Way:
+    """The way out of a mounted application: a layer of an answer, around those that are inside."""
+
+    __slots__ = ('_kept', '_place', 'name')
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        self.name = 'the mount'
+        self._kept = kept
+        self._place = kept.get('place')    # Where the request is, for what stands outside.
+
+    def second(self, chunks: Iterable[bytes]) -> None:
+        """Go out, as the head is about to be sent."""
+        self._kept['place'] = self._place
+
+    def thrown(self, response: Response, who: Any, error: BaseException) -> NoReturn:
+        """Go out, and pass an error on."""
+        self._kept['place'] = self._place
+        raise error
 
 
 class Mount:
@@ -66,8 +86,10 @@ class Mount:
             send_error(response, redirect((path + b'/' + mark + query).decode('latin-1'), 308))
             return
         kept = request.kept = {} if request.kept is None else request.kept
-        signer = getattr(self.service, 'signer', None)
-        kept['place'] = Place(self._root_path, b'/' + parts[-1], signer)
+        if response.layers:
+            wrapped: Any = response
+            wrapped.layers.append(Way(kept))
+        kept['place'] = Place(self._root_path, b'/' + parts[-1], self.service)
         self._handle(request, response)
 
     def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
