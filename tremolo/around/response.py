@@ -13,6 +13,7 @@ ASGI and WSGI applications. Other responses (`Response.layers` is empty) know no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import Context
 
 from ..http.encoder import Encoded
@@ -42,7 +43,7 @@ class WrappedResponse(Response):
     who: Any    # Who runs, or has failed: a middleware.
     error: BaseException | None    # That an error handler is called with.
     may_handle: bool    # False after an error handler has failed: no other one is called.
-    _set_before: list[tuple[str, str]]    # Fields for caches that middleware has set.
+    _set_before: Iterable[tuple[str, str]]    # Fields for caches that middleware has set.
     _replaced: ReplacedBody | None    # The body on its way, if something replaces it.
 
     @classmethod
@@ -62,7 +63,7 @@ class WrappedResponse(Response):
         wrapped.layers = []
         wrapped.context = connection.server.new_context()
         wrapped.who = wrapped.error = wrapped._replaced = None
-        wrapped._set_before = []
+        wrapped._set_before = ()
         connection.response = wrapped
         return wrapped
 
@@ -212,7 +213,7 @@ class WrappedResponse(Response):
         """
         if from_keyboard(error):
             raise error
-        connection, self.live = self.connection, False
+        connection, self.live, self._replaced = self.connection, False, None
         task, connection.task = connection.task, None
         if task is not None:
             cancel(task, 'the answer is complete')
