@@ -379,3 +379,19 @@ def test_an_iterator_that_fails_before_the_head_of_an_answer_that_goes_on(by, wa
             assert (answer.status, answer.body) == (500, b'told: in the iterator')
     assert ended == ['outside', 'handler'] * 2
     assert logged.count('failed on') == (2 if by == 500 else 0)
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if 'hand' in each])
+def test_an_error_while_a_handler_sends_by_itself_hides_nothing_behind_it(name, logged):
+    app = application()
+
+    @app.middleware
+    def broken():
+        yield
+        raise Missing('alone')
+
+    with serving(app) as host:
+        client = host.connect(request(f'/{name}'))
+        assert client.take().status == 500
+    assert 'Missing: alone' in logged.text
+    assert 'During handling' not in logged.text

@@ -110,11 +110,9 @@ class Layer:
         except RuntimeError:
             if self._generator.gi_frame is None:
                 raise    # (Its own error: it has ended.)
-            return self._second_inside(chunks)
-        raise self._too_many()
-
-    def _second_inside(self, chunks: Iterable[bytes]) -> Any:
-        """Do the same in the context, in which we are: a handler sends its answer itself."""
+        else:
+            raise self._too_many()
+        # We are in the context already: a handler sends its answer itself.
         try:
             self._generator.send(chunks)
         except StopIteration as stop:
