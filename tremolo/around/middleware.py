@@ -8,7 +8,7 @@
 
 What is before the bare `yield` is its first half: it may wait, as a generator handler does. What is
 after it, its second half, runs at once, when the head is about to be sent. Between the two it is a
-`Layer` of the response (response.py), which also throws errors in.
+layer of the response (response.py), which also throws errors in.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .response import WrappedResponse
 
 _NAMES = ('app', 'request', 'response')
-_BOTH, _ONE = ['request', 'response'], ['response']
 _EXAMPLE = 'write `def middleware(request, response):` with a bare `yield` where the rest runs'
 WENT_ON: Any = object()    # Instead of the answer of a middleware: there is none, all went on.
 
@@ -43,19 +42,57 @@ class Middleware:
         self._function = function
         self._app = app
         self._wants = wanted(self.name, function)
+        code = getattr(function, '__code__', None)
+        self._usual = self._wants == ['request', 'response'] and code is not None and (
+            code.co_varnames[:2] == ('request', 'response') and code.co_argcount >= 2)
 
     def begin(self, request: Request, response: WrappedResponse) -> Generator[Any, Any, Any]:
         """Make the generator for a request; none of its code runs yet. Hot."""
-        # (Two usual cases, because a dictionary of names takes 3,000 instructions more, measured.)
-        wants, function = self._wants, self._function
-        if wants == _BOTH:
-            made: Generator[Any, Any, Any] = function(request=request, response=response)
-        elif wants == _ONE:
-            made = function(response=response)
+        made: Generator[Any, Any, Any]
+        if self._usual:
+            # (By place and not by name: 2,000 instructions less, measured.)
+            made = self._function(request, response)
         else:
             names = {'app': self._app, 'request': request, 'response': response}
-            made = function(**{name: names[name] for name in wants})
+            made = self._function(**{name: names[name] for name in self._wants})
         return made
+
+    # -- at its bare `yield`, as a layer of the response ------------------------------------------
+
+    def second(self, response: WrappedResponse, generator: Any, chunks: Iterable[bytes]) -> Any:
+        """Run the second half; return what replaces the chunks, or None. Raises its error. Hot."""
+        try:
+            response.context.run(generator.send, chunks)
+        except StopIteration as stop:
+            return stop.value
+        except RuntimeError:
+            if generator.gi_frame is None:
+                raise    # (Its own error: it has ended.)
+        else:
+            raise self._too_many(response, generator)
+        # We are in the context already: a handler sends its answer itself.
+        try:
+            generator.send(chunks)
+        except StopIteration as stop:
+            return stop.value
+        raise self._too_many(response, generator)
+
+    def thrown(self, response: WrappedResponse, generator: Any, who: Any, error: BaseException
+               ) -> bool:
+        """Raise an error at the `yield`. What it returns then is the answer."""
+        try:
+            within(response.context, generator.throw, error)
+        except StopIteration as stop:
+            response.answer(self, stop.value)
+            return True
+        raise self._too_many(response, generator)
+
+    def _too_many(self, response: WrappedResponse, generator: Any) -> HandlerError:
+        within(response.context, generator.close)
+        return HandlerError(
+            f'{self.name} yields a second time: after its bare `yield` nothing can be waited for, '
+            'since the head is about to be sent: wait before it, and return an iterable to replace '
+            'the body')
 
 
 def check_middleware(name: str, function: Any) -> None:
@@ -91,51 +128,6 @@ def wanted(name: str, function: Callable[..., Any]) -> list[str]:
     return wants
 
 
-class Layer:
-    """A middleware at its bare `yield`: it waits for the head, or for an error."""
-
-    __slots__ = ('_context', '_generator', 'name')
-
-    def __init__(self, name: str, generator: Any, context: Context) -> None:
-        self.name = name
-        self._generator = generator
-        self._context = context
-
-    def second(self, chunks: Iterable[bytes]) -> Any:
-        """Run the second half; return what replaces the chunks, or None. Raises its error. Hot."""
-        try:
-            self._context.run(self._generator.send, chunks)
-        except StopIteration as stop:
-            return stop.value
-        except RuntimeError:
-            if self._generator.gi_frame is None:
-                raise    # (Its own error: it has ended.)
-        else:
-            raise self._too_many()
-        # We are in the context already: a handler sends its answer itself.
-        try:
-            self._generator.send(chunks)
-        except StopIteration as stop:
-            return stop.value
-        raise self._too_many()
-
-    def thrown(self, response: WrappedResponse, who: Any, error: BaseException) -> bool:
-        """Raise an error at the `yield`. What it returns then is the answer."""
-        try:
-            within(self._context, self._generator.throw, error)
-        except StopIteration as stop:
-            response.answer(self, stop.value)
-            return True
-        raise self._too_many()
-
-    def _too_many(self) -> HandlerError:
-        within(self._context, self._generator.close)
-        return HandlerError(
-            f'{self.name} yields a second time: after its bare `yield` nothing can be waited for, '
-            'since the head is about to be sent: wait before it, and return an iterable to replace '
-            'the body')
-
-
 def first_halves(middleware: Iterable[Middleware], request: Request, response: WrappedResponse
                  ) -> Any:
     """Run the first halves, in the response's context. Hot.
@@ -153,7 +145,7 @@ def first_halves(middleware: Iterable[Middleware], request: Request, response: W
             return _instead(each, stop)
         if yielded is not None:
             return Rest(_rest(each, generator, yielded, left, request, response))
-        response.layers.append(Layer(each.name, generator, response.context))
+        response.layers.append((each, generator))
     return WENT_ON
 
 
@@ -180,7 +172,7 @@ def _rest(each: Middleware, generator: Generator[Any, Any, Any], yielded: Any,
             return _instead(each, stop)
         finally:
             error = None
-    response.layers.append(Layer(each.name, generator, response.context))
+    response.layers.append((each, generator))
     value = first_halves(left, request, response)
     return (yield from value.halves) if isinstance(value, Rest) else value
 

@@ -17,7 +17,7 @@ from ..server import Response
 from ..server.sending import too_late
 from ..typed import TYPE_CHECKING, Any
 from .flow import Chunks, Flow, Replaced, Taken
-from .middleware import Layer
+from .middleware import Middleware
 
 if TYPE_CHECKING:
     from .response import WrappedResponse
@@ -52,7 +52,7 @@ class ReplacedBody:
         """
         encode = self._response.encode
         # (Their errors, too, are answered by error handlers, as long as the head was not sent.)
-        outside = [each for each in self._response.layers if not isinstance(each, Layer)]
+        outside = [each for each in self._response.layers if not isinstance(each[0], Middleware)]
         if value is not None:
             self.replaced.append(Replaced(name, value, taken.keep(), self._flow, encode,
                                           outside))

@@ -198,7 +198,7 @@ def _checked(name: str, value: str | int) -> tuple[str, str, str]:
         # Usually the name is known and the value is printable ASCII (a third faster, measured).
         lower = _lower.get(name)
         if (lower is not None and text.isascii() and text.isprintable()
-                and text[:1] != ' ' != text[-1:]):
+                and text.strip() == text):
             return lower, name, text
     raw_name, _ = encode_pair(name, text)
     lower = name.lower()

@@ -37,26 +37,6 @@ class Place(NamedTuple):
     service: Service    # What is mounted.
 
 
-class Way:
-    """The way out of a mounted application: a layer of an answer, around those that are inside."""
-
-    __slots__ = ('_kept', '_place', 'name')
-
-    def __init__(self, kept: dict[str, Any]) -> None:
-        self.name = 'the mount'
-        self._kept = kept
-        self._place = kept.get('place')    # Where the request is, for what stands outside.
-
-    def second(self, chunks: Iterable[bytes]) -> None:
-        """Go out, as the head is about to be sent."""
-        self._kept['place'] = self._place
-
-    def thrown(self, response: Response, who: Any, error: BaseException) -> NoReturn:
-        """Go out, and pass an error on."""
-        self._kept['place'] = self._place
-        raise error
-
-
 class Mount:
     """A service below a prefix."""
 
@@ -65,6 +45,7 @@ class Mount:
     def __init__(self, prefix: str, service: Service) -> None:
         """Prepare; `prefix` is '' or '/sub'."""
         self.prefix = prefix
+        self.name = f'the mount {prefix}'
         self.service = service
         self._depth = prefix.count('/') + 1
         self._handle: Handle
@@ -88,9 +69,25 @@ class Mount:
         kept = request.kept = {} if request.kept is None else request.kept
         if response.layers:
             wrapped: Any = response
-            wrapped.layers.append(Way(kept))
+            wrapped.layers.append((self, kept.get('place')))
         kept['place'] = Place(self._root_path, b'/' + parts[-1], self.service)
         self._handle(request, response)
+
+    # -- the way out, as a layer of the response, around what is inside ----------------------------
+
+    def second(self, response: Response, place: Place | None, chunks: Iterable[bytes]) -> None:
+        """Go out, as the head is about to be sent."""
+        self._leave(response, place)
+
+    def thrown(self, response: Response, place: Place | None, who: Any, error: BaseException
+               ) -> NoReturn:
+        """Go out, and pass an error on."""
+        self._leave(response, place)
+        raise error
+
+    def _leave(self, response: Response, place: Place | None) -> None:
+        if response.request.kept is not None:
+            response.request.kept['place'] = place
 
     def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
         """Start the service. Raises `HookFailed` and `LifespanFailed`, which name the prefix."""

@@ -55,7 +55,7 @@ class WrappingDispatcher(Dispatcher):
                  errors: ErrorHandlers | None) -> None:
         super().__init__(router)
         self._middleware = middleware
-        self._errors = errors
+        self._errors = None if errors is None else ErrorLayer(errors)
 
     def path_of(self, request: Request) -> bytes:
         """Return the raw path behind the prefix."""
@@ -73,7 +73,7 @@ class WrappingDispatcher(Dispatcher):
             self._run(request, response, None)    # It is only mounted.
             return
         if self._errors is not None:
-            wrapped.layers.append(ErrorLayer(self._errors))
+            wrapped.layers.append((self._errors, None))
         failure: BaseException | None = None
         try:
             value = wrapped.context.run(first_halves, self._middleware, request, wrapped)
