@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from around_support import NAMES, application, kinds
 from server_support import request, serving, virtual
@@ -301,3 +303,106 @@ def test_what_it_cannot_ask_for_is_told():
         class Lost:
             def get(self):
                 return 'lost'
+
+
+@pytest.mark.parametrize('kind', ['asgi', 'wsgi'])
+@pytest.mark.parametrize('who', ['middleware', 'its class', '500'])
+def test_a_mounted_error_that_is_caught_is_not_logged(kind, who, logged):
+    """It was always logged by the room of its interface, too."""
+    app = Tremolo()
+
+    async def asgi(scope, receive, send):
+        raise Missing('inside')
+
+    def wsgi(environ, start_response):
+        raise Missing('inside')
+
+    if who == 'middleware':
+        @app.middleware
+        def swallow():
+            try:
+                yield
+            except Missing:
+                return 'caught'
+    app.error(500 if who == '500' else Missing)(lambda: 'caught')
+    app.mount('/sub', asgi if kind == 'asgi' else wsgi)
+    with serving(app, lifespan='off') as host:
+        client = host.connect()
+        client.send(request('/sub/'))
+        assert client.take().body == b'caught'
+    assert logged.count('failed on') == (who == '500')
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if 'thread' not in each])
+def test_one_that_waits_finds_the_traceback(name):
+    app = application(raising(Missing('x')))
+
+    @app.error(Missing)
+    def missing(error):
+        yield sleep(0.01)
+        return traceback.format_tb(error.__traceback__)[-1]
+
+    with serving(app) as host:
+        client = host.connect()
+        client.send(request(f'/{name}'))
+        assert b'raise error' in client.take().body
+
+
+@pytest.mark.parametrize('waits', [False, True])
+@pytest.mark.parametrize('by', [Missing, 500])
+def test_an_iterator_that_fails_before_the_head_of_an_answer_that_goes_on(by, waits, logged):
+    app = Tremolo()
+    ended = []
+
+    @app.middleware
+    def outside():
+        yield
+        ended.append('outside')
+
+    @app.middleware
+    def broken():
+        def replaced(chunks):
+            for _ in chunks:
+                raise Missing('in the iterator')
+            yield b''
+        return replaced((yield))
+
+    @app.error(by)
+    def missing(error):
+        yield 'told: '
+        if waits:
+            yield sleep(1)
+        yield str(error)
+
+    @app.route('/')
+    def hello():
+        try:
+            yield b'a'
+            yield sleep(1)
+            yield b'b'
+        finally:
+            ended.append('handler')
+
+    with virtual(app) as host:
+        client = host.connect(request('/') + request('/'))
+        for _ in range(2):
+            answer = client.take()
+            assert (answer.status, answer.body) == (500, b'told: in the iterator')
+    assert ended == ['outside', 'handler'] * 2
+    assert logged.count('failed on') == (2 if by == 500 else 0)
+
+
+@pytest.mark.parametrize('name', [each for each in NAMES if 'hand' in each])
+def test_an_error_while_a_handler_sends_by_itself_hides_nothing_behind_it(name, logged):
+    app = application()
+
+    @app.middleware
+    def broken():
+        yield
+        raise Missing('alone')
+
+    with serving(app) as host:
+        client = host.connect(request(f'/{name}'))
+        assert client.take().status == 500
+    assert 'Missing: alone' in logged.text
+    assert 'During handling' not in logged.text

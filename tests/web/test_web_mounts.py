@@ -373,3 +373,21 @@ def test_an_application_that_says_what_it_is_can_be_mounted():
     with serving(app) as host:
         answer, = host.ask(request('/sub/', 'GET', 'Connection: close'))
         assert answer.body == b'/sub/ /sub x'
+
+
+@pytest.mark.parametrize('path', ['/', '/assets', '/a%20b'])
+@pytest.mark.parametrize('prefix', ['/sub', '/sub/two', '/'])
+def test_a_folder_of_a_mounted_application(prefix, path, tmp_path):
+    """Its files were not found: the prefix of the mount was taken for a part of their path."""
+    (tmp_path / 'deep').mkdir()
+    (tmp_path / 'deep' / 'a.txt').write_text('hello')
+    outer, middle, inner = Tremolo(), Tremolo(), Tremolo()
+    inner.static(path.replace('%20', ' '), tmp_path)
+    middle.mount('/inner', inner)
+    outer.mount(prefix, middle)
+    base = prefix.rstrip('/') + '/inner' + path.rstrip('/')
+    with virtual(outer) as host:
+        found, lost, folder = host.ask(b''.join(
+            request(base + each) for each in ('/deep/a.txt', '/a.txt', '/deep')))
+    assert (found.status, found.body, lost.status) == (200, b'hello', 404)
+    assert (folder.status, folder.headers['location']) == (308, f'{base}/deep/')

@@ -1,6 +1,6 @@
 """Around: what stands around an answer; see README.md."""
 
-from .middleware import WENT_ON, Middleware, first_halves
-from .response import WrappedResponse, answer_ended
+from .middleware import WENT_ON, Middleware, Rest, first_halves
+from .response import WrappedResponse
 
-__all__ = ['WENT_ON', 'Middleware', 'WrappedResponse', 'answer_ended', 'first_halves']
+__all__ = ['WENT_ON', 'Middleware', 'Rest', 'WrappedResponse', 'first_halves']

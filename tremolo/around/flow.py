@@ -32,7 +32,7 @@ class Flow:
         self.pending: deque[Any] = deque()    # Chunks, and pieces of files.
         self.ended = False    # Whether no more comes.
         self.dry = False    # Whether more was asked for than has come.
-        self.who: Any = None    # The name of the middleware whose iterable has failed.
+        self.who: Replaced | None = None    # The iterable that has failed.
 
     def add(self, *chunks: Any) -> None:
         """Add chunks of the body; empty ones are left out."""
@@ -135,11 +135,16 @@ class Taken:
 class Replaced:
     """What a middleware has returned in the place of chunks: an iterator of bytes."""
 
-    __slots__ = ('_encode', '_flow', '_iterator', '_name', 'chunks', 'unchanged')
+    __slots__ = ('_encode', '_flow', '_iterator', 'chunks', 'name', 'outside', 'unchanged')
 
-    def __init__(self, name: str, value: Any, chunks: Chunks, flow: Flow, encode: Any) -> None:
-        """Take the value. Raises `HandlerError` for what is no iterable of chunks."""
-        self._name = name
+    def __init__(self, name: str, value: Any, chunks: Chunks, flow: Flow, encode: Any,
+                 outside: list[Any]) -> None:
+        """Take the value. Raises `HandlerError` for what is no iterable of chunks.
+
+        `outside` are the error handlers that stand outside of the middleware.
+        """
+        self.name = name
+        self.outside = outside
         self.chunks = chunks
         self.unchanged = value is chunks    # (Some were taken, and put back.)
         self._flow = flow
@@ -152,16 +157,16 @@ class Replaced:
     def __next__(self) -> bytes:
         try:
             chunk = next(self._iterator)
-            data = as_chunk(self._name, chunk, self._encode)
+            data = as_chunk(self.name, chunk, self._encode)
             self.chunks.asked = False
             self.chunks.idle = 0 if data else self.chunks.idle + 1
             if self.chunks.idle > _IDLE:
-                raise _only_empty(self._name)
+                raise _only_empty(self.name)
             return data
         except (StopIteration, PieceFailed):
             raise
         except BaseException:
-            self._flow.who = self._flow.who or self._name
+            self._flow.who = self._flow.who or self
             raise
 
     def close(self) -> None:

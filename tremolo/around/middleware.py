@@ -8,7 +8,7 @@
 
 What is before the bare `yield` is its first half: it may wait, as a generator handler does. What is
 after it, its second half, runs at once, when the head is about to be sent. Between the two it is a
-`Layer` of the response (response.py), which also throws errors in.
+layer of the response (response.py), which also throws errors in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextvars import Context
 from ..loop import Future
 from ..loop.foreign import awaited
 from ..server import HandlerError, Request
-from ..typed import TYPE_CHECKING, Any, Callable
+from ..typed import TYPE_CHECKING, Any, Callable, NamedTuple
 
 if TYPE_CHECKING:
     from .response import WrappedResponse
@@ -42,13 +42,57 @@ class Middleware:
         self._function = function
         self._app = app
         self._wants = wanted(self.name, function)
+        code = getattr(function, '__code__', None)
+        self._usual = self._wants == ['request', 'response'] and code is not None and (
+            code.co_varnames[:2] == ('request', 'response') and code.co_argcount >= 2)
 
     def begin(self, request: Request, response: WrappedResponse) -> Generator[Any, Any, Any]:
-        """Make the generator for a request; none of its code runs yet."""
-        names = {'app': self._app, 'request': request, 'response': response}
-        made: Generator[Any, Any, Any] = self._function(
-            **{name: names[name] for name in self._wants})
+        """Make the generator for a request; none of its code runs yet. Hot."""
+        made: Generator[Any, Any, Any]
+        if self._usual:
+            # (By place and not by name: 2,000 instructions less, measured.)
+            made = self._function(request, response)
+        else:
+            names = {'app': self._app, 'request': request, 'response': response}
+            made = self._function(**{name: names[name] for name in self._wants})
         return made
+
+    # -- at its bare `yield`, as a layer of the response ------------------------------------------
+
+    def second(self, response: WrappedResponse, generator: Any, chunks: Iterable[bytes]) -> Any:
+        """Run the second half; return what replaces the chunks, or None. Raises its error. Hot."""
+        try:
+            response.context.run(generator.send, chunks)
+        except StopIteration as stop:
+            return stop.value
+        except RuntimeError:
+            if generator.gi_frame is None:
+                raise    # (Its own error: it has ended.)
+        else:
+            raise self._too_many(response, generator)
+        # We are in the context already: a handler sends its answer itself.
+        try:
+            generator.send(chunks)
+        except StopIteration as stop:
+            return stop.value
+        raise self._too_many(response, generator)
+
+    def thrown(self, response: WrappedResponse, generator: Any, who: Any, error: BaseException
+               ) -> bool:
+        """Raise an error at the `yield`. What it returns then is the answer."""
+        try:
+            within(response.context, generator.throw, error)
+        except StopIteration as stop:
+            response.answer_with(self, stop.value)
+            return True
+        raise self._too_many(response, generator)
+
+    def _too_many(self, response: WrappedResponse, generator: Any) -> HandlerError:
+        within(response.context, generator.close)
+        return HandlerError(
+            f'{self.name} yields a second time: after its bare `yield` nothing can be waited for, '
+            'since the head is about to be sent: wait before it, and return an iterable to replace '
+            'the body')
 
 
 def check_middleware(name: str, function: Any) -> None:
@@ -84,73 +128,62 @@ def wanted(name: str, function: Callable[..., Any]) -> list[str]:
     return wants
 
 
-class Layer:
-    """A middleware at its bare `yield`: it waits for the head, or for an error."""
+def first_halves(middleware: Iterable[Middleware], request: Request, response: WrappedResponse
+                 ) -> Any:
+    """Run the first halves, in the response's context. Hot.
 
-    __slots__ = ('_context', '_generator', 'name', 'place')
-
-    def __init__(self, name: str, generator: Generator[Any, Any, Any], context: Context,
-                 place: Any) -> None:
-        self.name = name
-        self._generator = generator
-        self._context = context
-        self.place = place    # Of the request: see `WrappedResponse.place`.
-
-    def second(self, chunks: Iterable[bytes]) -> Any:
-        """Run the second half; return what replaces the chunks, or None. Raises its error."""
-        try:
-            within(self._context, self._generator.send, chunks)
-        except StopIteration as stop:
-            return stop.value
-        raise self._too_many()
-
-    def thrown(self, response: WrappedResponse, who: Any, error: BaseException) -> bool:
-        """Raise an error at the `yield`. What it returns then is the answer."""
-        try:
-            within(self._context, self._generator.throw, error)
-        except StopIteration as stop:
-            response.answer_with(self, stop.value)
-            return True
-        raise self._too_many()
-
-    def _too_many(self) -> HandlerError:
-        within(self._context, self._generator.close)
-        return HandlerError(
-            f'{self.name} yields a second time: after its bare `yield` nothing can be waited for, '
-            'since the head is about to be sent: wait before it, and return an iterable to replace '
-            'the body')
-
-
-def first_halves(middleware: Iterable[Middleware], request: Request, response: WrappedResponse,
-                 context: Context) -> Generator[Any, Any, Any]:
-    """Run the first halves; yield the Futures to wait for.
-
-    Return `WENT_ON`, or what a middleware returns to answer in the handler's place. `response.who`
-    is the one that runs, for who looks at an error. (It runs in `context` itself.)
+    Return `WENT_ON`, or what a middleware returns to answer in the handler's place, or the `Rest`
+    if one has to wait. `response.who` is the one that runs, for who looks at an error.
     """
-    for each in middleware:
+    left = iter(middleware)
+    for each in left:
         response.who = each
         generator = each.begin(request, response)
+        try:
+            yielded = generator.send(None)
+        except StopIteration as stop:
+            return _instead(each, stop)
+        if yielded is not None:
+            return Rest(_rest(each, generator, yielded, left, request, response))
+        response.layers.append((each, generator))
+    return WENT_ON
+
+
+class Rest(NamedTuple):
+    """First halves that are left, as one has to wait: a generator for a task."""
+
+    halves: Generator[Any, Any, Any]
+
+
+def _rest(each: Middleware, generator: Generator[Any, Any, Any], yielded: Any,
+          left: Iterable[Middleware], request: Request, response: WrappedResponse
+          ) -> Generator[Any, Any, Any]:
+    """Go on with a first half that waits, then with those that are left; yield the Futures."""
+    while yielded is not None:
         value: Any = None
         error: BaseException | None = None
-        while True:
-            try:
-                yielded = generator.send(value) if error is None else generator.throw(error)
-            except StopIteration as stop:
-                if stop.value is None:
-                    raise HandlerError(
-                        f'{each.name} ended without a bare `yield`: write `yield` where the rest '
-                        'runs, or return what answers in its place') from None
-                return stop.value
-            value = error = None
-            if yielded is None:
-                break
-            try:
-                value = yield _to_wait_for(each.name, yielded)
-            except BaseException as raised:
-                error = raised
-        response.layers.append(Layer(each.name, generator, context, response.place))
-    return WENT_ON
+        try:
+            value = yield _to_wait_for(each.name, yielded)
+        except BaseException as raised:
+            error = raised
+        try:
+            yielded = generator.send(value) if error is None else generator.throw(error)
+        except StopIteration as stop:
+            return _instead(each, stop)
+        finally:
+            error = None
+    response.layers.append((each, generator))
+    value = first_halves(left, request, response)
+    return (yield from value.halves) if isinstance(value, Rest) else value
+
+
+def _instead(middleware: Middleware, stop: StopIteration) -> Any:
+    """Return what a middleware answers in the handler's place."""
+    if stop.value is None:
+        raise HandlerError(
+            f'{middleware.name} ended without a bare `yield`: write `yield` where the rest '
+            'runs, or return what answers in its place') from None
+    return stop.value
 
 
 def _to_wait_for(name: str, yielded: Any) -> Future:

@@ -17,6 +17,7 @@ from ..server import Response
 from ..server.sending import too_late
 from ..typed import TYPE_CHECKING, Any
 from .flow import Chunks, Flow, Replaced, Taken
+from .middleware import Middleware
 
 if TYPE_CHECKING:
     from .response import WrappedResponse
@@ -26,6 +27,8 @@ _log = logging.getLogger('tremolo.error')
 
 class ReplacedBody:
     """The body of an answer, on its way through the iterables of middleware."""
+
+    name = 'a middleware'    # For the log.
 
     def __init__(self, response: WrappedResponse) -> None:
         self._response = response
@@ -48,11 +51,14 @@ class ReplacedBody:
         Raises `HandlerError` for what is no iterable.
         """
         encode = self._response.encode
+        # (Their errors, too, are answered by error handlers, as long as the head was not sent.)
+        outside = [each for each in self._response.layers if not isinstance(each[0], Middleware)]
         if value is not None:
-            self.replaced.append(Replaced(name, value, taken.keep(), self._flow, encode))
+            self.replaced.append(Replaced(name, value, taken.keep(), self._flow, encode,
+                                          outside))
         elif taken.put_back():
             chunks = taken.keep()
-            self.replaced.append(Replaced(name, chunks, chunks, self._flow, encode))
+            self.replaced.append(Replaced(name, chunks, chunks, self._flow, encode, outside))
 
     @property
     def unchanged(self) -> bool:
@@ -128,8 +134,9 @@ class ReplacedBody:
         response = self._response
         if not response.live and isinstance(error, (Cancelled, StreamClosed)):
             return    # The client is gone.
-        who = _Named(self._flow.who or 'a middleware')
+        who: Any = self._flow.who or self
         if response.live and not response.head_sent:
+            response.layers = getattr(who, 'outside', [])
             response.break_off(who, error)
             return
         response.log_error(who, error)
@@ -147,10 +154,3 @@ class ReplacedBody:
                 if from_keyboard(error):
                     raise
                 _log.error('a middleware failed while its chunks were closed', exc_info=error)
-
-
-class _Named:
-    """A name for the log."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name

@@ -110,11 +110,11 @@ class Exchange:
             error = RuntimeError('the application returned without a complete answer')
         if lost and (isinstance(error, asyncio.CancelledError) or comes_from_us(error)):
             return
-        _log.error('the ASGI application failed on %s', response.connection.describe()
-                   if not lost else self.request, exc_info=error)
-        tell_client(self.request.connection, error, lost)
         if not lost:
-            self.runner.fail(response, error)
+            self.runner.failed(response, error, response.connection.describe())
+        else:
+            _log.error('the ASGI application failed on %s', self.request, exc_info=error)
+            tell_client(self.request.connection, error, lost)
 
     def cancel(self) -> None:
         """Tell the application that the client is gone; cancel it after `handler_timeout`."""

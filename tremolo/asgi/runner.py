@@ -38,6 +38,8 @@ _LONGEST_KEPT = 64
 class Runner:
     """Calls an application for each request of a server."""
 
+    name = 'the ASGI application'    # For the log.
+
     def __init__(self, app: Application, start: Callable[..., asyncio.Task[Any]],
                  fail: Callable[[Response, BaseException], None], root_path: str = '',
                  state: dict[str, Any] | None = None, debug: bool = False,
@@ -85,13 +87,21 @@ class Runner:
         try:
             task = start(app(scope, exchange.receive, exchange.send), context, scope['path'])
         except Exception as error:
-            _log.error('the ASGI application failed on %s', request, exc_info=error)
-            self.fail(response, error)
+            self.failed(response, error, str(request))
             return
         if task.done():
             exchange.finished(task)
         else:
             exchange.follow(task)
+
+    def failed(self, response: Response, error: BaseException, what: str) -> None:
+        """Log an error of the application and answer it, unless what stands around takes it."""
+        wrapped: Any = response
+        if response.layers and not response.head_sent:
+            wrapped.throw(self, error)    # (That logs what nobody takes.)
+        else:
+            _log.error('%s failed on %s', self.name, what, exc_info=error)
+            self.fail(response, error)
 
     def scope(self, request: Request) -> Message:
         """Return the scope of a request. Hot: once per request.

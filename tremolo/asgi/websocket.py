@@ -112,15 +112,16 @@ class SocketExchange:
             error = RuntimeError('the application returned without an answer to the handshake')
         self._phase = 'ended'
         self._wake()
-        if error is not None and not (lost and self._tells_of_the_end(error)):
+        answers = error is not None and not (accepted or lost)
+        if error is not None and not (answers or (lost and self._tells_of_the_end(error))):
             _log.error('the ASGI application failed on %s', shown_request(self._request),
                        exc_info=error)
             tell_client(self._request.connection, error)
         if accepted:
             if websocket.state == 'open':
                 self._close(1000 if error is None else 1011)
-        elif error is not None and not lost:
-            self._runner.fail(response, error)
+        elif error is not None and answers:
+            self._runner.failed(response, error, shown_request(self._request))
 
     def _tells_of_the_end(self, error: BaseException) -> bool:
         """Return whether an error says that the socket has ended, and nothing else.

@@ -66,7 +66,8 @@ class StaticFolder:
         `OSError` if the system fails otherwise.
         """
         path = request.raw_path
-        names = self._names(path)
+        # (In a mounted application the path begins with its prefix; the room `web` knows it.)
+        names = self._names(path, getattr(request, 'root_path', '').count('/'))
         try:
             if not names:
                 raise IsADirectoryError
@@ -86,18 +87,20 @@ class StaticFolder:
             _log.debug('static: no file for %.200a: %s', path, error)
             raise NotFound from error
 
-    def _names(self, path: bytes) -> list[bytes]:
+    def _names(self, path: bytes, first: int) -> list[bytes]:
         """Return the decoded names below the folder; the last one is empty if it ends in a slash.
+
+        The path of the folder begins behind the `first` ones.
 
         Raises `NotFound` for a name that no file has here.
         """
-        count = len(self._prefix)
+        count = first + len(self._prefix)
         # (A head may have 16,000 of them: to decode each would take 40 ms.)
         if path.count(b'/') > count + MOST_FOLDERS:
             raise NotFound
         names = [unquote_to_bytes(name) for name in path.split(b'/')[1:]]
         rest = names[count:]
-        if names[:count] != self._prefix or b'' in rest[:-1]:
+        if names[first:count] != self._prefix or b'' in rest[:-1]:
             raise NotFound
         for name in rest:
             if b'/' in name or b'\0' in name or (name[:1] == b'.' and name != b'.well-known'):

@@ -131,8 +131,10 @@ class Connection(Lifetime):
             request_body.close(cause)
         if task is not None:
             cancel(task, told_to_handler(self, cause))
-        if response is not None and self.server.request_observers:
-            self.server.request_ended(response, self.reason)
+        if response is not None:
+            response.cut(self.reason)
+            if self.server.request_observers:
+                self.server.request_ended(response, self.reason)
         self.server.connection_closed(self)
 
     # -- from one request to the next -----------------------------------------------------------

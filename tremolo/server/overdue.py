@@ -20,6 +20,7 @@ def stop_handler(connection: Connection) -> None:
     connection.response = connection.task = None
     response.live = False
     response.status = 503
+    response.cut('handler_timeout')
     if connection.request_body is not None:
         connection.request_body.close(gone(connection))
     if connection.server.request_observers:

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
+from ..http.headers import SentHeaders
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
@@ -278,6 +279,11 @@ class Response(ResponseHead):
         """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
         own, line = self._headers, self._line
         if type(own) is not tuple:
+            lines = own.plain_lines()    # type: ignore[union-attr]
+            if lines is not None:
+                start = self.connection.server.heads.start(line, self._content_type)
+                own.__class__ = SentHeaders    # As `_seal` does, without the call.
+                return b'%s%d\r\n%s\r\n%s' % (start, len(body), lines, body)
             own = self._encoded()
         fields, length, close, date, server = own
         if (self._line is not line or close or not (date and server)

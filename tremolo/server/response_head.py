@@ -124,6 +124,9 @@ class ResponseHead:
             raise HandlerError('the head is sent already: the rate cannot change')
         rate_answer(self, rate)
 
+    def cut(self, reason: str) -> None:
+        """Take the end of an answer that is not complete; only `layers` want to know."""
+
     def _encoded(self) -> Encoded:
         """Return the fields that were set as bytes, Content-Type among them.
 

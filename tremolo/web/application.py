@@ -304,10 +304,6 @@ class Application(Service):
         if server.settings.debug and self.outer is None:
             server.routes = self.listed
         self._sign(server)
-        if self._middleware:
-            from ..around import answer_ended
-            if answer_ended not in server.request_observers:
-                server.request_observers.append(answer_ended)
         for mount in self._mounts:
             mount.service.serve_in(server, self._lock)
         for handler in self._handlers:

@@ -47,19 +47,18 @@ ErrorHandlers = dict[Kind, ErrorHandler]
 
 
 class ErrorLayer:
-    """The error handlers of an application, around one answer: outside its middleware."""
+    """The error handlers of an application, as a layer of answers: outside its middleware."""
 
-    __slots__ = ('_handlers', 'name', 'place')
+    name = 'the error handlers'
 
-    def __init__(self, handlers: ErrorHandlers, place: Any) -> None:
+    def __init__(self, handlers: ErrorHandlers) -> None:
         self._handlers = handlers
-        self.name = 'the error handlers'
-        self.place = place
 
-    def second(self, chunks: Iterable[bytes]) -> None:
+    def second(self, response: WrappedResponse, kept: None, chunks: Iterable[bytes]) -> None:
         """Do nothing: the head is about to be sent."""
 
-    def thrown(self, response: WrappedResponse, who: Any, error: BaseException) -> bool:
+    def thrown(self, response: WrappedResponse, kept: None, who: Any, error: BaseException
+               ) -> bool:
         """Answer an error by its handler; raise it again if it has none."""
         known = isinstance(error, (HTTPError, ProtocolError))
         status: int = error.status if known else 500    # type: ignore[attr-defined]

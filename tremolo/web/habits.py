@@ -74,7 +74,8 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
      'write `request.context.user = ...`, and request.context.user; `app` in the signature'),
     (r"'Response' object has no attribute '(?:body|text|content|data|[gs]et_data|body_iterator)'",
      'return the body; in a middleware write `chunks = yield`, and return what replaces them'),
-    (r"'Taken' (?:object |has no )|type 'Taken' |object Taken ",
+    # (The chunks of a body that is whole are a `tuple_iterator`.)
+    (r"(?:'|object )(?:Taken|tuple_iterator)(?:' (?:object|has no)|'? )",
      "a bare `yield` returns the chunks of the body, and b''.join(chunks) is all that has come; "
      'for the rest write `response` in the signature'),
     (r"no running event loop", 'write app.spawn(job()), or `async def` for the handler'),
@@ -99,7 +100,8 @@ def advise(error: BaseException) -> None:
         return
     # (Python 3.9 does not tell whose attribute is missing: another class may have the same name.)
     owner = getattr(error, 'obj', None)
-    if owner is not None and not type(owner).__module__.startswith('tremolo.'):
+    if not (owner is None or type(owner) is type(iter(()))
+            or type(owner).__module__.startswith('tremolo.')):
         return
     # (With middleware or error handlers the response is a `Wrapped`.)
     text = f'{error}\n{_line_of(error)}'.replace("'Wrapped' object", "'Response' object")

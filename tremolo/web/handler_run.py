@@ -132,7 +132,7 @@ class HandlerRun:
             response.finish()
         else:
             self.fail(error)
-        if error is not None:
+        if error is not None and not response.live:    # (Or an error handler still looks at it.)
             forget_frames(error)
 
     def complete(self, value: Any) -> None:

@@ -21,7 +21,7 @@ from ..server import Handle, HandlerError, Request, Response
 from ..service import Service
 from ..service.kinds import kind_of
 from ..settings import Settings
-from ..typed import Any, Callable, NamedTuple, Optional
+from ..typed import Any, Callable, NamedTuple, NoReturn, Optional
 from .mistakes import check_path
 from .redirect import redirect
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
     root_path: str    # All prefixes up to here.
     rest: bytes    # The raw path behind them.
-    signer: Any    # Signs the cookies of the application.
+    service: Service    # What is mounted.
 
 
 class Mount:
@@ -45,6 +45,7 @@ class Mount:
     def __init__(self, prefix: str, service: Service) -> None:
         """Prepare; `prefix` is '' or '/sub'."""
         self.prefix = prefix
+        self.name = f'the mount {prefix}'
         self.service = service
         self._depth = prefix.count('/') + 1
         self._handle: Handle
@@ -66,9 +67,27 @@ class Mount:
             send_error(response, redirect((path + b'/' + mark + query).decode('latin-1'), 308))
             return
         kept = request.kept = {} if request.kept is None else request.kept
-        signer = getattr(self.service, 'signer', None)
-        kept['place'] = Place(self._root_path, b'/' + parts[-1], signer)
+        if response.layers:
+            wrapped: Any = response
+            wrapped.layers.append((self, kept.get('place')))
+        kept['place'] = Place(self._root_path, b'/' + parts[-1], self.service)
         self._handle(request, response)
+
+    # -- the way out, as a layer of the response, around what is inside ----------------------------
+
+    def second(self, response: Response, place: Place | None, chunks: Iterable[bytes]) -> None:
+        """Go out, as the head is about to be sent."""
+        self._leave(response, place)
+
+    def thrown(self, response: Response, place: Place | None, who: Any, error: BaseException
+               ) -> NoReturn:
+        """Go out, and pass an error on."""
+        self._leave(response, place)
+        raise error
+
+    def _leave(self, response: Response, place: Place | None) -> None:
+        if response.request.kept is not None:
+            response.request.kept['place'] = place
 
     def startup(self, settings: Settings) -> Coroutine[Any, Any, None] | None:
         """Start the service. Raises `HookFailed` and `LifespanFailed`, which name the prefix."""

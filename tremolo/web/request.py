@@ -106,7 +106,7 @@ class Request(server.Request):
     def signer(self) -> Any:
         """What signs the cookies of the application; None without keys."""
         place = self.kept.get('place') if self.kept is not None else None
-        return self.connection.server.signer if place is None else place.signer
+        return (self.connection.server if place is None else place.service).signer
 
     @property
     def disconnected(self) -> Future:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextvars import Context
 from functools import partial
 
-from ..around import WENT_ON, Middleware, WrappedResponse, first_halves
+from ..around import WENT_ON, Middleware, Rest, WrappedResponse, first_halves
 from ..loop import Future, Task
 from ..loop.signals import from_keyboard
 from ..routing import Router
@@ -58,7 +58,7 @@ class WrappingDispatcher(Dispatcher):
                  errors: ErrorHandlers | None) -> None:
         super().__init__(router)
         self._middleware = middleware
-        self._errors = errors
+        self._errors = None if errors is None else ErrorLayer(errors)
 
     def path_of(self, request: Request) -> bytes:
         """Return the raw path behind the prefix."""
@@ -76,33 +76,29 @@ class WrappingDispatcher(Dispatcher):
             self._run(request, response, None)    # It is only mounted.
             return
         if self._errors is not None:
-            wrapped.layers.append(ErrorLayer(self._errors, wrapped.place))
-        halves = first_halves(self._middleware, request, wrapped, wrapped.context)
-        value: Any = None
+            wrapped.layers.append((self._errors, None))
         failure: BaseException | None = None
         try:
-            wait = wrapped.context.run(next, halves)
-        except StopIteration as stop:
-            wait, value = None, stop.value
+            value = wrapped.context.run(first_halves, self._middleware, request, wrapped)
         except BaseException as error:
             if from_keyboard(error):
                 raise
-            wait, failure = None, error
+            failure = error
         # (Not in a clause of `except`: what fails from here on has nothing to do with those.)
         if failure is not None:
             wrapped.keep_fields()
             wrapped.throw(wrapped.who, failure)
             failure = None
-        elif wait is None:
-            self._go_on(request, wrapped, value)
-        else:
-            task = Task(halves, context=wrapped.context, yielded=wait,
+        elif isinstance(value, Rest):
+            task = Task(value.halves, context=wrapped.context,
                         reactor=request.connection.stream.reactor)
             if task.done():
                 self._waited(request, wrapped, task)
             else:
                 request.connection.task = task
                 task.add_done_callback(partial(self._waited, request, wrapped))
+        else:
+            self._go_on(request, wrapped, value)
 
     def _waited(self, request: Request, response: WrappedResponse, task: Future) -> None:
         """Go on after first halves that had to wait."""
@@ -119,7 +115,7 @@ class WrappingDispatcher(Dispatcher):
 
     def _go_on(self, request: Request, response: WrappedResponse, value: Any) -> None:
         """Run the handler, or answer in its place."""
-        if response.head_sent:
+        if response.framing:
             return self._sent(request, response)
         response.keep_fields()
         if value is not WENT_ON:
@@ -140,9 +136,11 @@ class WrappingDispatcher(Dispatcher):
             response.connection.abort('failed')
 
     def _run(self, request: Request, response: Response, context: Context | None) -> None:
-        methods = self._exact.get(rest_of(request))
-        handler: Handler | Told | None = None if methods is None else methods.get(request.method)
-        if handler is None:
+        path = request.target if request.kept is None else rest_of(request)
+        handler: Handler | Told | None
+        try:
+            handler = self._exact[path][request.method]
+        except KeyError:
             handler = self.search(request, response)
         if handler is not None:
             handler.run(request, response, context)

@@ -52,6 +52,8 @@ class WsgiApplication(Service):
 class Runner:
     """Calls an application for each request of a server."""
 
+    name = 'the WSGI application'    # For the log.
+
     def __init__(self, app: Application, environ: Environ, pool: Pool) -> None:
         self.app: Callable[..., Any] = app
         self.environ = environ

@@ -104,12 +104,14 @@ class Call(Sending):
     def _fail(self, error: BaseException) -> None:
         """Log an error of the application; it is the answer if nothing was sent."""
         self.runner.pool.end_child(error)
-        if not (comes_from_us(error) and (self._gone or not self.response.live)):
+        known = comes_from_us(error) and (self._gone or not self.response.live)
+        if not known and (self._ended or not self.response.layers):
             _log.error('the WSGI application failed on %s', shown_request(self.request),
                        exc_info=error)
         if not self._ended:
             self._ended = True
-            self.runner.pool.post(self.send_failure, error)
+            # (Middleware around it may take the error, which is not logged then.)
+            self.runner.pool.post(self.throw if self.response.layers else self.send_failure, error)
 
     # -- what the application calls -------------------------------------------------------------
 

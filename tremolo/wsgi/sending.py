@@ -28,7 +28,7 @@ from ..server import Request, Response
 from ..server.bodiless import BODILESS
 from ..server.notices import shown_request
 from ..typed import TYPE_CHECKING, Any
-from .errors import ClientGone, client_gone
+from .errors import ClientGone, client_gone, comes_from_us
 from .file_wrapper import Borrowed, Found
 
 if TYPE_CHECKING:
@@ -190,6 +190,17 @@ class Sending:
                 _log.error('no answer is possible for %s', shown_request(self.request),
                            exc_info=problem)
                 self.response.connection.abort('failed')
+
+    def throw(self, error: BaseException) -> None:
+        """Give an error to what stands around the answer; log it if that is too late."""
+        response: Any = self.response
+        if response.live and response.layers and not response.head_sent:
+            response.throw(self.runner, error)    # (It logs what nobody takes.)
+        else:
+            if not comes_from_us(error) or response.live:
+                _log.error('the WSGI application failed on %s', shown_request(self.request),
+                           exc_info=error)
+            self.send_failure(error)
 
     def _lost(self, error: Exception) -> None:
         """Answer a mistake that only the framing finds."""

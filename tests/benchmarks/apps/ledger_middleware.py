@@ -13,7 +13,7 @@ from ledger_native import app
 def timed(request: Any, response: Any) -> Generator[Any, Any, None]:
     begun = time.monotonic()
     yield
-    response.headers['Server-Timing'] = f'app;dur={(time.monotonic() - begun) * 1000:.1f}'
+    response.headers['Server-Timing'] = f'app;dur={(time.monotonic() - begun) * 1000:08.1f}'
 
 
 if __name__ == '__main__':
