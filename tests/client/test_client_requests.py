@@ -415,3 +415,13 @@ def test_what_was_not_awaited_says_so():
 
 def test_json_is_text_of_bytes():
     assert json.loads(generators().client().post('/echo', json={'a': 'ü'}).body) == {'a': 'ü'}
+
+
+@pytest.mark.parametrize(('name', 'said'), [
+    ('websocket_connect', r'write client\.websocket\(url\)'),
+    ('session_transaction', r'client\.cookies'),
+    ('open', r'write client\.request\(method, url\)'), ('close', r'with app\.client\(\) as client'),
+    ('nothing', "a client has no attribute 'nothing'$")])
+def test_a_method_of_other_clients_is_told_what_to_write(app, name, said):
+    with pytest.raises(AttributeError, match=said):
+        getattr(app.client(), name)

@@ -37,6 +37,8 @@ _MISSING: Any = object()
 _INSTEAD = {'content': 'data=', 'body': 'data=', 'query_string': 'params=', 'query': 'params=',
             'allow_redirects': 'follow_redirects=', 'form': 'data=', 'content_type': 'headers=',
             'auth': "headers={'Authorization': ...}", 'timeout_seconds': 'timeout='}
+_METHODS = {'websocket_connect': 'client.websocket(url)', 'open': 'client.request(method, url)',
+            'session_transaction': 'client.cookies', 'close': 'with app.client() as client'}
 
 
 class Door(Protocol):
@@ -69,6 +71,10 @@ class _Face(Generic[T]):
     def cookies(self) -> Cookies:
         """The cookies that the client has: names and values."""
         return self._session.cookies
+
+    def __getattr__(self, name: str) -> Any:
+        hint = f': write {_METHODS[name]}' if name in _METHODS else ''
+        raise AttributeError(f'a client has no attribute {name!r}{hint}')
 
     def _run(self, generator: Generator[Any, Any, Any]) -> Any:
         raise NotImplementedError
