@@ -7,7 +7,7 @@
     headers.update({'X-A': '1', 'X-B': '2'})    # and `setdefault`, `pop`, as in a dictionary
 
 Names and values are str. The lines keep their order, and the names their case. A line is checked
-when it is set, by the function that encodes it later (text_fields.py), so that the traceback
+when it is set, and not again when it is sent (text_fields.py), so that the traceback
 points at the line of the application that set it.
 """
 
