@@ -23,7 +23,7 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 NOT_TOLD = {
     Request: '''authority begin block chunked expect_continue inbox keep_alive kept
         minor signer upgrade''',
-    Response: '''begun connection encode finish framing handler_timeout layers live request
+    Response: '''begun connection cut encode finish framing handler_timeout layers live request
         reset send_body send_hint set_encoded switch to write_pieces yielded''',
 }
 
