@@ -29,6 +29,9 @@ _log = logging.getLogger('tremolo.error')
 BODILESS = frozenset((204, 205, 304))
 # The lines of answers that a condition asked for: these very objects.
 UNMET: dict[int, tuple[int, str | None]] = {304: (304, None), 412: (412, None)}
+# The fields that they do not have: that of a body (RFC 9110 section 15.4.5), and, since no cache
+# may keep a 412, those for caches (RFC 9111 section 3).
+UNTRUE = {304: ('Content-Encoding',), 412: ('Content-Encoding', 'Cache-Control', 'Expires')}
 
 # The statuses and paths that each server has warned of: at most so many, then it is silent.
 _MOST_WARNINGS = 100

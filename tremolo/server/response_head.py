@@ -12,7 +12,7 @@ from ..http.replaced import checked_status, fields_kept
 from ..http.text_fields import encode_pair
 from ..loop import Stream
 from ..typed import TYPE_CHECKING, Any
-from .bodiless import BODILESS, UNMET
+from .bodiless import BODILESS, UNMET, UNTRUE
 from .errors import NO_KEYS, HandlerError
 from .throttle import rate_answer, rate_of
 from .upgrade import switch
@@ -137,11 +137,9 @@ class ResponseHead:
         if line[0] == 200 and any(headers.validators):
             now = self.connection.stream.reactor.wall_clock()
             self._line = UNMET.get(outcome(self.request, *headers.validators, now), line)
-            if self._line is not line:    # It would tell of a body (RFC 9110 section 15.4.5).
-                headers.pop('Content-Encoding')
-            if self._line is UNMET[412]:    # No cache may keep it (RFC 9111 section 3).
-                headers.pop('Cache-Control')
-                headers.pop('Expires')
+            if self._line is not line:
+                for name in UNTRUE[self._line[0]]:
+                    headers.pop(name)
         lines = headers.raw_items()
         if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
             lines.insert(0, encode_pair('Content-Type', self._content_type))
