@@ -17,6 +17,7 @@ from ..late import expression
 # line break, the line of the program that has failed. (`\1` is the group of the expression.)
 _WAIT = (r'it is a Future: write `(yield request.\1())` in a generator, `(await request.\1())` in '
          r'an `async def`, `request.\1().result()` in a thread')
+_PLAIN = type(iter(()))    # (CPython names it `tuple_iterator`, PyPy otherwise.)
 _HABITS = [(expression(pattern), instead) for pattern, instead in (
     (r"'method' object .*\n.*\brequest\.(form|json|body)\b(?!\()", _WAIT),
     (r"'method' object .*\n.*\brequest\.files\b(?!\()",
@@ -74,8 +75,8 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
      'write `request.context.user = ...`, and request.context.user; `app` in the signature'),
     (r"'Response' object has no attribute '(?:body|text|content|data|[gs]et_data|body_iterator)'",
      'return the body; in a middleware write `chunks = yield`, and return what replaces them'),
-    # (The chunks of a body that is whole are a `tuple_iterator`.)
-    (r"(?:'|object )(?:Taken|tuple_iterator)(?:' (?:object|has no)|'? )",
+    # (The chunks of a body that is whole are a plain iterator.)
+    (rf"(?:'|object )(?:Taken|{_PLAIN.__name__})(?:' (?:object|has no)|'? )",
      "a bare `yield` returns the chunks of the body, and b''.join(chunks) is all that has come; "
      'for the rest write `response` in the signature'),
     (r"no running event loop", 'write app.spawn(job()), or `async def` for the handler'),
@@ -100,7 +101,7 @@ def advise(error: BaseException) -> None:
         return
     # (Python 3.9 does not tell whose attribute is missing: another class may have the same name.)
     owner = getattr(error, 'obj', None)
-    if not (owner is None or type(owner) is type(iter(()))
+    if not (owner is None or type(owner) is _PLAIN
             or type(owner).__module__.startswith('tremolo.')):
         return
     # (With middleware or error handlers the response is a `Wrapped`.)
