@@ -23,7 +23,7 @@ def echo_and_tell(run, websocket):
 
 
 @app.route('/<run>/large')
-def large(websocket):
+def large(run, websocket):
     yield from echo(websocket)
 
 
@@ -44,13 +44,13 @@ def echo(websocket):
 
 
 @app.route('/<run>/done')
-def done(websocket):
+def done(run, websocket):
     yield websocket.accept()
     yield websocket.send('done')
 
 
 @app.route('/<run>/refuse')
-async def refuse(websocket):
+async def refuse(run, websocket):
     raise Forbidden
 
 
@@ -62,6 +62,6 @@ def event(run):
 
 
 @app.route('/<run>')
-def page():
+def page(run):
     """A page for a browser to stand on."""
     return '<!doctype html><title>a page</title>'
