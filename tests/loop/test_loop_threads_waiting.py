@@ -97,8 +97,10 @@ def test_the_threads_that_came_meanwhile_end_again(reactor: Reactor) -> None:
     run(reactor, main())
 
 
+@pytest.mark.parametrize('late', [False, True])
 def test_threads_that_wait_for_a_lock_whose_holder_needs_a_thread_are_told(
-        reactor: Reactor, monkeypatch: Any, logged: Any) -> None:
+        reactor: Reactor, monkeypatch: Any, logged: Any, late: bool) -> None:
+    """`late`: they wait already when the job comes that nobody can do."""
     monkeypatch.setattr(threads, 'LONG', 0.02)
     reactor.threads = 2
 
@@ -110,6 +112,8 @@ def test_threads_that_wait_for_a_lock_whose_holder_needs_a_thread_are_told(
         lock = Lock(reactor, None)
         with (yield lock.acquire()):
             jobs = [run_in_thread(waits, lock) for _ in range(2)]
+            while late and (reactor.pool._waiting < 2 or reactor.pool._looking):
+                yield sleep(0.001)
             needed = run_in_thread(int)
             while not logged.records:
                 yield sleep(0.001)

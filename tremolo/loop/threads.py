@@ -100,6 +100,8 @@ class ThreadPool:
                     self._drop(future, depth)
                     raise
             future.on_cancel = partial(self._withdraw, future, depth)
+            if self._waiting:
+                self._look_soon()
 
     def _use_room(self) -> None:
         """Wake a thread or start one, if there is a job that may begin."""
@@ -168,15 +170,19 @@ class ThreadPool:
             self._waiting += 1
             with suppress(RuntimeError):    # The system has no more threads.
                 self._use_room()
-            if not self._active and self._jobs and not self._looking and not self._closed:
-                self._looking = True
-                self._reactor.call_soon_threadsafe(
-                    self._reactor.call_later, LONG, self._look, self._ended)
+            self._look_soon()
         try:
             event.wait()
         finally:
             with self._changed:
                 self._waiting -= 1
+
+    def _look_soon(self) -> None:
+        """Look in a while, if all threads wait and there are jobs."""
+        if not self._active and self._jobs and not self._looking and not self._closed:
+            self._looking = True
+            self._reactor.call_soon_threadsafe(
+                self._reactor.call_later, LONG, self._look, self._ended)
 
     def _look(self, ended: int) -> None:
         """Tell that all threads wait, and no job can begin; for the loop's thread."""
