@@ -9,20 +9,22 @@ from __future__ import annotations
 from contextvars import Context, ContextVar
 from functools import partial
 
-from ..typed import Any, Callable, NamedTuple
+from ..typed import Any, Callable
 
 # Whether the code that runs belongs to the start of the application. What it begins copies its
 # context: so the tasks of a task that was begun at the start are known, too.
 of_startup: ContextVar[bool] = ContextVar('tremolo.of_startup', default=False)
 
 
-class Work(NamedTuple):
-    """A task or a job that has not ended."""
+class Work:
+    """A task or a job that has not ended. (A NamedTuple would slow down the start.)"""
 
-    source: Any    # The task or the job itself.
-    what: str    # What it is, for the log.
-    where: Callable[[], str]    # Returns where it stands, as file:line.
-    cancel: Callable[[], object] | None    # None: it cannot be cancelled.
+    def __init__(self, source: Any, what: str, where: Callable[[], str],
+                 cancel: Callable[[], object] | None) -> None:
+        self.source = source    # The task or the job itself.
+        self.what = what    # What it is, for the log.
+        self.where = where    # Returns where it stands, as file:line.
+        self.cancel = cancel    # None: it cannot be cancelled.
 
 
 def name_of(call: Any) -> str:
