@@ -33,7 +33,7 @@ class ResponseHead:
     __slots__ = ('_chunked', '_content_type', '_headers', '_line', 'connection', 'framing',
                  'request')
 
-    # What stands around the answer; only a response of `web` has something (web/wrapped.py).
+    # What stands around the answer; only a response of the room `around` has something.
     layers: Sequence[Any] = ()
     connection: Connection
     request: Request

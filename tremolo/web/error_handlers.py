@@ -12,7 +12,7 @@ from ..http import ProtocolError
 from ..http.replaced import replace_fields
 from ..server import HandlerError, HTTPError, Request
 from ..typed import TYPE_CHECKING, Any, Callable, Union
-from .handlers import Handler
+from .handlers import Handler, arguments
 from .signature import Signature
 
 if TYPE_CHECKING:
@@ -32,11 +32,8 @@ class ErrorHandler(Handler):
 
         def call(request: Request, response: WrappedResponse) -> Any:
             error, response.error = response.error, None
-            names = {**request.groups, **given, 'request': request, 'response': response,
-                     'context': request.context, 'error': error}
-            if not signature.takes_all:
-                names = {name: names[name] for name in signature.wants}
-            return function(**names)
+            return function(**arguments(
+                signature, {**given, 'error': error}, request, response))
 
         self._call = call    # type: ignore[assignment]
         self._collects = False

@@ -24,7 +24,7 @@ from ..server.context import Context
 from ..server.notices import cancel
 from ..typed import Any, Callable
 from .handler_run import HandlerRun
-from .handlers import Handler
+from .handlers import Handler, arguments
 from .returned import BYTES, discard, in_thread
 
 
@@ -80,11 +80,9 @@ class EventHandler(Handler):
     def _call_for(self, request: Request, response: Response, stream: EventStream
                   ) -> Callable[[], Any]:
         """Return the call of the function, with the names that it asks for and the groups."""
-        names = {**request.groups, **self._given, 'request': request, 'response': response,
-                 'context': request.context, 'sse': stream}
-        if not self._signature.takes_all:
-            names = {name: names[name] for name in (*self._signature.wants, 'sse')}
-        return partial(self.function, **names)
+        given = {**self._given, 'sse': stream}
+        return partial(self.function, **arguments(
+            self._signature, given, request, response, 'sse'))
 
 
 class EventRun(HandlerRun):

@@ -135,15 +135,18 @@ def _caller(function: Callable[..., Any], signature: Signature, given: Mapping[s
     if not signature.takes_all and signature.wants == ['request']:
         return lambda request, response: function(request=request)
 
-    def call(request: Request, response: Response) -> Any:
-        # The objects come last: a group of the same name must not replace one.
-        names = {**request.groups, **given, 'request': request, 'response': response,
-                 'context': request.context}
-        if not signature.takes_all:
-            names = {name: names[name] for name in signature.wants}
-        return function(**names)
+    return lambda request, response: function(**arguments(signature, given, request, response))
 
-    return call
+
+def arguments(signature: Signature, given: Mapping[str, Any], request: Request,
+              response: Response, *also: str) -> dict[str, Any]:
+    """Return what a handler is called with: the names that it asks for, and those in `also`."""
+    # The objects come last: a group of the same name must not replace one.
+    names = {**request.groups, **given, 'request': request, 'response': response,
+             'context': request.context}
+    if signature.takes_all:
+        return names
+    return {name: names[name] for name in (*signature.wants, *also)}
 
 
 def _collector(begin: Callable[[Request, Response], Any], largest: int) -> Callable[..., Any]:

@@ -32,7 +32,7 @@ from ..typed import Any, Callable
 from ..websocket import WebSocket, refuse
 from ..ws.handshake import Handshake, HandshakeError, read_handshake
 from .failure import fail
-from .handlers import Handler
+from .handlers import Handler, arguments
 from .origins import refused_origin
 from .signature import Signature
 from .socket_run import SocketRun
@@ -93,7 +93,7 @@ class SocketHandler(Handler):
             request.context.options = self.options
             for name, value in self._presets:
                 setattr(response, name, value)
-            call = self._call_for(websocket)
+            call = self._call_for(websocket, response)
             if self.thread:
                 run.follow(context.run(run_in_thread, call))
                 return
@@ -112,15 +112,11 @@ class SocketHandler(Handler):
                 raise
             run.raised(error)
 
-    def _call_for(self, websocket: WebSocket) -> Callable[[], Any]:
+    def _call_for(self, websocket: WebSocket, response: Response) -> Callable[[], Any]:
         """Return the call of the function, with the names that it asks for and the groups."""
-        request = websocket.request
-        names = {**request.groups, **self._given, 'request': request, 'websocket': websocket,
-                 'response': request.connection.response, 'context': request.context}
-        if not self._signature.takes_all:
-            wants = (*self._signature.wants, 'websocket')
-            names = {name: names[name] for name in wants}
-        return partial(self.function, **names)
+        given = {**self._given, 'websocket': websocket}
+        return partial(self.function, **arguments(
+            self._signature, given, websocket.request, response, 'websocket'))
 
 
 def _note(request: Request, fault: object) -> None:
