@@ -33,6 +33,13 @@ def compressed(chunks):
     yield packer.flush()
 
 
+def slow():
+    """Answer in two pieces, with a wait between them."""
+    yield b'a'
+    yield sleep(1)
+    yield b'b'
+
+
 def replacing(app, function):
     """Add a middleware that puts `function(chunks)` in the place of the chunks."""
     @app.middleware
@@ -341,12 +348,7 @@ def test_one_that_asks_again_after_an_empty_chunk_is_told_and_never_hangs(logged
     app = Tremolo()
     replacing(app, lambda chunks: (chunk for chunk in chunks if chunk))
 
-    @app.route('/')
-    def slow():
-        yield b'a'
-        yield sleep(1)
-        yield b'b'
-
+    app.route('/')(slow)
     with virtual(app) as host:
         client = host.connect(request('/'))
         client.until_ended()
@@ -431,12 +433,7 @@ def test_what_replaces_the_body_and_fails(first, logged):
 
     replacing(app, broken)
 
-    @app.route('/')
-    def slow():
-        yield b'a'
-        yield sleep(1)
-        yield b'b'
-
+    app.route('/')(slow)
     with virtual(app) as host:
         client = host.connect(request('/'))
         if first:
@@ -455,12 +452,7 @@ def test_one_that_ends_early_ends_the_body():
 
     replacing(app, first)
 
-    @app.route('/')
-    def slow():
-        yield b'a'
-        yield sleep(1)
-        yield b'b'
-
+    app.route('/')(slow)
     with virtual(app) as host:
         client = host.connect(request('/') + request('/'))
         assert client.take().body == b'a'

@@ -146,7 +146,8 @@ def arguments(signature: Signature, given: Mapping[str, Any], request: Request,
              'context': request.context}
     if signature.takes_all:
         return names
-    return {name: names[name] for name in (*signature.wants, *also)}
+    wants = [*signature.wants, *also] if also else signature.wants
+    return {name: names[name] for name in wants}
 
 
 def _collector(begin: Callable[[Request, Response], Any], largest: int) -> Callable[..., Any]:
