@@ -19,8 +19,8 @@ from tremolo.loop import Stream
 from tremolo.loop.timers import NEVER
 from tremolo.server.connection import Connection
 from tremolo.server.minimum_rate import MinimumRate
-from tremolo.server.throttle import Bucket, Share
 from tremolo.settings import Settings
+from tremolo.throttling.bucket import Bucket, Share
 
 KIB, MIB = 1 << 10, 1 << 20
 

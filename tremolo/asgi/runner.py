@@ -121,7 +121,7 @@ class Runner:
         scope['headers'] = headers
         connection = request.connection
         scope['client'], scope['server'], scheme = (
-            connection.known_addresses or connection.addresses)
+            request.forwarded or connection.known_addresses or connection.addresses)
         if scheme != 'http':
             scope['scheme'] = scheme
         if not request.minor:

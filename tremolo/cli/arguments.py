@@ -111,6 +111,8 @@ def _add(group: Any, option: Option) -> None:
     """Add an option with its synonyms, which the help does not show."""
     default = option.show(option.default) or 'none'
     text = f'{option.help} [env: {", ".join(option.main_variables)}; default: {default}]'
+    if not option.main_variables:
+        return    # (It is an object of Python: `ssl_context`.)
     for name in option.names:
         given: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS}
         if option.kind == 'flag':
@@ -118,9 +120,9 @@ def _add(group: Any, option: Option) -> None:
         else:
             given['type'] = functools.partial(option.convert, label=_flag(name))
             given['metavar'] = option.metavar
-        if option.kind == 'binds':
+        if option.kind in ('binds', 'paths', 'networks'):
             # `--bind A --bind B` is here what `A,B` is in an environment variable.
-            given['type'] = functools.partial(_one_bind, option)
+            given['type'] = functools.partial(_one, option, label=_flag(name))
             given['action'] = 'extend'
         given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
         letters = [f'-{letter}' for letter, long in SHORT.items() if long == name]
@@ -132,5 +134,5 @@ def _add(group: Any, option: Option) -> None:
                 help=argparse.SUPPRESS)
 
 
-def _one_bind(option: Option, text: str) -> Any:
-    return option.convert([text], '--bind')
+def _one(option: Option, text: str, label: str) -> Any:
+    return option.convert([text], label)

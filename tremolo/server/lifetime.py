@@ -23,7 +23,7 @@ from .addresses import Addresses, addresses_of
 from .context import Context
 from .linger import Linger
 from .notices import record, why
-from .phases import CLOSED, CLOSING, IDLE, LINGER, NEW
+from .phases import BUSY, CLOSED, CLOSING, DISCARD, IDLE, LINGER, NEW
 from .progress import DownloadProgress
 from .refusal import refusal
 
@@ -111,6 +111,25 @@ class Lifetime:
             if stream.buffered:
                 # (Bytes that waited for the end of the turn are as new as `data`.)
                 deadlines.watch_answer(self, stream.buffered - kept)
+
+    def rest_upload(self, now: float, until: float) -> None:
+        """Hold the client's clock: bytes have come, and we read none before `until`."""
+        if self.phase is BUSY or self.phase is DISCARD:
+            if self.request_body is not None:
+                self.request_body.minimum_rate.rest(now, until)
+        elif self.phase is not LINGER:
+            # (A client that lingers has its answer: the time to send more is not prolonged.)
+            self.count_from(self.since + until - now)
+
+    def rest_download(self, now: float, until: float) -> None:
+        """Hold the client's clock: what is kept waits for us until `until`."""
+        deadlines.look_at_sent(self)
+        if self.progress is not None:
+            self.progress.rest(now, until)
+
+    def look_at_sent(self) -> None:
+        """Bring the clocks of the download up to date: bytes were sent."""
+        deadlines.look_at_sent(self)
 
     # -- the ends -------------------------------------------------------------------------------
 

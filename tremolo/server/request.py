@@ -19,6 +19,7 @@ from .errors import PayloadTooLarge
 from .request_body import open_inbox
 
 if TYPE_CHECKING:
+    from .addresses import Addresses
     from .connection import Connection
 
 # Shared by all requests: most have no groups, and a dictionary for each would cost time.
@@ -28,10 +29,12 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
-    __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'groups', 'inbox',
-                 'kept', 'trailers')
+    __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'forwarded', 'groups',
+                 'inbox', 'kept', 'trailers')
 
     connection: Connection
+    # The addresses that a trusted proxy names for this request; None: those of the connection.
+    forwarded: Addresses | None
     inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
     groups: Mapping[str, Any]    # The named groups of the route's path.
     context: Context    # Lives as long as this request; made when its handler is known.
@@ -46,7 +49,7 @@ class Request(RequestHead):
     def begin(self, connection: Connection) -> None:
         """Set up a request that came on this connection. Hot."""
         self.connection = connection
-        self.inbox = self._headers = self._path = self.kept = None
+        self.inbox = self._headers = self._path = self.kept = self.forwarded = None
         self.groups = _NONE
         self.trailers = ()
 
@@ -101,7 +104,22 @@ class Request(RequestHead):
     @property
     def client(self) -> Any:
         """The client's address, `(host, port)`; None on a UNIX socket."""
-        return self.connection.addresses[0]
+        return self.addresses[0]
+
+    @property
+    def addresses(self) -> Addresses:
+        """The client's end, our own, and the scheme that the client used."""
+        return self.forwarded or self.connection.addresses
+
+    @property
+    def scheme(self) -> str:
+        """'https' if the client's bytes are encrypted on their way, else 'http'."""
+        return self.addresses[2]
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the scheme is https."""
+        return self.scheme == 'https'
 
     @property
     def signer(self) -> Any:

@@ -25,12 +25,12 @@ from ..http.headers import SentHeaders
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
+from ..throttling import begin_answer
 from ..typed import TYPE_CHECKING
 from . import sending
 from .bodiless import BODILESS, UNMET, frame_bodiless, leave_out
 from .errors import HandlerError
 from .response_head import HTML, OK, ResponseHead
-from .throttle import begin_answer
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -11,10 +11,11 @@ from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, fields_kept
 from ..http.text_fields import encode_pair
 from ..loop import Stream
+from ..throttling import rate_of
 from ..typed import TYPE_CHECKING, Any
 from .bodiless import BODILESS, UNMET, UNTRUE
 from .errors import NO_KEYS, HandlerError
-from .throttle import rate_answer, rate_of
+from .rate import rate_answer
 from .upgrade import switch
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ..loop.kernel import watch_peers
 from ..loop.shared_future import SharedFuture
 from ..output import say
 from ..settings import Address, Settings
-from ..typed import Any, Callable
+from ..throttling import Throttles, leave
+from ..typed import Any, Callable, Protocol
 from .addresses import Addresses
 from .connection import Connection
 from .contexts import keep_context
@@ -28,7 +29,6 @@ from .notices import Notices
 from .request import Request
 from .response import Response
 from .scarcity import plenty
-from .throttle import Throttles, leave
 from .timeouts import PhaseSeconds
 
 _log = logging.getLogger('tremolo.server')
@@ -37,6 +37,13 @@ _log = logging.getLogger('tremolo.server')
 Handle = Callable[[Request, Response], None]
 # A function that `Server.request_ended` calls with an answer that has ended, and the reason.
 RequestObserver = Callable[[Response, str], object]
+
+
+class Arriving(Protocol):
+    """A socket that was accepted, and that is no connection yet."""
+
+    def abort(self, reason: str) -> None:
+        """Close it now. It then calls `Server.arrived`, as at each of its ends."""
 
 
 def url_of(address: Any) -> str:
@@ -89,11 +96,16 @@ class Server:
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
         self.connections: set[Connection] = set()    # The open connections.
+        # What was accepted and is no connection yet: a handshake goes on, for example.
+        self.arriving: set[Arriving] = set()
         # Done when the connection has ended, with its reason; for those that are asked about.
         self.watched: dict[Connection, SharedFuture] = {}
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
+        # Takes each socket that is accepted here, when something comes before its connection, which
+        # begins with `admit` then: a handshake of TLS, for example (room edge).
+        self.arrive: Callable[[Any, Any], object] | None = None
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
         self.at_close: list[Callable[[Connection, str], object]] = []
@@ -112,6 +124,7 @@ class Server:
         """Return a part: it has settings and listeners of its own, and shares all the rest."""
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
+        part.arriving = self.arriving
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
@@ -156,7 +169,7 @@ class Server:
         """
         sock.setblocking(False)
         watch_peers(sock, self.reactor.network)
-        listener = Listener(self.reactor, sock, self._accepted, shared)
+        listener = Listener(self.reactor, sock, self.arrive or self.admit, shared)
         self.parts[listener] = self
         return listener
 
@@ -190,21 +203,36 @@ class Server:
         `known` are the addresses that it shall have, if the socket is not to be asked.
         """
         sock.setblocking(False)
-        return self._accepted(sock, None, known)
+        return self.admit(sock, None, known)
 
-    def _accepted(self, sock: Any, address: Any, known: Addresses | None = None) -> Connection:
+    def admit(self, sock: Any, address: Any, known: Addresses | None = None) -> Connection:
+        """Begin a connection on a socket, or another `Transport`, that nothing was read from yet.
+
+        `known` are its addresses, if the socket is not to be asked.
+        """
         connection = Connection(self, Stream(self.reactor, sock))
         connection.known_addresses = known
         self.connections.add(connection)
         if self._throttles.wanted:
             self._throttles.join(connection)
-        most = self.settings.connections
-        if most and len(self.connections) >= most:
-            for listener in self.parts:
-                listener.pause()
+        self.pause_if_full()
         for hook in self.at_connect:
             hook(connection)
+        if self.draining:
+            connection.drain()    # (Its handshake ended after that of the others.)
         return connection
+
+    def pause_if_full(self) -> None:
+        """Let new clients wait in the kernel's queues while there are `connections`."""
+        most = self.settings.connections
+        if most and len(self.connections) + len(self.arriving) >= most:
+            for listener in self.parts:
+                listener.pause()
+
+    def arrived(self, arriving: Arriving) -> None:
+        """Forget what was arriving: it is a connection now, or it has ended."""
+        self.arriving.discard(arriving)
+        self._make_room()
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget a connection that has ended (the connection calls this)."""
@@ -216,9 +244,13 @@ class Server:
         for hook in self.at_close:
             hook(connection, connection.reason)
         _log.debug('a connection ended: %s', connection.reason)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Accept again, or end, now that there is one less."""
         if self.draining:
             self.finish_if_drained()
-        elif len(self.connections) == self.settings.connections - 1:
+        elif len(self.connections) + len(self.arriving) == self.settings.connections - 1:
             self.start()
 
     # -- stopping -------------------------------------------------------------------------------
@@ -258,14 +290,16 @@ class Server:
             listener.close()
 
     def finish_if_drained(self) -> None:
-        """Complete `stopped` if no connection is left."""
-        if not self.connections and not self.stopped.done():
+        """Complete `stopped` if no connection is left, and none is on its way."""
+        if not (self.connections or self.arriving or self.stopped.done()):
             self.stopped.set_result(0)
 
     def _abort_all(self) -> None:
         left = list(self.connections)
         if not self.stopped.done():
             self.stopped.set_result(len(left))
+        for arriving in list(self.arriving):
+            arriving.abort('shutdown')
         for connection in left:
             _log.warning('shutdown_timeout is over: cut %s', connection.describe())
             connection.abort('shutdown')
@@ -274,6 +308,8 @@ class Server:
         """End at once: close the listeners and abort every connection."""
         self.begin_to_stop()
         self._stop_listening()
+        for arriving in list(self.arriving):
+            arriving.abort('shutdown')
         self.finish_if_drained()
         for connection in list(self.connections):
             connection.abort('shutdown')

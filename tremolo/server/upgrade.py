@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..http import status_line
 from ..http.encoder import encode
 from ..loop import Stream
+from ..throttling import begin_answer
 from ..typed import TYPE_CHECKING
 from .errors import HandlerError
-from .throttle import begin_answer
 
 if TYPE_CHECKING:
     from .response_head import ResponseHead

@@ -172,10 +172,12 @@ class Service:
     def _listen(self, server: Server, slot: Slot | None) -> None:
         """Open all addresses, or use the sockets that a slot has for them."""
         self._bound.clear()
+        _set_up_edges(server)
         for address, options in self.addresses(server.settings):
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
+                _set_up_edges(part)
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))
         if slot:
@@ -383,6 +385,15 @@ class Service:
     def end(self) -> Coroutine[Any, Any, None] | None:
         """The old name of `shutdown`."""
         return self.shutdown()
+
+
+def _set_up_edges(part: Server) -> None:
+    """Put before connections, and around requests, what the settings say: TLS, proxies."""
+    settings = part.settings
+    if (settings.ssl_certfile or settings.ssl_keyfile or settings.ssl_context is not None
+            or settings.trusted_proxies or settings.proxy_protocol != 'off'):
+        from ..edge.edges import set_up  # (Late: a server without any of it starts faster.)
+        set_up(part)
 
 
 def settings_inside(options: dict[str, Any]) -> Settings:

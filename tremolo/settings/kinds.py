@@ -12,6 +12,7 @@ smaller one), a time `500ms`, `30s`, `5m`, `1h`.
 from __future__ import annotations
 
 import math
+import os
 import re
 from functools import partial
 
@@ -21,6 +22,9 @@ from .address import Address, bare_host, parse_bind
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
+CERT_REQS = ('none', 'optional', 'required')
+FORWARDED = ('x-forwarded', 'forwarded', 'off')
+PROXY_PROTOCOLS = ('off', 'v1', 'v2', 'auto')
 # How others choose the library that speaks WebSocket (uvicorn's `--ws`): each means on.
 _WEBSOCKETS = ('auto', 'websockets', 'websockets-sansio', 'wsproto')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
@@ -101,6 +105,39 @@ def _word(words: tuple[str, ...], value: Any) -> str:
     raise ValueError
 
 
+def _path(value: Any) -> str:
+    path = os.fspath(value)
+    if isinstance(path, str) and path and '\0' not in path:
+        return path
+    raise ValueError
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(',')]
+    elif hasattr(value, '__fspath__'):
+        value = [value]
+    return tuple(map(_path, value))
+
+
+def _secret(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError
+
+
+def _networks(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(',')]
+    return tuple(map(_text, value))
+
+
+def _context(value: Any) -> Any:
+    if hasattr(value, 'wrap_socket'):
+        return value
+    raise ValueError
+
+
 def _binds(value: Any) -> tuple[Address, ...]:
     if isinstance(value, Address):
         return (value,)
@@ -152,6 +189,15 @@ KINDS = {
     'lifespan': Kind(partial(_word, LIFESPANS), '', 'MODE', ', '.join(LIFESPANS)),
     'level': Kind(partial(_word, LOG_LEVELS), '', 'LEVEL', ', '.join(LOG_LEVELS)),
     'loop': Kind(partial(_word, LOOPS), '', 'LOOP', ', '.join(LOOPS)),
+    'path': Kind(_path, '', 'PATH', 'a path'),
+    'paths': Kind(_paths, '', 'PATH', 'paths', ','.join),
+    'secret': Kind(_secret, '', 'TEXT', 'text', lambda value: '***' if value else ''),
+    'cert_reqs': Kind(partial(_word, CERT_REQS), '', 'WHEN', ', '.join(CERT_REQS)),
+    'context': Kind(_context, '', '', 'an ssl.SSLContext', lambda value: ''),
+    'networks': Kind(_networks, '', 'ADDRESSES', 'addresses, networks, unix or *', ','.join),
+    'forwarded': Kind(partial(_word, FORWARDED), '', 'FIELDS', ', '.join(FORWARDED)),
+    'proxy_protocol': Kind(
+        partial(_word, PROXY_PROTOCOLS), '', 'VERSION', ', '.join(PROXY_PROTOCOLS)),
     'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path',
                   lambda value: ','.join(map(str, value))),
 }

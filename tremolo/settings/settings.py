@@ -21,13 +21,24 @@ from collections.abc import Iterator, Mapping
 from ..errors import SettingError
 from ..typed import TYPE_CHECKING, Any
 from .address import Address
-from .options import BY_NAME, LIMITS, OPTIONS, THROTTLING, TIMEOUTS, WEBSOCKET, Options
+from .options import (
+    BY_NAME,
+    LIMITS,
+    OPTIONS,
+    PROXIES,
+    THROTTLING,
+    TIMEOUTS,
+    TLS,
+    WEBSOCKET,
+    Options,
+)
 
 # The groups of options that one address may have for itself.
-_OF_AN_ADDRESS = (LIMITS, TIMEOUTS, THROTTLING, WEBSOCKET)
+_OF_AN_ADDRESS = (LIMITS, TIMEOUTS, THROTTLING, WEBSOCKET, TLS, PROXIES)
 # Options of a server that one of its addresses cannot have for itself, though it can have others
 # of the same group.
-_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout', 'websocket')
+_OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout', 'websocket', 'trusted_proxies',
+                 'forwarded')
 
 
 class Settings(Options):

@@ -1,91 +1,51 @@
-"""Throttle: how fast bytes may pass, in bytes a second.
+"""Limits: how fast bytes may pass, in bytes a second.
 
 There are up to two limits for each direction of a connection, and the slower limit counts:
 
     its own       `download_rate` or `upload_rate`; an answer may have a rate of its own instead
     a shared one  `worker_download_rate` or `worker_upload_rate`, for all connections of a worker
 
-A limit is a `Bucket`: a timetable of pieces. The next piece is due `piece / rate` seconds after the
-one before. A connection that has bytes to move takes the next free place of the timetable, and
-waits until the time of that place. So the connections that share a bucket get a piece in turn, and
-none starves.
-
-A connection that comes late, because the loop was busy, catches up. But places that have been due
-for longer than `_LATE` seconds are lost: after an idle hour nobody may send an hour's worth.
-
 The stream asks for its allowance (`Limiter`). While a limit lets a transfer rest, these classes
-tell the deadlines: the client is not slow then, we are. A connection without a limit has no object
-of this file.
+tell the connection (`Limited`): the client is not slow then, we are. A connection without a limit
+has no object of this file.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
 
-from ..errors import SettingError
 from ..loop import Stream
-from ..settings.kinds import KINDS
-from ..typed import TYPE_CHECKING, Any, Callable
-from . import deadlines
-from .errors import HandlerError
-from .phases import BUSY, DISCARD, LINGER
+from ..typed import TYPE_CHECKING, Callable, Protocol
+from .bucket import PIECES, Bucket, Share
 
 if TYPE_CHECKING:
     from ..settings import Settings
-    from .connection import Connection
-    from .response_head import ResponseHead
 
-_PIECES = 50    # Pieces per second of one connection's limit.
 _SHARED_PIECES = 200    # Of a limit that many share: each of 200 has its turn once a second.
-_LATE = 0.03    # Seconds of unused places that a bucket makes up for.
-_NOW = 1e-6    # A piece due within so many seconds is due now: sums of times are not exact.
 _MUCH = 1 << 30    # Bytes that may pass at once where there is no limit.
 
 
-class Bucket:
-    """A limit of `rate` bytes/second, for one connection or for many."""
+class Limited(Protocol):
+    """A connection that has limits. Its clocks do not run while we hold a transfer back."""
 
-    __slots__ = ('_next', 'piece', 'rate')
+    stream: Stream
 
-    def __init__(self, rate: int, now: float, pieces: int = _PIECES) -> None:
-        self.rate = rate
-        # Bytes in a piece. At low rates there are fewer pieces a second: a piece of a few bytes is
-        # not worth a system call.
-        self.piece = max(1, min(256, rate // 4), rate // pieces)
-        self._next = now    # When the next piece is due.
+    def rest_upload(self, now: float, until: float) -> None:
+        """Bytes have come, and we read none before `until`."""
 
-    def reserve(self, now: float) -> float:
-        """Take the next place for a piece, and return when it is due."""
-        due = max(self._next, now - _LATE)
-        self._next = due + self.piece / self.rate
-        return due
+    def rest_download(self, now: float, until: float) -> None:
+        """What is kept waits for us until `until`."""
 
-    def give_back(self, size: int) -> None:
-        """Return `size` bytes of a reserved piece that will not be used."""
-        self._next -= size / self.rate
+    def look_at_sent(self) -> None:
+        """Bytes were sent."""
 
 
-class Share:
-    """The piece that one connection holds of a bucket."""
+class Answer(Protocol):
+    """An answer, which may have a rate of its own."""
 
-    __slots__ = ('bucket', 'due', 'left')
-
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket = bucket
-        self.left = 0     # Bytes of the piece that have not passed yet.
-        self.due = 0.0    # When they may pass.
-
-    def allowance(self, now: float) -> int:
-        """Return how many bytes may pass now; reserve a piece if there is none."""
-        if not self.left:
-            self.left = self.bucket.piece
-            self.due = self.bucket.reserve(now)
-        return self.left if self.due <= now + _NOW else 0
-
-    def spend(self, size: int) -> None:
-        """Count `size` bytes that passed."""
-        self.left -= size
+    @property
+    def connection(self) -> Limited:
+        """Its connection."""
 
 
 class _Throttle:
@@ -93,7 +53,7 @@ class _Throttle:
 
     __slots__ = ('_connection', '_shares', '_time')
 
-    def __init__(self, connection: Connection, *buckets: Bucket | None) -> None:
+    def __init__(self, connection: Limited, *buckets: Bucket | None) -> None:
         self._connection = connection
         self._time = connection.stream.reactor.time
         self._shares = [Share(bucket) for bucket in buckets if bucket is not None]
@@ -135,14 +95,7 @@ class Upload(_Throttle):
     __slots__ = ()
 
     def _rest(self, now: float, until: float) -> None:
-        """Hold the client's clock: bytes have come, and we read none before `until`."""
-        connection = self._connection
-        if connection.phase is BUSY or connection.phase is DISCARD:
-            if connection.request_body is not None:
-                connection.request_body.minimum_rate.rest(now, until)
-        elif connection.phase is not LINGER:
-            # (A client that lingers has its answer: the time to send more is not prolonged.)
-            connection.count_from(connection.since + until - now)
+        self._connection.rest_upload(now, until)
 
 
 class Download(_Throttle):
@@ -150,14 +103,14 @@ class Download(_Throttle):
 
     __slots__ = ('_changes', '_own', '_rate', '_rated', '_total')
 
-    def __init__(self, connection: Connection, own: Bucket | None, total: Bucket | None) -> None:
+    def __init__(self, connection: Limited, own: Bucket | None, total: Bucket | None) -> None:
         super().__init__(connection, own, total)
         # The limit of answers without a rate of their own, and the limit of all connections
         # together; each has at most one share.
         self._own = self._shares[:1] if own is not None else []
         self._total = self._shares[-1:] if total is not None else []
         # The last answer that has a rate of its own, and the limit for it; empty: no limit.
-        self._rated: ResponseHead | None = None
+        self._rated: Answer | None = None
         self._rate: list[Share] = []
         # Pairs: the number of a byte of the stream, and the limits that apply from that byte on.
         # Bytes of one answer may still be kept when the next answer begins.
@@ -175,27 +128,24 @@ class Download(_Throttle):
         """Count `size` bytes that were sent."""
         super().spend(size)
         if not self._connection.stream.buffered:
-            deadlines.look_at_sent(self._connection)
+            self._connection.look_at_sent()
 
     def _rest(self, now: float, until: float) -> None:
-        """Hold the client's clock: what is kept waits for us until `until`."""
-        deadlines.look_at_sent(self._connection)
-        if self._connection.progress is not None:
-            self._connection.progress.rest(now, until)
+        self._connection.rest_download(now, until)
 
-    def rate(self, response: ResponseHead, rate: int) -> None:
+    def rate(self, response: Answer, rate: int) -> None:
         """Set the rate of an answer that has not begun; 0: no limit."""
         self._rated = response
         # (At the same rate the timetable of the last answer goes on.)
         if not (rate and self._rate and self._rate[0].bucket.rate == rate):
             self._rate = [Share(Bucket(rate, self._time()))] if rate else []
 
-    def rate_of(self, response: ResponseHead) -> int:
+    def rate_of(self, response: Answer) -> int:
         """Return an answer's own rate, or the rate of its connection; 0 if there is none."""
         shares = self._rate if self._rated is response else self._own
         return shares[0].bucket.rate if shares else 0
 
-    def begin(self, response: ResponseHead) -> None:
+    def begin(self, response: Answer) -> None:
         """Let the limits of this answer hold from the next byte on."""
         stream = self._connection.stream
         shares = (self._rate if self._rated is response else self._own) + self._total
@@ -217,10 +167,10 @@ class Throttles:
         # Whether there is any limit.
         self.wanted = any((self._download, self._upload, self._downloads, self._uploads))
 
-    def _bucket(self, rate: int, pieces: int = _PIECES) -> Bucket | None:
+    def _bucket(self, rate: int, pieces: int = PIECES) -> Bucket | None:
         return Bucket(rate, self._time(), pieces) if rate else None
 
-    def join(self, connection: Connection) -> None:
+    def join(self, connection: Limited) -> None:
         """Set the limits of a new connection."""
         stream = connection.stream
         if self._download or self._downloads:
@@ -238,37 +188,13 @@ def leave(stream: Stream) -> None:
     stream.read_limit = stream.write_limit = None
 
 
-def checked_rate(rate: Any) -> int:
-    """Return a rate in bytes/second; 0: no limit. Raises `HandlerError`."""
-    try:
-        number: int = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
-    except (SettingError, TypeError, ValueError, BytesWarning):
-        number = -1
-    if number < 0:
-        # (`'1MB'`: a unit of others, of which we know ours.)
-        unit = re.fullmatch('([0-9]+) ?([kmg])b', rate.lower()) if isinstance(rate, str) else None
-        hint = f': write {unit[1] + unit[2].upper() + "iB"!r}' if unit else ''
-        raise HandlerError(f'rate: {rate!r:.64} is not {KINDS["rate"].accepts}, or None{hint}')
-    return number
-
-
-def rate_answer(response: ResponseHead, rate: Any) -> None:
-    """Set the rate of an answer, in bytes/second; None: no limit. Raises `HandlerError`."""
-    connection, number = response.connection, checked_rate(rate)
-    limit = connection.stream.write_limit
-    if limit is None:
-        limit = connection.stream.write_limit = Download(connection, None, None)
-    if isinstance(limit, Download):
-        limit.rate(response, number)
-
-
-def rate_of(response: ResponseHead) -> int:
+def rate_of(response: Answer) -> int:
     """Return the rate of an answer in bytes/second; 0 for no limit."""
     limit = response.connection.stream.write_limit
     return limit.rate_of(response) if isinstance(limit, Download) else 0
 
 
-def begin_answer(response: ResponseHead) -> None:
+def begin_answer(response: Answer) -> None:
     """Let the limits of this answer hold from now on, if its connection has limits."""
     limit = response.connection.stream.write_limit
     if isinstance(limit, Download):
