@@ -107,10 +107,14 @@ def _word(words: tuple[str, ...], value: Any) -> str:
 
 
 def _path(value: Any) -> str:
+    # Absolute, since a program may change its folder, and a file is read again on SIGHUP.
     path = os.fspath(value)
-    if isinstance(path, str) and '\0' not in path:
+    if not isinstance(path, str) or '\0' in path:
+        raise ValueError
+    try:
+        return os.path.abspath(path) if path else ''
+    except OSError:    # The current folder was deleted.
         return path
-    raise ValueError
 
 
 def _paths(value: Any) -> tuple[str, ...]:
