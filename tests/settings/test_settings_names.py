@@ -21,7 +21,8 @@ OTHER = {
     'host': ('other', 'other'), 'mode': ('600', 0o600),
     'switch': ('off', False), 'websocket': ('none', False),
     'binds': (':81', (Address('', 81),)),
-    'path': ('a.pem', os.path.abspath('a.pem')), 'paths': ('a.pem', (os.path.abspath('a.pem'),)), 'secret': ('off', 'off'),
+    'path': ('a.pem', os.path.abspath('a.pem')), 'paths': ('a.pem', (os.path.abspath('a.pem'),)),
+    'secret': ('off', 'off'),
     'cert_reqs': ('CERT_OPTIONAL', 'optional'), 'ciphers': ('ECDHE+AESGCM', 'ECDHE+AESGCM'),
     'networks': ('10.0.0.0/8', ('10.0.0.0/8',)), 'forwarded': ('off', 'off'),
     'proxy_protocol': ('v2', 'v2')}

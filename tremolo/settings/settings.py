@@ -156,7 +156,7 @@ def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
             raise SettingError(f'{name}: is an option of the whole server, not of one address')
     if not given.keys().isdisjoint(('ssl_certfile', 'ssl_context')):
         # The key and the rest of the whole server's certificate do not belong to another one.
-        mixed = ('ssl_keyfile', 'ssl_keyfile_password', 'ssl_context')
+        mixed: tuple[str, ...] = ('ssl_keyfile', 'ssl_keyfile_password', 'ssl_context')
         if not given.get('ssl_certfile'):
             mixed = ('ssl_certfile', *_OF_A_CERTIFICATE, 'ssl_context')
         given = {**{name: BY_NAME[name].default for name in mixed}, **given}

@@ -8,6 +8,7 @@ A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS):
                             LEAVING       this worker drains by itself: the same, at once
                             CONNECTION    an open connection for the next worker
                             LISTENER      this worker listens there, too: announce it
+                            SECURE        likewise, with TLS
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end
@@ -29,7 +30,7 @@ from ..loop import Reactor
 from ..typed import Callable
 
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
-LISTENER, RETURN, HAND_OVER = b'l', b't', b'h'
+LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
 
 _FD = array.array('i').itemsize
 _BREATH = 0.02    # Seconds until a message is sent again that the kernel had no room for.
