@@ -113,10 +113,9 @@ class Arrival:
             # (A connection has all that answers it, and lingers. It is not encrypted.)
             if (connection := self._admit()) is not None:
                 connection.refuse(_PLAIN, 'tls_plain')
-        elif handshake.failed:
+        elif handshake.failed or handshake.transport is None:
             self._end(handshake.failed, handshake.why, handshake.is_noise)
         else:
-            assert handshake.transport is not None
             self.transport = handshake.transport
             if self.known is not None:
                 self.known = (*self.known[:2], 'https')

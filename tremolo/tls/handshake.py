@@ -113,15 +113,18 @@ class Handshake:
 
     def _writable(self) -> None:
         """Send what the kernel did not take: it is full, or the client's window is tiny."""
-        assert self.transport is not None
+        transport = self.transport
+        if transport is None:
+            return
         try:
-            self.transport.flush()
+            transport.flush()
         except BlockingIOError:
             return
         except OSError as error:
-            return self._fail('tls_handshake', f'the connection broke: {error.strerror or error}')
+            self._fail('tls_handshake', f'the connection broke: {error.strerror or error}')
+            return
         self._reactor.remove_writer(self._fd)
-        if self.transport.is_complete:
+        if transport.is_complete:
             self._complete()
 
     def _complete(self) -> None:
