@@ -368,6 +368,9 @@ class Stream(Endpoint):
         self.push()
         self._shutting = how
         if how == 'close' and not self.buffered:
+            if self.secure:    # (That says that all was said; other ends say nothing.)
+                with suppress(OSError):
+                    self._socket.shutdown(self.reactor.network.SHUT_WR)
             self._terminate(None)
         elif how and not (self.buffered or self.closed):
             try:
