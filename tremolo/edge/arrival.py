@@ -169,8 +169,9 @@ class Arrival:
         task, self._task = self._task, None
         server = self.server
         server.closed[reason] += 1
-        server.notices.tell_of_arrival(self.known[0] if self.known else self.address, reason, why,
-                                       is_noise)
+        # (The address of a UNIX socket's peer is empty. Ours says which socket it is.)
+        client = self.known[0] if self.known else self.address or self.transport.getsockname()
+        server.notices.tell_of_arrival(client, reason, why, is_noise)
         self._close()
         if task is not None:
             task.close()

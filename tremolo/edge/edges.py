@@ -45,6 +45,9 @@ def set_up(part: Server) -> None:
     """
     settings = part.settings
     edges = Edges(part)
+    if settings.proxy_protocol != 'off':
+        from .proxy_step import proxy_step
+        edges.steps.append(proxy_step(settings))
     if settings.ssl_certfile or settings.ssl_keyfile or settings.ssl_context is not None:
         _encrypt(edges)
     if edges.steps or edges.handshake is not None:

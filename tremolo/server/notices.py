@@ -159,7 +159,8 @@ class Notices:
             _log.debug('an arrival ended: %s%s', reason, f': {said}' if said else '')
         elif self._may_write(reason):
             with suppress(Exception):
-                _log.log(cut.level, '%s: %s: %s%s', _shown(client, None), cut.verb, why(reason),
+                server = None if isinstance(client, tuple) else (client, None)
+                _log.log(cut.level, '%s: %s: %s%s', _shown(client, server), cut.verb, why(reason),
                          f': {said}' if said else '')
 
     def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
@@ -238,7 +239,7 @@ def _shown(client: Any, server: Any) -> str:
     if isinstance(client, tuple):
         host, port = client[:2]
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-    if server is not None and server[1] is None:
+    if server is not None and server[0] is not None and server[1] is None:
         return f'a client of unix:{ascii(server[0])[1:-1]}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 
