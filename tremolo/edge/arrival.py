@@ -172,9 +172,9 @@ class Arrival:
         # (The address of a UNIX socket's peer is empty. Ours says which socket it is.)
         client = self.known[0] if self.known else self.address or self.transport.getsockname()
         server.notices.tell_of_arrival(client, reason, why, is_noise)
-        self._close()
         if task is not None:
             task.close()
+        self._close()
         server.arrived(self)
 
     def _close(self) -> None:
