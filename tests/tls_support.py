@@ -51,6 +51,7 @@ class Peer:
         self.error: ssl.SSLError | None = None
         if shake:
             self.until(lambda: self.is_open)
+            host.settle()
 
     def next_bytes(self) -> bytes:
         """Take what has come, and give what is to be sent for it."""

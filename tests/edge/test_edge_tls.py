@@ -62,7 +62,7 @@ def test_the_first_request_may_come_with_the_end_of_the_handshake(app, context):
     with virtual(app, ssl_context=context) as host:
         peer = Peer(host, shake=False)
         peer.client.send(peer.next_bytes())
-        host.until(lambda: len(peer.client.received) > 1000)
+        host.until(lambda: len(peer.client.received) > 300)
         host.settle()
         last = peer.next_bytes()
         assert peer.is_open
@@ -86,7 +86,7 @@ def test_a_handshake_that_is_cut_anywhere_leaves_nothing(app, context, end, line
         for cut in (0, 1, 6, 7, 30, 60):
             peer = Peer(host, shake=False)
             peer.client.send(peer.next_bytes())
-            host.until(lambda one=peer: len(one.client.received) > 1000)
+            host.until(lambda one=peer: len(one.client.received) > 300)
             host.settle()
             last = peer.next_bytes()
             peer.client.send(last[:cut])

@@ -134,7 +134,7 @@ class Handshake:
 
     def _late(self) -> None:
         self.is_noise = self.transport is None    # It has said nothing.
-        self._fail('tls_timeout', 'nothing came' if self.is_noise else 'it took too long')
+        self._fail('tls_timeout', 'nothing came' if self.is_noise else '')
 
     def _refuse(self, error: ssl.SSLError) -> None:
         """Tell why it failed; the client has an alert, and gets a moment to read it."""
