@@ -111,6 +111,7 @@ class Server:
         # Takes each socket that is accepted here, when something comes before its connection, which
         # begins with `admit` then: a handshake of TLS, for example (room edge).
         self.arrive: Callable[[Any, Any], object] | None = None
+        self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
         self.at_close: list[Callable[[Connection, str], object]] = []
@@ -182,8 +183,19 @@ class Server:
         """Begin to accept connections."""
         if self.new_context is Context:
             keep_context(self)
-        for listener in self.parts:
-            listener.start()
+        for listener, part in self.parts.items():
+            if not part.crowded:
+                listener.start()
+
+    def crowd(self, crowded: bool) -> None:
+        """Let new clients of this part alone wait, as too many arrive here; or accept again."""
+        self.crowded = crowded
+        if crowded:
+            for listener, part in self.parts.items():
+                if part is self:
+                    listener.pause()
+        elif not self.is_full:
+            self.start()
 
     @property
     def listeners(self) -> list[Listener]:
@@ -233,10 +245,15 @@ class Server:
             connection.drain()    # (Its handshake ended after that of the others.)
         return connection
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many `connections` as there may be."""
+        most = self.settings.connections
+        return bool(most) and len(self.connections) + len(self.arriving) >= most
+
     def pause_if_full(self) -> None:
         """Let new clients wait in the kernel's queues while there are `connections`."""
-        most = self.settings.connections
-        if most and len(self.connections) + len(self.arriving) >= most:
+        if self.is_full:
             for listener in self.parts:
                 listener.pause()
 

@@ -21,7 +21,17 @@ from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
 from ..typed import Callable
-from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, SECURE, Channel
+from .channel import (
+    CONNECTION,
+    LEAVING,
+    LISTENER,
+    NAMED,
+    READY,
+    RENEW,
+    SECURE,
+    TAKES_NAMED,
+    Channel,
+)
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
@@ -137,7 +147,8 @@ class Supervisor:
 
     # -- what happens to workers ----------------------------------------------------------------
 
-    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None) -> None:
+    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None,
+               carried: bytes = b'') -> None:
         """Act on a message of a worker."""
         worker.heard(self._reactor.time())
         if kind == READY:
@@ -148,17 +159,19 @@ class Supervisor:
                 slot.want()
         elif kind == LEAVING:
             self._leaves(worker)
-        elif kind == CONNECTION and sock is not None:
-            heir = self._group.heir(worker.slot)
+        elif kind == TAKES_NAMED:
+            worker.takes_named = True
+        elif kind in (CONNECTION, NAMED) and sock is not None:
+            heir = self._group.heir(worker.slot, named=kind == NAMED)
             if heir is not None:
-                heir.channel.send(CONNECTION, sock)
+                heir.channel.send(kind, sock, carried)
             else:
                 sock.close()
         elif kind in (LISTENER, SECURE) and sock is not None:
             worker.opened.append(sock.getsockname())
             worker.secure += worker.opened[-1:] if kind == SECURE else []
             sock.close()
-        elif kind == CONNECTION:
+        elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
 
     def _ready(self, worker: Worker) -> None:
@@ -197,7 +210,7 @@ class Supervisor:
             worker.end(signal.SIGTERM)
             self._reactor.call_later(_LAST_WORDS, self._kill_unready, worker)
         else:
-            worker.hand_over()
+            worker.hand_over(self._group.heir(worker.slot, [worker]))
         # (The handover takes half of the time, at most; draining may take all of it.)
         self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
