@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from ..errors import TremoloError
@@ -53,20 +53,18 @@ class Supervisor:
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
     forked after SIGHUP start that program instead; without it `renew` is called before, which may
-    raise a `TremoloError`: then nothing is renewed. The addresses `secure` speak TLS. Raises
-    `ListenError` if the system refuses an address or the first fork.
+    raise a `TremoloError`: then nothing is renewed. Raises `ListenError` if the system refuses an
+    address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
                  work: Callable[[Slot], int], program: list[str] | None = None,
-                 renew: Callable[[], object] = lambda: None,
-                 secure: Container[Address] = ()) -> None:
+                 renew: Callable[[], object] = lambda: None) -> None:
         self._settings = settings
         self._addresses = addresses
         self._work = work
         self._program = program
         self._renew_first = renew
-        self._secure = secure
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -168,8 +166,8 @@ class Supervisor:
             else:
                 sock.close()
         elif kind in (LISTENER, SECURE) and sock is not None:
-            worker.opened.append(sock.getsockname())
-            worker.secure += worker.opened[-1:] if kind == SECURE else []
+            addresses = worker.opened if kind == LISTENER else worker.secure
+            addresses.append(sock.getsockname())
             sock.close()
         elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
@@ -185,10 +183,8 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            secure = [sock.getsockname() for address, sockets in worker.slot.sockets
-                      if address in self._secure for sock in sockets]
             announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
-                     secure + worker.secure)
+                     worker.secure)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
