@@ -20,11 +20,13 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from .errors import SettingError
+from .loop import ListenError
 from .output import complain
 from .service import Service
 from .service.place import check_run
-from .service.process import supervise
+from .service.process import run, supervise
 from .settings import Settings
+from .systemd.manager import Manager
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ def serve(
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
-    except SettingError as error:
+        # (Before that code, too: no child of it may get the sockets that are for us.)
+        manager = Manager(os.environ)
+    except (SettingError, ListenError) as error:
         complain(f'tremolo: error: {error}')
-        return 2
+        return 2 if isinstance(error, SettingError) else 1
 
     def work(slot: Slot) -> int:
         found = _found(app, factory, app_dir, interface)
@@ -60,11 +64,12 @@ def serve(
 
     if settings.workers and not settings.preload and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code.
-        return supervise(settings, settings.addresses, work)
+        addresses = settings.bound if manager.given else settings.addresses
+        return supervise(settings, addresses, work, manager=manager)
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
         return found
-    found.run(**options)
+    run(found, options, manager)
     return 0
 
 

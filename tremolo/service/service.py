@@ -22,7 +22,7 @@ from ..errors import SettingError, TremoloError
 from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
-from ..settings import Address, Settings, parse_bind, part_options
+from ..settings import Address, Settings, address_with, parse_bind
 from ..settings.address import bare_host
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
@@ -89,18 +89,24 @@ class Service:
 
             app.listen(8001, download_rate='1MiB', idle_timeout=5)
             app.listen('unix:/run/app.sock', body_size='64MiB')
+            app.listen('fd:web', proxy_protocol='v2')    # a socket that systemd has opened
 
-        `port` may also be a text as `bind` takes it. The options are those of limits, timeouts and
-        throttling. Raises `SettingError`.
+        `port` may also be a text as `bind` takes it. The options are those of limits, timeouts,
+        throttling, WebSocket, TLS and PROXY, and `socket_mode`. Raises `SettingError`.
         """
         if not isinstance(port, str):
             host = bare_host(host)
             port = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-        self._listens.append((parse_bind(port), part_options(options)))
+        self._listens.append(address_with(parse_bind(port), options))
 
-    def addresses(self, settings: Settings) -> list[tuple[Address, dict[str, Any]]]:
-        """Return all addresses, of the settings and of `listen`, with the options of each."""
-        return [*((address, {}) for address in settings.addresses), *self._listens]
+    def addresses(self, settings: Settings,
+                  given: bool = False) -> list[tuple[Address, dict[str, Any]]]:
+        """Return all addresses, of the settings and of `listen`, with the options of each.
+
+        With `given`, others have opened sockets that stand in place of host and port.
+        """
+        own = settings.bound if given else settings.addresses
+        return [*(address_with(address, {}) for address in own), *self._listens]
 
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None,
                  listen: bool = True) -> Server:
@@ -173,15 +179,17 @@ class Service:
         """Open all addresses, or use the sockets that a slot has for them."""
         self._bound.clear()
         _set_up_edges(server)
-        for address, options in self.addresses(server.settings):
+        given = slot is not None and slot.given
+        for address, options in self.addresses(server.settings, given):
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
                 _set_up_edges(part)
-            listeners = slot.open(part, address) if slot else part.listen(address)
-            self._bound.append((address, listeners))
+            for place in slot.places(address) if slot else (address,):
+                listeners = slot.open(part, place) if slot else part.listen(place)
+                self._bound.append((place, listeners))
         if slot:
-            # Sockets of addresses that an older version of the program had.
+            # Sockets that are given, and of addresses that an older version of the program had.
             self._bound += [(address, slot.open(server, address)) for address, _ in list(slot.left)]
 
     def share_sockets(self) -> list[tuple[Address, list[Any]]]:
@@ -399,7 +407,8 @@ def _set_up_edges(part: Server) -> None:
 def settings_inside(options: dict[str, Any]) -> Settings:
     """Return the settings of a server inside another program: on a free port by default."""
     given = {name: value for name, value in options.items() if value is not None}
-    settings = Settings(**given if 'bind' in given else {'port': 0, **given})
+    placed = 'bind' in given or 'fd' in given
+    settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
     if name := only_for_workers(settings):
         raise SettingError(f'{name}: has no effect inside another program, only with run')

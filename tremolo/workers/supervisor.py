@@ -19,6 +19,7 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
+from ..systemd.manager import Manager
 from ..typed import Callable
 from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
 from .fork import SIGNALS, fork_worker
@@ -46,8 +47,12 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
-                 work: Callable[[Slot], int], program: list[str] | None = None) -> None:
+                 work: Callable[[Slot], int], program: list[str] | None = None,
+                 manager: Manager | None = None) -> None:
         self._settings = settings
+        self._manager = manager or Manager({})    # The service manager: it is told how we are.
+        # The workers that served when SIGHUP came; None: no renewal is in hand.
+        self._outdated: set[Worker] | None = None
         self._addresses = addresses
         self._work = work
         self._program = program
@@ -65,7 +70,8 @@ class Supervisor:
         reactor = self._reactor
         with reactor:
             settings = self._settings
-            self._group.open(self._addresses, settings.workers or 1)
+            self._group.open(
+                self._addresses, settings.workers or 1, self._manager.given)
             for name in SIGNALS:
                 signum = getattr(signal, name)
                 # (`nohup` lets SIGHUP be ignored, and means it.)
@@ -77,6 +83,8 @@ class Supervisor:
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
+                    if self._outdated is not None and self._group.settled:
+                        self._renewed(self._outdated)
                     reactor.step()
             finally:
                 self._group.stop_listening()
@@ -97,7 +105,7 @@ class Supervisor:
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (self._reactor, *channels, *others))
+                slot.slot, self._be_worker, (self._reactor, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
@@ -166,6 +174,7 @@ class Supervisor:
         if not self._announced:
             self._announced = True
             announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid())
+            self._manager.ready(self._reactor, 'serving')
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -320,6 +329,7 @@ class Supervisor:
         if self._ending:
             return
         self._ending = True
+        self._manager.stopping()
         self._status = status
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
@@ -333,6 +343,7 @@ class Supervisor:
     def _force(self, signum: int) -> None:
         """End all workers at once."""
         self._ending = True
+        self._manager.stopping()
         self._status = 128 + signum
         for worker in self._group.workers.values():
             worker.end(signal.SIGQUIT)
@@ -355,6 +366,10 @@ class Supervisor:
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         self._afresh = True
+        if self._announced:
+            self._manager.reloading()
+            self._outdated = {each for each in self._group.workers.values()
+                              if each.state is not STARTING}
         for slot in self._group.slots:
             worker = slot.worker
             if worker is None or worker.state is not STARTING:
@@ -364,3 +379,10 @@ class Supervisor:
             elif slot.state is not OUTDATED:
                 slot.outdate()
                 self._dismiss(worker)
+
+    def _renewed(self, outdated: set[Worker]) -> None:
+        """Tell the service manager that a renewal is over."""
+        self._outdated = None
+        failed = any(slot.worker is None or slot.worker in outdated for slot in self._group.slots)
+        self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)'
+                            if failed else 'serving')
