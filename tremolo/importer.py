@@ -24,7 +24,7 @@ from .loop import ListenError
 from .output import complain
 from .service import Service
 from .service.place import check_run
-from .service.process import run, supervise
+from .service.process import supervise
 from .settings import Settings
 from .systemd.manager import Manager
 from .typed import TYPE_CHECKING, Any
@@ -69,7 +69,8 @@ def serve(
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
         return found
-    run(found, options, manager)
+    found.manager = manager
+    found.run(**options)
     return 0
 
 

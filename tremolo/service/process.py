@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger('tremolo')
 
 
-def run(service: Service, options: dict[str, Any], manager: Manager | None = None) -> None:
+def run(service: Service, options: dict[str, Any]) -> None:
     """Serve until SIGTERM or SIGINT, with workers if an option says so (see `Service.run`)."""
     check_run()
     service.check_free()
     try:
         settings = Settings.load(options, os.environ)
-        manager = manager or Manager(os.environ)
+        manager, service.manager = service.manager or Manager(os.environ), None
     except SettingError as error:
         leave(error, 2)
     except ListenError as error:

@@ -31,6 +31,7 @@ from .embedded import HostedServer, RunningServer, start
 
 if TYPE_CHECKING:
     from ..client import Client
+    from ..systemd.manager import Manager
     from ..workers.slot import Slot
     from .connection_hooks import ConnectionHooks
 
@@ -61,6 +62,8 @@ class Service:
         self._connection_hooks: ConnectionHooks | None = None
         self.outer: Service | None = None    # The application in which it is mounted.
         self.inside = False    # Whether it is served there, and not by itself.
+        # The service manager, if it was asked what it gives before the application was imported.
+        self.manager: Manager | None = None
 
     # -- what each kind of application says -------------------------------------------------------
 
