@@ -26,6 +26,7 @@ from .service import Service
 from .service.place import check_run
 from .service.process import supervise
 from .settings import Settings
+from .settings.settings import address_with
 from .systemd.manager import Manager
 from .typed import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def serve(
     if settings.workers and not settings.preload and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code.
         addresses = settings.bound if manager.given else settings.addresses
-        return supervise(settings, addresses, work, manager=manager)
+        return supervise(settings, [address_with(each, {}) for each in addresses], work,
+                         manager=manager)
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
         return found

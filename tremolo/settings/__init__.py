@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from .address import Address, parse_bind
-from .option import Option
-from .options import OPTIONS, Options, option_table
-from .settings import Settings, address_with, part_options, under_all_names
+from .options import OPTIONS, Option, Options, option_table
+from .settings import Settings, part_options, under_all_names
 
 __all__ = [
-    'OPTIONS', 'Address', 'Option', 'Options', 'Settings', 'address_with', 'option_table',
-    'parse_bind', 'part_options', 'under_all_names',
+    'OPTIONS', 'Address', 'Option', 'Options', 'Settings', 'option_table', 'parse_bind',
+    'part_options', 'under_all_names',
 ]

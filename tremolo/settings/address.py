@@ -76,6 +76,11 @@ class Address(NamedTuple):
         return self._replace(mode=None, options=())
 
     @property
+    def without_options(self) -> Address:
+        """The address, with the mode of its file, and without its options."""
+        return self._replace(options=())
+
+    @property
     def inherited(self) -> bool:
         """Whether another program has opened the socket."""
         return self.fd is not None or self.name is not None
@@ -85,6 +90,19 @@ class Address(NamedTuple):
         if not (self.inherited and place.inherited):
             return self.place == place.place
         return self.fd in (None, place.fd) and self.name in (None, place.name)
+
+    def with_options(self, query: str) -> Address:
+        """Return it with the options that stand after its `?`. Raises `SettingError`."""
+        options: dict[str, str] = {}
+        for pair in query.split('&'):
+            name, equals, value = pair.partition('=')
+            if not name or not equals:
+                raise SettingError('after `?` options stand, written NAME=VALUE&NAME=VALUE')
+            if name in options:
+                raise SettingError(f'{name}: given twice')
+            options[name] = _decoded(name, value)
+        moded = self.with_mode(options.pop('socket_mode')) if 'socket_mode' in options else self
+        return Address(*moded[:-1], tuple(options.items()))
 
     def mode_or(self, default: int | None) -> int | None:
         """Return the mode for the file of a UNIX socket; None: as the umask says."""
@@ -132,7 +150,7 @@ def parse_bind(text: str) -> Address:
     place, mark, query = text.partition('?')
     address = _parse_place(place)
     try:
-        return _with_options(address, query) if mark else address
+        return address.with_options(query) if mark else address
     except SettingError as error:
         # (Without the query: a password may be in it.)
         raise SettingError(f'bind: {place!r}: {error}') from None
@@ -165,21 +183,6 @@ def _parse_place(text: str) -> Address:
     if not re.fullmatch('[0-9]{1,5}', port) or int(port) > 65535:
         raise SettingError(f'bind: {text!r} has a bad port, it goes from 0 (any free one) to 65535')
     return Address(bare_host(host), int(port), None)
-
-
-def _with_options(address: Address, query: str) -> Address:
-    """Return an address with the options that stand after its `?`."""
-    options: dict[str, str] = {}
-    for pair in query.split('&'):
-        name, equals, value = pair.partition('=')
-        if not name or not equals:
-            raise SettingError('after `?` options stand, written NAME=VALUE&NAME=VALUE')
-        if name in options:
-            raise SettingError(f'{name}: given twice')
-        options[name] = _decoded(name, value)
-    if 'socket_mode' in options:
-        address = address.with_mode(options.pop('socket_mode'))
-    return address._replace(options=tuple(options.items()))
 
 
 def _encoded(value: str) -> str:

@@ -11,9 +11,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
+from ..errors import TremoloError
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
@@ -21,7 +22,17 @@ from ..server import announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
-from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
+from .channel import (
+    CONNECTION,
+    LEAVING,
+    LISTENER,
+    NAMED,
+    READY,
+    RENEW,
+    SECURE,
+    TAKES_NAMED,
+    Channel,
+)
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
@@ -42,13 +53,15 @@ class Supervisor:
         status = Supervisor(settings, addresses, work).run()
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
-    forked after SIGHUP start that program instead. Raises `ListenError` if the system refuses an
-    address or the first fork.
+    forked after SIGHUP start that program instead; without it `renew` is called before, which may
+    raise a `TremoloError`: then nothing is renewed. The addresses `secure` speak TLS. Raises
+    `ListenError` if the system refuses an address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
                  work: Callable[[Slot], int], program: list[str] | None = None,
-                 manager: Manager | None = None) -> None:
+                 renew: Callable[[], object] = lambda: None,
+                 secure: Collection[Address] = (), manager: Manager | None = None) -> None:
         self._settings = settings
         self._manager = manager or Manager({})    # The service manager: it is told how we are.
         # The workers that served when SIGHUP came; None: no renewal is in hand.
@@ -56,6 +69,8 @@ class Supervisor:
         self._addresses = addresses
         self._work = work
         self._program = program
+        self._renew_first = renew
+        self._secure = secure
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -139,7 +154,8 @@ class Supervisor:
 
     # -- what happens to workers ----------------------------------------------------------------
 
-    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None) -> None:
+    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None,
+               carried: bytes = b'') -> None:
         """Act on a message of a worker."""
         worker.heard(self._reactor.time())
         if kind == READY:
@@ -150,16 +166,19 @@ class Supervisor:
                 slot.want()
         elif kind == LEAVING:
             self._leaves(worker)
-        elif kind == CONNECTION and sock is not None:
-            heir = self._group.heir(worker.slot)
+        elif kind == TAKES_NAMED:
+            worker.takes_named = True
+        elif kind in (CONNECTION, NAMED) and sock is not None:
+            heir = self._group.heir(worker.slot, named=kind == NAMED)
             if heir is not None:
-                heir.channel.send(CONNECTION, sock)
+                heir.channel.send(kind, sock, carried)
             else:
                 sock.close()
-        elif kind == LISTENER and sock is not None:
+        elif kind in (LISTENER, SECURE) and sock is not None:
             worker.opened.append(sock.getsockname())
+            worker.secure += worker.opened[-1:] if kind == SECURE else []
             sock.close()
-        elif kind == CONNECTION:
+        elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
 
     def _ready(self, worker: Worker) -> None:
@@ -173,7 +192,10 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid())
+            secure = [sock.getsockname() for address, sockets in worker.slot.sockets
+                      if any(each.means(address) for each in self._secure) for sock in sockets]
+            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
+                     secure + worker.secure)
             self._manager.ready(self._reactor, 'serving')
         slot = self._group.slot_of(worker)
         if slot is not None:
@@ -196,7 +218,7 @@ class Supervisor:
             worker.end(signal.SIGTERM)
             self._reactor.call_later(_LAST_WORDS, self._kill_unready, worker)
         else:
-            worker.hand_over()
+            worker.hand_over(self._group.heir(worker.slot, [worker]))
         # (The handover takes half of the time, at most; draining may take all of it.)
         self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
@@ -365,11 +387,18 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
-        self._afresh = True
         if self._announced:
             self._manager.reloading()
             self._outdated = {each for each in self._group.workers.values()
                               if each.state is not STARTING}
+        if self._program is None:
+            try:
+                self._renew_first()
+            except TremoloError as error:
+                # (`_renewed` follows after this turn.)
+                _log.error('no renewal, the old workers go on: %s', error)
+                return
+        self._afresh = True
         for slot in self._group.slots:
             worker = slot.worker
             if worker is None or worker.state is not STARTING:
