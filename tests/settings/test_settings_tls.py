@@ -97,6 +97,11 @@ def test_a_mistyped_option_does_not_show_its_value(capsys):
         '--ssl-keyfile-password or --keyfile-password?\n')
 
 
+def test_a_context_is_nothing_for_the_command_line(capsys):
+    assert cli.main(['--ssl-context=x']) == 2
+    assert '--ssl-context: no such option' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('word', ['off', 'none', 'None', 'with, comma', 'ünïcode'])
 def test_any_word_may_be_a_password(word):
     assert Settings(ssl_keyfile_password=word).ssl_keyfile_password == word
