@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
-from ..server import announce
+from ..server import Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
@@ -100,9 +100,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
             if slot is not None:
                 slot.ready(server)
             if alone:
-                if settings.max_requests or settings.limit_memory:
-                    from ..workers.renewal import renew_alone
-                    renew_alone(server)
+                _renew_alone(server)
                 announce((each.address for each in server.listeners), os.getpid(), server.secure)
                 manager.ready(reactor, 'serving')
 
@@ -134,6 +132,12 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ended = 0
     _discard(kept)
     return 128 + ended if ended else 0
+
+
+def _renew_alone(server: Server) -> None:
+    if server.settings.max_requests or server.settings.limit_memory:
+        from ..workers.renewal import renew_alone
+        renew_alone(server)
 
 
 def _discard(kept: list[Slot]) -> None:
