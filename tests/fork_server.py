@@ -8,8 +8,8 @@ child waits for the program: it writes its process id on the pipe, and then its 
 
 from __future__ import annotations
 
-import importlib
 import fcntl
+import importlib
 import json
 import os
 import runpy

@@ -1,4 +1,4 @@
-"""What the service manager is told, and when: ready, renewing, stopping, and that the loop turns."""
+"""What the service manager is told: ready, renewing, stopping, and that the loop turns."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from managed import APPLICATION, get, listening, received
@@ -191,7 +192,7 @@ def bound():
 
 
 LIES = [
-    pytest.param(lambda: open(os.devnull), 'is no socket', id='a file'),
+    pytest.param(Path(os.devnull).open, 'is no socket', id='a file'),
     pytest.param(datagram, 'is a datagram socket, not a stream', id='a datagram socket'),
     pytest.param(packets, 'is a packet socket, not a stream', id='a packet socket'),
     pytest.param(socket.socket, 'does not listen', id='a new socket'),
@@ -299,11 +300,11 @@ def test_fd_is_a_bind_that_adds():
     assert Settings(fd=3).addresses == (Address(None, fd=3),)
     assert Settings(fd='3', bind=':80').addresses == (Address('', 80), Address(None, fd=3))
     for given in {'port': 80}, {'host': '::'}:
-        with pytest.raises(SettingError, match='^fd: is a socket that has its address'):
+        with pytest.raises(SettingError, match=r'^fd: is a socket that has its address'):
             Settings(fd=3, **given)
     assert Settings.load({}, {'TREMOLO_FD': '3', 'PORT': '81'}).addresses == (Address(None, fd=3),)
     assert Settings.load({'port': 81}, {'TREMOLO_FD': '3'}).addresses == (
         Address('127.0.0.1', 81),)
     for wrong in 'web', -1, '3.5':
-        with pytest.raises(SettingError, match='^fd: '):
+        with pytest.raises(SettingError, match=r'^fd: '):
             Settings(fd=wrong)

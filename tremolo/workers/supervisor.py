@@ -18,7 +18,6 @@ from ..errors import TremoloError
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
-from ..server import announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
@@ -69,11 +68,10 @@ class Supervisor:
         self._work = work
         self._program = program
         self._renew_first = renew
-        self._secure = secure
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
-        self._told = Told(self._reactor, self._group, self._manager)
+        self._told = Told(self._reactor, self._group, self._manager, secure)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -190,11 +188,7 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            secure = [sock.getsockname() for address, sockets in worker.slot.sockets
-                      if any(each.means(address) for each in self._secure) for sock in sockets]
-            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
-                     secure + worker.secure)
-            self._manager.ready(self._reactor, 'serving')
+            self._told.ready(worker)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()

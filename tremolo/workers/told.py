@@ -1,25 +1,42 @@
-"""Told: what the service manager is told of a renewal with workers: its begin, and its end.
+"""Told: what the user and the service manager are told: where workers serve, and of renewals.
 
-The end is when no worker starts any more: each slot has its new worker, or the code was bad, and
-the old one goes on.
+A renewal is over when no worker starts any more: each slot has its new worker, or the code was bad,
+and the old one goes on.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+
 from ..loop import Reactor
+from ..server import announce
+from ..settings import Address
 from ..systemd.manager import Manager
 from .group import STARTING, Group, Worker
 
 
 class Told:
-    """Tells the service manager of each renewal, good or not."""
+    """Tells of the first worker, and of each renewal, good or not."""
 
-    def __init__(self, reactor: Reactor, group: Group, manager: Manager) -> None:
+    def __init__(self, reactor: Reactor, group: Group, manager: Manager,
+                 secure: Collection[Address]) -> None:
+        """The addresses `secure` speak TLS."""
+        self._secure = secure
         self._reactor = reactor
         self._group = group
         self._manager = manager
         # The workers that served when SIGHUP came; None: no renewal is in hand.
         self._outdated: set[Worker] | None = None
+
+    def ready(self, worker: Worker) -> None:
+        """Tell where the first worker serves."""
+        slot = worker.slot
+        secure = [sock.getsockname() for address, sockets in slot.sockets
+                  if any(each.means(address) for each in self._secure) for sock in sockets]
+        announce([*(sock.getsockname() for sock in slot), *worker.opened], os.getpid(),
+                 secure + worker.secure)
+        self._manager.ready(self._reactor, 'serving')
 
     def reloading(self) -> None:
         """Tell that a renewal begins."""
