@@ -21,6 +21,7 @@ OPTIONS = (('idle_timeout', '5s'), ('server_name', 'a b'))
     ('fd:a.socket-2', Address(None, name='a.socket-2')),
     ('fd:3:web', Address(None, fd=3, name='web')),
     ('fd:3:80', Address(None, fd=3, name='80')),
+    ('fd:3:a%3Fb%253F', Address(None, fd=3, name='a?b%3F')),
     ('unix:/run/a%3Fb', Address(None, 0, '/run/a?b')),
     ('unix:/run/a%b%2', Address(None, 0, '/run/a%b%2')),
     ('unix:/run/a%253F', Address(None, 0, '/run/a%3F')),
@@ -54,10 +55,12 @@ def test_the_same_may_be_written_in_another_way(text, same):
 def test_whatever_an_address_holds_it_is_read_back():
     chance = random.Random(23)
     for _ in range(2000):
-        text = ''.join(chance.choices('%235Ff?&=,/ aé\udc80', k=chance.randint(1, 8)))
+        text = 'x' + ''.join(chance.choices('%235Ff?&=,/ aé\udc80', k=chance.randint(1, 8)))
         options = (('a', text), ('b', text[::-1]))
         for address in (Address(None, 0, text, chance.choice((None, -1, 0o600)), options=options),
-                        Address('::1', 80, options=options)):
+                        Address('::1', 80, options=options),
+                        Address(None, fd=3, name=text.replace('\udc80', ''),
+                                options=options)):
             assert parse_bind(str(address)) == address
             assert ',' not in str(address).partition('?')[2]
 

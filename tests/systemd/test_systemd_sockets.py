@@ -70,7 +70,7 @@ def test_a_renewal_keeps_them_with_their_names_and_options(unit, arguments):
     web, admin = listening(), listening()
     with web, admin:
         server = unit('--bind', 'fd:admin?body_size=10', *arguments, sockets=[web, admin],
-                      names='web:admin')
+                      names='a?b%3F:admin')
         server.ready()
         old = server.workers
 
@@ -163,6 +163,7 @@ def test_sockets_for_another_process_are_ignored_and_the_variables_removed():
     ({'LISTEN_FDS': '2147483647'}, "LISTEN_FDS: '2147483647' is not"),
     ({'LISTEN_FDS': '1', 'LISTEN_PID': 'x'}, "LISTEN_PID: 'x' is not a number"),
     ({'LISTEN_FDS': '2', 'LISTEN_FDNAMES': 'a'}, 'LISTEN_FDNAMES: has 1 names, and LISTEN_FDS is'),
+    ({'LISTEN_FDS': '1', 'LISTEN_FDNAMES': 'a\nb'}, "LISTEN_FDNAMES: 'a\\nb' are not names"),
 ])
 def test_variables_that_cannot_be_read(variables, complaint):
     environ = {'LISTEN_PID': str(os.getpid()), **variables}
