@@ -135,6 +135,8 @@ class TlsTransport:
             with suppress(OSError):
                 self._send_own()    # (An alert that says what was wrong.)
             raise
+        if not self._incoming.pending and len(data) < size:
+            self._dry = True    # (It was all of a record, and the last one.)
         if self._outgoing.pending > _MOST_OWN:
             self._send_own()
         return data
@@ -148,9 +150,19 @@ class TlsTransport:
             self.flush()
             self._kept = 0
             data = memoryview(data)[kept:]
-        size = kept + (self._encrypt(data) if data else 0)
+            if not data:
+                self._taken += kept
+                return kept
+        size = self.tls.write(data)
+        if size < len(data):
+            size = self._write_on(data, size)
+        size += kept
         sealed = self._outgoing.read()
-        sent = self._socket_send(sealed) if sealed else 0
+        try:
+            sent = self._socket.send(sealed)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        self._wire += sent
         if sent < len(sealed):
             self._unsent, self._kept = memoryview(sealed)[sent:], 1
             size -= 1
@@ -170,23 +182,14 @@ class TlsTransport:
         # (A copy costs a tenth of what it costs to encrypt the same bytes.)
         return self.send(b''.join(pieces) if len(pieces) > 1 else pieces[0])
 
-    def _encrypt(self, data: Buffer) -> int:
+    def _write_on(self, data: Buffer, size: int) -> int:
+        """Encrypt more of `data` than its first record, of `size` bytes."""
         write = self.tls.write
-        size = write(data)
-        if size < len(data):    # One call makes one record.
-            with memoryview(data) as view:
-                most = min(len(view), _AT_ONCE)
-                while size < most:
-                    size += write(view[size:most])
+        with memoryview(data) as view:
+            most = min(len(view), _AT_ONCE)
+            while size < most:
+                size += write(view[size:most])
         return size
-
-    def _socket_send(self, data: Buffer) -> int:
-        try:
-            sent: int = self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        self._wire += sent
-        return sent
 
     @property
     def unsent(self) -> int:
@@ -196,7 +199,11 @@ class TlsTransport:
     def flush(self) -> None:
         """Send what waits for the kernel. Raises `BlockingIOError` unless all of it has left."""
         if self._unsent:
-            sent = self._socket_send(self._unsent)
+            try:
+                sent = self._socket.send(self._unsent)
+            except InterruptedError:
+                raise BlockingIOError from None
+            self._wire += sent
             if sent < len(self._unsent):
                 self._unsent = memoryview(self._unsent)[sent:]
                 raise BlockingIOError
