@@ -13,8 +13,8 @@ record that leaves in part.)
 What a write offers is encrypted at once, up to 64 KiB. If the kernel does not take all of that, the
 last byte counts as not taken until the rest has left. So OpenSSL is never asked to repeat a write,
 the caller may offer fewer bytes then, or put something before what has not begun. Reads never wait
-for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3) leaves before the next
-write, or when there is nothing to read.
+for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3) leaves before the
+next write, or when there is nothing to read.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _WHOLE_RECORD = RECORD + 512
 # Bytes that are encrypted before they are sent. (256 KiB are not faster, measured; and OpenSSL
 # keeps the memory, for each connection that ever wrote so much: 87 KiB.)
 _AT_ONCE = 65536
-# Bytes of OpenSSL's own that wait for the next write; and that may wait for a peer who only asks, and
-# reads nothing.
+# Bytes of OpenSSL's own that wait for the next write; and that may wait for a peer who only asks,
+# and reads nothing.
 _MOST_OWN, _MOST_UNSENT = 4096, 65536
 
 
