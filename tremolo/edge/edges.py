@@ -55,8 +55,10 @@ def set_up(part: Server) -> None:
 
 
 def _encrypt(edges: Edges) -> None:
-    from ..tls import facts  # noqa: F401 (Not later: a request may find no descriptor for it.)
-    from ..tls import contexts
+    from ..tls import (
+        contexts,
+        facts,  # noqa: F401 (Not later: a request may find no descriptor for it.)
+    )
     from ..tls.handshake import Handshake, Pace
     reactor, settings = edges.part.reactor, edges.part.settings
     context, seconds = contexts.of(settings), settings.ssl_handshake_timeout
