@@ -152,8 +152,9 @@ class Notices:
             if self._may_write(reason):
                 # (Only now the socket is asked for the address.)
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
-                _log.log(cut.level, '%s: %s: %s%s',
-                         _client(connection), cut.verb, said, _in_hand(connection))
+                request = _in_hand(connection)
+                _log.log(cut.level, '%s: %s: %s%s', _client(connection, request), cut.verb, said,
+                         f': {shown_request(request)}' if request is not None else '')
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""
@@ -210,23 +211,37 @@ def _is_known(connection: Lifetime) -> bool:
         or (connection.phase in (NEW, IDLE) and not connection.stream.buffered))
 
 
-def _client(connection: Lifetime) -> str:
-    """Return the client's address as `host:port`; on a UNIX socket it has none: our path."""
-    client, server, _ = connection.addresses
+def _client(connection: Lifetime, request: Request | None) -> str:
+    """Return the client's address as `host:port`; on a UNIX socket it has none: our path.
+
+    If a proxy has named the client of this request, so: `203.0.113.7 via 10.0.0.1:51234`.
+    """
+    peer, server, _ = connection.addresses
+    client = request.client if request is not None else peer
+    if client is not None and client != peer:
+        unix = f'unix:{ascii(server[0])[1:-1]}' if server is not None else 'a proxy'
+        return f'{_written(client)} via {_written(peer) if peer is not None else unix}'
     if client is not None:
-        host, port = client
-        return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+        return _written(client)
     if server is not None and server[1] is None:
         return f'a client of unix:{ascii(server[0])[1:-1]}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 
 
-def _in_hand(connection: Any) -> str:
-    """Return `: GET '/'` if a request is in hand, or the rest of its body is."""
+def _written(client: tuple[str, int]) -> str:
+    """Write an address; a port of 0 was not given."""
+    host, port = client
+    if not port:
+        return host
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
+def _in_hand(connection: Any) -> Request | None:
+    """Return the request that is in hand, or that whose body still comes."""
     if connection.response is not None:
-        return f': {shown_request(connection.response.request)}'
+        request: Request = connection.response.request
+        return request
     if connection.request_body is not None:
-        return f': {shown_request(connection.request_body.request)}'
-    if (request := getattr(connection.stream.receiver, 'request', None)) is not None:
-        return f': {shown_request(request)}'
-    return ''
+        request = connection.request_body.request
+        return request
+    return getattr(connection.stream.receiver, 'request', None)
