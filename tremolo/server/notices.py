@@ -236,12 +236,10 @@ def _written(client: tuple[str, int]) -> str:
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
-def _in_hand(connection: Any) -> Request | None:
-    """Return the request that is in hand, or that whose body still comes."""
+def _in_hand(connection: Any) -> Any:
+    """Return the request that is in hand, or that whose body still comes; None if there is none."""
     if connection.response is not None:
-        request: Request = connection.response.request
-        return request
+        return connection.response.request
     if connection.request_body is not None:
-        request = connection.request_body.request
-        return request
+        return connection.request_body.request
     return getattr(connection.stream.receiver, 'request', None)
