@@ -13,15 +13,17 @@ believed.
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 from ..late import expression
 from ..typed import Any, NamedTuple
 
 _OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 _IPV4 = expression(r'\.'.join((_OCTET,) * 4))
+_MAPPED = bytes(10) + b'\xff\xff'    # ::ffff:0:0/96
 # The peers that were believed last: the same few proxies come again and again (0.1 us for one that
-# is known, 1 us for another of IPv4, 6 us of IPv6). At most so many; a full set is emptied. Those
-# that are not believed are clients, and nothing is kept of them.
+# is known, 1 us for another). At most so many; a full set is emptied. Those that are not believed
+# are clients, and nothing is kept of them.
 _MOST_KEPT = 256
 
 
@@ -95,13 +97,13 @@ def read_ip(text: str) -> IP | None:
     if ':' not in text or '%' in text:
         return None
     try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
+        # (In C, and a socket's peer is written in the same way. By `ipaddress`: 10 times as slow.)
+        packed = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
         return None
-    mapped = address.ipv4_mapped
-    if mapped is not None:
-        return IP(False, int(mapped), str(mapped))
-    return IP(True, int(address), str(address))
+    if packed.startswith(_MAPPED):
+        return IP(False, int.from_bytes(packed[12:], 'big'), '.'.join(map(str, packed[12:])))
+    return IP(True, int.from_bytes(packed, 'big'), socket.inet_ntop(socket.AF_INET6, packed))
 
 
 def _network(name: str) -> tuple[bool, _Network]:

@@ -60,16 +60,16 @@ class _Search:
         while self._left and end >= 0:
             comma = value.rfind(b',', 0, end)
             text = value[comma + 1:end].strip(b' \t').decode('latin-1')
-            node = read_node(text)
-            if node is None:
-                # (Of IPv6 there may be no brackets: then there is no port.)
-                ip = read_ip(text)
-                if ip is None:
+            # (First an address alone, as most are: IPv6 without brackets has no port.)
+            ip, port = read_ip(text), 0
+            if ip is None:
+                node = read_node(text)
+                if node is None:
                     self._left = 0
                     break
-                node = ip, 0
-            self.client = node[0].text, node[1]
-            self._left = self._left - 1 if self._trusted.contains(node[0]) else 0
+                ip, port = node
+            self.client = ip.text, port
+            self._left = self._left - 1 if self._trusted.contains(ip) else 0
             end = begin = comma
         return None if begin is None else value[begin + 1:].strip(b' \t')
 
