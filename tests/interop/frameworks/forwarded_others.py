@@ -1,4 +1,4 @@
-"""What others make of the fields of proxies: reads cases as JSON, and writes what each of them says.
+"""What others make of the fields of proxies: reads cases as JSON, writes what each of them says.
 
 Each case is the fields, as pairs in lower case, and the peer. They are called as they are by their
 servers, without a socket.
