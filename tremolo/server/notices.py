@@ -72,6 +72,11 @@ CUTS: dict[str, Cut] = {
     'ws_slow': Cut(('min_upload_rate', 'rate_grace')),
     'ws_ping_timeout': Cut(('ws_ping_timeout',)),
     'ws_close_timeout': Cut(('ws_close_timeout',)),
+    'tls_handshake': Cut(verb='refused'),    # (The error says why.)
+    'tls_timeout': Cut(('ssl_handshake_timeout',)),
+    'tls_plain': Cut(verb='refused'),
+    'proxy_header': Cut(('proxy_protocol',), 'refused'),
+    'stranger': Cut(('trusted_proxies',), 'refused'),
     'shutdown': Cut(('shutdown_timeout',)),
 }
 
@@ -143,6 +148,20 @@ class Notices:
     def refused(self, connection: Lifetime, fault: object) -> None:
         """Write the line of a request that is refused, and whose connection goes on."""
         self._tell(connection, 'refused', fault)
+
+    def tell_of_arrival(self, client: Any, reason: str, said: str, is_noise: bool) -> None:
+        """Write the line of a client that has left, or was sent away, before its connection began.
+
+        `said` goes behind the reason's sentence; what `is_noise` has a line at debug alone.
+        """
+        cut = CUTS.get(reason)
+        if cut is None or is_noise or not _log.isEnabledFor(cut.level):
+            _log.debug('an arrival ended: %s%s', reason, f': {said}' if said else '')
+        elif self._may_write(reason):
+            with suppress(Exception):
+                server = None if isinstance(client, tuple) else (client, None)
+                _log.log(cut.level, '%s: %s: %s%s', _shown(client, server), cut.verb, why(reason),
+                         f': {said}' if said else '')
 
     def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
         cut = CUTS.get(reason)
@@ -217,23 +236,21 @@ def _client(connection: Lifetime, request: Request | None) -> str:
     If a proxy has named the client of this request, so: `203.0.113.7 via 10.0.0.1:51234`.
     """
     peer, server, _ = connection.addresses
-    client = request.client if request is not None else peer
-    if client is not None and client != peer:
-        unix = f'unix:{ascii(server[0])[1:-1]}' if server is not None else 'a proxy'
-        return f'{_written(client)} via {_written(peer) if peer is not None else unix}'
-    if client is not None:
-        return _written(client)
-    if server is not None and server[1] is None:
+    client = peer if request is None else request.client
+    if client != peer:
+        return f'{_shown(client, None)} via {_shown(peer, server)}'.replace('a client of ', '')
+    return _shown(client, server)
+
+
+def _shown(client: Any, server: Any) -> str:
+    if isinstance(client, tuple):
+        host, port = client[:2]
+        if not port:
+            return str(host)    # (A proxy has not named it.)
+        return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+    if server is not None and server[0] is not None and server[1] is None:
         return f'a client of unix:{ascii(server[0])[1:-1]}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
-
-
-def _written(client: tuple[str, int]) -> str:
-    """Write an address; a port of 0 was not given."""
-    host, port = client
-    if not port:
-        return host
-    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
 def _in_hand(connection: Any) -> Any:

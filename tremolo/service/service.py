@@ -106,11 +106,12 @@ class Service:
                  listen: bool = True) -> Server:
         """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
-        With a slot, the sockets that the slot has are used. Raises `ListenError`, and
-        `InvalidState` while it is served already.
+        With a slot, the sockets that the slot has are used. Raises `ListenError`, `SettingError`,
+        and `InvalidState` while it is served already.
         """
         with _claiming:
             self.check_free()
+            settings.check()
             self.failure, self.inside = None, False
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
@@ -176,11 +177,16 @@ class Service:
         """Open all addresses, or use the sockets that a slot has for them."""
         self._bound.clear()
         _set_up_edges(server)
+        parts = []
         for address, options in self.addresses(server.settings):
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
+                part.settings.check()
                 _set_up_edges(part)
+            parts.append((part, address))
+        # (Only now: a certificate that cannot be used ends the start before anything is bound.)
+        for part, address in parts:
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))
         if slot:
@@ -393,8 +399,7 @@ class Service:
 def _set_up_edges(part: Server) -> None:
     """Put before connections, and around requests, what the settings say: TLS, proxies."""
     settings = part.settings
-    if (settings.ssl_certfile or settings.ssl_keyfile or settings.ssl_context is not None
-            or settings.trusted_proxies or settings.proxy_protocol != 'off'):
+    if settings.secure or settings.trusted_proxies or settings.proxy_protocol != 'off':
         from ..edge.edges import set_up  # (Late: a server without any of it starts faster.)
         set_up(part)
 
