@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from tremolo.proxies.trusted import TrustedProxies
 from tremolo.proxies.x_forwarded import read_x_forwarded
 from tremolo.wsgi_app import WsgiApplication
 
+ROOT = Path(__file__).resolve().parents[2]
 SAID = {'X-Forwarded-For': '203.0.113.7', 'X-Forwarded-Proto': 'https',
         'X-Forwarded-Host': 'shop.example'}
 LINES = tuple(f'{name}: {value}' for name, value in SAID.items())
@@ -343,3 +347,19 @@ def test_a_scheme_is_what_the_proxy_says_also_where_its_own_connection_is_encryp
             client.send(request('/', 'GET', *lines))
             assert json.loads(client.take().body)[1] == scheme
         client.close()
+
+
+def test_no_request_imports_anything():
+    """(A server may have no descriptor left when a proxy first names a client.)"""
+    program = '\n'.join([
+        'import sys; from tremolo import Tremolo',
+        'app = Tremolo(); app.route("/")(lambda request: str(request.client))',
+        'sent = {"X-Forwarded-For": "x, 192.0.2.1, ::ffff:10.0.0.1, [::1]:80", "Forwarded":',
+        '        "for=unknown, for=_x;host=\\"a b\\";proto=https, for=\\"[::1]:80\\""}',
+        'for kind in "x-forwarded", "forwarded":',
+        '    with app.client(trusted_proxies="127.0.0.1,10.0.0.0/8,::1", forwarded=kind) as client:',
+        '        client.get("/"); before = {*sys.modules}',
+        '        print(client.get("/", headers=sent).text, {*sys.modules} - before)'])
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True,
+                          check=True, timeout=60, cwd=ROOT)
+    assert done.stdout == "('192.0.2.1', 0) set()\n('_x', 0) set()\n"
