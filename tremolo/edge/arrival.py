@@ -113,10 +113,9 @@ class Arrival:
             # (A connection has all that answers it, and lingers. It is not encrypted.)
             if (connection := self._admit()) is not None:
                 connection.refuse(_PLAIN, 'tls_plain')
-        elif handshake.failed:
+        elif handshake.failed or handshake.transport is None:
             self._end(handshake.failed, handshake.why, handshake.is_noise)
         else:
-            assert handshake.transport is not None
             self.transport = handshake.transport
             if self.known is not None:
                 self.known = (*self.known[:2], 'https')
@@ -173,9 +172,9 @@ class Arrival:
         # (The address of a UNIX socket's peer is empty. Ours says which socket it is.)
         client = self.known[0] if self.known else self.address or self.transport.getsockname()
         server.notices.tell_of_arrival(client, reason, why, is_noise)
-        self._close()
         if task is not None:
             task.close()
+        self._close()
         server.arrived(self)
 
     def _close(self) -> None:

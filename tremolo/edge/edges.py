@@ -41,23 +41,23 @@ class Edges:
 def set_up(part: Server) -> None:
     """Let the connections of a server, or of a part of it, arrive as its settings say.
 
-    Called before it listens. Raises `SettingError`, if a certificate cannot be used.
+    Called before it listens. Raises `TlsError` if a certificate cannot be used, and `SettingError`.
     """
     settings = part.settings
     edges = Edges(part)
     if settings.proxy_protocol != 'off':
         from .proxy_step import proxy_step
         edges.steps.append(proxy_step(settings))
-    if settings.ssl_certfile or settings.ssl_keyfile or settings.ssl_context is not None:
+    if settings.secure:
         _encrypt(edges)
     if edges.steps or edges.handshake is not None:
         part.arrive = edges.arrive
 
 
 def _encrypt(edges: Edges) -> None:
+    from ..tls import contexts
     from ..tls.handshake import Handshake, Pace
-    part = edges.part
-    context = part.settings.ssl_context
-    reactor, seconds = part.reactor, part.settings.ssl_handshake_timeout
+    reactor, settings = edges.part.reactor, edges.part.settings
+    context, seconds = contexts.of(settings), settings.ssl_handshake_timeout
     pace = Pace(reactor)
     edges.handshake = lambda sock, ended: Handshake(reactor, sock, context, seconds, pace, ended)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextvars import Context
 from types import MappingProxyType
 
@@ -46,18 +46,23 @@ class Arriving(Protocol):
         """Close it now. It then calls `Server.arrived`, as at each of its ends."""
 
 
-def url_of(address: Any) -> str:
+def url_of(address: Any, secure: bool = False) -> str:
     """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
     if not isinstance(address, tuple):
         return f'unix:{address}'
     host, port = address[:2]
-    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+    scheme = 'https' if secure else 'http'
+    return f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}'
 
 
-def announce(addresses: Iterable[Any], pid: int = 0) -> None:
-    """Print where a server listens, and its process (0: this one), if anybody reads it."""
+def announce(addresses: Iterable[Any], pid: int = 0, secure: Container[Any] = ()) -> None:
+    """Print where a server listens, and its process (0: this one), if anybody reads it.
+
+    Those of the addresses that are in `secure` speak TLS.
+    """
     for address in addresses:
-        say(f'running on {url_of(address)} (process {pid or os.getpid()}, press CTRL+C to quit)')
+        url = url_of(address, address in secure)
+        say(f'running on {url} (process {pid or os.getpid()}, press CTRL+C to quit)')
 
 
 class Server:
@@ -200,7 +205,13 @@ class Server:
     @property
     def urls(self) -> list[str]:
         """The addresses that are bound, as URLs (`unix:/path` for a UNIX socket)."""
-        return [url_of(listener.address) for listener in self.parts]
+        return [url_of(listener.address, part.settings.secure)
+                for listener, part in self.parts.items()]
+
+    @property
+    def secure(self) -> list[Any]:
+        """The addresses that are bound and speak TLS."""
+        return [listener.address for listener, part in self.parts.items() if part.settings.secure]
 
     def part_at(self, address: Any) -> Server:
         """Return the part that listens at an address, or else at its port, or else the server."""

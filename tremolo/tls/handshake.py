@@ -113,15 +113,18 @@ class Handshake:
 
     def _writable(self) -> None:
         """Send what the kernel did not take: it is full, or the client's window is tiny."""
-        assert self.transport is not None
+        transport = self.transport
+        if transport is None:
+            return
         try:
-            self.transport.flush()
+            transport.flush()
         except BlockingIOError:
             return
         except OSError as error:
-            return self._fail('tls_handshake', f'the connection broke: {error.strerror or error}')
+            self._fail('tls_handshake', f'the connection broke: {error.strerror or error}')
+            return
         self._reactor.remove_writer(self._fd)
-        if self.transport.is_complete:
+        if transport.is_complete:
             self._complete()
 
     def _complete(self) -> None:
@@ -131,7 +134,7 @@ class Handshake:
 
     def _late(self) -> None:
         self.is_noise = self.transport is None    # It has said nothing.
-        self._fail('tls_timeout', 'nothing came' if self.is_noise else 'it took too long')
+        self._fail('tls_timeout', 'nothing came' if self.is_noise else '')
 
     def _refuse(self, error: ssl.SSLError) -> None:
         """Tell why it failed; the client has an alert, and gets a moment to read it."""

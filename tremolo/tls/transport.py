@@ -12,9 +12,9 @@ record that leaves in part.)
 
 What a write offers is encrypted at once, up to 64 KiB. If the kernel does not take all of that, the
 last byte counts as not taken until the rest has left. So OpenSSL is never asked to repeat a write,
-the caller may offer fewer bytes then or put something before what has not begun, and we keep little.
-Reads never wait for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3)
-leaves at once, or before the next write.
+the caller may offer fewer bytes then, or put something before what has not begun. Reads never wait
+for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3) leaves at once, or
+before the next write.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # Bytes that one record holds at most (RFC 8446 section 5.1), and with its header and padding.
 RECORD = 16384
 _WHOLE_RECORD = RECORD + 512
-# Bytes that are encrypted before they are sent. (256 KiB are not faster, measured; and OpenSSL keeps
-# the memory, of each connection that ever wrote so much: 87 KiB here.)
+# Bytes that are encrypted before they are sent. (256 KiB are not faster, measured; and OpenSSL
+# keeps the memory, for each connection that ever wrote so much: 87 KiB.)
 _AT_ONCE = 65536
 # Bytes of OpenSSL's own that may wait for a peer who reads nothing: it only asks.
 _MOST_UNSENT = 65536

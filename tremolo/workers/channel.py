@@ -11,6 +11,7 @@ come two with a length, and so many bytes:
                             NAMED         the same, with the addresses that a proxy gave it
                             TAKES_NAMED   this worker knows what NAMED means
                             LISTENER      this worker listens there, too: announce it
+                            SECURE        likewise, with TLS
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end
@@ -37,7 +38,7 @@ from ..loop import Reactor
 from ..typed import Callable
 
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
-LISTENER, RETURN, HAND_OVER = b'l', b't', b'h'
+LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
 NAMED, TAKES_NAMED = b'a', b'k'
 
 # The bytes that NAMED carries at most: two addresses need 100; the path of a UNIX socket has 108.

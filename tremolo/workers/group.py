@@ -59,7 +59,9 @@ class Worker:
         self.slot = slot
         self.began = began
         self.state = STARTING
-        self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
+        # The addresses that it has opened itself (`app.listen`); of these, those with TLS.
+        self.opened: list[Any] = []
+        self.secure: list[Any] = []
         self.takes_named = False    # Whether it takes connections with the addresses of PROXY.
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None

@@ -31,6 +31,7 @@ from .channel import (
     NAMED,
     READY,
     RETURN,
+    SECURE,
     TAKES_NAMED,
     Channel,
     copy_of,
@@ -73,7 +74,8 @@ class Slot:
         self._server: Server
         self._takes_named = False    # Whether the heir of our connections knows NAMED.
         self._lent: list[Listener] = []    # On the sockets of other slots.
-        self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
+        # Copies of what only this worker listens on, and what the supervisor is told of each.
+        self._opened: list[tuple[bytes, socket.socket]] = []
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
@@ -155,7 +157,8 @@ class Slot:
                               'say --preload')
         sockets = bind(
             part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
-        self._opened += map(copy_of, sockets)
+        kind = SECURE if part.settings.secure else LISTENER
+        self._opened += [(kind, copy_of(sock)) for sock in sockets]
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -164,7 +167,7 @@ class Slot:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             while self._opened:
-                self._channel.send(LISTENER, self._opened.pop(0))
+                self._channel.send(*self._opened.pop(0))
             self._channel.send(TAKES_NAMED)
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
