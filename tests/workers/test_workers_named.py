@@ -29,6 +29,7 @@ from tremolo.workers.slot import Slot
 
 KNOWN = (('203.0.113.7', 51234), ('192.0.2.1', 443), 'http')
 SITE = '''
+import os
 import tremolo
 
 app = tremolo.Tremolo()
@@ -146,7 +147,7 @@ def test_addresses_come_out_as_they_went_in(addresses):
     b'[["a", "1"], null, "http"]', b'[["a", true], null, "http"]', b'[[1, 1], null, "http"]',
     b'[["a", 1, 1], null, "http"]', b'["ab", null, "http"]', b'[1, null, "http"]', b'[' * 5000])
 def test_what_another_version_tells_is_no_address(carried):
-    with pytest.raises((TypeError, ValueError, RecursionError)):
+    with pytest.raises(ValueError):
         unpacked(carried)
 
 
@@ -206,8 +207,9 @@ def test_an_heir_that_does_not_know_names_gets_no_connection_with_one():
         host.until(lambda: idle.ended and busy.ended)
         host.until(host.server.stopped.done)
         assert line.sent == []
-        assert host.closed == {'client': 0, 'idle_timeout': 2} or sum(host.closed.values()) == 2
-    assert seen == [('203.0.113.1', 51234), ('203.0.113.2', 51234), ('203.0.113.2', 51234)]
+        assert sum(host.closed.values()) == 2
+    assert sorted(seen[:2]) == [('203.0.113.1', 51234), ('203.0.113.2', 51234)]
+    assert seen[2:] == [('203.0.113.2', 51234)]
 
 
 def test_only_a_worker_that_takes_names_is_told_so_and_gets_them():
@@ -317,9 +319,8 @@ app.run(port=0, workers=2, trusted_proxies='127.0.0.1')
     workers = site(command=('program.py',))
     workers.address = workers.process.stdout.readline().split()[2]
     clients = [named(workers, number) for number in range(8)]
-    for _ in range(2):
-        renew(workers, 2)
-        assert [ask(client)[1] for client in clients] == [f'203.0.113.{n}' for n in range(8)]
+    renew(workers, 2)
+    assert [ask(client)[1] for client in clients] == [f'203.0.113.{n}' for n in range(8)]
     for client in clients:
         client.close()
 
