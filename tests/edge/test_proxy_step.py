@@ -480,24 +480,23 @@ class _Peer:
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_client_that_is_named_must_be_trusted_before_its_header_fields_count(kind):
     """The proxy that sends PROXY is trusted; what its clients say of themselves is not."""
-    for fields in ('X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-Proto: https', ):
-        wire = f'GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n'.encode()
-        with serving(KINDS[kind](), proxy_protocol='auto',
-                     trusted_proxies='127.0.0.1, 10.0.0.0/8, fd00::/8, ::ffff:172.16.0.0/108') as host:
-            for named, believed in (
-                ('203.0.113.7', False), ('10.1.2.3', True), ('172.16.0.9', True), ('fd00::9', True),
-                ('2001:db8::7', False), ('::ffff:10.1.2.3', True), ('::ffff:203.0.113.7', False),
-            ):
-                other = '::1' if ':' in named else '192.0.2.1'
-                client, _, scheme = told(host.connect(v1((named, 7), (other, 443)) + wire))
-                assert client[0] == ('198.51.100.1' if believed else named)
-                assert scheme == ('https' if believed else 'http')
-            # The proxy's own connection is the proxy's.
-            client, _, scheme = told(host.connect(line('UNKNOWN') + wire))
-            assert (client[0], scheme) == ('198.51.100.1', 'https')
-            # A client on a UNIX socket of the proxy is nobody that the list names.
-            client, _, scheme = told(host.connect(UNIX_HEADER + wire))
-            assert scheme == 'http'
+    wire = request('/', 'GET', 'X-Forwarded-For: 198.51.100.1', 'X-Forwarded-Proto: https')
+    trusted = '127.0.0.1, 10.0.0.0/8, fd00::/8, ::ffff:172.16.0.0/108'
+    with serving(KINDS[kind](), proxy_protocol='auto', trusted_proxies=trusted) as host:
+        for named, believed in (
+            ('203.0.113.7', False), ('10.1.2.3', True), ('172.16.0.9', True), ('fd00::9', True),
+            ('2001:db8::7', False), ('::ffff:10.1.2.3', True), ('::ffff:203.0.113.7', False),
+        ):
+            other = '::1' if ':' in named else '192.0.2.1'
+            client, _, scheme = told(host.connect(v1((named, 7), (other, 443)) + wire))
+            assert client[0] == ('198.51.100.1' if believed else named)
+            assert scheme == ('https' if believed else 'http')
+        # The proxy's own connection is the proxy's.
+        client, _, scheme = told(host.connect(line('UNKNOWN') + wire))
+        assert (client[0], scheme) == ('198.51.100.1', 'https')
+        # A client on a UNIX socket of the proxy is nobody that the list names.
+        client, _, scheme = told(host.connect(UNIX_HEADER + wire))
+        assert scheme == 'http'
 
 
 def test_forwarded_is_read_like_x_forwarded_behind_the_header():
