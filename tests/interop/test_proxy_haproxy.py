@@ -43,6 +43,7 @@ defaults
     timeout connect 10s
     timeout client 60s
     timeout server 60s
+    timeout check 30s
 frontend all
     bind fd@{descriptor} {bind}
     unique-id-format %{{+X}}o\\ %ci:%cp_%ts
@@ -170,7 +171,7 @@ def test_health_checks_find_it_up_and_leave_no_line(options, backend, site, tmp_
     if backend and 'check-send-proxy' not in options:
         options += ' check-send-proxy'
     with site(f'{options} check inter 20ms fastinter 20ms', backend=backend) as (port, server):
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:
             with connected(port) as sock:
                 assert ask(sock)[0] == '127.0.0.9'
