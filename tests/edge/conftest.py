@@ -1,4 +1,4 @@
-"""Fixtures of the tests of what comes before HTTP; the cases of the room proxies are theirs, too."""
+"""Fixtures of the tests of what comes before HTTP; the cases of the room proxies serve, too."""
 
 from __future__ import annotations
 

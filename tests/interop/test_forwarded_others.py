@@ -266,3 +266,62 @@ def test_others_are_told_the_same_but_where_the_table_says_why(name, others):
         ours = [[each[0][0] if each[0] else '', *each[1:]] for each in ours]
         theirs = [each if isinstance(each, str) else [each[0][0], *each[1:]] for each in theirs]
     explain(name, cases, ours, theirs)
+
+
+# -- nginx in front, as the README has it ----------------------------------------------------------
+
+APP = '''
+from tremolo import Tremolo
+
+app = Tremolo()
+
+@app.route('/')
+def told(request):
+    return [request.client, request.scheme, request.host, request.headers.items()]
+'''
+
+
+@pytest.fixture
+def behind_nginx(serve, tool, tmp_path):
+    """The port of an nginx with the lines of the README, in front of an application."""
+    readme = (HERE.parent.parent / 'README.md').read_text(encoding='utf-8')
+    snippet, = re.findall(r'\n(    upstream tremolo \{\n.*?\n    server \{\n.*?\n    \})\n', readme,
+                          re.DOTALL)
+    (tmp_path / 'told.py').write_text(APP)
+    with serve(str(tmp_path / 'told.py'), '--trusted-proxies', '127.0.0.1') as server, \
+            socket.create_server(('127.0.0.1', 0)) as listener:
+        port = listener.getsockname()[1]
+        snippet = snippet.replace('127.0.0.1:8000', f'127.0.0.1:{server.port}')
+        config = tmp_path / 'nginx.conf'
+        config.write_text('\n'.join([
+            f'error_log {tmp_path}/error.log;', f'pid {tmp_path}/nginx.pid;',
+            'user root;' if os.geteuid() == 0 else '', 'events { }', 'http {', 'access_log off;',
+            *(f'{kind}_temp_path {tmp_path}/{kind};'
+              for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')),
+            snippet.replace('listen 80;', f'listen 127.0.0.1:{port};'), '}']))
+        process = subprocess.Popen(
+            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
+            env={**os.environ, 'NGINX': f'{listener.fileno()};'}, pass_fds=[listener.fileno()],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield port
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_nginx_with_the_lines_of_the_readme_names_the_client_and_a_forger_fails(behind_nginx):
+    forged = {'Host': 'shop.example', 'X-Forwarded-For': '203.0.113.7',
+              'X-Forwarded-Proto': 'https', 'Forwarded': 'for=203.0.113.7;proto=https'}
+    # (A client of another address than the proxy.)
+    connection = http.client.HTTPConnection(
+        '127.0.0.1', behind_nginx, timeout=30, source_address=('127.0.0.2', 0))
+    try:
+        for fields_sent in {'Host': 'shop.example'}, forged:
+            connection.request('GET', '/', headers=fields_sent)
+            client, scheme, host, lines = json.loads(connection.getresponse().read())
+            assert (client, scheme, host) == (['127.0.0.2', 0], 'http', 'shop.example')
+            said = {name: value for name, value in lines if 'forwarded' in name}
+            assert said == {'x-forwarded-for': '127.0.0.2', 'x-forwarded-proto': 'http'}
+    finally:
+        connection.close()

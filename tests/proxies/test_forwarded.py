@@ -74,12 +74,12 @@ class Site:
         self._clients = {peer: self.connect(peer)
                          for peer in {case.peer for case in (*X_FORWARDED, *FORWARDED)}}
 
-    def connect(self, peer: Any) -> Client:
+    def connect(self, peer: Any, scheme: str = 'http') -> Client:
         """A connection of somebody; a peer of None is one on a UNIX socket."""
         ours, theirs = socket.socketpair()
         ours.settimeout(30)
         server = ('/run/app.sock', None) if peer is UNIX else SERVER
-        self.host.on_loop(lambda: self.host.server.take(theirs, (peer, server, 'http')))
+        self.host.on_loop(lambda: self.host.server.take(theirs, (peer, server, scheme)))
         client = Client.__new__(Client)
         client.sock, client.received = ours, b''
         self.host.clients.append(client)

@@ -11,7 +11,7 @@ import pytest
 from forwarded_cases import HOST, Case, case
 from linear import is_linear
 from server_support import Client, request, serving, virtual
-from test_forwarded import Site, native, site
+from test_forwarded import KINDS, Site, native, site
 
 from tremolo import SettingError, Tremolo, exceptions, sleep
 from tremolo.asgi_app import AsgiApplication
@@ -302,7 +302,7 @@ HOSTILE = [
     ('"', '\\', ''), ('for="', '\\"', '"'), ('for=', '_', ''), ('', ';', ''), ('', '; ', ''),
     (';', ' ', 'x'), ('for=10.0.0.1;', ' ', 'x'), ('for=10.0.0.1', ' ', 'x'), ('', 'a=b;', ''),
     ('', 'for="a,",', ''), ('for=10.0.0.1;x="', ',"', ''), ('host="', 'a', '"'), ('', '%41', ''),
-    ('', 'for=10.0.0.1,', '')]
+    ('', 'for=10.0.0.1,', ''), ('for="', ':_', '"'), ('for="1.2.3.4', ':_a', '"')]
 
 
 @pytest.mark.parametrize(('begin', 'middle', 'end'), HOSTILE)
@@ -312,7 +312,7 @@ HOSTILE = [
 def test_a_hostile_value_takes_time_as_it_is_long(name, read, begin, middle, end):
     trusted = TrustedProxies(('10.0.0.0/8', '::1'))
     assert is_linear(lambda value: read([(name, value)] * 2, trusted, False),
-                     lambda size: (begin + middle * size + end).encode(), 4000)
+                     lambda size: (begin + middle * size + end).encode())
 
 
 def test_a_head_as_large_as_it_may_be_is_answered():
@@ -321,3 +321,25 @@ def test_a_head_as_large_as_it_may_be_is_answered():
         assert told == [['10.0.0.9', 40000], 'http', HOST, []]
         told = made.ask(Case(('X-Forwarded-For: 203.0.113.7, ' + '10.0.0.1, ' * 99 + '10.0.0.2',)))
         assert told[0] == ['10.0.0.1', 0]
+
+
+@EVERY_KIND
+def test_the_client_that_proxy_names_has_to_be_trusted_before_its_fields_count(kind):
+    lines = [f'GET / HTTP/1.1\r\nHost: {HOST}\r\n', *(f'{line}\r\n' for line in LINES), '\r\n']
+    with serving(KINDS[kind](), trusted_proxies='127.0.0.1,10.0.0.0/8',
+                 proxy_protocol='v1') as host:
+        for named, told in (
+                ('198.51.100.3', [['198.51.100.3', 4000], 'http', HOST, []]),
+                ('10.0.0.5', [['203.0.113.7', 0], 'https', 'shop.example'])):
+            client = host.connect(
+                f'PROXY TCP4 {named} 10.0.0.1 4000 80\r\n{"".join(lines)}'.encode())
+            assert json.loads(client.take().body)[:len(told)] == told
+
+
+def test_a_scheme_is_what_the_proxy_says_also_where_its_own_connection_is_encrypted():
+    with site('native', trusted_proxies='10.0.0.0/8') as made:
+        client = made.connect(('10.0.0.9', 40000), 'https')
+        for lines, scheme in ((), 'https'), (('X-Forwarded-Proto: http',), 'http'):
+            client.send(request('/', 'GET', *lines))
+            assert json.loads(client.take().body)[1] == scheme
+        client.close()
