@@ -29,7 +29,10 @@ def context():
 
 
 def application(waiting=False):
-    """An application with each kind of handler (`waiting`: the others, too); `app.seen` has what went wrong in them."""
+    """An application with each kind of handler; `app.seen` has what went wrong in them.
+
+    Those that wait on threads, or by asyncio, are there with `waiting`.
+    """
     app = Tremolo()
     app.seen = seen = []
 
@@ -181,14 +184,14 @@ def test_a_stream_that_was_upgraded_tells_a_truncation_from_an_end(context):
             raise
 
     with virtual(app, ssl_context=context) as host:
-        for ends in ('close_notify', 'fin'):
+        for number, ends in enumerate(('close_notify', 'fin'), 1):
             peer = Peer(host)
             peer.send(request('/', 'GET', 'Connection: upgrade', 'Upgrade: echo'))
             peer.until(lambda one=peer: b'101' in one.data)
             peer.send(b'hello')
             peer.until(lambda one=peer: one.data.endswith(b'hello'))
             getattr(peer if ends == 'close_notify' else peer.client, ends)()
-            host.until(lambda: len(seen) == 1 + (ends == 'fin'))
+            host.until(lambda count=number: len(seen) == count)
             peer.client.close()
         assert seen[0] == 'end'
         assert isinstance(seen[1], Cancelled) and 'close_notify' in str(seen[1])
