@@ -1,4 +1,4 @@
-"""PROXY as HAProxy speaks it: each version and option, health checks, kept upstreams, renewals, TLS."""
+"""PROXY as HAProxy speaks it: each version and option, health checks, renewals, TLS."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def site(serve, tool, tmp_path):
     @contextlib.contextmanager
     def run(options, *arguments, mode='http', backend='', bind='', version='auto'):
         with serve('proxied:app', '--proxy-protocol', version, '--trusted-proxies', '127.0.0.1',
-                   *arguments, folder=tmp_path) as server:
-            with haproxy(tool, tmp_path, f'127.0.0.1:{server.port}', options, mode, backend,
-                         bind) as port:
-                yield port, server
+                   *arguments, folder=tmp_path) as server, \
+                haproxy(tool, tmp_path, f'127.0.0.1:{server.port}', options, mode, backend,
+                        bind) as port:
+            yield port, server
 
     return run
 
@@ -144,11 +144,11 @@ def test_haproxy_that_ends_tls_tells_of_it_and_nothing_comes_of_that(site, tmp_p
     """What it says of TLS (with a checksum over all of it) is walked over."""
     both = tmp_path / 'both.pem'
     both.write_text(Path(LOCALHOST.cert).read_text() + Path(LOCALHOST.key).read_text())
-    with site(OPTIONS['all'][1], bind=f'ssl crt {both}', version='v2') as (port, _):
-        with client_context().wrap_socket(connected(port), server_hostname='localhost') as sock:
-            client, number, _, scheme = ask(sock)
-            assert (client, number) == ('127.0.0.9', str(sock.getsockname()[1]))
-            assert scheme == 'http'
+    with site(OPTIONS['all'][1], bind=f'ssl crt {both}', version='v2') as (port, _), \
+            client_context().wrap_socket(connected(port), server_hostname='localhost') as sock:
+        client, number, _, scheme = ask(sock)
+        assert (client, number) == ('127.0.0.9', str(sock.getsockname()[1]))
+        assert scheme == 'http'
 
 
 def test_tls_goes_through_haproxy_behind_the_header(site):

@@ -1,4 +1,4 @@
-"""Connections that are handed over keep the client that a proxy has named: never the proxy itself."""
+"""Connections that are handed over keep the client that a proxy has named: never the proxy."""
 
 from __future__ import annotations
 
@@ -349,8 +349,8 @@ def test_the_start_without_trusted_proxies_is_refused(group, tmp_path):
         workers = group('--port', '0', '--proxy-protocol', 'v2', *more)
         assert workers.process.wait(60) == 2
         assert workers.log.strip() == (
-            'tremolo: error: proxy_protocol: v2 needs trusted_proxies: the addresses of the proxies, '
-            'which alone are believed')
+            'tremolo: error: proxy_protocol: v2 needs trusted_proxies: the addresses of the '
+            'proxies, which alone are believed')
     program = SITE + "app.listen(0, proxy_protocol='v1')\napp.run(port=0, workers=2)\n"
     (tmp_path / 'program.py').write_text(program)
     workers = group(command=('program.py',))
