@@ -1,7 +1,8 @@
-"""PROXY before anything else: who is named, who is sent away, and that no byte is taken too many."""
+"""PROXY before anything else: who is named, who is sent away, and no byte is taken too many."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -35,10 +36,8 @@ def told(client) -> list:
 
 
 def closed_unanswered(client) -> None:
-    try:
+    with contextlib.suppress(ConnectionResetError):
         assert client.sock.recv(1000) == b''
-    except ConnectionResetError:
-        pass
 
 
 # -- who is named ---------------------------------------------------------------------------------
@@ -163,16 +162,14 @@ def test_a_stranger_is_closed_at_once_and_unanswered(data, caplog):
         client = Client(host.running.address)
         try:
             own = client.sock.getsockname()[1]
-            try:
+            with contextlib.suppress(OSError):
                 client.send(data)
-            except OSError:
-                pass
             closed_unanswered(client)
         finally:
             client.close()
         host.wait_for(lambda: host.server.closed['stranger'] == 1)
-    assert lines_of(caplog) == [f'127.0.0.1:{own}: refused: stranger: PROXY: the peer is no trusted '
-                                'proxy (trusted_proxies)']
+    assert lines_of(caplog) == [
+        f'127.0.0.1:{own}: refused: stranger: PROXY: the peer is no trusted proxy (trusted_proxies)']
 
 
 def test_a_stranger_on_a_unix_socket_is_closed_at_once(tmp_path, caplog):
@@ -181,8 +178,8 @@ def test_a_stranger_on_a_unix_socket_is_closed_at_once(tmp_path, caplog):
     with serving(plain(), bind=f'unix:{path}', **TRUSTED) as host:
         closed_unanswered(host.connect())
         host.wait_for(lambda: host.server.closed['stranger'] == 1)
-    assert lines_of(caplog) == [f'a client of unix:{path}: refused: stranger: PROXY: the peer is no '
-                                'trusted proxy (trusted_proxies)']
+    assert lines_of(caplog) == [f'a client of unix:{path}: refused: stranger: PROXY: the peer is '
+                                'no trusted proxy (trusted_proxies)']
 
 
 @pytest.mark.parametrize('version', ['v1', 'v2', 'auto'])
@@ -242,12 +239,14 @@ def test_a_peer_that_is_silent_or_slow_is_closed_after_five_seconds(caplog):
         assert 5 <= silent.ended_at <= 5.1 and 5 <= slow.ended_at <= 5.1
         assert json.loads(whole.take().body)[0] == list(A4)
         assert host.closed['proxy_header'] == 2
-    assert [each.rpartition(': ')[2] for each in lines_of(caplog)] == ['it is not whole after 5 s'] * 2
+    said = [each.rpartition(': ')[2] for each in lines_of(caplog)]
+    assert said == ['it is not whole after 5 s'] * 2
 
 
 def test_a_part_of_a_header_does_not_let_the_loop_spin():
+    parts = v1()[:9], v2()[:9], v2()[:20], line('UNKNOWN')[:-1]
     with virtual(plain(), **TRUSTED) as host:
-        clients = [host.connect(part) for part in (v1()[:9], v2()[:9], v2()[:20], line('UNKNOWN')[:-1])]
+        clients = [host.connect(part) for part in parts]
         host.advance(1)
         before = host.reactor.turns
         host.advance(3.5)
@@ -255,7 +254,7 @@ def test_a_part_of_a_header_does_not_let_the_loop_spin():
         assert host.reactor.turns - before < 10
         assert not any(client.ended for client in clients)
     with serving(plain(), **TRUSTED) as host:
-        for part in (v1()[:9], v2()[:9], v2()[:20], line('UNKNOWN')[:-1]):
+        for part in parts:
             host.connect(part)
         host.wait_for(lambda: len(host.server.arriving) == 4)
         before = host.on_loop(lambda: host.reactor.turns)
@@ -335,7 +334,7 @@ def test_an_address_may_do_without_the_header_of_the_others():
 
 def test_the_protocol_without_trusted_proxies_is_refused_at_the_start():
     for version in ('v1', 'v2', 'auto'):
-        with pytest.raises(SettingError, match=f'^proxy_protocol: {version} needs trusted_proxies'):
+        with pytest.raises(SettingError, match=rf'^proxy_protocol: {version} needs trusted_proxies'):
             plain().start(proxy_protocol=version)
     app = plain()
     app.listen(0, proxy_protocol='v1')
@@ -428,7 +427,7 @@ def test_random_peers_at_once_are_told_apart():
                     host.advance(chance.random() * 0.02)
             for peer in peers:
                 peer.end()
-            host.until(lambda: all(peer.client.ended for peer in peers))
+            host.until(lambda: all(peer.client.ended for peer in peers))    # noqa: B023
             host.settle()
             for peer in peers:
                 peer.check()
@@ -472,3 +471,38 @@ class _Peer:
         elif not self.cut:
             told = [json.loads(each.body)[0] for each in answers(found)]
             assert told == [list(self.named)] * 3
+
+
+# -- and header fields of proxies -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_client_that_is_named_must_be_trusted_before_its_header_fields_count(kind):
+    """The proxy that sends PROXY is trusted; what its clients say of themselves is not."""
+    wire = request('/', 'GET', 'X-Forwarded-For: 198.51.100.1', 'X-Forwarded-Proto: https')
+    trusted = '127.0.0.1, 10.0.0.0/8, fd00::/8, ::ffff:172.16.0.0/108'
+    with serving(KINDS[kind](), proxy_protocol='auto', trusted_proxies=trusted) as host:
+        for named, believed in (
+            ('203.0.113.7', False), ('10.1.2.3', True), ('172.16.0.9', True), ('fd00::9', True),
+            ('2001:db8::7', False), ('::ffff:10.1.2.3', True), ('::ffff:203.0.113.7', False),
+        ):
+            other = '::1' if ':' in named else '192.0.2.1'
+            client, _, scheme = told(host.connect(v1((named, 7), (other, 443)) + wire))
+            assert client[0] == ('198.51.100.1' if believed else named)
+            assert scheme == ('https' if believed else 'http')
+        # The proxy's own connection is the proxy's.
+        client, _, scheme = told(host.connect(line('UNKNOWN') + wire))
+        assert (client[0], scheme) == ('198.51.100.1', 'https')
+        # A client on a UNIX socket of the proxy is nobody that the list names.
+        client, _, scheme = told(host.connect(UNIX_HEADER + wire))
+        assert scheme == 'http'
+
+
+def test_forwarded_is_read_like_x_forwarded_behind_the_header():
+    wire = b'GET / HTTP/1.1\r\nHost: x\r\nForwarded: for=198.51.100.1;proto=https\r\n\r\n'
+    with serving(plain(), forwarded='forwarded', proxy_protocol='v2',
+                 trusted_proxies='127.0.0.1, 203.0.113.7') as host:
+        assert told(host.connect(v2() + wire))[0] == ['198.51.100.1', 0]
+    with serving(plain(), forwarded='forwarded', proxy_protocol='v2',
+                 trusted_proxies='127.0.0.1') as host:
+        assert told(host.connect(v2() + wire))[0] == list(A4)
