@@ -22,8 +22,11 @@ from types import ModuleType
 from .errors import SettingError
 from .output import complain
 from .service import Service
+from .service.beginning import ended_by_sigterm, outlive_usr1
+from .service.log import set_up_logging
 from .service.place import check_run
 from .service.process import supervise
+from .service.release import command_line, start
 from .settings import Settings
 from .typed import TYPE_CHECKING, Any
 
@@ -47,6 +50,7 @@ def serve(
     `options` are those of `Service.run`, which raises `SystemExit` with statuses of its own.
     """
     check_run()
+    start.watch(None if app_dir is None else os.fspath(app_dir))
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
@@ -54,17 +58,25 @@ def serve(
         complain(f'tremolo: error: {error}')
         return 2
 
+    afresh = 'TREMOLO_INHERITED' in os.environ    # (It has what the program before has left.)
+    outlive_usr1(afresh)
+
     def work(slot: Slot) -> int:
         found = _found(app, factory, app_dir, interface)
         return found if isinstance(found, int) else found.work(settings, slot)
 
-    if settings.workers and not settings.preload and isinstance(app, str):
-        # Each worker imports the application itself, so that SIGHUP brings new code.
-        return supervise(settings, settings.addresses, work)
-    found = _found(app, factory, app_dir, interface)
-    if isinstance(found, int):
-        return found
-    found.run(**options)
+    if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
+        # Each worker imports the application itself, so that SIGHUP brings new code. (From another
+        # folder an interpreter brings it that begins anew: this one knows the old one by heart.)
+        with ended_by_sigterm():
+            return supervise(settings, settings.addresses, work, command_line(), start.moved)
+    set_up_logging(settings)
+    with ended_by_sigterm():
+        with ended_by_sigterm(stuck=True):
+            found = _found(app, factory, app_dir, interface)
+        if isinstance(found, int):
+            return found
+        found.run(**options)
     return 0
 
 
@@ -95,7 +107,12 @@ def find_application(
     if interface not in INTERFACES:
         raise SettingError(f'interface: {interface!r} is not {", ".join(INTERFACES)}')
     # Absolute: the application may change the current folder and import more after that.
-    folder = os.path.abspath(app_dir or '')
+    # And through no link: a link may be swapped for the next release, and what this process
+    # imports later comes from the release that it began with.
+    try:
+        folder = os.path.realpath(app_dir or '')
+    except FileNotFoundError:
+        raise SettingError('the current folder was deleted') from None
     if not os.path.isdir(folder):
         near = [each for each in _beside(os.path.normpath(app_dir or '')) if os.path.isdir(each)]
         raise SettingError(f'{app_dir}: no such folder{suggest(str(app_dir), near)}')

@@ -19,12 +19,14 @@ from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
+from .beginning import ended_by_sigterm, outlive_usr1, served
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
 from .reactors import complete, make_reactor
-from .signals import HUP, ended_by_sigterm, hang_up_is_ignored, run_until_signal
-from .system import command_line, reserve_descriptors
+from .release import command_line
+from .signals import HUP, hang_up_is_ignored, run_until_signal
+from .system import reserve_descriptors
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
@@ -45,19 +47,21 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from .trial import end_trial
         end_trial()
     slot = None
+    outlive_usr1('TREMOLO_INHERITED' in os.environ)
     if 'TREMOLO_INHERITED' in os.environ:
         from ..workers.slot import Slot
         slot = Slot.inherited()
-    if settings.workers and slot is None:
-        work = functools.partial(service.work, settings)
-        program = None if settings.preload else command_line()
-        addresses = [address for address, _ in service.addresses(settings)]
-        status = supervise(settings, addresses, work, program)
-    else:
-        set_up_logging(settings)
-        if slot is None:
-            tell_doubts(settings)
-        status = service.work(settings, slot)
+    with ended_by_sigterm(slot is None or slot.channel_end is None):
+        if settings.workers and slot is None:
+            work = functools.partial(service.work, settings)
+            program = None if settings.preload else command_line()
+            addresses = [address for address, _ in service.addresses(settings)]
+            status = supervise(settings, addresses, work, program)
+        else:
+            set_up_logging(settings)
+            if slot is None:
+                tell_doubts(settings)
+            status = service.work(settings, slot)
     if status or (slot is not None and slot.channel_end is not None):
         # (A worker never goes on with the program: only the process that the user started does.)
         raise SystemExit(status)
@@ -108,6 +112,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
         ignored = slot is None and hang_up_is_ignored()
         ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None,
                                  functools.partial(_discard, kept))
+        served()
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)
@@ -144,11 +149,12 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 
 def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[Slot], int],
-              program: list[str] | None = None) -> int:
+              program: list[str] | None = None,
+              moved: Callable[[], bool] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
-    workers; without one new workers are forked.
+    workers; without one new workers are forked, and likewise until `moved`, if that is given.
     """
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
@@ -157,9 +163,11 @@ def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + 2)
-        return Supervisor(settings, addresses, work, program).run()
+        return Supervisor(settings, addresses, work, program, moved).run()
     except ListenError as error:
         leave(error, 1)
+    finally:
+        served()
 
 
 def leave(error: Exception, status: int) -> NoReturn:

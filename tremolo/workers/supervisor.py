@@ -41,16 +41,19 @@ class Supervisor:
         status = Supervisor(settings, addresses, work).run()
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
-    forked after SIGHUP start that program instead. Raises `ListenError` if the system refuses an
-    address or the first fork.
+    forked after SIGHUP start that program instead, or, with `moved`, those that are forked when
+    that says that the code is elsewhere. Raises `ListenError` if the system refuses an address or
+    the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
-                 work: Callable[[Slot], int], program: list[str] | None = None) -> None:
+                 work: Callable[[Slot], int], program: list[str] | None = None,
+                 moved: Callable[[], bool] | None = None) -> None:
         self._settings = settings
         self._addresses = addresses
         self._work = work
         self._program = program
+        self._moved = moved
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -125,8 +128,13 @@ class Supervisor:
 
     def _be_worker(self, slot: Slot) -> int:
         """Work, in the child; return the exit status."""
-        if self._afresh and self._program is not None:
-            slot.start_afresh(self._program)
+        afresh = self._afresh if self._moved is None else self._moved()
+        if afresh and self._program is not None:
+            try:
+                slot.start_afresh(self._program)
+            except OSError as error:
+                _log.error('the program cannot be started afresh: %s', error)
+                return 1
         return self._work(slot)
 
     # -- what happens to workers ----------------------------------------------------------------
