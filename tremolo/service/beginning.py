@@ -26,7 +26,7 @@ from ..workers.leaving import leave_process
 _log = logging.getLogger('tremolo')
 
 _STATUS = 128 + signal.SIGTERM
-_LAST = 1.0    # Seconds for what cleans up, from the second SIGTERM on.
+_LAST = 0.5    # Seconds for what cleans up, from the second SIGTERM on.
 
 
 def outlive_usr1(afresh: bool = False) -> None:
