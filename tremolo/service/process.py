@@ -24,7 +24,7 @@ from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
 from .reactors import complete, make_reactor
-from .release import command_line
+from .release import command_line, start
 from .signals import HUP, hang_up_is_ignored, run_until_signal
 from .system import reserve_descriptors
 
@@ -163,7 +163,8 @@ def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + 2)
-        return Supervisor(settings, addresses, work, program, moved).run()
+        where = None if program is None else functools.partial(start.where, program[0])
+        return Supervisor(settings, addresses, work, program, moved, where).run()
     except ListenError as error:
         leave(error, 1)
     finally:

@@ -108,8 +108,12 @@ class _Serving:
 
     def _try(self) -> None:
         """Try the new program in a child: this process could not come back from it."""
-        program = command_line()
-        _log.info('the new program starts in %s', start.where(program[0]))
+        folder, *_ = program = command_line()
+        if folder != start.here and not os.path.isdir(folder):
+            # (The child would find the old code where we are, and we would be what we were.)
+            _log.error('no renewal: %s is not there', folder)
+            return
+        _log.info('the new program starts in %s', start.where(folder))
         if self._trial is not None:
             self._trial.close()
             self._trial = None

@@ -42,18 +42,20 @@ class Supervisor:
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
     forked after SIGHUP start that program instead, or, with `moved`, those that are forked when
-    that says that the code is elsewhere. Raises `ListenError` if the system refuses an address or
-    the first fork.
+    that says that the code is elsewhere. `where` tells the log where they start. Raises
+    `ListenError` if the system refuses an address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
                  work: Callable[[Slot], int], program: list[str] | None = None,
-                 moved: Callable[[], bool] | None = None) -> None:
+                 moved: Callable[[], bool] | None = None,
+                 where: Callable[[], str] | None = None) -> None:
         self._settings = settings
         self._addresses = addresses
         self._work = work
         self._program = program
         self._moved = moved
+        self._where = where
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -362,6 +364,8 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._where is not None:
+            _log.info('new workers start in %s', self._where())
         self._afresh = True
         for slot in self._group.slots:
             worker = slot.worker
