@@ -8,6 +8,7 @@ in `os._exit` (leaving.py).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -84,3 +85,13 @@ def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     slot.channel_end = channel_end
     return work(slot)
+
+
+def children() -> set[int]:
+    """Return the ids of the processes whose parent this one is; none if the system cannot tell."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir('/proc/self/task'):
+            with open(f'/proc/self/task/{thread}/children') as file:
+                found.update(map(int, file.read().split()))
+    return found

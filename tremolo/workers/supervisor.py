@@ -7,6 +7,7 @@ group.py draws the life of a worker and of a slot; README.md says what a crash o
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ from ..server import announce
 from ..settings import Address, Settings
 from ..typed import Callable
 from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
-from .fork import SIGNALS, fork_worker
+from .fork import SIGNALS, children, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
 from .terminal import MOMENT, Terminal
@@ -54,6 +55,7 @@ class Supervisor:
         self._addresses = addresses
         self._work = work
         self._program = program
+        self._not_ours = children()    # What the program has started itself, and waits for.
         self._moved = moved
         self._where = where
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
@@ -228,12 +230,16 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Take the exit status of each process that has ended."""
-        while True:
+        # (-1: whichever child that is. The first process of a container gets strangers, too, and
+        # forgets them here.)
+        for each in children() - self._not_ours if self._not_ours else itertools.repeat(-1):
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(each, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
+                if each > 0:
+                    continue
                 return
             worker = self._group.workers.pop(pid, None)
             if worker is not None:
