@@ -1,4 +1,4 @@
-"""SIGHUP without workers: the server goes on while a request takes long, and nobody waits for it."""
+"""SIGHUP without workers: while a request takes long the server goes on, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def socket(websocket):
 ASGI = '''
 import asyncio, os
 
+# asgi
 async def app(scope, receive, send):
     assert scope['type'] == 'http'
     kind = b'text/event-stream' if scope['path'] == '/events' else b'text/plain'
@@ -68,6 +69,8 @@ UPGRADE = ('Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 
 def begin(server, path):
     sock = server.connect()
     more = UPGRADE if path == '/socket' else 'Connection: close'
+    if path == '/events' and b'asgi' in (server.folder / 'example.py').read_bytes():
+        more += '\r\nAccept: text/event-stream'
     sock.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n\r\n'.encode())
     received = b'begun' if path in ('/thread', '/coroutine') else b''
     while b'begun' not in received:

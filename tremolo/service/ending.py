@@ -261,12 +261,12 @@ def work_of(reactor: Reactor) -> list[Work]:
 
 
 def _is_event_stream(response: Response) -> bool:
-    """Tell whether an answer is server-sent events, of whatever kind of application."""
-    fields = response._headers
-    if isinstance(fields, tuple):    # (Bytes: an application for ASGI has sent them.)
-        return b'text/event-stream' in fields[0].lower()
-    kind = (fields and fields.get('content-type')) or response.content_type
-    return kind.lower().startswith('text/event-stream')
+    """Tell whether an answer is server-sent events: it says so, or it was asked for them.
+
+    (What an application for ASGI or WSGI says is bytes by now. Each `EventSource` asks for them.)
+    """
+    asked_for = response.request.headers.get('accept') or ''
+    return 'text/event-stream' in (response.content_type + asked_for).lower()
 
 
 def _in_threads(reactor: Reactor) -> list[Work]:

@@ -112,7 +112,6 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
         ignored = slot is None and hang_up_is_ignored()
         ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None,
                                  functools.partial(_discard, kept))
-        served()
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)

@@ -23,6 +23,7 @@ from ..loop.signals import is_ignored
 from ..server import Server
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
+from .beginning import served
 from .ending import Ending
 from .release import command_line, start
 from .system import keep_from_children
@@ -58,7 +59,9 @@ def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
     keep_from_children(server.reactor)
     server.start()
     ready()
-    return serving.run()
+    ended = serving.run()
+    served()
+    return ended
 
 
 class _Serving:
