@@ -1,4 +1,4 @@
-"""SIGHUP without workers: while a request takes long the server goes on, and nobody waits for it."""
+"""SIGHUP without workers: the server goes on while a request takes long; nobody waits for it."""
 
 from __future__ import annotations
 
