@@ -114,7 +114,7 @@ class Slot:
             if fd is not None:
                 os.set_inheritable(fd, True)
         # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
-        for name in _NOT_MINE:
+        for name in (*_NOT_MINE, 'SIGUSR1'):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
         # A program that daemonises itself gets another process id: it knows its sockets by these.
         marks = _inodes(sock.fileno() for sock in self)

@@ -6,6 +6,7 @@ and the old one goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection
 
@@ -14,6 +15,8 @@ from ..server import announce
 from ..settings import Address
 from ..systemd.manager import Manager
 from .group import STARTING, Group, Worker
+
+_log = logging.getLogger('tremolo')
 
 
 class Told:
@@ -37,6 +40,14 @@ class Told:
         announce([*(sock.getsockname() for sock in slot), *worker.opened], os.getpid(),
                  secure + worker.secure)
         self._manager.ready(self._reactor, 'serving')
+
+    def ended(self, worker: Worker, code: int, unserved: bool) -> None:
+        """Tell in the log how a worker has ended that nobody told to."""
+        how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
+        if unserved:
+            how += (' before it served (with workers, a program that makes itself a daemon cannot '
+                    'be renewed: stop it, and start it again)')
+        _log.error('worker %d %s', worker.pid, how)
 
     def reloading(self) -> None:
         """Tell that a renewal begins."""
