@@ -74,6 +74,7 @@ def test_the_watchdog_is_told_at_half_of_its_time_and_only_while_the_loop_turns(
                            'WATCHDOG_PID': str(os.getpid())}
         notifier.stopping()
         notifier.stopping()
+        notifier.ready(reactor, 'serving')
         assert heard(sock) == ['STOPPING=1']
         notifier.close()
         notifier.reloading()

@@ -104,6 +104,7 @@ class _Serving:
                 os._exit(128 + signum)
             if signum != HUP:
                 self._forget()
+                self._manager.stopping()
         elif at_once:
             self._ended = signum
             self._tell_manager()
