@@ -113,7 +113,7 @@ class Slot:
             if fd is not None:
                 os.set_inheritable(fd, True)
         # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
-        for name in _NOT_MINE:
+        for name in (*_NOT_MINE, 'SIGUSR1'):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
         # A program that daemonises itself gets another process id: it knows its sockets by these.
         marks = _inodes(sock.fileno() for sock in self)
@@ -148,6 +148,8 @@ class Slot:
 
     def places(self, address: Address) -> list[Address]:
         """Return what an address means here: a name may mean several sockets that are given."""
+        if not address.inherited:
+            return [address]    # (That of port 0 may be there twice.)
         return [place for place, _ in self.left if address.means(place)] or [address]
 
     def open(self, part: Server, address: Address) -> list[Listener]:
