@@ -6,13 +6,14 @@ README.md is the tour of this room.
 from __future__ import annotations
 
 from ..http import Encoded
+from .addresses import announce
 from .connection import Connection
 from .context import Context
 from .errors import HandlerError, HTTPError, phrase
 from .phases import REASONS
 from .request import Request
 from .response import Response
-from .server import Handle, Server, announce
+from .server import Handle, Server
 
 __all__ = [
     'REASONS', 'Connection', 'Context', 'Encoded', 'HTTPError', 'Handle', 'HandlerError', 'Request',

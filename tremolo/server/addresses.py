@@ -1,4 +1,4 @@
-"""Addresses: the two ends of a connection, and how the client reached us.
+"""Addresses: the two ends of a connection, how the client reached us, and where we listen.
 
 They are asked of the socket once for each connection, in two system calls, when somebody needs
 them: most handlers never do.
@@ -7,8 +7,10 @@ them: most handlers never do.
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterable
 
 from ..loop import Stream
+from ..output import say
 from ..typed import Any
 
 # The client's end and our own as `(host, port)`, and the scheme, 'http' or 'https'. On a UNIX
@@ -27,3 +29,22 @@ def told(client: Any, server: Any, scheme: str = 'http') -> Addresses:
     if isinstance(server, tuple):
         return tuple(client[:2]) if client else None, tuple(server[:2]), scheme
     return None, None if server is None else (os.fsdecode(server), None), scheme
+
+
+def url_of(address: Any, secure: bool = False) -> str:
+    """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
+    if not isinstance(address, tuple):
+        return f'unix:{address}'
+    host, port = address[:2]
+    scheme = 'https' if secure else 'http'
+    return f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}'
+
+
+def announce(addresses: Iterable[Any], pid: int = 0, secure: Container[Any] = ()) -> None:
+    """Print where a server listens, and its process (0: this one), if anybody reads it.
+
+    Those of the addresses that are in `secure` speak TLS.
+    """
+    for address in addresses:
+        url = url_of(address, address in secure)
+        say(f'running on {url} (process {pid or os.getpid()}, press CTRL+C to quit)')

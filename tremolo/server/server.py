@@ -7,9 +7,7 @@ and it has to complete the response, now or later.
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Container, Iterable
 from contextvars import Context
 from types import MappingProxyType
 
@@ -17,11 +15,10 @@ from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
 from ..loop.shared_future import SharedFuture
-from ..output import say
 from ..settings import Address, Settings
 from ..throttling import Throttles, leave
 from ..typed import Any, Callable, Protocol
-from .addresses import Addresses
+from .addresses import Addresses, url_of
 from .connection import Connection
 from .contexts import keep_context
 from .heads import AnswerHeads
@@ -44,25 +41,6 @@ class Arriving(Protocol):
 
     def abort(self, reason: str) -> None:
         """Close it now. It then calls `Server.arrived`, as at each of its ends."""
-
-
-def url_of(address: Any, secure: bool = False) -> str:
-    """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
-    if not isinstance(address, tuple):
-        return f'unix:{address}'
-    host, port = address[:2]
-    scheme = 'https' if secure else 'http'
-    return f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}'
-
-
-def announce(addresses: Iterable[Any], pid: int = 0, secure: Container[Any] = ()) -> None:
-    """Print where a server listens, and its process (0: this one), if anybody reads it.
-
-    Those of the addresses that are in `secure` speak TLS.
-    """
-    for address in addresses:
-        url = url_of(address, address in secure)
-        say(f'running on {url} (process {pid or os.getpid()}, press CTRL+C to quit)')
 
 
 class Server:
