@@ -8,6 +8,7 @@ has said that its side is complete (close_notify).
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from typing import Any, Callable
 
 from certificates import LOCALHOST, client_context
@@ -94,10 +95,8 @@ class Peer:
 
     def close_notify(self) -> None:
         """Say that our side is complete, and go on reading."""
-        try:
+        with suppress(ssl.SSLError):
             self.tls.unwrap()
-        except ssl.SSLError:
-            pass
         self.client.send(self._outgoing.read())
 
     def until_ended(self) -> None:

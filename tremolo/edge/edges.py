@@ -55,11 +55,12 @@ def set_up(part: Server) -> None:
 
 
 def _encrypt(edges: Edges) -> None:
-    from ..tls import facts  # noqa: F401 (Not later: a request may find no descriptor for it.)
-    from ..tls.contexts import of
+    from ..tls import (
+        contexts,
+        facts,  # noqa: F401 (Not later: a request may find no descriptor for it.)
+    )
     from ..tls.handshake import Handshake, Pace
-    part = edges.part
-    context = of(part.settings)
-    reactor, seconds = part.reactor, part.settings.ssl_handshake_timeout
+    reactor, settings = edges.part.reactor, edges.part.settings
+    context, seconds = contexts.of(settings), settings.ssl_handshake_timeout
     pace = Pace(reactor)
     edges.handshake = lambda sock, ended: Handshake(reactor, sock, context, seconds, pace, ended)

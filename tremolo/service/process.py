@@ -11,7 +11,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
@@ -173,7 +173,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
     tell_doubts(settings)
-    secure: dict[Address, Settings] = {}
+    secure: list[Settings] = []
     try:
         given = [] if manager is None else [place for place, _ in manager.given]
         secure = _secure(settings, [*addresses, *(
@@ -185,7 +185,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(start.where, program[0])
         return Supervisor(settings, [address for address, _ in addresses], work, program, moved,
-                          where, functools.partial(_prepare_tls, secure), secure, manager).run()
+                          where, functools.partial(_prepare_tls, secure), manager).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error, 2 if isinstance(error, SettingError) else 1)
     finally:
@@ -196,20 +196,19 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
 
 
 def _secure(settings: Settings,
-            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> dict[Address, Settings]:
-    """Return the addresses that speak TLS, and the settings of each. Raises `SettingError`."""
-    parts = {address: settings.replace(**options) if options else settings
-             for address, options in addresses}
-    for part in parts.values():
+            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
+    """Return the settings of each address that speaks TLS. Raises `SettingError`."""
+    parts = [settings.replace(**options) if options else settings for _, options in addresses]
+    for part in parts:
         part.check()
-    return {address: part for address, part in parts.items() if part.secure}
+    return [part for part in parts if part.secure]
 
 
-def _prepare_tls(secure: Mapping[Address, Settings]) -> None:
-    """Make the contexts of these addresses, anew at each call (see `prepare`)."""
+def _prepare_tls(secure: Sequence[Settings]) -> None:
+    """Make the contexts for these settings, anew at each call (see `prepare`)."""
     if secure:
         from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
-        prepare(secure.values())
+        prepare(secure)
 
 
 def _try_tls(settings: Settings, service: Service) -> None:

@@ -58,9 +58,8 @@ class Worker:
         self.slot = slot
         self.began = began
         self.state = STARTING
-        # The addresses that it has opened itself (`app.listen`); of these, those with TLS.
-        self.opened: list[Any] = []
-        self.secure: list[Any] = []
+        self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
+        self.secure: list[Any] = []    # The addresses where it speaks TLS.
         self.takes_named = False    # Whether it takes connections with the addresses of PROXY.
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None

@@ -76,8 +76,7 @@ class Slot:
         self._server: Server
         self._takes_named = False    # Whether the heir of our connections knows NAMED.
         self._lent: list[Listener] = []    # On the sockets of other slots.
-        # Copies of what only this worker listens on, and what the supervisor is told of each.
-        self._opened: list[tuple[bytes, socket.socket]] = []
+        self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
@@ -149,6 +148,8 @@ class Slot:
 
     def places(self, address: Address) -> list[Address]:
         """Return what an address means here: a name may mean several sockets that are given."""
+        if not address.inherited:
+            return [address]    # (That of port 0 may be there twice.)
         return [place for place, _ in self.left if address.means(place)] or [address]
 
     def open(self, part: Server, address: Address) -> list[Listener]:
@@ -170,8 +171,7 @@ class Slot:
                               'say --preload')
         sockets = bind(
             part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
-        kind = SECURE if part.settings.secure else LISTENER
-        self._opened += [(kind, copy_of(sock)) for sock in sockets]
+        self._opened += map(copy_of, sockets)
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -180,7 +180,10 @@ class Slot:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             while self._opened:
-                self._channel.send(*self._opened.pop(0))
+                self._channel.send(LISTENER, self._opened.pop(0))
+            for listener, part in server.parts.items():
+                if part.settings.secure:
+                    self._channel.send(SECURE, listener.share())
             self._channel.send(TAKES_NAMED)
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
@@ -220,7 +223,7 @@ def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:
     """Go on with a connection whose addresses were sent along."""
     try:
         known = unpacked(carried)
-    except (TypeError, ValueError):
+    except ValueError:
         # (A program of another version. Nobody is taken for somebody else.)
         _log.error('a connection is closed: the worker before told its addresses in another way')
         sock.close()

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from ..errors import TremoloError
@@ -56,8 +56,8 @@ class Supervisor:
     forked after SIGHUP start that program instead, or, with `moved`, those that are forked when
     that says that the code is elsewhere; `where` tells the log where they start. Where workers are
     forked only, `renew` is called before, which may raise a `TremoloError`: then nothing is
-    renewed. The addresses `secure` speak TLS. The `manager` is told how we are. Raises
-    `ListenError` if the system refuses an address or the first fork.
+    renewed. The `manager` is told how we are. Raises `ListenError` if the system refuses an
+    address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
@@ -65,7 +65,7 @@ class Supervisor:
                  moved: Callable[[], bool] | None = None,
                  where: Callable[[], str] | None = None,
                  renew: Callable[[], object] = lambda: None,
-                 secure: Collection[Address] = (), manager: Manager | None = None) -> None:
+                 manager: Manager | None = None) -> None:
         self._settings = settings
         self._manager = manager or Manager({})    # The service manager: it is told how we are.
         self._addresses = addresses
@@ -78,7 +78,7 @@ class Supervisor:
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
-        self._told = Told(self._reactor, self._group, self._manager, secure)
+        self._told = Told(self._reactor, self._group, self._manager)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -182,8 +182,8 @@ class Supervisor:
             else:
                 sock.close()
         elif kind in (LISTENER, SECURE) and sock is not None:
-            worker.opened.append(sock.getsockname())
-            worker.secure += worker.opened[-1:] if kind == SECURE else []
+            addresses = worker.opened if kind == LISTENER else worker.secure
+            addresses.append(sock.getsockname())
             sock.close()
         elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
 
 from ..loop import Reactor
 from ..server import announce
-from ..settings import Address
 from ..systemd.manager import Manager
 from .group import STARTING, Group, Worker
 
@@ -22,10 +20,7 @@ _log = logging.getLogger('tremolo')
 class Told:
     """Tells of the first worker, and of each renewal, good or not."""
 
-    def __init__(self, reactor: Reactor, group: Group, manager: Manager,
-                 secure: Collection[Address]) -> None:
-        """The addresses `secure` speak TLS."""
-        self._secure = secure
+    def __init__(self, reactor: Reactor, group: Group, manager: Manager) -> None:
         self._reactor = reactor
         self._group = group
         self._manager = manager
@@ -34,11 +29,8 @@ class Told:
 
     def ready(self, worker: Worker) -> None:
         """Tell where the first worker serves."""
-        slot = worker.slot
-        secure = [sock.getsockname() for address, sockets in slot.sockets
-                  if any(each.means(address) for each in self._secure) for sock in sockets]
-        announce([*(sock.getsockname() for sock in slot), *worker.opened], os.getpid(),
-                 secure + worker.secure)
+        addresses = [*(sock.getsockname() for sock in worker.slot), *worker.opened]
+        announce(addresses, os.getpid(), worker.secure)
         self._manager.ready(self._reactor, 'serving')
 
     def ended(self, worker: Worker, code: int, unserved: bool) -> None:
