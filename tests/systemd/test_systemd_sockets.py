@@ -102,7 +102,7 @@ if __name__ == '__main__':
 
 
 @pytest.mark.parametrize('command', [
-    ('-m', 'tremolo', 'named:app', '--workers', '1'), ('-c', 'import named; named.app.run()'),
+    ('-m', 'tremolo', 'named:app', '--workers', '1'),
     ('-c', 'import named; named.app.run(workers=1)')],
     ids=lambda command: ' '.join(command[1:]))
 def test_a_name_may_stand_in_the_application_and_may_mean_two_sockets(unit, tmp_path, command):
