@@ -20,7 +20,7 @@ import sys
 # What `python -m tremolo` imports before it knows its application, and every application of ours:
 # no more than that, so that what is imported late is imported late here as well.
 import tremolo.cli
-import tremolo.service.system
+import tremolo.service.release
 from tremolo import Tremolo  # noqa: F401
 
 LONGEST = 1 << 17
@@ -76,8 +76,8 @@ def become(command, folder, environment):
     if os.environ.get('LISTEN_PID') == 'self':
         os.environ['LISTEN_PID'] = str(os.getpid())
     # (The next three are known from the start of an interpreter.)
-    tremolo.service.system._FOLDER = os.getcwd()
     sys.orig_argv = [sys.executable, *command]
+    tremolo.service.release.start.__init__()
     sys.path[0] = os.getcwd()
     option, program, *arguments = command
     sys.argv = [option, *arguments]

@@ -23,8 +23,11 @@ from .errors import SettingError
 from .loop import ListenError
 from .output import complain
 from .service import Service
+from .service.beginning import ended_by_sigterm, outlive_usr1
+from .service.log import set_up_logging
 from .service.place import check_run
 from .service.process import supervise
+from .service.release import command_line, start
 from .settings import Settings
 from .settings.settings import address_with
 from .systemd.manager import Manager
@@ -50,6 +53,7 @@ def serve(
     `options` are those of `Service.run`, which raises `SystemExit` with statuses of its own.
     """
     check_run()
+    start.watch(None if app_dir is None else os.fspath(app_dir))
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
@@ -59,20 +63,28 @@ def serve(
         complain(f'tremolo: error: {error}')
         return 2 if isinstance(error, SettingError) else 1
 
+    afresh = 'TREMOLO_INHERITED' in os.environ    # (It has what the program before has left.)
+    outlive_usr1(afresh)
+
     def work(slot: Slot) -> int:
         found = _found(app, factory, app_dir, interface)
         return found if isinstance(found, int) else found.work(settings, slot)
 
-    if settings.workers and not settings.preload and isinstance(app, str):
-        # Each worker imports the application itself, so that SIGHUP brings new code.
+    if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
+        # Each worker imports the application itself, so that SIGHUP brings new code. (From another
+        # folder an interpreter brings it that begins anew: this one knows the old one by heart.)
         addresses = settings.bound if manager.given else settings.addresses
-        return supervise(settings, [address_with(each, {}) for each in addresses], work,
-                         manager=manager)
-    found = _found(app, factory, app_dir, interface)
-    if isinstance(found, int):
-        return found
-    found.manager = manager
-    found.run(**options)
+        with ended_by_sigterm():
+            return supervise(settings, [address_with(each, {}) for each in addresses], work,
+                             command_line(), start.moved, manager)
+    set_up_logging(settings)
+    with ended_by_sigterm():
+        with ended_by_sigterm(stuck=True):
+            found = _found(app, factory, app_dir, interface)
+        if isinstance(found, int):
+            return found
+        found.manager = manager
+        found.run(**options)
     return 0
 
 
@@ -103,7 +115,12 @@ def find_application(
     if interface not in INTERFACES:
         raise SettingError(f'interface: {interface!r} is not {", ".join(INTERFACES)}')
     # Absolute: the application may change the current folder and import more after that.
-    folder = os.path.abspath(app_dir or '')
+    # And through no link: a link may be swapped for the next release, and what this process
+    # imports later comes from the release that it began with.
+    try:
+        folder = os.path.realpath(app_dir or '')
+    except FileNotFoundError:
+        raise SettingError('the current folder was deleted') from None
     if not os.path.isdir(folder):
         near = [each for each in _beside(os.path.normpath(app_dir or '')) if os.path.isdir(each)]
         raise SettingError(f'{app_dir}: no such folder{suggest(str(app_dir), near)}')

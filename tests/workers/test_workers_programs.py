@@ -83,6 +83,23 @@ def test_preloaded_workers_of_a_program_are_forked(group, tmp_path):
     assert workers.get().endswith('first')
 
 
+def test_the_supervisor_leaves_a_program_its_own_processes(group, tmp_path):
+    (tmp_path / 'program.py').write_text(APPLICATION + '''
+if __name__ == '__main__':
+    import subprocess
+    job = subprocess.Popen(['sh', '-c', 'exit 7'])
+    app.run(port=0, workers=1)
+    print(job.wait(), flush=True)
+''')
+    workers = group(command=('program.py',))
+    first = workers.get()
+    workers.get('/exit')
+    wait_until(lambda: workers.get() not in ('', first))
+    workers.signal('SIGTERM')
+    assert workers.process.wait(PATIENCE) == 0
+    assert workers.process.stdout.read() == '7\n'
+
+
 @pytest.mark.parametrize('command', [
     ('program.py',), ('-m', 'program'), ('-m', 'tremolo', 'program:app', '--port', '0'),
     ('-c', 'import program; program.app.run(port=0)')])

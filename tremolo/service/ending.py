@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from ..loop import Reactor
 from ..loop.timers import NEVER
 from ..loop.work import Work, of_startup
-from ..server import Server
+from ..server import Response, Server
 from ..typed import Any
 from .busy import busy_threads
 
@@ -32,6 +32,7 @@ _log = logging.getLogger('tremolo')
 CLEANUP = 1.0     # Seconds for the `finally` of what is cancelled.
 SHUTDOWN = 4.0    # Seconds for the application's shutdown and the stop hooks, at least.
 _LOOK = 0.02      # Seconds between two looks at what is left.
+_LONG = 1.0       # Seconds after which a request takes long.
 _LEAST = 0.1      # Seconds for the end of the tasks that are left at the very end, at least.
 
 
@@ -136,7 +137,10 @@ class Ending:
 
         The server goes on meanwhile. After `shutdown_timeout` it does not wait any longer; what
         is left then has had its time, and is cancelled as soon as the answers are finished.
+        Requests that are in hand now, and those that take long, are waited for during half of that
+        time: when the server has begun to drain, a client that connects waits for them.
         """
+        began = self._reactor.time()
         until = self._reactor.time() + self._server.settings.shutdown_timeout
         jobs = self._server.jobs
         # (A job of the start may go on until `stopping`, which comes when the server drains. So
@@ -149,7 +153,8 @@ class Ending:
                 return
             running = sum(each.task is not None for each in self._server.connections)
             left = first.intersection(work.source for work in self.left())
-            if len(left) <= running or self._reactor.time() >= until:
+            ready = len(left) <= running and not self._long_requests(began)
+            if ready or self._reactor.time() >= until:
                 self._spent = left - set(jobs)
                 callback()
             else:
@@ -157,6 +162,15 @@ class Ending:
 
         look()
         return not self._server.draining
+
+    def _long_requests(self, began: float) -> bool:
+        """Tell whether requests are in hand for which a renewal that began then is put off."""
+        now = self._reactor.time()
+        patience = self._server.settings.shutdown_timeout / 2
+        # (Event streams and WebSockets end when they are told: when the server drains.)
+        return now - began < patience and any(
+            each.response is not None and each.since <= max(began, now - _LONG)
+            and not _is_event_stream(each.response) for each in self._server.connections)
 
     def _begin(self) -> None:
         """Let the clock run: the server drains."""
@@ -244,6 +258,15 @@ def work_of(reactor: Reactor) -> list[Work]:
     if reactor.bridge is not None:
         found += reactor.bridge.left()
     return found
+
+
+def _is_event_stream(response: Response) -> bool:
+    """Tell whether an answer is server-sent events: it says so, or it was asked for them.
+
+    (What an application for ASGI or WSGI says is bytes by now. Each `EventSource` asks for them.)
+    """
+    asked_for = response.request.headers.get('accept') or ''
+    return 'text/event-stream' in (response.content_type + asked_for).lower()
 
 
 def _in_threads(reactor: Reactor) -> list[Work]:

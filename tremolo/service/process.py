@@ -20,12 +20,14 @@ from ..server import Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
+from .beginning import ended_by_sigterm, outlive_usr1, served
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
 from .reactors import complete, make_reactor
-from .signals import HUP, ended_by_sigterm, hang_up_is_ignored, run_until_signal
-from .system import command_line, reserve_descriptors
+from .release import command_line, start
+from .signals import HUP, hang_up_is_ignored, run_until_signal
+from .system import reserve_descriptors
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
@@ -49,22 +51,24 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from .trial import end_trial
         end_trial(functools.partial(_try_tls, settings, service))
     slot = None
+    outlive_usr1('TREMOLO_INHERITED' in os.environ)
     if 'TREMOLO_INHERITED' in os.environ:
         from ..workers.slot import Slot
         slot = Slot.inherited()
-    if settings.workers and slot is None:
-        worker = functools.partial(service.work, settings)
-        program = None if settings.preload else command_line()
-        addresses = service.addresses(settings, bool(manager.given))
-        status = supervise(settings, addresses, worker, program, manager)
-    else:
-        set_up_logging(settings)
-        if slot is None:
-            tell_doubts(settings)
-            if manager.given:
-                from ..workers.slot import Slot
-                slot = Slot(manager.given)
-        status = work(service, settings, slot, manager)
+    with ended_by_sigterm(slot is None or slot.channel_end is None):
+        if settings.workers and slot is None:
+            worker = functools.partial(service.work, settings)
+            program = None if settings.preload else command_line()
+            addresses = service.addresses(settings, bool(manager.given))
+            status = supervise(settings, addresses, worker, program, manager=manager)
+        else:
+            set_up_logging(settings)
+            if slot is None:
+                tell_doubts(settings)
+                if manager.given:
+                    from ..workers.slot import Slot
+                    slot = Slot(manager.given)
+            status = work(service, settings, slot, manager)
     if status or (slot is not None and slot.channel_end is not None):
         # (A worker never goes on with the program: only the process that the user started does.)
         raise SystemExit(status)
@@ -159,11 +163,12 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
               work: Callable[[Slot], int], program: list[str] | None = None,
-              manager: Manager | None = None) -> int:
+              moved: Callable[[], bool] | None = None, manager: Manager | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
-    workers; without one new workers are forked. Each address comes with its own options.
+    workers; without one new workers are forked, and likewise until `moved`, if that is given. Each
+    address comes with its own options.
     """
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
@@ -178,11 +183,13 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
-        return Supervisor(settings, [address for address, _ in addresses], work, program,
-                          functools.partial(_prepare_tls, secure), manager).run()
+        where = None if program is None else functools.partial(start.where, program[0])
+        return Supervisor(settings, [address for address, _ in addresses], work, program, moved,
+                          where, functools.partial(_prepare_tls, secure), manager).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error, 2 if isinstance(error, SettingError) else 1)
     finally:
+        served()
         if secure:
             from ..tls.contexts import forget
             forget()

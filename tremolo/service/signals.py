@@ -13,12 +13,10 @@ begins anew.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
 import signal
-from collections.abc import Iterator
 
 from ..loop import Reactor
 from ..loop.signals import is_ignored
@@ -26,8 +24,10 @@ from ..server import Server
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
+from .beginning import served
 from .ending import Ending
-from .system import command_line, keep_from_children
+from .release import command_line, start
+from .system import keep_from_children
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -40,34 +40,6 @@ HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 def hang_up_is_ignored() -> bool:
     """Return whether this process was started with SIGHUP ignored."""
     return HUP > 0 and is_ignored(HUP)
-
-
-@contextlib.contextmanager
-def ended_by_sigterm(alone: bool) -> Iterator[None]:
-    """Let SIGTERM end the start of an application as Ctrl-C does: what it has begun cleans up.
-
-    (And the first process of a container ignores a SIGTERM that it does not handle.) With workers
-    the supervisor handles it. Raises `SystemExit` with 128 + SIGTERM.
-    """
-    came: list[int] = []
-
-    def end(signum: int, _: object) -> None:
-        came.append(signum)
-        raise KeyboardInterrupt
-
-    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not came:
-            raise
-        _log.info('stopping: SIGTERM came before the application had started')
-        raise SystemExit(128 + signal.SIGTERM) from None
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
@@ -89,7 +61,9 @@ def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
     keep_from_children(server.reactor)
     server.start()
     ready()
-    return serving.run()
+    ended = serving.run()
+    served()
+    return ended
 
 
 class _Serving:
@@ -130,6 +104,7 @@ class _Serving:
                 os._exit(128 + signum)
             if signum != HUP:
                 self._forget()
+                self._manager.stopping()
         elif at_once:
             self._ended = signum
             self._tell_manager()
@@ -150,13 +125,21 @@ class _Serving:
 
     def _try(self) -> None:
         """Try the new program in a child: this process could not come back from it."""
-        from .trial import Trial
+        folder, *_ = program = command_line()
+        if folder != start.here and not os.path.isdir(folder):
+            # (The child would find the old code where we are, and we would be what we were.)
+            _log.error('no renewal: %s is not there', folder)
+            self._not_renewed()
+            return
+        _log.info('the new program starts in %s', start.where(folder))
         if self._trial is not None:
             self._trial.close()
+            self._trial = None
         try:
-            self._trial = Trial(self._reactor, command_line(), self._tried)
-        except OSError as error:
-            _log.error('no renewal: the new program cannot be tried: %s', error.strerror)
+            from .trial import Trial
+            self._trial = Trial(self._reactor, program, self._tried)
+        except (OSError, ImportError) as error:    # (The folder that we are in may be deleted.)
+            _log.error('no renewal: the new program cannot be tried: %s', error)
             self._not_renewed()
 
     def _not_renewed(self) -> None:
@@ -175,7 +158,7 @@ class _Serving:
             self._ended = HUP
             # Until then it serves: nobody else accepts from its sockets.
             if self._ending.finish_first(self._begin_anew):
-                self._tell('renewing: serving goes on, while what is left running ends')
+                self._tell('renewing: serving goes on, until what takes long has ended')
 
     def _begin_anew(self) -> None:
         if self._ended == HUP and not self._server.draining and self._renew is not None:

@@ -1,23 +1,17 @@
 """System: what a process that serves settles with its operating system.
 
-Enough file descriptors before it serves, the command line for a new start of the same program, and
-what a process that the application forks must not inherit.
+Enough file descriptors before it serves, and what a process that the application forks must not
+inherit.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import weakref
 
 from ..loop import ListenError, Reactor
 from ..server.scarcity import OWN_DESCRIPTORS
-
-try:
-    _FOLDER = os.getcwd()
-except OSError:    # The folder was deleted.
-    _FOLDER = os.sep
 
 
 def reserve_descriptors(connections: int, what: str = 'connections', each: int = 1) -> None:
@@ -37,33 +31,6 @@ def reserve_descriptors(connections: int, what: str = 'connections', each: int =
             raise ListenError(f'{what}: {connections} need {needed} file descriptors, and the '
                               f'system allows {hard} (ulimit -n)')
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def command_line() -> list[str]:
-    """Return the folder in which this program was started, the interpreter, and its arguments."""
-    arguments = getattr(sys, 'orig_argv', None)
-    if arguments is None:    # before Python 3.10
-        try:
-            with open('/proc/self/cmdline', 'rb') as file:
-                arguments = file.read()[:-1].split(b'\0')
-        except OSError:
-            arguments = ['', *sys.argv]
-    words = list(map(os.fsdecode, arguments[1:]))
-    return [_folder(words), sys.executable, *words]
-
-
-def _folder(words: list[str]) -> str:
-    """Return the folder in which the program was started, with these arguments.
-
-    A program that daemonises itself may have left it before it imported us. Since Python 3.9 the
-    path of the main file is absolute: it is that folder and the argument.
-    """
-    path = getattr(sys.modules.get('__main__'), '__file__', None) or ''
-    for word in words:
-        end = os.sep + word.removeprefix('./')
-        if path.endswith(end) and os.path.isabs(path) and not os.path.isabs(word):
-            return path[:-len(end)] or os.sep
-    return _FOLDER
 
 
 def keep_from_children(reactor: Reactor) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 
 from ..loop import Reactor
@@ -34,6 +35,8 @@ class Trial:
         self._tried = tried
         folder, *command = program
         self._end, theirs = os.pipe()
+        # (What is sent to all processes of the server does not end the child: it inherits this.)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
         try:
             # (In a session of its own: Ctrl-C is for the server, which ends its child itself.)
             self._process = subprocess.Popen(
@@ -44,6 +47,7 @@ class Trial:
             os.close(self._end)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(theirs)
         reactor.add_reader(self._end, self._readable)
 

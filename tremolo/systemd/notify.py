@@ -47,6 +47,8 @@ class Notifier:
 
     def ready(self, reactor: Reactor, status: str) -> None:
         """Tell that requests are answered, and begin with the signs of life."""
+        if self._stopping:
+            return    # (The end of a renewal that a stop has overtaken.)
         self._send(f'READY=1\nSTATUS={status}\nMAINPID={os.getpid()}')
         if self._every and self._timer is None:
             self._beat(reactor)

@@ -8,10 +8,12 @@ in `os._exit` (leaving.py).
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import socket
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 from functools import partial
 
 from ..loop.signals import is_ignored
@@ -84,3 +86,28 @@ def _work(slot: Slot, work: Callable[[Slot], int], channel_end: socket.socket,
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     slot.channel_end = channel_end
     return work(slot)
+
+
+def children() -> set[int]:
+    """Return the ids of the processes whose parent this one is; none if the system cannot tell."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir('/proc/self/task'):
+            with open(f'/proc/self/task/{thread}/children') as file:
+                found.update(map(int, file.read().split()))
+    return found
+
+
+def ended(not_ours: Set[int]) -> Iterator[tuple[int, int]]:
+    """Take the exit status of each child that has ended, but not of those that are not ours."""
+    # (-1: whichever child that is. The first process of a container gets strangers, too, and
+    # forgets them here.)
+    for each in children() - not_ours if not_ours else itertools.repeat(-1):
+        try:
+            pid, status = os.waitpid(each, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            yield pid, os.waitstatus_to_exitcode(status)
+        elif each < 0:
+            return

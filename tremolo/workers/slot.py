@@ -113,7 +113,7 @@ class Slot:
             if fd is not None:
                 os.set_inheritable(fd, True)
         # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
-        for name in _NOT_MINE:
+        for name in (*_NOT_MINE, 'SIGUSR1'):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
         # A program that daemonises itself gets another process id: it knows its sockets by these.
         marks = _inodes(sock.fileno() for sock in self)
@@ -148,9 +148,15 @@ class Slot:
 
     def places(self, address: Address) -> list[Address]:
         """Return what an address means here: a name may mean several sockets that are given."""
+<<<<<<< HEAD
         # (Two addresses with port 0 have a socket each, though they look the same.)
         return [place for place, _ in self.left
                 if address.inherited and address.means(place)] or [address]
+=======
+        if not address.inherited:
+            return [address]    # (That of port 0 may be there twice.)
+        return [place for place, _ in self.left if address.means(place)] or [address]
+>>>>>>> tlsctx
 
     def open(self, part: Server, address: Address) -> list[Listener]:
         """Listen on the slot's sockets of an address; open new ones for an unknown address.

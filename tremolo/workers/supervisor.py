@@ -32,7 +32,7 @@ from .channel import (
     TAKES_NAMED,
     Channel,
 )
-from .fork import SIGNALS, fork_worker
+from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
 from .terminal import MOMENT, Terminal
@@ -53,13 +53,17 @@ class Supervisor:
         status = Supervisor(settings, addresses, work).run()
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
-    forked after SIGHUP start that program instead; without it `renew` is called before, which may
-    raise a `TremoloError`: then nothing is renewed. Raises `ListenError` if the system refuses an
+    forked after SIGHUP start that program instead, or, with `moved`, those that are forked when
+    that says that the code is elsewhere; `where` tells the log where they start. Where workers are
+    forked only, `renew` is called before, which may raise a `TremoloError`: then nothing is
+    renewed. The `manager` is told how we are. Raises `ListenError` if the system refuses an
     address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
                  work: Callable[[Slot], int], program: list[str] | None = None,
+                 moved: Callable[[], bool] | None = None,
+                 where: Callable[[], str] | None = None,
                  renew: Callable[[], object] = lambda: None,
                  manager: Manager | None = None) -> None:
         self._settings = settings
@@ -67,6 +71,9 @@ class Supervisor:
         self._addresses = addresses
         self._work = work
         self._program = program
+        self._not_ours = children()    # What the program has started itself, and waits for.
+        self._moved = moved
+        self._where = where
         self._renew_first = renew
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
@@ -82,8 +89,7 @@ class Supervisor:
         reactor = self._reactor
         with reactor:
             settings = self._settings
-            self._group.open(
-                self._addresses, settings.workers or 1, self._manager.given)
+            self._group.open(self._addresses, settings.workers or 1, self._manager.given)
             for name in SIGNALS:
                 signum = getattr(signal, name)
                 # (`nohup` lets SIGHUP be ignored, and means it.)
@@ -144,8 +150,13 @@ class Supervisor:
 
     def _be_worker(self, slot: Slot) -> int:
         """Work, in the child; return the exit status."""
-        if self._afresh and self._program is not None:
-            slot.start_afresh(self._program)
+        afresh = self._afresh if self._moved is None else self._moved()
+        if afresh and self._program is not None:
+            try:
+                slot.start_afresh(self._program)
+            except OSError as error:
+                _log.error('the program cannot be started afresh: %s', error)
+                return 1
         return self._work(slot)
 
     # -- what happens to workers ----------------------------------------------------------------
@@ -241,27 +252,17 @@ class Supervisor:
 
     def _reap(self) -> None:
         """Take the exit status of each process that has ended."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, code in ended(self._not_ours):
             worker = self._group.workers.pop(pid, None)
             if worker is not None:
-                self._ended(worker, os.waitstatus_to_exitcode(status))
+                self._ended(worker, code)
 
     def _ended(self, worker: Worker, code: int) -> None:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
         if not told:
-            how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
-            if self._afresh and not (code or begun):
-                how += (' before it served (with workers, a program that makes itself a daemon '
-                        'cannot be renewed: stop it, and start it again)')
-            _log.error('worker %d %s', worker.pid, how)
+            self._told.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
@@ -363,7 +364,9 @@ class Supervisor:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         if self._announced:
             self._told.reloading()
-        if self._program is None:
+        if self._where is not None:
+            _log.info('new workers start in %s', self._where())
+        if self._program is None or (self._moved is not None and not self._moved()):
             try:
                 self._renew_first()
             except TremoloError as error:

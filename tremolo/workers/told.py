@@ -6,12 +6,15 @@ and the old one goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 
 from ..loop import Reactor
 from ..server import announce
 from ..systemd.manager import Manager
 from .group import STARTING, Group, Worker
+
+_log = logging.getLogger('tremolo')
 
 
 class Told:
@@ -29,6 +32,14 @@ class Told:
         addresses = [*(sock.getsockname() for sock in worker.slot), *worker.opened]
         announce(addresses, os.getpid(), worker.secure)
         self._manager.ready(self._reactor, 'serving')
+
+    def ended(self, worker: Worker, code: int, unserved: bool) -> None:
+        """Tell in the log how a worker has ended that nobody told to."""
+        how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
+        if unserved:
+            how += (' before it served (with workers, a program that makes itself a daemon cannot '
+                    'be renewed: stop it, and start it again)')
+        _log.error('worker %d %s', worker.pid, how)
 
     def reloading(self) -> None:
         """Tell that a renewal begins."""
