@@ -56,7 +56,7 @@ def test_idle_and_busy_connections_go_on_at_the_other_server():
     step(lambda: len(old.server.connections) == 3)
     busy.send(request('/slow'))
     step(lambda: any(each.phase == 'busy' for each in old.server.connections))
-    Handover(old.server, sending).start()
+    Handover(old.server, sending, False).start()
     step(lambda: old.server.stopped.done() and len(kinds) == 3)
     assert old.server.closed == {'handed over': 3}
     assert kinds == [CONNECTION] * 3

@@ -317,7 +317,9 @@ def test_every_reason_that_can_cut_an_answer_is_in_the_table():
         # The body's reader is told, or the request is refused; the answer is complete.
         'min_upload_rate', 'limit_concurrency',
         # (The answer of a WebSocket is complete with its 101.)
-        'websocket', 'ws_slow', 'ws_ping_timeout', 'ws_close_timeout'}
+        'websocket', 'ws_slow', 'ws_ping_timeout', 'ws_close_timeout',
+        # They come before the first request.
+        'tls_handshake', 'tls_timeout', 'tls_plain', 'proxy_header', 'stranger'}
     told = {ended.reason for case in CASES for ended in case[2]}
     assert told == {'', *REASONS} - never
 
