@@ -20,7 +20,7 @@ from simulated import World
 from tremolo import Tremolo
 from tremolo.errors import SettingError
 
-# How many worlds full of peers are looked at. (Thousands were.)
+# How many worlds full of peers are looked at. (150 were.)
 SEEDS = int(os.environ.get('PROXY_SEEDS', '4'))
 TRUSTED = {'proxy_protocol': 'auto', 'trusted_proxies': '127.0.0.1'}
 

@@ -69,6 +69,7 @@ class Handover:
         self._channel = channel
         self._takes_named = takes_named
         self._given = 0    # Connections that were sent.
+        self._kept: set[Connection] = set()    # Those that cannot be sent.
         self._begun = server.reactor.time()
         self._had = 0    # Connections at the beginning.
 
@@ -91,7 +92,7 @@ class Handover:
         if server.draining:
             return
         for connection in list(server.connections):
-            if connection.transferable:
+            if connection.transferable and connection not in self._kept:
                 self._give(connection)
         late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
         if (server.connections or server.arriving) and not late:
@@ -104,6 +105,7 @@ class Handover:
         if (named := named_addresses(connection)) is not None:
             kind, carried = NAMED, packed(named)
             if not self._takes_named or len(carried) > MOST_CARRIED:
+                self._kept.add(connection)    # (Not asked again: the socket has to be asked, too.)
                 return
         self._channel.send(kind, socket_of(connection.transfer()), carried)
         self._given += 1
