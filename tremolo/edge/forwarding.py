@@ -25,6 +25,13 @@ from ..server import Request, Response, Server
 from ..server.addresses import Addresses
 from ..typed import Any
 
+# Names that are no matter of this, and that most requests have.
+_USUAL = frozenset((
+    b'accept', b'accept-encoding', b'accept-language', b'authorization', b'cache-control',
+    b'connection', b'content-length', b'content-type', b'cookie', b'host', b'origin', b'pragma',
+    b'priority', b'referer', b'sec-ch-ua', b'sec-ch-ua-mobile', b'sec-ch-ua-platform',
+    b'sec-fetch-dest', b'sec-fetch-mode', b'sec-fetch-site', b'sec-fetch-user',
+    b'upgrade-insecure-requests', b'user-agent'))
 _READERS: dict[str, Any] = {'x-forwarded': read_x_forwarded, 'forwarded': read_forwarded}
 
 
@@ -38,8 +45,10 @@ class Forwarding:
 
     def _forwarded(self, request: Request, response: Response) -> None:
         """Let a request be answered; hot, where proxies are believed."""
-        places = [place for place, field in enumerate(request.fields)
-                  if b'orwarded' in field[0] and _is_of_proxies(field[0])]
+        # (`find`: with `in` the first bytes are tried as a number, which fails at length. With the
+        # usual names as a set: a third of the instructions.)
+        places = [place for place, (name, _) in enumerate(request.fields)
+                  if name not in _USUAL and name.find(b'orwarded') >= 0 and _is_of_proxies(name)]
         if places:
             self._rewrite(request, places)
         self._handle(request, response)
@@ -51,7 +60,7 @@ class Forwarding:
         host = None
         addresses = request.connection.addresses
         if self._read is not None and self._trusted.trusts(addresses[0], _is_unix(addresses)):
-            is_socket = b'websocket' in (request.upgrade or b'')
+            is_socket = request.upgrade is not None and request.upgrade.find(b'websocket') >= 0
             said: Said = self._read([fields[place] for place in places], self._trusted, is_socket)
             if said.client is not None or said.scheme is not None:
                 request.forwarded = (said.client or addresses[0], addresses[1],

@@ -15,11 +15,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from ..late import expression
 from ..typed import Any, NamedTuple
 
-_OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
-_IPV4 = expression(r'\.'.join((_OCTET,) * 4))
 _MAPPED = bytes(10) + b'\xff\xff'    # ::ffff:0:0/96
 # The peers that were believed last: the same few proxies come again and again (0.1 us for one that
 # is known, 1 us for another). At most so many; a full set is emptied. Those that are not believed
@@ -88,16 +85,14 @@ class TrustedProxies:
 
 def read_ip(text: str) -> IP | None:
     """Return an address without a zone; that of IPv4 for one that is mapped; None if it is none."""
-    match = _IPV4.fullmatch(text)
-    if match is not None:
-        # (By `ipaddress` it is four times as slow. And before Python 3.9.5 that reads 010.0.0.1,
-        # which is 8.0.0.1 for others.)
-        a, b, c, d = match.groups()
-        return IP(False, int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d), text)
-    if ':' not in text or '%' in text:
-        return None
+    # (In C: a tenth of the time of `ipaddress`, and a socket's peer is written in the same way.
+    # Zeros at the front are refused: 010.0.0.1 is 8.0.0.1 for some.)
     try:
-        # (In C, and a socket's peer is written in the same way. By `ipaddress`: 10 times as slow.)
+        if ':' not in text:
+            packed = socket.inet_pton(socket.AF_INET, text)
+            return IP(False, int.from_bytes(packed, 'big'), text)
+        if '%' in text:
+            return None
         packed = socket.inet_pton(socket.AF_INET6, text)
     except (OSError, ValueError):
         return None

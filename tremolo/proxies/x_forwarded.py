@@ -40,7 +40,7 @@ def read_x_forwarded(lines: Lines, trusted: TrustedProxies, is_socket: bool) -> 
             if name not in seen:
                 seen.add(name)
                 said.lines[place] = _last_value(said, name, value, is_socket)
-        elif name.startswith(b'x-forwarded') and b'_' not in name:
+        elif name.startswith(b'x-forwarded') and name.find(b'_') < 0:
             said.lines[place] = value
     said.client = search.client
     return said
