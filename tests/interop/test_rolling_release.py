@@ -226,6 +226,7 @@ def test_two_instances_are_drained_and_restarted_in_turn(name, options, tool, tm
     try:
         with proxied(name, [each.port for each in instances], tool, tmp_path) as port, \
                 Load(port) as load:
+            load.wait_for(100)
             for number in range(RESTARTS):
                 each = instances[number % 2]
                 if name == 'haproxy':
