@@ -48,7 +48,8 @@ class Call(Sending):
         new_context = connection.server.new_context
         wrapped: Any = response
         call.context = wrapped.context.copy() if response.layers else new_context()
-        call._addresses = request.addresses
+        call._addresses = (
+            request.forwarded or connection.known_addresses or connection.addresses)
         call._began = call._ended = call._gone = call._told = call._parked = call._dropped = False
         call._head = call._left = call._result = call._body = None
         call._posted = call._taken = call.thread = 0
