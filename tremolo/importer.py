@@ -79,8 +79,7 @@ def serve(
                              command_line(), start.moved, manager)
     set_up_logging(settings)
     with ended_by_sigterm():
-        with ended_by_sigterm(stuck=True):
-            found = _found(app, factory, app_dir, interface)
+        found = _found(app, factory, app_dir, interface)
         if isinstance(found, int):
             return found
         found.manager = manager

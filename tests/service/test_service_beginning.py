@@ -33,15 +33,6 @@ while True:
     except BaseException:
         print('caught', flush=True)
 '''
-# In C, for 1,000 seconds: no handler of Python runs there. (Only if it frees other threads.)
-STUCK = '''
-import sqlite3
-for name in 'one', 'other':
-    connection = sqlite3.connect('locked', timeout=1000)
-    print('begun', flush=True)
-    connection.execute('begin exclusive')
-    globals()[name] = connection
-'''
 # Processes that are started, and told to end, while the application is imported.
 FORKS = '''
 import os, signal, time
@@ -110,25 +101,6 @@ def test_the_second_sigterm_ends_an_import_that_catches_everything(program):
     assert process.stdout.readline() == 'caught\n'
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 128 + signal.SIGTERM
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
-def test_the_second_sigterm_ends_an_import_that_is_stuck_in_c(program):
-    process = program(STUCK)
-    assert [process.stdout.readline() for _ in range(2)] == ['begun\n'] * 2
-    process.send_signal(signal.SIGTERM)
-    # (A signal that is still pending would take this one in.)
-    while int(_status_of(process, 'ShdPnd'), 16) >> (signal.SIGTERM - 1) & 1:
-        pass
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
-
-
-def _status_of(process, field):
-    for line in Path(f'/proc/{process.pid}/status').read_text().splitlines():
-        if line.startswith(field):
-            return line.split()[1]
-    raise AssertionError(field)
 
 
 def test_processes_that_the_import_forks_have_none_of_it(program):

@@ -1,11 +1,12 @@
 """Beginning: what signals do until the reactor handles them, from the import of the application on.
 
     SIGTERM           ends the import, or the start, as Ctrl-C does: a `finally` runs
-    second SIGTERM    ends the process within a second, whatever it does
+    second SIGTERM    ends the process within a second, also if something caught the first
     SIGUSR1           nothing, also while the server serves (a tool that rotates logs sends it)
 
 The first process of a container (PID 1) ignores each signal that it does not handle. So these
-handlers stand before anything of the application runs.
+handlers stand before anything of the application runs. (Python calls them between two of its own
+instructions: a function of C that takes long delays them, and what never returns is for SIGKILL.)
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -47,12 +47,11 @@ def _nothing(*_: object) -> None:
 
 
 @contextlib.contextmanager
-def ended_by_sigterm(alone: bool = True, stuck: bool = False) -> Iterator[None]:
+def ended_by_sigterm(alone: bool = True) -> Iterator[None]:
     """Let SIGTERM end this block, and raise `SystemExit` with 128 + SIGTERM.
 
     A block may stand in another one. With workers the supervisor handles it (not `alone`), and if
-    the program handles SIGTERM itself, nothing happens here. With `stuck` the second SIGTERM is
-    obeyed even if code in C holds up all handlers.
+    the program handles SIGTERM itself, nothing happens here.
     """
     handler: Any = signal.getsignal(signal.SIGTERM)
     outer = handler is signal.SIG_DFL and not is_ignored(signal.SIGTERM)
@@ -62,7 +61,6 @@ def ended_by_sigterm(alone: bool = True, stuck: bool = False) -> Iterator[None]:
     if outer:
         handler = _End()
         signal.signal(signal.SIGTERM, handler)
-    watch = _Watch() if stuck else None
     try:
         yield
     except KeyboardInterrupt:
@@ -71,8 +69,6 @@ def ended_by_sigterm(alone: bool = True, stuck: bool = False) -> Iterator[None]:
         handler.tell()
         raise SystemExit(_STATUS) from None
     finally:
-        if watch is not None:
-            watch.close()
         if outer:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -114,55 +110,10 @@ def _force() -> None:
     leave_process(_STATUS)
 
 
-class _Watch:
-    """Sees each SIGTERM although Python calls no handler, as in a function of C that takes long.
-
-    The interpreter writes the number of each signal to a socket, at once, and a thread reads it.
-    (It cannot if that function keeps all threads from running.)
-    """
-
-    def __init__(self) -> None:
-        self._reading, self._writing = socket.socketpair()
-        self._writing.setblocking(False)
-        self._before = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._look, name='tremolo-start', daemon=True)
-        self._thread.start()
-        _watching.append(self)
-
-    def _look(self) -> None:
-        count = 0
-        while data := self._reading.recv(64):
-            count += data.count(signal.SIGTERM)
-            if count > 1:
-                _force()
-
-    def close(self) -> None:
-        """Look no longer."""
-        if self in _watching:
-            _watching.remove(self)
-            signal.set_wakeup_fd(self._before)
-            # (A close would not do: a process that was forked has this socket, too.)
-            self._writing.shutdown(socket.SHUT_RDWR)
-            self._thread.join()
-            self.forget()
-
-    def forget(self) -> None:
-        """Close what this process has of it."""
-        self._writing.close()
-        self._reading.close()
-
-
-_watching: list[_Watch] = []
-
-
 def _leave() -> None:
     """Take all of this from a process that the application has forked."""
     if isinstance(signal.getsignal(signal.SIGTERM), _End):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if _watching:
-        # (The socket is that of the process before.)
-        signal.set_wakeup_fd(-1)
-        _watching.pop().forget()
 
 
 if hasattr(os, 'register_at_fork'):

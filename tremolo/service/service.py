@@ -27,7 +27,7 @@ from ..settings.address import bare_host
 from ..settings.settings import address_with
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
-from . import process
+from . import release  # noqa: F401 (It notes in which folder this process was started.)
 from .embedded import HostedServer, RunningServer, start
 
 if TYPE_CHECKING:
@@ -346,6 +346,7 @@ class Service:
         ends at once with 128 + signal. Raises `InvalidState` on another thread than the main one,
         in an asyncio program, and while this application is served already.
         """
+        from . import process  # (Late: a program that is imported for its tests does not run.)
         process.run(self, {'host': host, 'port': port, **options})
 
     def work(self, settings: Settings, slot: Slot | None = None) -> int:
@@ -353,6 +354,7 @@ class Service:
 
         Returns 0, or 128 + the signal that forced the end. Raises `SystemExit` as `run` does.
         """
+        from . import process
         return process.work(self, settings, slot)
 
     def fail(self, failure: TremoloError) -> None:
