@@ -77,7 +77,7 @@ def become(command, folder, environment):
         os.environ['LISTEN_PID'] = str(os.getpid())
     # (The next three are known from the start of an interpreter.)
     sys.orig_argv = [sys.executable, *command]
-    tremolo.service.release.start.__init__()
+    tremolo.service.release.launch.__init__()
     sys.path[0] = os.getcwd()
     option, program, *arguments = command
     sys.argv = [option, *arguments]

@@ -27,7 +27,7 @@ from .service.beginning import ended_by_sigterm, outlive_usr1
 from .service.log import set_up_logging
 from .service.place import check_run
 from .service.process import supervise
-from .service.release import command_line, start
+from .service.release import command_line, launch
 from .settings import Settings
 from .settings.settings import address_with
 from .systemd.manager import Manager
@@ -53,7 +53,7 @@ def serve(
     `options` are those of `Service.run`, which raises `SystemExit` with statuses of its own.
     """
     check_run()
-    start.watch(None if app_dir is None else os.fspath(app_dir))
+    launch.watch(None if app_dir is None else os.fspath(app_dir))
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
@@ -72,11 +72,11 @@ def serve(
 
     if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
         # Each worker imports the application itself, so that SIGHUP brings new code. (From another
-        # folder an interpreter brings it that begins anew: this one knows the old one by heart.)
+        # folder only a new interpreter brings it: this one has imported modules of the old one.)
         addresses = settings.bound if manager.given else settings.addresses
         with ended_by_sigterm():
             return supervise(settings, [address_with(each, {}) for each in addresses], work,
-                             command_line(), start.moved, manager)
+                             command_line(), launch.moved, manager)
     set_up_logging(settings)
     with ended_by_sigterm():
         found = _found(app, factory, app_dir, interface)

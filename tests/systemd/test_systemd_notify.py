@@ -14,7 +14,6 @@ import pytest
 from managed import APPLICATION, get, listening
 
 from tremolo.systemd.manager import Manager
-from tremolo.systemd.notify import Notifier
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -50,9 +49,9 @@ def test_the_watchdog_is_told_at_half_of_its_time_and_only_while_the_loop_turns(
     sock, name = ear
     environ = {'NOTIFY_SOCKET': name, 'WATCHDOG_USEC': '20000000', 'WATCHDOG_PID': str(os.getpid())}
     with world.reactor() as reactor:
-        notifier = Notifier(environ)
+        manager = Manager(environ)
         assert environ == {}
-        notifier.ready(reactor, 'serving')
+        manager.ready(reactor, 'serving')
         # (The first at once: the time of the manager runs from READY on.)
         assert heard(sock) == ['READY=1', 'WATCHDOG=1']
         for _ in range(3):
@@ -62,22 +61,22 @@ def test_the_watchdog_is_told_at_half_of_its_time_and_only_while_the_loop_turns(
         # Nobody turns the loop: nothing is told.
         assert heard(sock) == []
         # A second READY is no second watchdog.
-        notifier.ready(reactor, 'serving')
+        manager.ready(reactor, 'serving')
         assert heard(sock) == ['READY=1']
         reactor.call_later(10.001, reactor.stop)
         reactor.run()
         assert heard(sock) == ['WATCHDOG=1']
         # The program that follows in this process gets the variables, and a whole interval.
-        notifier.keep(environ)
+        manager.keep(environ)
         assert heard(sock) == ['WATCHDOG=1']
         assert environ == {'NOTIFY_SOCKET': name, 'WATCHDOG_USEC': '20000000',
                            'WATCHDOG_PID': str(os.getpid())}
-        notifier.stopping()
-        notifier.stopping()
-        notifier.ready(reactor, 'serving')
+        manager.stopping()
+        manager.stopping()
+        manager.ready(reactor, 'serving')
         assert heard(sock) == ['STOPPING=1']
-        notifier.close()
-        notifier.reloading()
+        manager.close()
+        manager.reloading()
         assert heard(sock) == []
 
 
@@ -87,28 +86,28 @@ def test_the_watchdog_is_told_at_half_of_its_time_and_only_while_the_loop_turns(
 def test_without_a_watchdog_for_this_process_there_is_none(world, ear, variables):
     sock, name = ear
     with world.reactor() as reactor:
-        notifier = Notifier({'NOTIFY_SOCKET': name, **variables})
-        notifier.ready(reactor, 'serving')
+        manager = Manager({'NOTIFY_SOCKET': name, **variables})
+        manager.ready(reactor, 'serving')
         reactor.call_later(60, reactor.stop)
         reactor.run()
         assert heard(sock) == ['READY=1']
-        notifier.close()
+        manager.close()
 
 
 def test_the_messages_are_those_of_sd_notify(world, ear):
     sock, name = ear
     with world.reactor() as reactor:
-        notifier = Notifier({'NOTIFY_SOCKET': name})
+        manager = Manager({'NOTIFY_SOCKET': name})
         before = time.clock_gettime(time.CLOCK_MONOTONIC)
-        notifier.reloading()
+        manager.reloading()
         lines = sock.recv(9999).decode().split('\n')
         assert lines[0] == 'RELOADING=1' and lines[1].startswith('MONOTONIC_USEC=')
         assert before <= int(lines[1].partition('=')[2]) / 1e6 + 1e-6
         assert int(lines[1].partition('=')[2]) / 1e6 <= time.clock_gettime(time.CLOCK_MONOTONIC)
-        notifier.ready(reactor, 'serving')
+        manager.ready(reactor, 'serving')
         assert sock.recv(9999).decode().split('\n') == [
             'READY=1', 'STATUS=serving', f'MAINPID={os.getpid()}']
-        notifier.close()
+        manager.close()
 
 
 @pytest.mark.parametrize('name', [
@@ -116,9 +115,9 @@ def test_the_messages_are_those_of_sd_notify(world, ear):
 def test_a_manager_that_does_not_hear_is_no_failure(world, name, caplog):
     caplog.set_level(logging.DEBUG, 'tremolo')
     with world.reactor() as reactor:
-        notifier = Notifier({'NOTIFY_SOCKET': name})
-        notifier.ready(reactor, 'serving')
-        notifier.close()
+        manager = Manager({'NOTIFY_SOCKET': name})
+        manager.ready(reactor, 'serving')
+        manager.close()
     line, = [each for each in caplog.records if each.name == 'tremolo']
     assert line.levelname == 'DEBUG'
 
@@ -126,10 +125,10 @@ def test_a_manager_that_does_not_hear_is_no_failure(world, name, caplog):
 def test_a_manager_that_does_not_listen_holds_up_nothing(world, ear):
     sock, name = ear
     with world.reactor() as reactor:
-        notifier = Notifier({'NOTIFY_SOCKET': name})
+        manager = Manager({'NOTIFY_SOCKET': name})
         for _ in range(2000):    # (More than any queue of datagrams holds.)
-            notifier.ready(reactor, 'serving')
-        notifier.close()
+            manager.ready(reactor, 'serving')
+        manager.close()
     assert 0 < len(heard(sock)) < 2000
 
 

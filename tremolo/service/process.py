@@ -25,7 +25,7 @@ from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
 from .reactors import complete, make_reactor
-from .release import command_line, start
+from .release import command_line, launch
 from .signals import HUP, hang_up_is_ignored, run_until_signal
 from .system import reserve_descriptors
 
@@ -183,7 +183,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
-        where = None if program is None else functools.partial(start.where, program[0])
+        where = None if program is None else functools.partial(launch.where, program[0])
         return Supervisor(settings, [address for address, _ in addresses], work, program, moved,
                           where, functools.partial(_prepare_tls, secure), manager).run()
     except (ListenError, TlsError, SettingError) as error:
@@ -198,9 +198,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
 def _secure(settings: Settings,
             addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
     """Return the settings of each address that speaks TLS. Raises `SettingError`."""
-    parts = [settings.replace(**options) if options else settings for _, options in addresses]
-    for part in parts:
-        part.check()
+    parts = [settings.for_address(options) for _, options in addresses]
     return [part for part in parts if part.secure]
 
 

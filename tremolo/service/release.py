@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 
 
-class Start:
+class Launch:
     """Where this process was started, as it was then."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Start:
         return ', '.join(told)
 
 
-start = Start()
+launch = Launch()
 
 
 def command_line() -> list[str]:
@@ -95,7 +95,7 @@ def _interpreter(word: str) -> str:
     release does not have is taken from this one.)
     """
     if os.sep in word and not os.path.isabs(word):
-        path = start.inside(sys.executable)
+        path = launch.inside(sys.executable)
         if os.access(path, os.X_OK):
             return path
     return sys.executable
@@ -111,8 +111,8 @@ def _folder(words: list[str]) -> str:
     for word in words[1:]:
         end = os.sep + word.removeprefix('./')
         if path.endswith(end) and os.path.isabs(path) and not os.path.isabs(word):
-            return start.folder(path[:-len(end)] or os.sep)
-    return start.folder(start.here)
+            return launch.folder(path[:-len(end)] or os.sep)
+    return launch.folder(launch.here)
 
 
 def _shown(path: str) -> str:

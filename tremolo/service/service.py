@@ -192,8 +192,7 @@ class Service:
                 server.settings, slot is not None and slot.given):
             part = server
             if options:
-                part = server.part(server.settings.replace(**options))
-                part.settings.check()
+                part = server.part(server.settings.for_address(options))
                 _set_up_edges(part)
             parts.append((part, address))
         # (Only now: a certificate that cannot be used ends the start before anything is bound.)

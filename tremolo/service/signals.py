@@ -26,7 +26,7 @@ from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
 from .beginning import served
 from .ending import Ending
-from .release import command_line, start
+from .release import command_line, launch
 from .system import keep_from_children
 
 if TYPE_CHECKING:
@@ -126,12 +126,12 @@ class _Serving:
     def _try(self) -> None:
         """Try the new program in a child: this process could not come back from it."""
         folder, *_ = program = command_line()
-        if folder != start.here and not os.path.isdir(folder):
+        if folder != launch.here and not os.path.isdir(folder):
             # (The child would find the old code where we are, and we would be what we were.)
             _log.error('no renewal: %s is not there', folder)
             self._not_renewed()
             return
-        _log.info('the new program starts in %s', start.where(folder))
+        _log.info('the new program starts in %s', launch.where(folder))
         if self._trial is not None:
             self._trial.close()
             self._trial = None

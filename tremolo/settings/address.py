@@ -100,8 +100,9 @@ class Address(NamedTuple):
             if name in options:
                 raise SettingError(f'{name}: given twice')
             options[name] = _decoded(name, value)
-        moded = self.with_mode(options.pop('socket_mode')) if 'socket_mode' in options else self
-        return Address(*moded[:-1], tuple(options.items()))
+        mode = options.pop('socket_mode', None)
+        address = self._replace(options=tuple(options.items()))
+        return address if mode is None else address.with_mode(mode)
 
     def mode_or(self, default: int | None) -> int | None:
         """Return the mode for the file of a UNIX socket; None: as the umask says."""

@@ -159,18 +159,17 @@ def _network(value: Any) -> str:
     if text.lower() in ('*', 'unix'):
         return text.lower()
     address, slash, bits = text.partition('/')
-    # (`Option.convert` writes the option's name for `bind`.)
     try:
         ipaddress.ip_address(address)    # (One alone may have a zone: fe80::1%eth0.)
         if slash and ('%' in address or not bits.isdigit()):
             raise ValueError
         right: Any = ipaddress.ip_network(text, strict=False) if slash else text
     except ValueError:
-        raise SettingError(f'bind: {text!r:.64} is no address, no network such as 10.0.0.0/8, and '
-                           'not unix or *') from None
+        raise SettingError(f'{text!r:.64} is no address, no network such as 10.0.0.0/8, and not '
+                           'unix or *') from None
     if slash and ipaddress.ip_address(address) != right.network_address:
-        raise SettingError(f'bind: {text!r} has bits of a host behind its network: write {right}, '
-                           f'or {address}')
+        raise SettingError(f'{text!r} has bits of a host behind its network: write {right}, or '
+                           f'{address}')
     return text
 
 

@@ -34,7 +34,6 @@ PROXIES = 'proxies'
 WORKERS = 'workers'
 DEVELOPMENT = 'development'
 
-
 # Variables without our prefix, which hosts of applications set for any server.
 _SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',),
                      'trusted_proxies': ('FORWARDED_ALLOW_IPS',)}
@@ -109,7 +108,7 @@ class Option:
         try:
             result = kind.convert(value)
         except SettingError as error:
-            raise SettingError(str(error).replace('bind', label, 1)) from None
+            raise SettingError(f'{label}: {str(error).removeprefix("bind: ")}') from None
         except (TypeError, ValueError):
             off = ', or off' if may_be_off else ''
             text = '***' if self.kind == 'secret' else _shorten(value)

@@ -69,7 +69,7 @@ class Settings(Options):
                 if environ.get(variable):
                     found[option.name] = option.convert(environ[variable], variable)
                     if option.name == 'bind':
-                        _check(found['bind'], variable)
+                        _check_options(found['bind'], variable)
                     break
         settings = _overlaid(cls(), {**found, **given})
         settings.check()
@@ -79,19 +79,29 @@ class Settings(Options):
         """Return a copy in which these options differ."""
         return _overlaid(self, _converted(options))
 
+    def for_address(self, options: Mapping[str, Any]) -> Settings:
+        """Return the settings of an address with such options. Raises `SettingError`."""
+        settings = self.replace(**options) if options else self
+        settings.check()
+        return settings
+
     def check(self) -> None:
         """Raise `SettingError` for an option that makes no sense without another."""
         if self.proxy_protocol != 'off' and not self.trusted_proxies:
             raise SettingError(f'proxy_protocol: {self.proxy_protocol} needs trusted_proxies: the '
                                'addresses of the proxies, which alone are believed')
-        if self.secure and self.ssl_context is None:
+        if self.ssl_context is not None:
+            self._refuse(('ssl_certfile', *_OF_A_CERTIFICATE),
+                         'ssl_context has that in itself, give one of them')
+        elif not self.ssl_certfile:
+            self._refuse(_OF_A_CERTIFICATE, 'has no effect without ssl_certfile')
+        else:
             self._check_certificates()
-            return
-        for name in _OF_A_CERTIFICATE if not self.secure else ('ssl_certfile', *_OF_A_CERTIFICATE):
+
+    def _refuse(self, names: tuple[str, ...], why: str) -> None:
+        for name in names:
             if getattr(self, name) != BY_NAME[name].default:
-                raise SettingError(f'{name}: ' + (
-                    'ssl_context has that in itself, give one of them' if self.secure
-                    else 'has no effect without ssl_certfile'))
+                raise SettingError(f'{name}: {why}')
 
     def _check_certificates(self) -> None:
         keys, certificates = len(self.ssl_keyfile), len(self.ssl_certfile)
@@ -182,7 +192,7 @@ def address_with(address: Address, options: Mapping[str, Any]) -> tuple[Address,
     return address.without_options, part_options(given)
 
 
-def _check(addresses: tuple[Address, ...], label: str) -> None:
+def _check_options(addresses: tuple[Address, ...], label: str) -> None:
     """Raise `SettingError` if an address has an option that there is not, or not so."""
     for address in addresses:
         try:
@@ -219,7 +229,7 @@ def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
         if given.get('fd') is not None:
             raise SettingError('fd: is a socket that has its address, give either it or host and '
                                'port')
-    _check(given.get('bind', ()), 'bind')
+    _check_options(given.get('bind', ()), 'bind')
     return given
 
 

@@ -152,7 +152,7 @@ def _load(context: Context, certfile: str, keyfile: str | None, password: str) -
             told = f'ssl_certfile: {certfile} {problem}'
         elif problem := _unreadable(key):
             told = f'ssl_keyfile: {key} {problem}'
-        elif b'-----BEGIN' not in _beginning(certfile) or _no_certificate(certfile):
+        elif _no_certificate(certfile):
             told = f'ssl_certfile: {certfile} has no certificate in PEM'
         elif 'MISMATCH' in reason or reason == 'NO_CERTIFICATE_ASSIGNED':
             told = f'ssl_keyfile: {key} does not belong to the certificate {certfile}'

@@ -21,6 +21,7 @@ from ..loop.timers import NEVER
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
+from .announcer import Announcer
 from .channel import (
     CONNECTION,
     LEAVING,
@@ -36,7 +37,6 @@ from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
 from .terminal import MOMENT, Terminal
-from .told import Told
 from .watch import LAST_WORDS, Watch
 
 _log = logging.getLogger('tremolo')
@@ -78,7 +78,7 @@ class Supervisor:
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
-        self._told = Told(self._reactor, self._group, self._manager)
+        self._announcer = Announcer(self._reactor, self._group, self._manager)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -101,7 +101,7 @@ class Supervisor:
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
-                    self._told.look()
+                    self._announcer.look()
                     reactor.step()
             finally:
                 self._group.stop_listening()
@@ -199,7 +199,7 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            self._told.ready(worker)
+            self._announcer.ready(worker)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -262,7 +262,7 @@ class Supervisor:
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
         if not told:
-            self._told.ended(worker, code, self._afresh and not (code or begun))
+            self._announcer.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
@@ -363,7 +363,7 @@ class Supervisor:
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         if self._announced:
-            self._told.reloading()
+            self._announcer.reloading()
         if self._where is not None:
             _log.info('new workers start in %s', self._where())
         if self._program is None or (self._moved is not None and not self._moved()):

@@ -1,4 +1,4 @@
-"""Told: what the user and the service manager are told: where workers serve, and of renewals.
+"""Announcer: what the user and the service manager are told: where workers serve, and of renewals.
 
 A renewal is over when no worker starts any more: each slot has its new worker, or the code was bad,
 and the old one goes on.
@@ -17,7 +17,7 @@ from .group import STARTING, Group, Worker
 _log = logging.getLogger('tremolo')
 
 
-class Told:
+class Announcer:
     """Tells of the first worker, and of each renewal, good or not."""
 
     def __init__(self, reactor: Reactor, group: Group, manager: Manager) -> None:
