@@ -48,7 +48,7 @@ class ServerProcess:
         self._log_reader.start()
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else ''
-        found = re.search(r'http://127\.0\.0\.1:(\d+)', line)
+        found = re.search(r'https?://127\.0\.0\.1:(\d+)', line)
         if found is None:
             self.stop()
             pytest.fail(f'the server does not say where it listens, but {line!r} {self.log}')
