@@ -20,7 +20,7 @@ from tremolo.loop.timers import NEVER
 from tremolo.server.connection import Connection
 from tremolo.server.minimum_rate import MinimumRate
 from tremolo.settings import Settings
-from tremolo.throttling.bucket import Bucket, Share
+from tremolo.throttling.limits import Bucket, Share
 
 KIB, MIB = 1 << 10, 1 << 20
 

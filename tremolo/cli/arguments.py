@@ -29,6 +29,9 @@ _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
      {'choices': INTERFACES}),
 )
 
+# Kinds of options that are on unless they are turned off.
+_SWITCHES = ('switch', 'websocket')
+
 _EXAMPLES = """\
 examples:
   python3 -m tremolo                         a welcome page, to see it work
@@ -73,11 +76,17 @@ def _parse(argv: list[str]) -> dict[str, Any]:
     group = parser.add_argument_group('application')
     for name, help, given in _FINDING:
         group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
+    # (Of the options only those that are named, unless help is asked for: argparse takes 3 ms for
+    # all of them, a twentieth of a start.)
+    words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
     groups: dict[str, Any] = {}
     for option in OPTIONS:
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        _add(groups[option.group], option)
+        for name in option.names:
+            flags = _flags(option, name)
+            if flags and not words.isdisjoint(('-h', '--help', *flags)):
+                if option.group not in groups:
+                    groups[option.group] = parser.add_argument_group(option.group)
+                _add(groups[option.group], option, name, flags)
     namespace, rest = parser.parse_known_args(argv)
     if rest:
         # Complain of an option rather than of a word: the word may be the option's value.
@@ -107,31 +116,35 @@ def _flag(name: str) -> str:
     return '--' + name.replace('_', '-')
 
 
-def _add(group: Any, option: Option) -> None:
-    """Add an option with its synonyms, which the help does not show."""
+def _flags(option: Option, name: str) -> list[str]:
+    """Return the flags of an option by one of its names; the last one of a switch turns it off."""
+    if not option.main_variables:
+        return []    # (It is an object of Python: `ssl_context`.)
+    flags = [*(f'-{letter}' for letter, long in SHORT.items() if long == name), _flag(name)]
+    if option.kind in _SWITCHES:
+        flags.append(_flag(f'no_{name}'))    # (tremolo 0.5 and others have `--no-ws`.)
+    return flags
+
+
+def _add(group: Any, option: Option, name: str, flags: list[str]) -> None:
+    """Add an option by one of its names; the help does not show synonyms."""
     default = option.show(option.default) or 'none'
     text = f'{option.help} [env: {", ".join(option.main_variables)}; default: {default}]'
-    if not option.main_variables:
-        return    # (It is an object of Python: `ssl_context`.)
-    for name in option.names:
-        given: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS}
-        if option.kind == 'flag':
-            given['action'] = 'store_true'
-        else:
-            given['type'] = functools.partial(option.convert, label=_flag(name))
-            given['metavar'] = option.metavar
-        if option.kind in ('binds', 'paths', 'networks'):
-            # `--bind A --bind B` is here what `A,B` is in an environment variable.
-            given['type'] = functools.partial(_one, option, label=_flag(name))
-            given['action'] = 'extend'
-        given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
-        letters = [f'-{letter}' for letter, long in SHORT.items() if long == name]
-        group.add_argument(*letters, _flag(name), **given)
-        if option.kind in ('switch', 'websocket'):
-            # (tremolo 0.5 and others have `--no-ws`.)
-            group.add_argument(
-                _flag(f'no_{name}'), dest=name, default=argparse.SUPPRESS, action='store_false',
-                help=argparse.SUPPRESS)
+    given: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS}
+    if option.kind == 'flag':
+        given['action'] = 'store_true'
+    else:
+        given['type'] = functools.partial(option.convert, label=_flag(name))
+        given['metavar'] = option.metavar
+    if option.kind in ('binds', 'paths', 'networks'):
+        # `--bind A --bind B` is here what `A,B` is in an environment variable.
+        given['type'] = functools.partial(_one, option, label=_flag(name))
+        given['action'] = 'extend'
+    if option.kind in _SWITCHES:
+        group.add_argument(flags.pop(), dest=name, default=argparse.SUPPRESS, action='store_false',
+                           help=argparse.SUPPRESS)
+    given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS
+    group.add_argument(*flags, **given)
 
 
 def _one(option: Option, text: str, label: str) -> Any:

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Generator
 
 from ..loop import Cancelled, Task
-from ..server.addresses import Addresses
+from ..server.addresses import Addresses, told
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Refused(Exception):
     """An arrival that becomes no connection; `reason` is one of the server's `REASONS`."""
 
     def __init__(self, reason: str, why: str = '') -> None:
-        super().__init__(why or reason)
+        super().__init__(why)
         self.reason = reason
 
 
@@ -46,6 +46,7 @@ class Arrival:
         self.server = server
         self.reactor = server.reactor
         self._transport: Transport = sock
+        self._known: Addresses | None = None
         self._reason = 'shutdown'    # Why it ended, if it was cancelled.
         server.arriving.add(self)
         server.pause_if_full()
@@ -62,7 +63,7 @@ class Arrival:
         try:
             for step in steps:
                 transport, known = yield from step(self, transport, known)
-                self._transport = transport
+                self._transport, self._known = transport, known
             server.arriving.discard(self)
             server.admit(transport, None, known)
         except BaseException as error:
@@ -70,10 +71,17 @@ class Arrival:
             if not isinstance(error, (Refused, OSError, Cancelled)):
                 _log.exception('a new connection could not be taken')
 
+    def _addresses(self) -> Addresses:
+        """Return the addresses as far as they are known, for the log."""
+        transport = self._transport
+        return self._known or told(transport.getpeername(), transport.getsockname())
+
     def _end(self, error: BaseException) -> None:
         """Close the socket, count the reason, and make room."""
         reason = error.reason if isinstance(error, Refused) else (
             'reset' if isinstance(error, OSError) else self._reason)
+        if isinstance(error, Refused):
+            self.server.notices.turned_away(self._addresses, reason, str(error.args[0]))
         self.reactor.remove_fd(self._transport.fileno())
         self._transport.close()
         self.server.closed[reason] += 1

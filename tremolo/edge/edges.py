@@ -15,6 +15,9 @@ def set_up(part: Server) -> None:
     Called before it listens.
     """
     steps: list[Step] = []
+    if part.settings.proxy_protocol != 'off':
+        from .proxy_step import proxy_step
+        steps.append(proxy_step(part.settings))
     if steps:
         def arrive(sock: Any, address: Any) -> None:
             Arrival(part, sock, steps)

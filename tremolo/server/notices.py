@@ -25,10 +25,11 @@ from contextlib import suppress
 
 from ..loop import Future, Reactor
 from ..loop.timers import Timer
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING, Any, Callable
 from .phases import IDLE, NEW, REASONS
 
 if TYPE_CHECKING:
+    from .addresses import Addresses
     from .connection import Running
     from .lifetime import Lifetime
     from .request import Request
@@ -72,6 +73,8 @@ CUTS: dict[str, Cut] = {
     'ws_slow': Cut(('min_upload_rate', 'rate_grace')),
     'ws_ping_timeout': Cut(('ws_ping_timeout',)),
     'ws_close_timeout': Cut(('ws_close_timeout',)),
+    'proxy_header': Cut(('proxy_protocol',)),
+    'stranger': Cut(('trusted_proxies',)),
     'shutdown': Cut(('shutdown_timeout',)),
 }
 
@@ -144,6 +147,15 @@ class Notices:
         """Write the line of a request that is refused, and whose connection goes on."""
         self._tell(connection, 'refused', fault)
 
+    def turned_away(self, addresses: Callable[[], Addresses], reason: str, fault: str) -> None:
+        """Write the line of a socket that becomes no connection; `fault` says what was wrong."""
+        cut = CUTS.get(reason)
+        if cut is not None and _log.isEnabledFor(cut.level):
+            with suppress(Exception):
+                if self._may_write(reason):
+                    _log.log(cut.level, '%s: %s: %s%s', shown_client(addresses()), cut.verb,
+                             why(reason), fault and f': {fault}')
+
     def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
         cut = CUTS.get(reason)
         if cut is None or not _log.isEnabledFor(cut.level):
@@ -153,7 +165,7 @@ class Notices:
                 # (Only now the socket is asked for the address.)
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
                 _log.log(cut.level, '%s: %s: %s%s',
-                         _client(connection), cut.verb, said, _in_hand(connection))
+                         shown_client(connection.addresses), cut.verb, said, _in_hand(connection))
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""
@@ -210,9 +222,9 @@ def _is_known(connection: Lifetime) -> bool:
         or (connection.phase in (NEW, IDLE) and not connection.stream.buffered))
 
 
-def _client(connection: Lifetime) -> str:
+def shown_client(addresses: Addresses) -> str:
     """Return the client's address as `host:port`; on a UNIX socket it has none: our path."""
-    client, server, _ = connection.addresses
+    client, server, _ = addresses
     if client is not None:
         host, port = client
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'

@@ -31,6 +31,8 @@ REASONS = {
     'ws_slow': 'a WebSocket message came too slowly (1008)',
     'ws_ping_timeout': 'a WebSocket client answered no ping (1011)',
     'ws_close_timeout': 'a WebSocket client did not answer a close',
+    'proxy_header': 'the PROXY header was missing, broken or late',
+    'stranger': 'PROXY: the peer is no trusted proxy',
     'handed over': 'another worker goes on with it',
     'shutdown': 'the server stopped',
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from ..errors import SettingError
 from ..http import Encoded, HeaderError, Headers, format_cookie
 from ..http.conditions import outcome
 from ..http.encoder import encode
@@ -11,11 +13,11 @@ from ..http.headers import SentHeaders
 from ..http.replaced import checked_status, fields_kept
 from ..http.text_fields import encode_pair
 from ..loop import Stream
-from ..throttling import rate_of
+from ..settings.kinds import KINDS
+from ..throttling import Download, rate_of
 from ..typed import TYPE_CHECKING, Any
 from .bodiless import BODILESS, UNMET, UNTRUE
 from .errors import NO_KEYS, HandlerError
-from .rate import rate_answer
 from .upgrade import switch
 
 if TYPE_CHECKING:
@@ -192,3 +194,27 @@ class ResponseHead:
         # (An ASGI application sets all fields at once, or none.)
         own = self._headers if isinstance(self._headers, Headers) else None
         self._headers = fields_kept(own, meant) if own is not None else None
+
+
+def checked_rate(rate: Any) -> int:
+    """Return a rate in bytes/second; 0: no limit. Raises `HandlerError`."""
+    try:
+        number: int = 0 if rate in (None, 'off') else KINDS['rate'].convert(rate)
+    except (SettingError, TypeError, ValueError, BytesWarning):
+        number = -1
+    if number < 0:
+        # (`'1MB'`: a unit of others, of which we know ours.)
+        unit = re.fullmatch('([0-9]+) ?([kmg])b', rate.lower()) if isinstance(rate, str) else None
+        hint = f': write {unit[1] + unit[2].upper() + "iB"!r}' if unit else ''
+        raise HandlerError(f'rate: {rate!r:.64} is not {KINDS["rate"].accepts}, or None{hint}')
+    return number
+
+
+def rate_answer(response: ResponseHead, rate: Any) -> None:
+    """Set the rate of an answer, in bytes/second; None: no limit. Raises `HandlerError`."""
+    connection, number = response.connection, checked_rate(rate)
+    limit = connection.stream.write_limit
+    if limit is None:
+        limit = connection.stream.write_limit = Download(connection, None, None)
+    if isinstance(limit, Download):
+        limit.rate(response, number)

@@ -72,8 +72,8 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     with _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
-        except ListenError as error:
-            leave(error, 1)
+        except (ListenError, SettingError) as error:
+            leave(error, 1 if isinstance(error, ListenError) else 2)
         try:
             with starting(reactor), ended_by_sigterm(alone):
                 complete(reactor, service.startup(settings))

@@ -106,11 +106,12 @@ class Service:
                  listen: bool = True) -> Server:
         """Make a server of this service on a reactor, and bind it; it accepts after `Server.start`.
 
-        With a slot, the sockets that the slot has are used. Raises `ListenError`, and
-        `InvalidState` while it is served already.
+        With a slot, the sockets that the slot has are used. Raises `ListenError`, `SettingError`,
+        and `InvalidState` while it is served already.
         """
         with _claiming:
             self.check_free()
+            settings.check()
             self.failure, self.inside = None, False
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
@@ -177,6 +178,7 @@ class Service:
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
+                part.settings.check()
                 _set_up_edges(part)
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))

@@ -16,6 +16,7 @@ import os
 import re
 from functools import partial
 
+from ..errors import SettingError
 from ..late import expression
 from ..typed import Any, Callable, NamedTuple
 from .address import Address, bare_host, parse_bind
@@ -129,7 +130,29 @@ def _secret(value: Any) -> str:
 def _networks(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(',')]
-    return tuple(map(_text, value))
+    return tuple(map(_network, value))
+
+
+def _network(value: Any) -> str:
+    # Late: few servers name a proxy, and it is as much as a tenth of their start.
+    import ipaddress
+    text = _text(value)
+    if text.lower() in ('*', 'unix'):
+        return text.lower()
+    address, slash, bits = text.partition('/')
+    # (`Option.convert` writes the option's name for `bind`.)
+    try:
+        ipaddress.ip_address(address)    # (One alone may have a zone: fe80::1%eth0.)
+        if slash and ('%' in address or not bits.isdigit()):
+            raise ValueError
+        right: Any = ipaddress.ip_network(text, strict=False) if slash else text
+    except ValueError:
+        raise SettingError(f'bind: {text!r:.64} is no address, no network such as 10.0.0.0/8, and '
+                           'not unix or *') from None
+    if slash and ipaddress.ip_address(address) != right.network_address:
+        raise SettingError(f'bind: {text!r} has bits of a host behind its network: write {right}, '
+                           f'or {address}')
+    return text
 
 
 def _context(value: Any) -> Any:

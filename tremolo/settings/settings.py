@@ -66,11 +66,19 @@ class Settings(Options):
                 if environ.get(variable):
                     found[option.name] = option.convert(environ[variable], variable)
                     break
-        return _overlaid(cls(), {**found, **given})
+        settings = _overlaid(cls(), {**found, **given})
+        settings.check()
+        return settings
 
     def replace(self, **options: Any) -> Settings:
         """Return a copy in which these options differ."""
         return _overlaid(self, _converted(options))
+
+    def check(self) -> None:
+        """Raise `SettingError` for an option that makes no sense without another."""
+        if self.proxy_protocol != 'off' and not self.trusted_proxies:
+            raise SettingError(f'proxy_protocol: {self.proxy_protocol} needs trusted_proxies: the '
+                               'addresses of the proxies, which alone are believed')
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Iterate over the name and the value of each option, in the order of the table."""

@@ -5,6 +5,14 @@ There are up to two limits for each direction of a connection, and the slower li
     its own       `download_rate` or `upload_rate`; an answer may have a rate of its own instead
     a shared one  `worker_download_rate` or `worker_upload_rate`, for all connections of a worker
 
+A limit is a `Bucket`: a timetable of pieces. The next piece is due `piece / rate` seconds after the
+one before. A connection that has bytes to move takes the next free place of the timetable, and
+waits until the time of that place. So the connections that share a bucket get a piece in turn, and
+none starves.
+
+A connection that comes late, because the loop was busy, catches up. But places that have been due
+for longer than `_LATE` seconds are lost: after an idle hour nobody may send an hour's worth.
+
 The stream asks for its allowance (`Limiter`). While a limit lets a transfer rest, these classes
 tell the connection (`Limited`): the client is not slow then, we are. A connection without a limit
 has no object of this file.
@@ -16,13 +24,60 @@ from collections import deque
 
 from ..loop import Stream
 from ..typed import TYPE_CHECKING, Callable, Protocol
-from .bucket import PIECES, Bucket, Share
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
+_PIECES = 50    # Pieces per second of one connection's limit.
 _SHARED_PIECES = 200    # Of a limit that many share: each of 200 has its turn once a second.
+_LATE = 0.03    # Seconds of unused places that a bucket makes up for.
+_NOW = 1e-6    # A piece due within so many seconds is due now: sums of times are not exact.
 _MUCH = 1 << 30    # Bytes that may pass at once where there is no limit.
+
+
+class Bucket:
+    """A limit of `rate` bytes/second, for one connection or for many."""
+
+    __slots__ = ('_next', 'piece', 'rate')
+
+    def __init__(self, rate: int, now: float, pieces: int = _PIECES) -> None:
+        self.rate = rate
+        # Bytes in a piece. At low rates there are fewer pieces a second: a piece of a few bytes is
+        # not worth a system call.
+        self.piece = max(1, min(256, rate // 4), rate // pieces)
+        self._next = now    # When the next piece is due.
+
+    def reserve(self, now: float) -> float:
+        """Take the next place for a piece, and return when it is due."""
+        due = max(self._next, now - _LATE)
+        self._next = due + self.piece / self.rate
+        return due
+
+    def give_back(self, size: int) -> None:
+        """Return `size` bytes of a reserved piece that will not be used."""
+        self._next -= size / self.rate
+
+
+class Share:
+    """The piece that one connection holds of a bucket."""
+
+    __slots__ = ('bucket', 'due', 'left')
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.left = 0     # Bytes of the piece that have not passed yet.
+        self.due = 0.0    # When they may pass.
+
+    def allowance(self, now: float) -> int:
+        """Return how many bytes may pass now; reserve a piece if there is none."""
+        if not self.left:
+            self.left = self.bucket.piece
+            self.due = self.bucket.reserve(now)
+        return self.left if self.due <= now + _NOW else 0
+
+    def spend(self, size: int) -> None:
+        """Count `size` bytes that passed."""
+        self.left -= size
 
 
 class Limited(Protocol):
@@ -167,7 +222,7 @@ class Throttles:
         # Whether there is any limit.
         self.wanted = any((self._download, self._upload, self._downloads, self._uploads))
 
-    def _bucket(self, rate: int, pieces: int = PIECES) -> Bucket | None:
+    def _bucket(self, rate: int, pieces: int = _PIECES) -> Bucket | None:
         return Bucket(rate, self._time(), pieces) if rate else None
 
     def join(self, connection: Limited) -> None:

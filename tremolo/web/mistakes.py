@@ -18,7 +18,7 @@ from ..http.grammar import TOKEN_STR
 from ..http.replaced import checked_status
 from ..late import expression
 from ..server import HandlerError
-from ..server.rate import checked_rate
+from ..server.response_head import checked_rate
 from ..settings import OPTIONS
 from ..typed import Any, Callable
 
