@@ -14,6 +14,10 @@ class SettingError(TremoloError):
     """An option, an application or an address that cannot be met as asked (exit status 2)."""
 
 
+class TlsError(TremoloError):
+    """A certificate or a key that cannot be used as it is (exit status 1)."""
+
+
 class HookFailed(TremoloError):
     """A hook raised before the first connection (exit status 3); its traceback is in the log."""
 

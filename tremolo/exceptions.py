@@ -3,6 +3,7 @@
     TremoloError                    everything that we raise on purpose
       SettingError                  a bad option (exit status 2)
       ListenError                   the system refuses an address (exit status 1)
+      TlsError                      a certificate or a key cannot be used (exit status 1)
       HookFailed, LifespanFailed    the application does not start (exit status 3)
       ProtocolError                 the peer broke HTTP: knows the answer's status
         FormError                   it broke a form; handlers get BadRequest or PayloadTooLarge
@@ -25,7 +26,7 @@
 
 from __future__ import annotations
 
-from .errors import HookFailed, LifespanFailed, SettingError, TremoloError
+from .errors import HookFailed, LifespanFailed, SettingError, TlsError, TremoloError
 from .http import HeaderError, ProtocolError
 from .http.errors import FormError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
@@ -52,7 +53,7 @@ __all__ = [
     'HandlerError', 'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState',
     'LifespanFailed', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
     'PartPassed', 'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed',
-    'TremoloError', 'UnsupportedMediaType', 'UploadEnded', 'WebSocketClosed',
+    'TlsError', 'TremoloError', 'UnsupportedMediaType', 'UploadEnded', 'WebSocketClosed',
     'WebSocketRefused',
 ]
 

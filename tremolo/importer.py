@@ -60,7 +60,7 @@ def serve(
 
     if settings.workers and not settings.preload and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code.
-        return supervise(settings, settings.addresses, work)
+        return supervise(settings, [(each, {}) for each in settings.addresses], work)
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
         return found

@@ -361,6 +361,8 @@ def test_help_shows_every_option_with_its_variable_and_default_in_80_columns(cap
     assert max(map(len, text.splitlines())) <= 80
     joined = ' '.join(text.split())
     for option in OPTIONS:
+        if option.kind == 'context':
+            continue    # (No text names an object of Python.)
         assert '--' + option.name.replace('_', '-') in text
         assert f'[env: {", ".join(option.main_variables)}; default: ' in joined
         for synonym in option.synonyms:
@@ -377,7 +379,7 @@ def test_help_shows_every_option_with_its_variable_and_default_in_80_columns(cap
     (['-t30'], '-t30: write --worker-timeout TIME or --handler-timeout TIME'),
     (['-p', '80'], '-p: write --port PORT; the letter'),
     (['-c', 'gunicorn.conf.py'], '-c: not here: options are arguments'),
-    (['--ssl-keyfile=x'], '--ssl-keyfile: not here: it speaks plain HTTP'),
+    (['--ssl-version=2'], '--ssl-version: not here: TLS 1.2 and 1.3 are spoken'),
     (['--access-logfile', '-'], '--access-logfile: not here'),
     (['-q'], '-q: no such option'),
 ])

@@ -95,7 +95,9 @@ def test_every_line_names_options_that_there_are():
     ('use_reloader', 'use_reloader: not here: kill -HUP'),
     ('reload', 'reload: not here: kill -HUP'),
     ('timeout', "timeout: write worker_timeout='TIME' or handler_timeout='TIME'; "),
-    ('ssl_keyfile', 'ssl_keyfile: not here: it speaks plain HTTP'),
+    ('ssl', "ssl: write ssl_certfile='PATH' and ssl_keyfile='PATH'; the password of a key is "
+     "ssl_keyfile_password='TEXT'"),
+    ('ssl_version', 'ssl_version: not here: TLS 1.2 and 1.3 are spoken; '),
     ('access_log', 'access_log: not here: there is no access log'),
     ('limit_request_field_size', "limit_request_field_size: write head_size='SIZE'"),
     ('idel_timeout', 'idel_timeout: no such option, did you mean idle_timeout'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 
 import pytest
@@ -10,7 +11,7 @@ from server_support import request, virtual
 
 from tremolo import Tremolo, cli
 from tremolo.errors import SettingError
-from tremolo.settings import OPTIONS, Address, Settings, under_all_names
+from tremolo.settings import OPTIONS, Address, Options, Settings, under_all_names
 
 # For each kind a text that is the default of no option, and what it means.
 OTHER = {
@@ -19,20 +20,39 @@ OTHER = {
     'level': ('error', 'error'), 'loop': ('asyncio', 'asyncio'),
     'host': ('other', 'other'), 'mode': ('600', 0o600),
     'switch': ('off', False), 'websocket': ('none', False),
-    'binds': (':81', (Address('', 81),))}
+    'binds': (':81', (Address('', 81),)),
+    'path': ('a.pem', os.path.abspath('a.pem')), 'paths': ('a.pem', (os.path.abspath('a.pem'),)),
+    'secret': ('off', 'off'),
+    'cert_reqs': ('CERT_OPTIONAL', 'optional'), 'ciphers': ('ECDHE+AESGCM', 'ECDHE+AESGCM'),
+    'networks': ('10.0.0.0/8', ('10.0.0.0/8',)), 'forwarded': ('off', 'off'),
+    'proxy_protocol': ('v2', 'v2')}
 # For each kind a text that is none of its values.
 WRONG = {
     'text': '\n', 'flag': 'perhaps', 'count': 'x', 'port': '65536', 'size': '7 stones', 'rate': '-',
     'host': '\n', 'mode': '9', 'time': 'noon', 'lifespan': 'x', 'level': 'x', 'loop': 'x',
-    'switch': 'perhaps', 'websocket': 'perhaps', 'binds': 'x'}
+    'switch': 'perhaps', 'websocket': 'perhaps', 'binds': 'x', 'path': '\0', 'paths': '\0',
+    'secret': 1025 * 'x', 'cert_reqs': '3', 'ciphers': 'rot13', 'networks': 'x', 'forwarded': 'x',
+    'proxy_protocol': 'x'}
+# What makes no sense without another option has that beside it.
+BESIDE = {
+    'ssl_keyfile': {'ssl_certfile': 'b.pem'}, 'ssl_keyfile_password': {'ssl_certfile': 'b.pem'},
+    'ssl_ca_certs': {'ssl_certfile': 'b.pem', 'ssl_cert_reqs': 'required'},
+    'ssl_cert_reqs': {'ssl_certfile': 'b.pem', 'ssl_ca_certs': 'b.pem'},
+    'ssl_ciphers': {'ssl_certfile': 'b.pem'}, 'proxy_protocol': {'trusted_proxies': '10.0.0.0/9'}}
 
-NAMES = [pytest.param(option, name, id=name) for option in OPTIONS for name in option.names]
+# (No text names an object of Python: `ssl_context`.)
+WRITTEN = [option for option in OPTIONS if option.kind != 'context']
+NAMES = [pytest.param(option, name, id=name) for option in WRITTEN for name in option.names]
 PAIRS = [pytest.param(option, one, two, id=f'{one}-{two}')
-         for option in OPTIONS for one in option.names for two in option.names if one != two]
+         for option in WRITTEN for one in option.names for two in option.names if one != two]
 
 
 def flag_of(name):
     return '--' + name.replace('_', '-')
+
+
+def beside_of(option):
+    return BESIDE.get(option.name, {})
 
 
 def variable_of(name):
@@ -42,13 +62,13 @@ def variable_of(name):
 @pytest.fixture
 def command_line(monkeypatch, capsys):
     """Read a command line; return the Settings that it makes, or the line with which it ends."""
-    def read(*arguments, environ=()):
+    def read(*arguments, environ=(), beside=None):
         seen = {}
         monkeypatch.setattr('tremolo.cli.arguments.serve', lambda **given: seen.update(given) or 0)
         if cli.main(list(arguments)):
             return capsys.readouterr().err
         del seen['app']
-        return Settings.load(seen, dict(environ))
+        return Settings.load({**(beside or {}), **seen}, dict(environ))
     return read
 
 
@@ -57,12 +77,16 @@ def check(settings, option):
     _, value = OTHER[option.kind]
     assert value != option.default
     under_names = settings.by_all_names()
+    beside = beside_of(option)
     for each in OPTIONS:
         for name in each.names:
-            expected = value if each is option else each.default
-            assert getattr(settings, name) == expected
-            assert under_names[name] == expected
-    assert settings == Settings(**{option.name: value})
+            if each.name not in beside:
+                expected = value if each is option else each.default
+                assert getattr(settings, name) == expected
+                shown = '***' if each.kind == 'secret' and expected else expected
+                assert under_names[name] == shown
+    changed = settings.replace(**{name: Options.__dict__[name].default for name in beside})
+    assert changed == Settings(**{option.name: value})
 
 
 @pytest.mark.parametrize(('option', 'name'), NAMES)
@@ -70,9 +94,10 @@ def test_an_option_is_set_by_each_of_its_names(option, name, command_line):
     text, _ = OTHER[option.kind]
     check(Settings(**{name: text}), option)
     check(Settings().replace(**{name: text}), option)
-    check(Settings.load({name: text}, {}), option)
-    check(Settings.load({}, {variable_of(name): text}), option)
-    check(command_line(flag_of(name), *([] if option.kind == 'flag' else [text])), option)
+    check(Settings.load({**beside_of(option), name: text}, {}), option)
+    check(Settings.load(beside_of(option), {variable_of(name): text}), option)
+    check(command_line(flag_of(name), *([] if option.kind == 'flag' else [text]),
+                       beside=beside_of(option)), option)
 
 
 @pytest.mark.parametrize(('option', 'name'), NAMES)
@@ -107,17 +132,18 @@ def test_of_two_variables_the_first_name_wins_and_an_empty_one_is_not_set(option
     text, _ = OTHER[option.kind]
     first, second = sorted((one, two), key=option.names.index)
     environ = {variable_of(first): text, variable_of(second): WRONG[option.kind]}
-    check(Settings.load({}, environ), option)
-    check(Settings.load({}, {variable_of(first): '', variable_of(second): text}), option)
+    check(Settings.load(beside_of(option), environ), option)
+    environ = {variable_of(first): '', variable_of(second): text}
+    check(Settings.load(beside_of(option), environ), option)
 
 
 @pytest.mark.parametrize(('option', 'name'), NAMES)
 def test_what_was_given_wins_over_each_variable(option, name, command_line):
     text, _ = OTHER[option.kind]
     environ = {variable: option.show(option.default) for variable in option.variables}
-    check(Settings.load({name: text}, environ), option)
+    check(Settings.load({**beside_of(option), name: text}, environ), option)
     check(command_line(flag_of(name), *([] if option.kind == 'flag' else [text]),
-                       environ=environ), option)
+                       environ=environ, beside=beside_of(option)), option)
 
 
 def test_variables_come_in_this_order():

@@ -148,4 +148,6 @@ def _add(group: Any, option: Option, name: str, flags: list[str]) -> None:
 
 
 def _one(option: Option, text: str, label: str) -> Any:
-    return option.convert([text], label)
+    # (`--ssl-certfile off` takes away what a variable has set; a file `off` is `./off`.)
+    may_be_off = option.kind != 'binds' and text.lower() in ('off', 'none')
+    return option.convert(text if may_be_off else [text], label)

@@ -32,14 +32,15 @@ def proxy_step(settings: Settings) -> Step:
     version = settings.proxy_protocol
 
     def step(arrival: Arrival, sock: Any, known: Addresses | None) -> Generator[Any, Any, Known]:
-        peer, own, scheme = told(sock.getpeername(), sock.getsockname())
-        if not trusted.trusts(peer, sock.family == arrival.reactor.network.AF_UNIX):
+        is_unix = sock.family == getattr(arrival.reactor.network, 'AF_UNIX', None)
+        if not trusted.trusts(None if is_unix else arrival.address, is_unix):
             raise Refused('stranger')
         header = yield from _receive(arrival.reactor, sock, version)
         if header.ends is None:
             return sock, None
         client, server = header.ends
-        return sock, (client, server or own, scheme)
+        # (A client on a UNIX socket of the proxy. Our own end is what the socket says.)
+        return sock, (client, server or told(None, sock.getsockname())[1], 'http')
 
     return step
 

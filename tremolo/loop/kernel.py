@@ -82,6 +82,11 @@ class Endpoint:
         return getattr(self._socket, 'secure', False)
 
     @property
+    def tls(self) -> Any:
+        """The `ssl.SSLObject` of an encrypted stream, for its facts; None of another."""
+        return getattr(self._socket, 'tls', None)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is a socket of the kernel, so that what that sends by itself arrives."""
         return type(self._socket) is self.reactor.network.socket
@@ -89,12 +94,13 @@ class Endpoint:
     def acknowledged(self) -> int | None:
         """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
         found = _ask(self._socket, self.reactor.network)
-        return None if found is None else found[2]
+        return None if found is None else found[2] - getattr(self._socket, 'overhead', 0)
 
     def has_vanished(self) -> bool:
         """Tell whether the peer has acknowledged nothing for minutes, though it should."""
         found = _ask(self._socket, self.reactor.network)
-        return found is not None and found[2] < self.sent and found[0] > _SILENCE * 1000
+        return (found is not None and found[0] > _SILENCE * 1000
+                and found[2] - getattr(self._socket, 'overhead', 0) < self.sent)
 
     @property
     def round_trip(self) -> float | None:

@@ -331,6 +331,7 @@ class Stream(Endpoint):
         if (out := self._out) is None:
             # Only a `shutdown` that could not be done at once still waits for room.
             self.reactor.remove_writer(self.fd)
+            self.buffered = 0
             return self._finish(self._shutting)
         allowed = None
         if (limit := self.write_limit) is not None:
@@ -367,15 +368,22 @@ class Stream(Endpoint):
         """Do what was asked for at the end, if all is sent; else `_flush` calls this again."""
         self.push()
         self._shutting = how
-        if how == 'close' and not self.buffered:
-            self._terminate(None)
-        elif how and not (self.buffered or self.closed):
+        if not how or self.buffered or self.closed:
+            return
+        if how == 'shutdown' or self.secure:
+            # (An encrypted `close` says that all was said; other ends say nothing.)
             try:
                 self._socket.shutdown(self.reactor.network.SHUT_WR)
             except (BlockingIOError, InterruptedError):
-                self.reactor.add_writer(self.fd, self._flush)    # (Never of a plain socket.)
+                # (Never of a plain socket.) It counts as a byte, since it is waited for like one.
+                self.buffered = 1
+                self.reactor.add_writer(self.fd, self._flush)
+                return
             except OSError as error:
-                self._terminate(error)
+                if how == 'shutdown':
+                    self._terminate(error)
+        if how == 'close':
+            self._terminate(None)
 
     def _terminate(self, cause: BaseException | None) -> None:
         """Close the socket and let go of everything, once; `cause` is None if we wanted it."""

@@ -27,11 +27,13 @@ class Transport(Protocol):
     another `OSError` when the connection is broken. (`ssl.SSLWantReadError` is an `OSError`, but no
     `BlockingIOError`: a TLS transport translates it.) A handshake comes before the Stream.
 
-    Two members are optional; a plain socket has neither:
+    Four members are optional; a plain socket has none of them:
 
         pending() -> int    bytes that a library has taken from the kernel, and that `recv` returns
                             next. No poller sees them, so the Stream reads on until it returns 0.
         secure: bool        whether the bytes are encrypted (the scheme is then https)
+        tls                 the `ssl.SSLObject`, for what it knows of the peer
+        overhead: int       bytes that are on the wire beyond those that `send` has reported
 
     A file is sent by the kernel (`sendfile`) only on a plain socket: everything else is asked to
     `send` what was read.
@@ -53,7 +55,11 @@ class Transport(Protocol):
         """Send several pieces as one; a transport without that call sends the first piece only."""
 
     def shutdown(self, how: int, /) -> None:
-        """End our side (`SHUT_WR`). After `BlockingIOError` it is called again when writable."""
+        """End our side (`SHUT_WR`). After `BlockingIOError` it is called again when writable.
+
+        With encryption it first tells the peer that all was sent. It is called before a `close`
+        that is in good order, too, perhaps for a second time.
+        """
 
     def getsockopt(self, level: int, option: int, size: int = 0, /) -> Any:
         """Return an option of the socket: `SO_ERROR`, for a peer that hung up.

@@ -119,10 +119,12 @@ class Connection(Lifetime):
         """Stop the handler and let go of everything: nothing goes in or out any more."""
         if self.phase is CLOSED:
             return
+        if not self.reason:
+            # (TLS without a close_notify: between requests that is how many clients leave.)
+            left = isinstance(cause, EOFError) and self.phase in (NEW, IDLE)
+            self.reason = 'client' if left else 'reset' if cause is not None else 'hang-up'
         self.phase = CLOSED
         self.timer.cancel()
-        if not self.reason:
-            self.reason = 'reset' if cause is not None else 'hang-up'
         request_body, task, response = self.request_body, self.task, self.response
         self.response = self.request_body = self.task = None
         if response is not None:

@@ -25,11 +25,10 @@ from contextlib import suppress
 
 from ..loop import Future, Reactor
 from ..loop.timers import Timer
-from ..typed import TYPE_CHECKING, Any, Callable
+from ..typed import TYPE_CHECKING, Any
 from .phases import IDLE, NEW, REASONS
 
 if TYPE_CHECKING:
-    from .addresses import Addresses
     from .connection import Running
     from .lifetime import Lifetime
     from .request import Request
@@ -73,8 +72,11 @@ CUTS: dict[str, Cut] = {
     'ws_slow': Cut(('min_upload_rate', 'rate_grace')),
     'ws_ping_timeout': Cut(('ws_ping_timeout',)),
     'ws_close_timeout': Cut(('ws_close_timeout',)),
-    'proxy_header': Cut(('proxy_protocol',)),
-    'stranger': Cut(('trusted_proxies',)),
+    'tls_handshake': Cut(verb='refused'),    # (The error says why.)
+    'tls_timeout': Cut(('ssl_handshake_timeout',)),
+    'tls_plain': Cut(verb='refused'),
+    'proxy_header': Cut(('proxy_protocol',), 'refused'),
+    'stranger': Cut(('trusted_proxies',), 'refused'),
     'shutdown': Cut(('shutdown_timeout',)),
 }
 
@@ -147,14 +149,19 @@ class Notices:
         """Write the line of a request that is refused, and whose connection goes on."""
         self._tell(connection, 'refused', fault)
 
-    def turned_away(self, addresses: Callable[[], Addresses], reason: str, fault: str) -> None:
-        """Write the line of a socket that becomes no connection; `fault` says what was wrong."""
+    def tell_of_arrival(self, client: Any, reason: str, said: str, is_noise: bool) -> None:
+        """Write the line of a client that has left, or was sent away, before its connection began.
+
+        `said` goes behind the reason's sentence; what `is_noise` has a line at debug alone.
+        """
         cut = CUTS.get(reason)
-        if cut is not None and _log.isEnabledFor(cut.level):
+        if cut is None or is_noise or not _log.isEnabledFor(cut.level):
+            _log.debug('an arrival ended: %s%s', reason, f': {said}' if said else '')
+        elif self._may_write(reason):
             with suppress(Exception):
-                if self._may_write(reason):
-                    _log.log(cut.level, '%s: %s: %s%s', shown_client(addresses()), cut.verb,
-                             why(reason), fault and f': {fault}')
+                server = None if isinstance(client, tuple) else (client, None)
+                _log.log(cut.level, '%s: %s: %s%s', _shown(client, server), cut.verb, why(reason),
+                         f': {said}' if said else '')
 
     def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
         cut = CUTS.get(reason)
@@ -165,7 +172,7 @@ class Notices:
                 # (Only now the socket is asked for the address.)
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
                 _log.log(cut.level, '%s: %s: %s%s',
-                         shown_client(connection.addresses), cut.verb, said, _in_hand(connection))
+                         _client(connection), cut.verb, said, _in_hand(connection))
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""
@@ -222,13 +229,17 @@ def _is_known(connection: Lifetime) -> bool:
         or (connection.phase in (NEW, IDLE) and not connection.stream.buffered))
 
 
-def shown_client(addresses: Addresses) -> str:
+def _client(connection: Lifetime) -> str:
     """Return the client's address as `host:port`; on a UNIX socket it has none: our path."""
-    client, server, _ = addresses
-    if client is not None:
-        host, port = client
+    client, server, _ = connection.addresses
+    return _shown(client, server)
+
+
+def _shown(client: Any, server: Any) -> str:
+    if isinstance(client, tuple):
+        host, port = client[:2]
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-    if server is not None and server[1] is None:
+    if server is not None and server[0] is not None and server[1] is None:
         return f'a client of unix:{ascii(server[0])[1:-1]}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextvars import Context
 from types import MappingProxyType
 
@@ -46,18 +46,23 @@ class Arriving(Protocol):
         """Close it now. It then calls `Server.arrived`, as at each of its ends."""
 
 
-def url_of(address: Any) -> str:
+def url_of(address: Any, secure: bool = False) -> str:
     """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
     if not isinstance(address, tuple):
         return f'unix:{address}'
     host, port = address[:2]
-    return f'http://{f"[{host}]" if ":" in host else host}:{port}'
+    scheme = 'https' if secure else 'http'
+    return f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}'
 
 
-def announce(addresses: Iterable[Any], pid: int = 0) -> None:
-    """Print where a server listens, and its process (0: this one), if anybody reads it."""
+def announce(addresses: Iterable[Any], pid: int = 0, secure: Container[Any] = ()) -> None:
+    """Print where a server listens, and its process (0: this one), if anybody reads it.
+
+    Those of the addresses that are in `secure` speak TLS.
+    """
     for address in addresses:
-        say(f'running on {url_of(address)} (process {pid or os.getpid()}, press CTRL+C to quit)')
+        url = url_of(address, address in secure)
+        say(f'running on {url} (process {pid or os.getpid()}, press CTRL+C to quit)')
 
 
 class Server:
@@ -106,6 +111,7 @@ class Server:
         # Takes each socket that is accepted here, when something comes before its connection, which
         # begins with `admit` then: a handshake of TLS, for example (room edge).
         self.arrive: Callable[[Any, Any], object] | None = None
+        self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
         self.at_close: list[Callable[[Connection, str], object]] = []
@@ -177,8 +183,19 @@ class Server:
         """Begin to accept connections."""
         if self.new_context is Context:
             keep_context(self)
-        for listener in self.parts:
-            listener.start()
+        for listener, part in self.parts.items():
+            if not part.crowded:
+                listener.start()
+
+    def crowd(self, crowded: bool) -> None:
+        """Let new clients of this part alone wait, as too many arrive here; or accept again."""
+        self.crowded = crowded
+        if crowded:
+            for listener, part in self.parts.items():
+                if part is self:
+                    listener.pause()
+        elif not self.is_full:
+            self.start()
 
     @property
     def listeners(self) -> list[Listener]:
@@ -188,7 +205,13 @@ class Server:
     @property
     def urls(self) -> list[str]:
         """The addresses that are bound, as URLs (`unix:/path` for a UNIX socket)."""
-        return [url_of(listener.address) for listener in self.parts]
+        return [url_of(listener.address, part.settings.secure)
+                for listener, part in self.parts.items()]
+
+    @property
+    def secure(self) -> list[Any]:
+        """The addresses that are bound and speak TLS."""
+        return [listener.address for listener, part in self.parts.items() if part.settings.secure]
 
     def part_at(self, address: Any) -> Server:
         """Return the part that listens at an address, or else at its port, or else the server."""
@@ -222,10 +245,15 @@ class Server:
             connection.drain()    # (Its handshake ended after that of the others.)
         return connection
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many `connections` as there may be."""
+        most = self.settings.connections
+        return bool(most) and len(self.connections) + len(self.arriving) >= most
+
     def pause_if_full(self) -> None:
         """Let new clients wait in the kernel's queues while there are `connections`."""
-        most = self.settings.connections
-        if most and len(self.connections) + len(self.arriving) >= most:
+        if self.is_full:
             for listener in self.parts:
                 listener.pause()
 

@@ -11,9 +11,9 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..errors import SettingError, TremoloError
+from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
 from ..server import announce
@@ -43,7 +43,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
         leave(error, 2)
     if 'TREMOLO_TRIAL' in os.environ:
         from .trial import end_trial
-        end_trial()
+        end_trial(functools.partial(_try_tls, settings, service))
     slot = None
     if 'TREMOLO_INHERITED' in os.environ:
         from ..workers.slot import Slot
@@ -51,8 +51,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
     if settings.workers and slot is None:
         work = functools.partial(service.work, settings)
         program = None if settings.preload else command_line()
-        addresses = [address for address, _ in service.addresses(settings)]
-        status = supervise(settings, addresses, work, program)
+        status = supervise(settings, service.addresses(settings), work, program)
     else:
         set_up_logging(settings)
         if slot is None:
@@ -72,8 +71,8 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     with _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
-        except (ListenError, SettingError) as error:
-            leave(error, 1 if isinstance(error, ListenError) else 2)
+        except (ListenError, TlsError, SettingError) as error:
+            leave(error, 2 if isinstance(error, SettingError) else 1)
         try:
             with starting(reactor), ended_by_sigterm(alone):
                 complete(reactor, service.startup(settings))
@@ -94,7 +93,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
                 if settings.max_requests or settings.limit_memory:
                     from ..workers.renewal import renew_alone
                     renew_alone(server)
-                announce((each.address for each in server.listeners), os.getpid())
+                announce((each.address for each in server.listeners), os.getpid(), server.secure)
 
         # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
         kept: list[Slot] = []
@@ -143,23 +142,58 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
         leave(error, 1)
 
 
-def supervise(settings: Settings, addresses: Sequence[Address], work: Callable[[Slot], int],
-              program: list[str] | None = None) -> int:
+def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
+              work: Callable[[Slot], int], program: list[str] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
-    workers; without one new workers are forked.
+    workers; without one new workers are forked. Each address comes with its own options.
     """
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
     tell_doubts(settings)
+    secure: dict[Address, Settings] = {}
     try:
+        secure = _secure(settings, addresses)
+        _prepare_tls(secure)
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + 2)
-        return Supervisor(settings, addresses, work, program).run()
-    except ListenError as error:
-        leave(error, 1)
+        return Supervisor(settings, [address for address, _ in addresses], work, program,
+                          functools.partial(_prepare_tls, secure), secure).run()
+    except (ListenError, TlsError, SettingError) as error:
+        leave(error, 2 if isinstance(error, SettingError) else 1)
+    finally:
+        if secure:
+            from ..tls.contexts import forget
+            forget()
+
+
+def _secure(settings: Settings,
+            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> dict[Address, Settings]:
+    """Return the addresses that speak TLS, and the settings of each. Raises `SettingError`."""
+    parts = {address: settings.replace(**options) if options else settings
+             for address, options in addresses}
+    for part in parts.values():
+        part.check()
+    return {address: part for address, part in parts.items() if part.secure}
+
+
+def _prepare_tls(secure: Mapping[Address, Settings]) -> None:
+    """Make the contexts of these addresses, anew at each call (see `prepare`)."""
+    if secure:
+        from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
+        prepare(secure.values())
+
+
+def _try_tls(settings: Settings, service: Service) -> None:
+    """Leave with a line if the certificates cannot be used: in a trial."""
+    # (The program that then serves warns of them.)
+    logging.disable(logging.WARNING)
+    try:
+        _prepare_tls(_secure(settings, service.addresses(settings)))
+    except (TlsError, SettingError) as error:
+        leave(error, 2 if isinstance(error, SettingError) else 1)
 
 
 def leave(error: Exception, status: int) -> NoReturn:

@@ -174,12 +174,16 @@ class Service:
         """Open all addresses, or use the sockets that a slot has for them."""
         self._bound.clear()
         _set_up_edges(server)
+        parts = []
         for address, options in self.addresses(server.settings):
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
                 part.settings.check()
                 _set_up_edges(part)
+            parts.append((part, address))
+        # (Only now: a certificate that cannot be used ends the start before anything is bound.)
+        for part, address in parts:
             listeners = slot.open(part, address) if slot else part.listen(address)
             self._bound.append((address, listeners))
         if slot:
@@ -392,8 +396,7 @@ class Service:
 def _set_up_edges(part: Server) -> None:
     """Put before connections, and around requests, what the settings say: TLS, proxies."""
     settings = part.settings
-    if (settings.ssl_certfile or settings.ssl_keyfile or settings.ssl_context is not None
-            or settings.trusted_proxies or settings.proxy_protocol != 'off'):
+    if settings.secure or settings.trusted_proxies or settings.proxy_protocol != 'off':
         from ..edge.edges import set_up  # (Late: a server without any of it starts faster.)
         set_up(part)
 

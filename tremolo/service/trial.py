@@ -1,8 +1,9 @@
 """Trial: whether a program, as its files are now, gets as far as to serve.
 
 On SIGHUP one process without workers becomes its new program; if that failed, nobody would serve.
-So a child runs the program first: everything until `run` would open its sockets, thus the imports
-and the options. There it writes one byte on a pipe, and ends. It says on stderr what is wrong.
+So a child runs the program first: everything until `run` would open its sockets, thus the imports,
+the options and the certificates. There it writes one byte on a pipe, and ends. It says on stderr
+what is wrong.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ class Trial:
         return self._process.wait()
 
 
-def end_trial() -> None:
-    """End this process well, if it is the child of a `Trial`."""
+def end_trial(check: Callable[[], object]) -> None:
+    """End this process well, if it is the child of a `Trial`; `check` may end it otherwise."""
     fd, _, inode = os.environ.pop(_VARIABLE, '').partition(' ')
     with contextlib.suppress(OSError, ValueError):
         if fd and os.fstat(int(fd)).st_ino == int(inode):
+            check()
             os.write(int(fd), b'.')
             leave_process(0)

@@ -21,7 +21,6 @@ from .options import OPTIONS
 SHORT = {'b': 'bind', 'w': 'workers'}
 
 _ANEW = '`kill -HUP PID` brings new code without a failed request; no files are watched'
-_TLS = 'it speaks plain HTTP; a proxy in front speaks TLS'
 _PROXY = ('nothing that a proxy says of its client is believed; the application sees the header '
           'fields')
 _LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
@@ -52,7 +51,7 @@ HABITS = (
     _habit('--listen', '`--bind ADDRESS`'),
     _habit('--call', '`--factory`'),
     _habit('--fd', '', 'it opens its sockets itself, and keeps them open when it is renewed'),
-    _habit('--insecure-bind', '`--bind ADDRESS`', 'each address speaks plain HTTP'),
+    _habit('--insecure-bind', '`--bind ADDRESS?ssl_certfile=off`'),
     _habit('--quic-bind', '', _HTTP),
     _habit('--reuse-port', '', 'each worker has a socket of its own by default'),
     _habit('-p', '`--port PORT`',
@@ -89,12 +88,15 @@ HABITS = (
            '--log-syslog-facility --capture-output -R --enable-stdio-inheritance', '', _LOG),
     _habit('--use-colors --no-use-colors', '', 'the log has no colours'),
     _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric', '', _METRICS),
-    _habit('--proxy-headers --no-proxy-headers --forwarded-allow-ips --proxy-protocol '
+    _habit('--proxy-headers --no-proxy-headers '
            '--proxy-allow-from --forwarder-headers --header-map', '', _PROXY),
-    _habit('--ssl --ssl-keyfile --ssl-certfile --ssl-keyfile-password --ssl-version '
-           '--ssl-cert-reqs --ssl-ca-certs --ssl-ciphers --ssl-cert --ssl-key --keyfile '
-           '--certfile --keyfile-password --cert-reqs --ca-certs --ciphers --verify-mode '
-           '--suppress-ragged-eofs --do-handshake-on-connect', '', _TLS),
+    _habit('--ssl', '`--ssl-certfile PATH` and `--ssl-keyfile PATH`',
+           'the password of a key is `--ssl-keyfile-password TEXT`'),
+    _habit('--ssl-version', '', 'TLS 1.2 and 1.3 are spoken; for more, or less, `run` takes an '
+           '`ssl_context`'),
+    _habit('--verify-mode', '`--ssl-cert-reqs WHEN`'),
+    _habit('--suppress-ragged-eofs', '', 'a body that is cut off is an error for its handler'),
+    _habit('--do-handshake-on-connect', '', 'a handshake never holds up other clients'),
     _habit('--http --http2 --http-parser --http-protocols --http2-cleartext '
            '--http2-max-concurrent-streams --http2-initial-window-size --http2-max-frame-size '
            '--http2-max-header-list-size --protocol --uwsgi-allow-from', '', _HTTP),

@@ -107,10 +107,14 @@ def _word(words: tuple[str, ...], value: Any) -> str:
 
 
 def _path(value: Any) -> str:
+    # Absolute, since a program may change its folder, and a file is read again on SIGHUP.
     path = os.fspath(value)
-    if isinstance(path, str) and path and '\0' not in path:
+    if not isinstance(path, str) or '\0' in path:
+        raise ValueError
+    try:
+        return os.path.abspath(path) if path else ''
+    except OSError:    # The current folder was deleted.
         return path
-    raise ValueError
 
 
 def _paths(value: Any) -> tuple[str, ...]:
@@ -118,13 +122,37 @@ def _paths(value: Any) -> tuple[str, ...]:
         value = [part.strip() for part in value.split(',')]
     elif hasattr(value, '__fspath__'):
         value = [value]
-    return tuple(map(_path, value))
+    paths = tuple(map(_path, value))
+    if '' in paths:
+        raise ValueError
+    return paths
 
 
 def _secret(value: Any) -> str:
-    if isinstance(value, str):
+    # ('off' or 'none' may be a password. OpenSSL takes 1,024 bytes.)
+    value = '' if value is None else value
+    if isinstance(value, str) and len(value.encode('utf-8', 'surrogateescape')) <= 1024:
         return value
     raise ValueError
+
+
+def _cert_reqs(value: Any) -> str:
+    # (As a number or a name of the module `ssl`, too: uvicorn and gunicorn take these.)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = int(value)
+    text = str(value).lower().removeprefix('verifymode.').removeprefix('cert_')
+    return _word(CERT_REQS, dict(zip('012', CERT_REQS)).get(text, text))
+
+
+def _ciphers(value: Any) -> str:
+    import ssl  # Late: it takes 10 ms, and few name ciphers.
+    text = _text(value)
+    if text:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(text)
+        except ssl.SSLError:
+            raise ValueError from None
+    return text
 
 
 def _networks(value: Any) -> tuple[str, ...]:
@@ -214,8 +242,10 @@ KINDS = {
     'loop': Kind(partial(_word, LOOPS), '', 'LOOP', ', '.join(LOOPS)),
     'path': Kind(_path, '', 'PATH', 'a path'),
     'paths': Kind(_paths, '', 'PATH', 'paths', ','.join),
-    'secret': Kind(_secret, '', 'TEXT', 'text', lambda value: '***' if value else ''),
-    'cert_reqs': Kind(partial(_word, CERT_REQS), '', 'WHEN', ', '.join(CERT_REQS)),
+    'secret': Kind(_secret, '', 'TEXT', 'text of at most 1,024 bytes',
+                   lambda value: '***' if value else ''),
+    'cert_reqs': Kind(_cert_reqs, '', 'WHEN', ', '.join(CERT_REQS)),
+    'ciphers': Kind(_ciphers, '', 'CIPHERS', 'a list of ciphers that OpenSSL knows'),
     'context': Kind(_context, '', '', 'an ssl.SSLContext', lambda value: ''),
     'networks': Kind(_networks, '', 'ADDRESSES', 'addresses, networks, unix or *', ','.join),
     'forwarded': Kind(partial(_word, FORWARDED), '', 'FIELDS', ', '.join(FORWARDED)),

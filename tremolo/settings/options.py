@@ -112,7 +112,8 @@ class Option:
             raise SettingError(str(error).replace('bind', label, 1)) from None
         except (TypeError, ValueError):
             off = ', or off' if may_be_off else ''
-            raise SettingError(f'{label}: {_shorten(value)} is not {kind.accepts}{off}') from None
+            text = '***' if self.kind == 'secret' else _shorten(value)
+            raise SettingError(f'{label}: {text} is not {kind.accepts}{off}') from None
         # (0 is the `off` of some, and is given as 0, too.)
         if isinstance(result, (int, float)) and result != self.off and not (
                 self.least <= result <= self.most):
@@ -233,18 +234,19 @@ class Options:
         'or else the first', synonyms=('certfile', 'ssl_cert'), off=())
     ssl_keyfile: tuple[str, ...] = _option(
         TLS, 'paths', (),
-        'the private key of each certificate, in the same order; none: it is in the same file',
+        'the private key of each certificate, in the same order; without one it is in the '
+        'same file',
         synonyms=('keyfile', 'ssl_key'), off=())
     ssl_keyfile_password: str = _option(
-        TLS, 'secret', '', 'password of the private keys', synonyms=('keyfile_password',), off='')
+        TLS, 'secret', '', 'password of the private keys', synonyms=('keyfile_password',))
     ssl_ca_certs: str = _option(
-        TLS, 'path', '', 'certificates of the authorities that clients are verified by',
+        TLS, 'path', '', 'certificates in PEM of the authorities that clients are verified by',
         synonyms=('ca_certs',), off='')
     ssl_cert_reqs: str = _option(
         TLS, 'cert_reqs', 'none', 'whether a client has to show a certificate: '
         + ', '.join(CERT_REQS), synonyms=('cert_reqs',))
     ssl_ciphers: str = _option(
-        TLS, 'text', '', 'ciphers of TLS 1.2, as OpenSSL writes them',
+        TLS, 'ciphers', '', 'ciphers of TLS 1.2, as OpenSSL writes them',
         synonyms=('ciphers',), off='')
     ssl_context: Any = _option(
         TLS, 'context', None, 'an `ssl.SSLContext` of your own, in place of all of these', off=None)

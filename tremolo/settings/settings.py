@@ -39,6 +39,9 @@ _OF_AN_ADDRESS = (LIMITS, TIMEOUTS, THROTTLING, WEBSOCKET, TLS, PROXIES)
 # of the same group.
 _OF_THE_WHOLE = ('limit_concurrency', 'shutdown_timeout', 'websocket', 'trusted_proxies',
                  'forwarded')
+# What an `ssl_context` has in itself, and what is nothing without a certificate.
+_OF_A_CERTIFICATE = ('ssl_keyfile', 'ssl_keyfile_password', 'ssl_ca_certs', 'ssl_cert_reqs',
+                     'ssl_ciphers')
 
 
 class Settings(Options):
@@ -79,14 +82,42 @@ class Settings(Options):
         if self.proxy_protocol != 'off' and not self.trusted_proxies:
             raise SettingError(f'proxy_protocol: {self.proxy_protocol} needs trusted_proxies: the '
                                'addresses of the proxies, which alone are believed')
+        if self.secure and self.ssl_context is None:
+            self._check_certificates()
+            return
+        for name in _OF_A_CERTIFICATE if not self.secure else ('ssl_certfile', *_OF_A_CERTIFICATE):
+            if getattr(self, name) != BY_NAME[name].default:
+                raise SettingError(f'{name}: ' + (
+                    'ssl_context has that in itself, give one of them' if self.secure
+                    else 'has no effect without ssl_certfile'))
+
+    def _check_certificates(self) -> None:
+        keys, certificates = len(self.ssl_keyfile), len(self.ssl_certfile)
+        if keys > certificates:
+            raise SettingError(f'ssl_keyfile: {keys} keys and {certificates} certificates '
+                               '(ssl_certfile): each key belongs to one of them')
+        if self.ssl_ca_certs and self.ssl_cert_reqs == 'none':
+            raise SettingError('ssl_ca_certs: needs ssl_cert_reqs, optional or required')
+        if self.ssl_cert_reqs != 'none' and not self.ssl_ca_certs:
+            raise SettingError(f'ssl_cert_reqs: {self.ssl_cert_reqs} needs ssl_ca_certs')
+
+    @property
+    def secure(self) -> bool:
+        """Whether connections are encrypted (TLS)."""
+        return bool(self.ssl_certfile) or self.ssl_context is not None
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Iterate over the name and the value of each option, in the order of the table."""
         return ((option.name, getattr(self, option.name)) for option in OPTIONS)
 
     def by_all_names(self) -> dict[str, Any]:
-        """Return the value of each option under its name and under each of its synonyms."""
-        return under_all_names(dict(self.items()))
+        """Return the value of each option under its name and under each of its synonyms.
+
+        A password is `***`: applications show all options in pages and logs.
+        """
+        return under_all_names({
+            name: BY_NAME[name].show(value) if BY_NAME[name].kind == 'secret' else value
+            for name, value in self.items()})
 
     # (Not for mypy, which would then accept any misspelled option.)
     if not TYPE_CHECKING:
@@ -111,7 +142,8 @@ class Settings(Options):
 
     def __repr__(self) -> str:
         default = Settings()
-        changed = (f'{n}={v!r}' for n, v in self.items() if v != getattr(default, n))
+        changed = (f"{n}={'***' if BY_NAME[n].kind == 'secret' else repr(v)}"
+                   for n, v in self.items() if v != getattr(default, n))
         return f'Settings({", ".join(changed)})'
 
 
@@ -122,6 +154,12 @@ def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
         option = BY_NAME[name]
         if option.group not in _OF_AN_ADDRESS or option.name in _OF_THE_WHOLE:
             raise SettingError(f'{name}: is an option of the whole server, not of one address')
+    if not given.keys().isdisjoint(('ssl_certfile', 'ssl_context')):
+        # The key and the rest of the whole server's certificate do not belong to another one.
+        mixed: tuple[str, ...] = ('ssl_keyfile', 'ssl_keyfile_password', 'ssl_context')
+        if not given.get('ssl_certfile'):
+            mixed = ('ssl_certfile', *_OF_A_CERTIFICATE, 'ssl_context')
+        given = {**{name: BY_NAME[name].default for name in mixed}, **given}
     return given
 
 

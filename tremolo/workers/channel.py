@@ -1,17 +1,26 @@
 """Channel: the messages between the supervisor and one worker, over a pair of UNIX sockets.
 
-A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS):
+A message is one byte; some carry a socket, as a descriptor (SCM_RIGHTS). After the byte of NAMED
+come two with a length, and so many bytes:
 
     worker to supervisor    READY         this worker accepts connections
                             BEAT          its loop turns
                             RENEW         fork a worker that replaces this one
                             LEAVING       this worker drains by itself: the same, at once
                             CONNECTION    an open connection for the next worker
+                            NAMED         the same, with the addresses that a proxy gave it
+                            TAKES_NAMED   this worker knows what NAMED means
                             LISTENER      this worker listens there, too: announce it
+                            SECURE        likewise, with TLS
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end
                             CONNECTION    an open connection: serve it from now on
+                            NAMED         the same, with its addresses
+                            TAKES_NAMED   so does the worker that HAND_OVER will send to
+
+The programs at both ends may be of different versions. One that does not know a message of a single
+byte ignores it, so NAMED is sent only to those that have told that they take it.
 
 A channel ends when the process at its other end does, however that happens.
 """
@@ -29,7 +38,11 @@ from ..loop import Reactor
 from ..typed import Callable
 
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
-LISTENER, RETURN, HAND_OVER = b'l', b't', b'h'
+LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
+NAMED, TAKES_NAMED = b'a', b'k'
+
+# The bytes that NAMED carries at most: two addresses need 100; the path of a UNIX socket has 108.
+MOST_CARRIED = 1024
 
 _FD = array.array('i').itemsize
 _BREATH = 0.02    # Seconds until a message is sent again that the kernel had no room for.
@@ -62,12 +75,13 @@ def copy_of(sock: socket.socket) -> socket.socket:
 class Channel:
     """One end of a channel, on a reactor.
 
-    `heard(kind, sock)` is called for each message, and `ended()` after the last one.
+    `heard(kind, sock)` is called for each message, with the bytes of NAMED as a third argument, and
+    `ended()` after the last one.
     """
 
     def __init__(
         self, reactor: Reactor, sock: socket.socket,
-        heard: Callable[[bytes, socket.socket | None], None], ended: Callable[[], object],
+        heard: Callable[..., None], ended: Callable[[], object],
     ) -> None:
         self._reactor = reactor
         self._socket = sock
@@ -75,16 +89,25 @@ class Channel:
         self._ended = ended
         # Messages that the kernel has not taken yet.
         self._left: deque[tuple[bytes, socket.socket | None]] = deque()
+        # A NAMED that has not come whole yet: its bytes so far, its socket, and what it lacks.
+        self._carried: bytearray | None = None
+        self._carried_by: socket.socket | None = None
+        self._lacks = 1
         self.closed = False
         sock.setblocking(False)
         reactor.add_reader(sock.fileno(), self._readable)
 
-    def send(self, kind: bytes, sock: socket.socket | None = None) -> None:
-        """Send a message, now or later; the channel closes `sock` when the message has left."""
+    def send(self, kind: bytes, sock: socket.socket | None = None, carried: bytes = b'') -> None:
+        """Send a message, now or later; the channel closes `sock` when the message has left.
+
+        Only NAMED carries bytes, at most `MOST_CARRIED`.
+        """
         if self.closed:
             if sock is not None:
                 sock.close()
             return
+        if kind == NAMED:
+            kind += len(carried).to_bytes(2, 'big') + carried
         self._left.append((kind, sock))
         self._flush()
 
@@ -103,14 +126,16 @@ class Channel:
                 _, sock = self._left.popleft()
                 if sock is not None:
                     sock.close()
+            self._drop_carried()
 
     def _flush(self) -> None:
         while self._left and not self.closed:
-            kind, sock = self._left[0]
+            message, sock = self._left[0]
+            sent = len(message)
             fds = array.array('i', [] if sock is None else [sock.fileno()])
             try:
-                self._socket.sendmsg(
-                    [kind], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
+                sent = self._socket.sendmsg(
+                    [message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
             except (BlockingIOError, InterruptedError):
                 self._reactor.add_writer(self._socket.fileno(), self._flush)
                 return
@@ -125,6 +150,8 @@ class Channel:
             self._left.popleft()
             if sock is not None:
                 sock.close()
+            if sent < len(message):    # (The socket has gone with the first byte.)
+                self._left.appendleft((message[sent:], None))
         if not self.closed:
             self._reactor.remove_writer(self._socket.fileno())
 
@@ -135,9 +162,12 @@ class Channel:
         self.close()
 
     def _readable(self) -> bool:
-        """Take one message; return False if there is none now, or none will come."""
+        """Take a message, or a part of one; return False if there is none now, or none will come.
+
+        (Each first byte alone: what is read together has one descriptor at most.)
+        """
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(_FD))
+            data, ancillary, _, _ = self._socket.recvmsg(self._lacks, socket.CMSG_SPACE(_FD))
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -146,9 +176,30 @@ class Channel:
         for level, kind, fds in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(fds) >= _FD:
                 received = socket_of(array.array('i', fds[:_FD])[0])
-        if data:
-            self._heard(data, received)
-        else:
+        if not data:
+            self._drop_carried()
             self._reactor.remove_reader(self._socket.fileno())
             self._ended()
+        elif self._carried is not None:
+            self._carry(data)
+        elif data == NAMED:
+            self._carried, self._carried_by, self._lacks = bytearray(), received, 2
+        else:
+            self._heard(data, received)
         return bool(data)
+
+    def _carry(self, data: bytes) -> None:
+        """Take bytes of a NAMED; act on it when it is whole."""
+        carried = self._carried = (self._carried or bytearray()) + data
+        length = int.from_bytes(carried[:2], 'big')
+        self._lacks = 2 - len(carried) if len(carried) < 2 else 2 + length - len(carried)
+        if not self._lacks:
+            sock = self._carried_by
+            self._carried, self._carried_by, self._lacks = None, None, 1
+            self._heard(NAMED, sock, bytes(carried[2:]))
+
+    def _drop_carried(self) -> None:
+        """Close the socket of a message that will not become whole."""
+        if self._carried_by is not None:
+            self._carried_by.close()
+            self._carried_by = None

@@ -26,7 +26,7 @@ from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
 from ..typed import Any, Callable
-from .channel import HAND_OVER, LISTENER, RETURN, Channel, copy_of
+from .channel import HAND_OVER, LISTENER, RETURN, TAKES_NAMED, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, open_first, open_next
 
@@ -59,7 +59,10 @@ class Worker:
         self.slot = slot
         self.began = began
         self.state = STARTING
-        self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
+        # The addresses that it has opened itself (`app.listen`); of these, those with TLS.
+        self.opened: list[Any] = []
+        self.secure: list[Any] = []
+        self.takes_named = False    # Whether it takes connections with the addresses of PROXY.
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None
         # The time of the last sign of life; NEVER while none is expected: before READY, and after
@@ -83,9 +86,11 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
 
-    def hand_over(self) -> None:
+    def hand_over(self, heir: Worker | None = None) -> None:
         """Tell the worker to give its connections to another worker, and to end."""
         self.state = ENDING
+        if heir is not None and heir.takes_named:
+            self.channel.send(TAKES_NAMED)
         self.channel.send(HAND_OVER)
 
 
@@ -210,10 +215,14 @@ class Group:
         """Return the slots whose sockets a worker of this slot must close."""
         return [each.slot for each in (*self.slots, *self._spare) if each is not slot]
 
-    def heir(self, slot: Slot, leaving: Iterable[Worker] = ()) -> Worker | None:
-        """Return a worker to take over from this slot: if possible, one of the same slot."""
-        serving = [each for each in self.workers.values()
-                   if each.state is SERVING and each not in leaving]
+    def heir(self, slot: Slot, leaving: Iterable[Worker] = (),
+             named: bool = False) -> Worker | None:
+        """Return a worker to take over from this slot: if possible, one of the same slot.
+
+        With `named`, one that takes connections with their addresses.
+        """
+        serving = [each for each in self.workers.values() if each.state is SERVING
+                   and each not in leaving and (each.takes_named or not named)]
         return next((each for each in serving if each.slot is slot), next(iter(serving), None))
 
     def slot_after(self, worker: Worker) -> SlotState | None:

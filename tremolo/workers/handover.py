@@ -3,14 +3,22 @@
 An idle connection has no byte in our buffers: only its descriptor has to be sent. On HAND_OVER the
 worker stops accepting. It sends each idle connection at once, and each busy one after its answer.
 After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM.
+
+What the socket says of a connection, the next worker can ask itself. The client that a proxy named
+by PROXY is known here alone, so that goes with the descriptor (NAMED): without it the proxy would
+become the client. A connection whose heir does not know NAMED is never sent; it is drained, too.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 
 from ..server import Server
-from .channel import CONNECTION, Channel, socket_of
+from ..server.addresses import Addresses, addresses_of
+from ..server.connection import Connection
+from ..typed import Any
+from .channel import CONNECTION, MOST_CARRIED, NAMED, Channel, socket_of
 
 _log = logging.getLogger('tremolo')
 
@@ -18,12 +26,45 @@ _log = logging.getLogger('tremolo')
 _LOOK = 0.005
 
 
-class Handover:
-    """The end of a worker whose connections another worker takes over."""
+def packed(addresses: Addresses) -> bytes:
+    """Write addresses for another process."""
+    return json.dumps(addresses).encode()
 
-    def __init__(self, server: Server, channel: Channel) -> None:
+
+def unpacked(carried: bytes) -> Addresses:
+    """Read what `packed` has written. Raises `ValueError` for anything else."""
+    client, server, scheme = json.loads(carried.decode())
+    if scheme != 'http':    # (What is encrypted is not handed over.)
+        raise ValueError
+    return _end(client), _end(server), scheme
+
+
+def _end(found: Any) -> Any:
+    """Return a client or a server as `Addresses` has it. Raises `ValueError`."""
+    if found is None:
+        return None
+    host, port = found
+    if not isinstance(host, str) or not (port is None or type(port) is int):
+        raise ValueError
+    return host, port
+
+
+def named_addresses(connection: Connection) -> Addresses | None:
+    """Return the addresses of a connection that its socket does not tell; None if it does."""
+    known = connection.known_addresses
+    return None if known is None or known == addresses_of(connection.stream) else known
+
+
+class Handover:
+    """The end of a worker whose connections another worker takes over.
+
+    `takes_named` is whether that one knows NAMED.
+    """
+
+    def __init__(self, server: Server, channel: Channel, takes_named: bool) -> None:
         self._server = server
         self._channel = channel
+        self._takes_named = takes_named
         self._given = 0    # Connections that were sent.
         self._begun = server.reactor.time()
         self._had = 0    # Connections at the beginning.
@@ -36,7 +77,7 @@ class Handover:
                 # No other process has this socket: the clients in its queue would be cut off.
                 listener.accept_waiting(server.settings.backlog)
             listener.close()
-        self._had = len(server.connections)
+        self._had = len(server.connections) + len(server.arriving)
         # (`drain` comes only when all others are gone.)
         server.begin_to_stop()
         self._look()
@@ -48,13 +89,21 @@ class Handover:
             return
         for connection in list(server.connections):
             if connection.transferable:
-                self._channel.send(CONNECTION, socket_of(connection.transfer()))
-                self._given += 1
+                self._give(connection)
         late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
-        if server.connections and not late:
+        if (server.connections or server.arriving) and not late:
             reactor.call_later(_LOOK, self._look)
         else:
             self._finish()
+
+    def _give(self, connection: Connection) -> None:
+        kind, carried = CONNECTION, b''
+        if (named := named_addresses(connection)) is not None:
+            kind, carried = NAMED, packed(named)
+            if not self._takes_named or len(carried) > MOST_CARRIED:
+                return
+        self._channel.send(kind, socket_of(connection.transfer()), carried)
+        self._given += 1
 
     def _finish(self) -> None:
         """Drain, as soon as all messages have left."""

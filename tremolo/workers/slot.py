@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import signal
 import socket
@@ -27,15 +28,20 @@ from .channel import (
     HAND_OVER,
     LEAVING,
     LISTENER,
+    NAMED,
     READY,
     RETURN,
+    SECURE,
+    TAKES_NAMED,
     Channel,
     copy_of,
     socket_of,
 )
-from .handover import Handover
+from .handover import Handover, unpacked
 from .heartbeat import Heartbeat
 from .renewal import Renewal
+
+_log = logging.getLogger('tremolo')
 
 # The variable by which a process tells the program that it becomes: its process id, and the
 # descriptors of a slot.
@@ -66,8 +72,10 @@ class Slot:
         self.channel_end = channel_end
         self._channel: Channel | None = None
         self._server: Server
+        self._takes_named = False    # Whether the heir of our connections knows NAMED.
         self._lent: list[Listener] = []    # On the sockets of other slots.
-        self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
+        # Copies of what only this worker listens on, and what the supervisor is told of each.
+        self._opened: list[tuple[bytes, socket.socket]] = []
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
@@ -149,7 +157,8 @@ class Slot:
                               'say --preload')
         sockets = bind(
             part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
-        self._opened += map(copy_of, sockets)
+        kind = SECURE if part.settings.secure else LISTENER
+        self._opened += [(kind, copy_of(sock)) for sock in sockets]
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -158,7 +167,8 @@ class Slot:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             while self._opened:
-                self._channel.send(LISTENER, self._opened.pop(0))
+                self._channel.send(*self._opened.pop(0))
+            self._channel.send(TAKES_NAMED)
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores this if it gave the order.
@@ -167,11 +177,13 @@ class Slot:
             Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
                       server.settings.worker_timeout)
 
-    def _heard(self, kind: bytes, sock: socket.socket | None) -> None:
+    def _heard(self, kind: bytes, sock: socket.socket | None, carried: bytes = b'') -> None:
         """Act on a message of the supervisor."""
         server = self._server
-        if kind == HAND_OVER and self._channel is not None:
-            Handover(server, self._channel).start()
+        if kind == TAKES_NAMED:
+            self._takes_named = True
+        elif kind == HAND_OVER and self._channel is not None:
+            Handover(server, self._channel, self._takes_named).start()
         elif kind == RETURN:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
             for listener in self._lent:
@@ -181,12 +193,26 @@ class Slot:
         elif sock is not None:
             if kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)
+            elif kind == NAMED:
+                _take_named(server, sock, carried)
             elif server.draining:
                 sock.close()
             else:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+
+def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:
+    """Go on with a connection whose addresses were sent along."""
+    try:
+        known = unpacked(carried)
+    except (TypeError, ValueError):
+        # (A program of another version. Nobody is taken for somebody else.)
+        _log.error('a connection is closed: the worker before told its addresses in another way')
+        sock.close()
+    else:
+        server.part_at(sock.getsockname()).take(sock, known)
 
 
 def _inodes(fds: Iterable[int]) -> list[int]:

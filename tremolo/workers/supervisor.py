@@ -11,16 +11,27 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import partial
 
+from ..errors import TremoloError
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
 from ..typed import Callable
-from .channel import CONNECTION, LEAVING, LISTENER, READY, RENEW, Channel
+from .channel import (
+    CONNECTION,
+    LEAVING,
+    LISTENER,
+    NAMED,
+    READY,
+    RENEW,
+    SECURE,
+    TAKES_NAMED,
+    Channel,
+)
 from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
@@ -41,16 +52,21 @@ class Supervisor:
         status = Supervisor(settings, addresses, work).run()
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
-    forked after SIGHUP start that program instead. Raises `ListenError` if the system refuses an
-    address or the first fork.
+    forked after SIGHUP start that program instead; without it `renew` is called before, which may
+    raise a `TremoloError`: then nothing is renewed. The addresses `secure` speak TLS. Raises
+    `ListenError` if the system refuses an address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
-                 work: Callable[[Slot], int], program: list[str] | None = None) -> None:
+                 work: Callable[[Slot], int], program: list[str] | None = None,
+                 renew: Callable[[], object] = lambda: None,
+                 secure: Container[Address] = ()) -> None:
         self._settings = settings
         self._addresses = addresses
         self._work = work
         self._program = program
+        self._renew_first = renew
+        self._secure = secure
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -131,7 +147,8 @@ class Supervisor:
 
     # -- what happens to workers ----------------------------------------------------------------
 
-    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None) -> None:
+    def _heard(self, worker: Worker, kind: bytes, sock: socket.socket | None,
+               carried: bytes = b'') -> None:
         """Act on a message of a worker."""
         worker.heard(self._reactor.time())
         if kind == READY:
@@ -142,16 +159,19 @@ class Supervisor:
                 slot.want()
         elif kind == LEAVING:
             self._leaves(worker)
-        elif kind == CONNECTION and sock is not None:
-            heir = self._group.heir(worker.slot)
+        elif kind == TAKES_NAMED:
+            worker.takes_named = True
+        elif kind in (CONNECTION, NAMED) and sock is not None:
+            heir = self._group.heir(worker.slot, named=kind == NAMED)
             if heir is not None:
-                heir.channel.send(CONNECTION, sock)
+                heir.channel.send(kind, sock, carried)
             else:
                 sock.close()
-        elif kind == LISTENER and sock is not None:
+        elif kind in (LISTENER, SECURE) and sock is not None:
             worker.opened.append(sock.getsockname())
+            worker.secure += worker.opened[-1:] if kind == SECURE else []
             sock.close()
-        elif kind == CONNECTION:
+        elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
 
     def _ready(self, worker: Worker) -> None:
@@ -165,7 +185,10 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid())
+            secure = [sock.getsockname() for address, sockets in worker.slot.sockets
+                      if address in self._secure for sock in sockets]
+            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
+                     secure + worker.secure)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -187,7 +210,7 @@ class Supervisor:
             worker.end(signal.SIGTERM)
             self._reactor.call_later(_LAST_WORDS, self._kill_unready, worker)
         else:
-            worker.hand_over()
+            worker.hand_over(self._group.heir(worker.slot, [worker]))
         # (The handover takes half of the time, at most; draining may take all of it.)
         self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
@@ -354,6 +377,12 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._program is None:
+            try:
+                self._renew_first()
+            except TremoloError as error:
+                _log.error('no renewal, the old workers go on: %s', error)
+                return
         self._afresh = True
         for slot in self._group.slots:
             worker = slot.worker
