@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import CA, CLIENT_CHAIN, LOCALHOST, client_context
 
 import tremolo
 from tremolo.asgi_app import AsgiApplication
@@ -319,6 +320,24 @@ def test_it_listens_at_several_addresses(tmp_path, monkeypatch):
             sock.sendall(b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
             with sock.makefile('rb') as answer:
                 assert answer.read().endswith(b'\r\n\r\nHello world!')
+
+
+def test_one_address_speaks_tls(monkeypatch):
+    # With a free port, and the certificates of the tests.
+    listen = tremolo.Tremolo.listen
+    files = {'ssl_certfile': LOCALHOST.cert, 'ssl_keyfile': LOCALHOST.key, 'ssl_ca_certs': CA}
+
+    def elsewhere(self, port, **options):
+        assert options.keys() > files.keys()
+        listen(self, 0, **{**options, **files})
+
+    monkeypatch.setattr(tremolo.Tremolo, 'listen', elsewhere)
+    with run('app.listen(8443')['app'].start() as server:
+        plain, secure = server.server.urls
+        assert get(plain) == b'in the clear'
+        for client, body in ((None, b'somebody, by TLSv1.3'), (CLIENT_CHAIN, b'CN=bob')):
+            with urllib.request.urlopen(secure, context=client_context(client)) as answer:
+                assert answer.read() == body
 
 
 def test_wsgi_runs_on_threads(monkeypatch):

@@ -20,11 +20,14 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from .errors import SettingError
+from .loop import ListenError
 from .output import complain
 from .service import Service
 from .service.place import check_run
 from .service.process import supervise
 from .settings import Settings
+from .settings.settings import address_with
+from .systemd.manager import Manager
 from .typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,9 +53,11 @@ def serve(
     try:
         # A mistake in the options is told before any code of the application runs.
         settings = Settings.load(options, os.environ)
-    except SettingError as error:
+        # (Before that code, too: no child of it may get the sockets that are for us.)
+        manager = Manager(os.environ)
+    except (SettingError, ListenError) as error:
         complain(f'tremolo: error: {error}')
-        return 2
+        return 2 if isinstance(error, SettingError) else 1
 
     def work(slot: Slot) -> int:
         found = _found(app, factory, app_dir, interface)
@@ -60,10 +65,13 @@ def serve(
 
     if settings.workers and not settings.preload and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code.
-        return supervise(settings, [(each, {}) for each in settings.addresses], work)
+        addresses = settings.bound if manager.given else settings.addresses
+        return supervise(settings, [address_with(each, {}) for each in addresses], work,
+                         manager=manager)
     found = _found(app, factory, app_dir, interface)
     if isinstance(found, int):
         return found
+    found.manager = manager
     found.run(**options)
     return 0
 

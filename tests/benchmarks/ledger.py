@@ -29,6 +29,7 @@ from ledger_echo import ECHOES
 from ledger_run import IDLE, Run, fix_addresses, idle_bytes
 from ledger_run import ROWS as REQUESTS
 from ledger_start import COUNTER, STARTS, start_instructions
+from ledger_tls import TLS
 from ledger_trees import ROOT, base_of_file, copy_package
 
 # The figures of a row: what is counted -> the figures of the base and of the head.
@@ -36,7 +37,7 @@ Figures = dict[str, tuple[float, float]]
 BYTES = 'bytes'
 # Instructions are large numbers; of the others the fractions count as well.
 DIGITS = {'instructions': 0, 'allocations': 2, 'calls': 3, BYTES: 0}
-ROWS = {**REQUESTS, **ECHOES}
+ROWS = {**REQUESTS, **ECHOES, **TLS}
 NAMES = (*ROWS, *IDLE, *STARTS)
 # The figure of a tree that cannot run a row.
 NONE = 0.0

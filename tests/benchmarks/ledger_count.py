@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from ledger_run import CONNECTIONS, Row, Run, environment
+from ledger_run import Row, Run, environment
 
 
 class Tool(NamedTuple):
@@ -50,7 +50,7 @@ class Tool(NamedTuple):
     def per_request(self, row: Row, rounds: tuple[int, int], tree: Path) -> float:
         """Tell what a request costs: the difference of a short and a long run."""
         short, long = (self._count(row, each, tree) for each in rounds)
-        return (long - short) / ((rounds[1] - rounds[0]) * CONNECTIONS)
+        return (long - short) / ((rounds[1] - rounds[0]) * (row.run or Run).requests_a_round)
 
     def _count(self, row: Row, rounds: int, tree: Path) -> int:
         with tempfile.TemporaryDirectory() as folder:

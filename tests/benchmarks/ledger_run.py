@@ -97,6 +97,7 @@ class Run:
     """A server that runs, maybe under an instrument, and the connections to it."""
 
     python = sys.executable         # what runs the servers: `ledger.py --python`
+    requests_a_round = CONNECTIONS
 
     def __init__(self, tree: Path, row: Row, instrument: tuple[str, ...] = (),
                  more: dict[str, str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 
 import pytest
@@ -10,7 +11,11 @@ from server_support import answers, request, virtual
 from simulated import World
 from tls_support import Peer, context_of, strict_client
 
-from tremolo import Tremolo
+from tremolo import Tremolo, sleep
+from tremolo.edge.arrival import Arrival, Refused
+from tremolo.loop import Cancelled
+from tremolo.tls.handshake import Handshake, Pace
+from tremolo.tls.transport import TlsTransport
 
 FIRST_REQUEST = request('/', 'GET', 'Connection: close')
 
@@ -379,3 +384,118 @@ def test_a_hook_that_cannot_be_called_leaves_no_socket_open(app, context, logged
         assert peer.client.ended
         assert not host.server.connections and not host.server.arriving
     assert logged.count('a new connection could not be taken') == 1
+
+
+def test_handshakes_use_a_slice_of_each_turn_alone(app, context):
+    """However many clients arrive at once, others are served between their handshakes."""
+    now = [0.0]
+    with virtual(app, ssl_context=context) as host:
+        pace = Pace(host.reactor)
+        clock, host.reactor.time = host.reactor.time, lambda: now[0]
+        asked = 0
+        while not pace.is_over():
+            asked += 1
+            now[0] += 0.001    # A handshake of RSA.
+        assert 2 <= asked <= 6
+        assert pace.is_over()
+        host.reactor.time = clock
+        host.reactor.step(0)
+        assert not pace.is_over()
+
+
+class Late(Pace):
+    """Each turn has time for one step."""
+
+    def is_over(self):
+        before, self._turn = self._turn, self._reactor.turns
+        return before == self._turn
+
+
+def test_handshakes_that_wait_for_their_turn_all_come_to_their_end(app, context, monkeypatch):
+    monkeypatch.setattr('tremolo.tls.handshake.Pace', Late)
+    with virtual(app, ssl_context=context) as host:
+        peers = [Peer(host, shake=False) for _ in range(50)]
+        for peer in peers:
+            peer.client.send(peer.next_bytes())
+        before = host.reactor.turns
+        for peer in peers:
+            peer.until(lambda one=peer: one.is_open)
+        host.settle()
+        assert len(host.server.connections) == 50
+        assert host.reactor.turns - before >= 100
+
+
+def test_nothing_of_an_arrival_is_left_for_the_collector(app, context):
+    gc.collect()
+    with virtual(app, ssl_context=context) as host:
+        for data in (b'', b'\x16', bytes(50), b'GET / HTTP/1.1\r\n\r\n'):
+            client = host.connect(data)
+            host.settle()
+            client.reset()
+            host.settle()
+        peer = Peer(host)
+        peer.send(FIRST_REQUEST)
+        peer.until_ended()
+        silent = host.connect()
+        host.advance(11)
+        assert silent.ended
+        kinds = (Arrival, Handshake, TlsTransport)
+        left = [each for each in gc.get_objects() if isinstance(each, kinds)]
+        assert left == []
+
+
+def test_a_step_that_raises_anything_ends_that_arrival_alone(app, context, logged):
+    def step(arrival, sock, known):
+        if sock.getpeername()[1] % 2 < 2:
+            raise errors.pop(0)
+        yield
+
+    errors = [OSError('gone'), LookupError('bug'), Refused('proxy_header', 'why'), Cancelled()]
+    with virtual(app, ssl_context=context) as host:
+        edges = host.server.arrive.__self__
+        edges.steps.append(step)
+        for _ in range(4):
+            client = host.connect(b'\x16')
+            host.until(lambda one=client: one.ended)
+        ended(host, reset=1, failed=1, proxy_header=1, shutdown=1)
+        edges.steps.clear()
+        assert Peer(host).is_open
+    assert logged.count('a new connection could not be taken') == 1
+
+
+def test_an_abort_in_each_step_frees_the_socket_once(app, context):
+    def step(arrival, sock, known):
+        yield sleep(1)
+        return sock, known
+
+    with virtual(app, ssl_context=context) as host:
+        host.server.arrive.__self__.steps.append(step)
+        for seconds in (0, 0.5, 1.5):
+            client = host.connect(b'\x16')
+            host.advance(seconds + 0.01)
+            arrival, = host.server.arriving
+            arrival.abort('shutdown')
+            arrival.abort('shutdown')
+            assert not host.server.arriving
+            host.until(lambda one=client: one.ended)
+        ended(host, shutdown=3)
+
+
+def test_the_header_of_proxy_comes_before_tls(app, context):
+    with virtual(app, ssl_context=context, proxy_protocol='v1', trusted_proxies='*') as host:
+        seen = []
+        host.server.at_connect.append(lambda connection: seen.append(connection.addresses))
+        for size in (1, 1000):
+            peer = Peer(host, shake=False)
+            data = b'PROXY TCP4 192.0.2.9 192.0.2.1 1234 443\r\n' + peer.next_bytes()
+            for start in range(0, len(data), size):
+                peer.client.send(data[start:start + size])
+                host.settle()
+            peer.until(lambda one=peer: one.is_open)
+            peer.send(FIRST_REQUEST)
+            peer.until_ended()
+            assert answers(peer.data)[0].body == b'https True'
+        assert seen == [(('192.0.2.9', 1234), ('192.0.2.1', 443), 'https')] * 2
+        silent = host.connect(b'PROXY TCP4 192.0.2.9 192.0.2.1 1234 443\r\nGET / HTTP/1.1\r\n\r\n')
+        silent.until_ended()
+        assert answers(silent.received)[0].status == 400

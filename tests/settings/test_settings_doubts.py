@@ -15,7 +15,6 @@ from tremolo.settings.doubts import doubts
     ('localhost', 'has no port, write localhost:8000, :8000 or unix:/path'),
     ('http://127.0.0.1:8000/', 'is a URL, write 127.0.0.1:8000'),
     ('tcp://localhost:80', 'is a URL, write localhost:80'),
-    ('fd://3', 'is a socket that is open already, write HOST:PORT or unix:/path'),
     ('/run/app.sock', 'is not an address, write HOST:PORT or unix:/run/app.sock'),
     ('./app.sock', 'is not an address, write HOST:PORT or unix:./app.sock'),
     ('/run/app.sock:1', 'is not an address, write HOST:PORT or unix:/path'),
@@ -24,7 +23,6 @@ from tremolo.settings.doubts import doubts
     ('::', 'is IPv6 without a port, write [::]:8000'),
     ('fe80::1%eth0', 'is IPv6 without a port, write [fe80::1%eth0]:8000'),
     ('::1:8000', 'is ambiguous, write IPv6 as [::1]:8000'),
-    ('unix:/run/a?mode=1', ': after the path only ?socket_mode=660 may stand'),
 ])
 def test_an_address_in_a_form_of_others_is_told_the_right_one(text, hint):
     with pytest.raises(SettingError) as caught:

@@ -17,6 +17,7 @@ from websocket_frames import frame, handshake
 from tremolo import Tremolo, send_file, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Cancelled
+from tremolo.server.idle import idle_too_long
 from tremolo.wsgi_app import WsgiApplication
 
 BIG = bytes(range(256)) * 4096    # 1 MiB
@@ -29,12 +30,17 @@ def context():
 
 
 def application(waiting=False):
-    """An application with each kind of handler (`waiting`: the others, too); `app.seen` has what went wrong in them."""
+    """An application with each kind of handler; `app.seen` has what went wrong in them.
+
+    Those that wait on threads, or by asyncio, are there with `waiting`.
+    """
     app = Tremolo()
-    app.seen = seen = []
+    app.seen, app.begun = [], []
+    seen, begun = app.seen, app.begun
 
     @app.route('/generator', methods=['POST'])
     def generator(request):
+        begun.append(1)
         try:
             data = yield request.body()
         except BaseException as error:
@@ -54,6 +60,10 @@ def application(waiting=False):
     def some():
         return BIG[:30000]
 
+    @app.route('/size/<int:size>')
+    def size(size):
+        return BIG[:size]
+
     @app.route('/pieces')
     def pieces():
         for start in range(0, len(BIG), 50000):
@@ -66,10 +76,11 @@ def application(waiting=False):
 
 def add_waiting(app):
     """Add the kinds that a simulated world does not have."""
-    seen = app.seen
+    seen, begun = app.seen, app.begun
 
     @app.route('/thread', methods=['POST'])
     def thread(request, thread=True):
+        begun.append(1)
         try:
             data = request.body().result()
         except BaseException as error:
@@ -79,6 +90,7 @@ def add_waiting(app):
 
     @app.route('/async', methods=['POST'])
     async def coroutine(request):
+        begun.append(1)
         try:
             data = await request.body()
         except BaseException as error:
@@ -151,7 +163,7 @@ def test_fault_a_truncated_body_is_an_error_to_the_handler(context, kind, how):
         client = TlsClient(host)
         client.send(f'POST /{kind} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n'.encode()
                     + BIG[:50000])
-        host.wait_for(lambda: [each for each in host.server.connections if each.phase == 'busy'])
+        host.wait_for(lambda: app.begun)
         if how == 'notify':
             client.sock.setblocking(False)
             with pytest.raises(ssl.SSLWantReadError):
@@ -181,14 +193,14 @@ def test_a_stream_that_was_upgraded_tells_a_truncation_from_an_end(context):
             raise
 
     with virtual(app, ssl_context=context) as host:
-        for ends in ('close_notify', 'fin'):
+        for number, ends in enumerate(('close_notify', 'fin'), 1):
             peer = Peer(host)
             peer.send(request('/', 'GET', 'Connection: upgrade', 'Upgrade: echo'))
             peer.until(lambda one=peer: b'101' in one.data)
             peer.send(b'hello')
             peer.until(lambda one=peer: one.data.endswith(b'hello'))
             getattr(peer if ends == 'close_notify' else peer.client, ends)()
-            host.until(lambda: len(seen) == 1 + (ends == 'fin'))
+            host.until(lambda count=number: len(seen) == count)
             peer.client.close()
         assert seen[0] == 'end'
         assert isinstance(seen[1], Cancelled) and 'close_notify' in str(seen[1])
@@ -416,3 +428,49 @@ def test_tls_1_2_is_spoken_too(context):
         peer.send(request('/generator', 'POST', body=BIG) + request('/big', 'GET', CLOSE))
         peer.until_ended()
         assert answers(peer.data)[1].body == BIG and peer.notified
+
+
+def test_a_client_that_does_not_take_our_end_is_timed_like_any_other(context):
+    """Bytes of the answer fit into the kernel, and the close_notify does not."""
+    world = World(seed=1, buffer_size=2000)
+    with virtual(application(), world, ssl_context=context, stall_timeout=5) as host:
+        peer = Peer(host)
+        connection, = host.server.connections
+        wire = -sent_by(connection)
+        peer.send(request('/size/1000'))
+        peer.take()
+        wire += sent_by(connection)
+        # The next answer leaves 5 bytes of the kernel's buffer, and a close_notify has 24.
+        peer.client.reading = False
+        peer.send(request(f'/size/{1000 + 2000 - wire - 5 - len("Connection: close") - 2}', 'GET',
+                          CLOSE))
+        host.advance(1)
+        assert connection.phase == 'closing' and connection.stream.buffered == 1
+        turns = host.reactor.turns
+        host.until(lambda: host.closed)
+        assert host.closed == {'stall_timeout': 1} and 5 <= host.now < 15
+        assert host.reactor.turns - turns < 50
+
+
+def sent_by(connection):
+    return connection.stream.tls and connection.stream.sent + connection.stream._socket.overhead
+
+
+def test_what_came_in_a_long_turn_is_answered_before_an_idle_connection_ends(context):
+    for options in ({}, {'ssl_context': context}):
+        with virtual(application(), **options) as host:
+            if options:
+                peer = Peer(host)
+                client, data = peer.client, peer.sealed(request('/plain'))
+            else:
+                client, data = host.connect(), request('/plain')
+            host.settle()
+            connection, = host.server.connections
+            host.server.drain()
+            connection.server.phase_seconds.grace.prolong(connection)
+            client.sock.send(data)
+            idle_too_long(connection)    # As if the timer came up before the next poll.
+            client.until_ended()
+            if options:
+                peer.next_bytes()
+            assert len(answers(peer.data if options else client.received)) == 1

@@ -13,6 +13,7 @@ from .pathsend import send_file
 from .unusual import takes_trailers
 
 if TYPE_CHECKING:
+    from ..server import Request
     from .exchange import Exchange
 
 _log = logging.getLogger('tremolo.error')
@@ -35,6 +36,21 @@ async def take_extension(exchange: Exchange, kind: str, message: Any) -> None:
         raise RuntimeError(f'expected {expected}, got {kind}')
     else:
         raise RuntimeError(f'{kind} after the answer was complete')
+
+
+def tell_tls(request: Request, scope: Any) -> None:
+    """Add the extension `tls` to a scope, if our own connection is encrypted.
+
+    https://asgi.readthedocs.io/en/latest/specs/tls.html
+
+    A client whose certificate is refused does not get as far: there is never an error to tell.
+    """
+    facts = request.tls
+    if facts is not None:
+        scope['extensions']['tls'] = {
+            'server_cert': facts.server_certificate, 'client_cert_chain': [*facts.client_chain],
+            'client_cert_name': facts.client_name, 'client_cert_error': None,
+            'tls_version': facts.version_number, 'cipher_suite': facts.cipher_number}
 
 
 def add_trailers(exchange: Exchange, message: Any) -> None:

@@ -16,6 +16,7 @@ from ..server import Request, Response
 from ..typed import Any, Callable
 from .calling import as_coroutine_function
 from .exchange import Message, exchange_of
+from .extensions import tell_tls
 from .unusual import split_target, upper_method
 
 Application = Callable[
@@ -122,8 +123,6 @@ class Runner:
         connection = request.connection
         scope['client'], scope['server'], scheme = (
             request.forwarded or connection.known_addresses or connection.addresses)
-        if scheme != 'http':
-            scope['scheme'] = scheme
         if not request.minor:
             scope['http_version'] = '1.0'
         method = request.method
@@ -131,6 +130,9 @@ class Runner:
             scope['method'] = method if method.isupper() else upper_method(request)
         scope['state'] = self._state.copy() if self._state else {}
         scope['extensions'] = self._extensions.copy()
+        if scheme != 'http':
+            scope['scheme'] = scheme
+            tell_tls(request, scope)
         return scope
 
     def _begun(self, request: Request) -> tuple[dict[str, Any], list[tuple[bytes, bytes]]]:

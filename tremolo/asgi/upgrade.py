@@ -36,5 +36,6 @@ def upgraded(exchange: Exchange, scope: Message) -> Exchange | SocketExchange | 
     scope['asgi'] = {'version': '3.0', 'spec_version': '2.4'}
     scope['scheme'] = 'wss' if scope['scheme'] == 'https' else 'ws'
     scope['subprotocols'] = list(handshake.subprotocols)
-    scope['extensions'] = {'websocket.http.response': {}}
+    tls = scope['extensions'].get('tls')
+    scope['extensions'] = {'websocket.http.response': {}, **({} if tls is None else {'tls': tls})}
     return SocketExchange(exchange.runner, request, response, handshake)

@@ -41,7 +41,7 @@ class Edges:
 def set_up(part: Server) -> None:
     """Let the connections of a server, or of a part of it, arrive as its settings say.
 
-    Called before it listens. Raises `TlsError` if a certificate cannot be used, and `SettingError`.
+    Called before it listens. Raises `TlsError`, if a certificate cannot be used.
     """
     settings = part.settings
     edges = Edges(part)
@@ -55,7 +55,10 @@ def set_up(part: Server) -> None:
 
 
 def _encrypt(edges: Edges) -> None:
-    from ..tls import contexts
+    from ..tls import (
+        contexts,
+        facts,  # noqa: F401 (Not later: a request may find no descriptor for it.)
+    )
     from ..tls.handshake import Handshake, Pace
     reactor, settings = edges.part.reactor, edges.part.settings
     context, seconds = contexts.of(settings), settings.ssl_handshake_timeout

@@ -51,5 +51,17 @@ def idle_too_long(connection: Connection) -> None:
     grace = connection.server.phase_seconds.grace
     if grace is None:
         connection.close('idle_timeout')
-    elif not grace.prolong(connection):
+    elif not (grace.prolong(connection) or _has_come(connection)):
         connection.close('shutdown')
+
+
+def _has_come(connection: Connection) -> bool:
+    """Read what has come since the turn began; return whether a request has, or a part of one.
+
+    In a long turn that may be much later than the poll.
+    """
+    phase, stream = connection.phase, connection.stream
+    watcher = stream.reactor.watchers.get(stream.fd)
+    if watcher is not None and watcher.reader is not None and not stream.paused:
+        watcher.reader()
+    return connection.phase is not phase

@@ -19,6 +19,7 @@ from .errors import PayloadTooLarge
 from .request_body import open_inbox
 
 if TYPE_CHECKING:
+    from ..tls.facts import TlsFacts
     from .addresses import Addresses
     from .connection import Connection
 
@@ -120,6 +121,15 @@ class Request(RequestHead):
     def is_secure(self) -> bool:
         """Whether the scheme is https."""
         return self.scheme == 'https'
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What is known of the encrypted connection, and of its client; None of another."""
+        stream = self.connection.stream
+        if not stream.secure:
+            return None
+        from ..tls.facts import facts_of  # (Who listens with TLS has imported it.)
+        return facts_of(stream)
 
     @property
     def signer(self) -> Any:

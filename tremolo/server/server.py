@@ -161,6 +161,9 @@ class Server:
     def listen(self, address: Address) -> list[Listener]:
         """Bind an address. Raises `ListenError`; nothing is accepted before `start`."""
         backlog = self.settings.backlog
+        if address.inherited:
+            from ..systemd.sockets import inherited  # (Late: few servers need it.)
+            return [self.adopt(inherited(address), shared=True)]
         if address.path is not None:
             mode = address.mode_or(self.settings.socket_mode)
             sockets = [bind_unix(self.reactor, address.path, backlog, mode)]

@@ -11,13 +11,14 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
 from ..server import announce
 from ..settings import Address, Settings
+from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
@@ -39,8 +40,11 @@ def run(service: Service, options: dict[str, Any]) -> None:
     service.check_free()
     try:
         settings = Settings.load(options, os.environ)
+        manager, service.manager = service.manager or Manager(os.environ), None
     except SettingError as error:
         leave(error, 2)
+    except ListenError as error:
+        leave(error, 1)
     if 'TREMOLO_TRIAL' in os.environ:
         from .trial import end_trial
         end_trial(functools.partial(_try_tls, settings, service))
@@ -49,21 +53,27 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from ..workers.slot import Slot
         slot = Slot.inherited()
     if settings.workers and slot is None:
-        work = functools.partial(service.work, settings)
+        worker = functools.partial(service.work, settings)
         program = None if settings.preload else command_line()
-        status = supervise(settings, service.addresses(settings), work, program)
+        addresses = service.addresses(settings, bool(manager.given))
+        status = supervise(settings, addresses, worker, program, manager)
     else:
         set_up_logging(settings)
         if slot is None:
             tell_doubts(settings)
-        status = service.work(settings, slot)
+            if manager.given:
+                from ..workers.slot import Slot
+                slot = Slot(manager.given)
+        status = work(service, settings, slot, manager)
     if status or (slot is not None and slot.channel_end is not None):
         # (A worker never goes on with the program: only the process that the user started does.)
         raise SystemExit(status)
 
 
-def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
-    """Serve in this process until a signal (see `Service.work`)."""
+def work(service: Service, settings: Settings, slot: Slot | None = None,
+         manager: Manager | None = None) -> int:
+    """Serve in this process until a signal (see `Service.work`), and tell a service manager."""
+    manager = manager or Manager({})
     # Whether there is no supervisor. (After SIGHUP such a process has a slot with old sockets.)
     alone = slot is None or slot.channel_end is None
     from .report import answer_to_signal
@@ -94,6 +104,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
                     from ..workers.renewal import renew_alone
                     renew_alone(server)
                 announce((each.address for each in server.listeners), os.getpid(), server.secure)
+                manager.ready(reactor, 'serving')
 
         # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
         kept: list[Slot] = []
@@ -104,9 +115,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
 
         ending = Ending(server, before)
         # (`nohup` lets SIGHUP be ignored, and means it. `Slot.start_afresh` does so for a moment.)
-        ignored = slot is None and hang_up_is_ignored()
+        ignored = (slot is None or not slot.renewed) and hang_up_is_ignored()
         ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None,
-                                 functools.partial(_discard, kept))
+                                 functools.partial(_discard, kept), manager)
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)
@@ -116,6 +127,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None) -> int:
     if ended == HUP:
         try:
             for each in kept:    # None, if SIGTERM has come since.
+                manager.keep(os.environ)
                 each.start_afresh(command_line())
         except OSError as error:
             leave(error, 1)
@@ -143,7 +155,8 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
-              work: Callable[[Slot], int], program: list[str] | None = None) -> int:
+              work: Callable[[Slot], int], program: list[str] | None = None,
+              manager: Manager | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
@@ -152,15 +165,18 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
     tell_doubts(settings)
-    secure: dict[Address, Settings] = {}
+    secure: list[Settings] = []
     try:
-        secure = _secure(settings, addresses)
+        given = [] if manager is None else [place for place, _ in manager.given]
+        secure = _secure(settings, [*addresses, *(
+            (place, {}) for place in given
+            if not any(address.means(place) for address, _ in addresses))])
         _prepare_tls(secure)
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
-        reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + 2)
+        reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         return Supervisor(settings, [address for address, _ in addresses], work, program,
-                          functools.partial(_prepare_tls, secure), secure).run()
+                          functools.partial(_prepare_tls, secure), manager).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error, 2 if isinstance(error, SettingError) else 1)
     finally:
@@ -170,20 +186,19 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
 
 
 def _secure(settings: Settings,
-            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> dict[Address, Settings]:
-    """Return the addresses that speak TLS, and the settings of each. Raises `SettingError`."""
-    parts = {address: settings.replace(**options) if options else settings
-             for address, options in addresses}
-    for part in parts.values():
+            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
+    """Return the settings of each address that speaks TLS. Raises `SettingError`."""
+    parts = [settings.replace(**options) if options else settings for _, options in addresses]
+    for part in parts:
         part.check()
-    return {address: part for address, part in parts.items() if part.secure}
+    return [part for part in parts if part.secure]
 
 
-def _prepare_tls(secure: Mapping[Address, Settings]) -> None:
-    """Make the contexts of these addresses, anew at each call (see `prepare`)."""
+def _prepare_tls(secure: Sequence[Settings]) -> None:
+    """Make the contexts for these settings, anew at each call (see `prepare`)."""
     if secure:
         from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
-        prepare(secure.values())
+        prepare(secure)
 
 
 def _try_tls(settings: Settings, service: Service) -> None:

@@ -22,8 +22,9 @@ from ..errors import SettingError, TremoloError
 from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
-from ..settings import Address, Settings, parse_bind, part_options
+from ..settings import Address, Settings, parse_bind
 from ..settings.address import bare_host
+from ..settings.settings import address_with
 from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import process
@@ -31,6 +32,7 @@ from .embedded import HostedServer, RunningServer, start
 
 if TYPE_CHECKING:
     from ..client import Client
+    from ..systemd.manager import Manager
     from ..workers.slot import Slot
     from .connection_hooks import ConnectionHooks
 
@@ -61,6 +63,8 @@ class Service:
         self._connection_hooks: ConnectionHooks | None = None
         self.outer: Service | None = None    # The application in which it is mounted.
         self.inside = False    # Whether it is served there, and not by itself.
+        # The service manager, if it was asked what it gives before the application was imported.
+        self.manager: Manager | None = None
 
     # -- what each kind of application says -------------------------------------------------------
 
@@ -89,18 +93,24 @@ class Service:
 
             app.listen(8001, download_rate='1MiB', idle_timeout=5)
             app.listen('unix:/run/app.sock', body_size='64MiB')
+            app.listen('fd:web', proxy_protocol='v2')    # a socket that systemd has opened
 
-        `port` may also be a text as `bind` takes it. The options are those of limits, timeouts and
-        throttling. Raises `SettingError`.
+        `port` may also be a text as `bind` takes it. The options are those of limits, timeouts,
+        throttling, WebSocket, TLS and PROXY, and `socket_mode`. Raises `SettingError`.
         """
         if not isinstance(port, str):
             host = bare_host(host)
             port = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-        self._listens.append((parse_bind(port), part_options(options)))
+        self._listens.append(address_with(parse_bind(port), options))
 
-    def addresses(self, settings: Settings) -> list[tuple[Address, dict[str, Any]]]:
-        """Return all addresses, of the settings and of `listen`, with the options of each."""
-        return [*((address, {}) for address in settings.addresses), *self._listens]
+    def addresses(self, settings: Settings,
+                  given: bool = False) -> list[tuple[Address, dict[str, Any]]]:
+        """Return all addresses, of the settings and of `listen`, with the options of each.
+
+        With `given`, others have opened sockets that stand in place of host and port.
+        """
+        own = settings.bound if given else settings.addresses
+        return [*(address_with(address, {}) for address in own), *self._listens]
 
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None,
                  listen: bool = True) -> Server:
@@ -175,7 +185,8 @@ class Service:
         self._bound.clear()
         _set_up_edges(server)
         parts = []
-        for address, options in self.addresses(server.settings):
+        for address, options in self.addresses(
+                server.settings, slot is not None and slot.given):
             part = server
             if options:
                 part = server.part(server.settings.replace(**options))
@@ -184,10 +195,11 @@ class Service:
             parts.append((part, address))
         # (Only now: a certificate that cannot be used ends the start before anything is bound.)
         for part, address in parts:
-            listeners = slot.open(part, address) if slot else part.listen(address)
-            self._bound.append((address, listeners))
+            for place in slot.places(address) if slot else (address,):
+                listeners = slot.open(part, place) if slot else part.listen(place)
+                self._bound.append((place, listeners))
         if slot:
-            # Sockets of addresses that an older version of the program had.
+            # Sockets that are given, and of addresses that an older version of the program had.
             self._bound += [(address, slot.open(server, address)) for address, _ in list(slot.left)]
 
     def share_sockets(self) -> list[tuple[Address, list[Any]]]:
@@ -404,7 +416,8 @@ def _set_up_edges(part: Server) -> None:
 def settings_inside(options: dict[str, Any]) -> Settings:
     """Return the settings of a server inside another program: on a free port by default."""
     given = {name: value for name, value in options.items() if value is not None}
-    settings = Settings(**given if 'bind' in given else {'port': 0, **given})
+    placed = 'bind' in given or 'fd' in given
+    settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
     if name := only_for_workers(settings):
         raise SettingError(f'{name}: has no effect inside another program, only with run')

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from ..loop import Reactor
 from ..loop.signals import is_ignored
 from ..server import Server
+from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
 from .ending import Ending
@@ -71,15 +72,16 @@ def ended_by_sigterm(alone: bool) -> Iterator[None]:
 
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
                      renew: Callable[[], None] | None = None,
-                     forget: Callable[[], None] = lambda: None) -> int:
+                     forget: Callable[[], None] = lambda: None,
+                     manager: Manager | None = None) -> int:
     """Serve until a signal; return 0, or the number of the signal that forced the end.
 
     When this returns, the answers are finished, and what they left running. `ready` is called once
     the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully, and its number is
     returned. After the return, SIGTERM or SIGINT after SIGHUP calls `forget`; a second SIGINT or
-    SIGQUIT ends the process at once.
+    SIGQUIT ends the process at once. The service manager is told when a renewal or the end begins.
     """
-    serving = _Serving(server, ending, renew, forget)
+    serving = _Serving(server, ending, renew, forget, manager or Manager({}))
     for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
         signum = getattr(signal, name, None)
         if signum is not None:
@@ -94,8 +96,9 @@ class _Serving:
     """A server that serves until a signal."""
 
     def __init__(self, server: Server, ending: Ending, renew: Callable[[], None] | None,
-                 forget: Callable[[], None]) -> None:
+                 forget: Callable[[], None], manager: Manager) -> None:
         self._server = server
+        self._manager = manager
         self._reactor: Reactor = server.reactor
         self._ending = ending
         self._renew = renew
@@ -108,6 +111,8 @@ class _Serving:
 
     def run(self) -> int:
         """Serve; return what `run_until_signal` returns."""
+        # (Not only a signal ends it: `app.stop` does, too.)
+        self._server.stopping.add_done_callback(lambda _: self._tell_manager())
         self._ending.then(lambda: None if self._over else self._reactor.stop())
         self._reactor.run()
         self._over = True
@@ -127,13 +132,21 @@ class _Serving:
                 self._forget()
         elif at_once:
             self._ended = signum
+            self._tell_manager()
             self._reactor.stop()
         elif signum != HUP or (self._terminal is not None and self._terminal.hung_up()):
             self._ended = 0
             self._stop('the terminal is gone: stopping' if signum == HUP else 'stopping',
                        '; a second Ctrl-C ends it at once' if signum == signal.SIGINT else '')
-        elif self._ended != HUP and not self._server.draining:
+        elif self._ended == HUP:
+            self._manager.reloading()
+        elif not self._server.draining:
+            self._manager.reloading()
             self._try()
+
+    def _tell_manager(self) -> None:
+        if self._ended != HUP:
+            self._manager.stopping()
 
     def _try(self) -> None:
         """Try the new program in a child: this process could not come back from it."""
@@ -144,6 +157,10 @@ class _Serving:
             self._trial = Trial(self._reactor, command_line(), self._tried)
         except OSError as error:
             _log.error('no renewal: the new program cannot be tried: %s', error.strerror)
+            self._not_renewed()
+
+    def _not_renewed(self) -> None:
+        self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)')
 
     def _tried(self, status: int | None) -> None:
         self._trial = None
@@ -153,6 +170,7 @@ class _Serving:
         elif status is not None:
             _log.error('no renewal, the old program goes on: the new one, tried beside it, ended '
                        'with status %d before it served', status)
+            self._not_renewed()
         elif not self._server.draining:
             self._ended = HUP
             # Until then it serves: nobody else accepts from its sockets.
@@ -165,6 +183,7 @@ class _Serving:
             self._stop('renewing')
 
     def _stop(self, what: str, more: str = '') -> None:
+        self._tell_manager()
         if not self._server.draining:
             self._tell(what, more)
         self._server.drain()

@@ -50,7 +50,6 @@ HABITS = (
     _habit('--uds', '`--bind unix:PATH`'),
     _habit('--listen', '`--bind ADDRESS`'),
     _habit('--call', '`--factory`'),
-    _habit('--fd', '', 'it opens its sockets itself, and keeps them open when it is renewed'),
     _habit('--insecure-bind', '`--bind ADDRESS?ssl_certfile=off`'),
     _habit('--quic-bind', '', _HTTP),
     _habit('--reuse-port', '', 'each worker has a socket of its own by default'),

@@ -19,7 +19,7 @@ from functools import partial
 from ..errors import SettingError
 from ..late import expression
 from ..typed import Any, Callable, NamedTuple
-from .address import Address, bare_host, parse_bind
+from .address import Address, bare_host, parse_bind, parse_mode
 
 LIFESPANS = ('auto', 'on', 'off')
 LOOPS = ('reactor', 'asyncio', 'uvloop')
@@ -45,15 +45,6 @@ def _text(value: Any) -> str:
 
 def _host(value: Any) -> str:
     return bare_host(_text(value))
-
-
-def _mode(value: Any) -> int:
-    if isinstance(value, str) and re.fullmatch('0?o?[0-7]{3}', value):
-        return int(value[-3:], 8)
-    # (A number is what Python's `0o660` is. The decimal 660 has no meaning as a mode.)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o777:
-        return value
-    raise ValueError
 
 
 def _flag(value: Any) -> bool:
@@ -223,8 +214,9 @@ def _show_size(value: int) -> str:
 KINDS = {
     'text': Kind(_text, '', 'TEXT', 'printable ASCII text'),
     'host': Kind(_host, '', 'HOST', 'a host name or an address'),
-    'mode': Kind(_mode, '', 'MODE', "a file's mode in octal digits, such as 660 (in Python 0o660)",
-                 lambda value: f'{value:o}'),
+    'mode': Kind(
+        parse_mode, '', 'MODE', "a file's mode in octal digits, such as 660 (in Python 0o660)",
+        lambda value: f'{value:o}'),
     'flag': Kind(_flag, '', '', 'true or false'),
     # On where nothing is given, so it takes a value: `--websocket off`, or `--no-websocket`.
     'switch': Kind(_flag, '', 'on|off', 'on or off', lambda value: 'on'),
@@ -251,6 +243,6 @@ KINDS = {
     'forwarded': Kind(partial(_word, FORWARDED), '', 'FIELDS', ', '.join(FORWARDED)),
     'proxy_protocol': Kind(
         partial(_word, PROXY_PROTOCOLS), '', 'VERSION', ', '.join(PROXY_PROTOCOLS)),
-    'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT or unix:/path',
+    'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT, unix:/path or fd:3',
                   lambda value: ','.join(map(str, value))),
 }

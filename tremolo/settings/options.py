@@ -152,7 +152,11 @@ class Options:
     port: int = _option(LISTENING, 'port', 8000, 'TCP port to listen on, 0 for any free one')
     bind: tuple[Address, ...] = _option(
         LISTENING, 'binds', (),
-        'listen on HOST:PORT, :PORT, [IPV6]:PORT or unix:/path instead; may be repeated')
+        'listen on HOST:PORT, :PORT, [IPV6]:PORT, unix:/path or fd:NAME instead; may be repeated, '
+        'and `?name=value&...` gives an address options of its own')
+    fd: int | None = _option(
+        LISTENING, 'count', None,
+        'listen on this open descriptor, a listening socket; the same as a bind to fd:N', off=None)
     socket_mode: int | None = _option(
         LISTENING, 'mode', 0o666,
         'who may connect to a UNIX socket, as the mode of its file; off: as the umask says',

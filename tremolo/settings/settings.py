@@ -63,11 +63,13 @@ class Settings(Options):
         found: dict[str, Any] = {}
         for option in OPTIONS:
             # TREMOLO_BIND must not win over a host or a port that was given.
-            if option.name == 'bind' and not given.keys().isdisjoint(('host', 'port')):
+            if option.name in ('bind', 'fd') and not given.keys().isdisjoint(('host', 'port')):
                 continue
             for variable in option.variables:
                 if environ.get(variable):
                     found[option.name] = option.convert(environ[variable], variable)
+                    if option.name == 'bind':
+                        _check(found['bind'], variable)
                     break
         settings = _overlaid(cls(), {**found, **given})
         settings.check()
@@ -132,8 +134,13 @@ class Settings(Options):
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where to listen: `bind`, or `host` and `port` when `bind` is empty."""
-        return self.bind or (Address(self.host, self.port),)
+        """Where to listen: `bind` and `fd`, or `host` and `port` when both are empty."""
+        return self.bound or (Address(self.host, self.port),)
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        """The addresses of `bind` and `fd`: where to listen beside sockets that are given."""
+        return self.bind if self.fd is None else (*self.bind, Address(None, fd=self.fd))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and dict(self.items()) == dict(other.items())
@@ -163,6 +170,27 @@ def part_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def address_with(address: Address, options: Mapping[str, Any]) -> tuple[Address, dict[str, Any]]:
+    """Return an address, and all options of it: its own, and others. Raises `SettingError`."""
+    given = dict(options)
+    if 'socket_mode' in given:
+        address = address.with_mode(given.pop('socket_mode'))
+    for name, value in address.options:
+        if name in given:
+            raise SettingError(f'{name}: given twice, in the address too')
+        given[name] = value
+    return address.without_options, part_options(given)
+
+
+def _check(addresses: tuple[Address, ...], label: str) -> None:
+    """Raise `SettingError` if an address has an option that there is not, or not so."""
+    for address in addresses:
+        try:
+            part_options(dict(address.options))
+        except SettingError as error:
+            raise SettingError(f'{label}: {str(address.place)!r}: {error}') from None
+
+
 def under_all_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values, each also under the other names of its option.
 
@@ -185,8 +213,13 @@ def _converted(options: Mapping[str, Any]) -> dict[str, Any]:
             raise SettingError(f'{written[option.name]}: given twice, also as {name}')
         written[option.name] = name
         given[option.name] = option.convert(value, name)
-    if given.get('bind') and not given.keys().isdisjoint(('host', 'port')):
-        raise SettingError('bind: names host and port already, give either it or them')
+    if not given.keys().isdisjoint(('host', 'port')):
+        if given.get('bind'):
+            raise SettingError('bind: names host and port already, give either it or them')
+        if given.get('fd') is not None:
+            raise SettingError('fd: is a socket that has its address, give either it or host and '
+                               'port')
+    _check(given.get('bind', ()), 'bind')
     return given
 
 

@@ -13,8 +13,8 @@ record that leaves in part.)
 What a write offers is encrypted at once, up to 64 KiB. If the kernel does not take all of that, the
 last byte counts as not taken until the rest has left. So OpenSSL is never asked to repeat a write,
 the caller may offer fewer bytes then, or put something before what has not begun. Reads never wait
-for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3) leaves at once, or
-before the next write.
+for writes: what an SSL_read has to say (an answer to a key update of TLS 1.3) leaves before the
+next write, or when there is nothing to read.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _WHOLE_RECORD = RECORD + 512
 # Bytes that are encrypted before they are sent. (256 KiB are not faster, measured; and OpenSSL
 # keeps the memory, for each connection that ever wrote so much: 87 KiB.)
 _AT_ONCE = 65536
-# Bytes of OpenSSL's own that may wait for a peer who reads nothing: it only asks.
-_MOST_UNSENT = 65536
+# Bytes of OpenSSL's own that wait for the next write; and that may wait for a peer who only asks,
+# and reads nothing.
+_MOST_OWN, _MOST_UNSENT = 4096, 65536
 
 
 class Truncated(ConnectionAbortedError, EOFError):
@@ -83,10 +84,12 @@ class TlsTransport:
             with suppress(OSError):
                 self._send_own()
             raise
-        self._send_own()
-        # (The first request may have come with the end of the handshake.)
-        self._dry = not self._incoming.pending
         self.is_complete = True
+        # If the first request has come with the end of the handshake, our last words (tickets; in
+        # TLS 1.2 they are more) leave with its answer: a system call of five.
+        self._dry = not self._incoming.pending
+        if self._dry or self.tls.version() != 'TLSv1.3':
+            self._send_own()
         return True
 
     def _send_own(self) -> None:
@@ -132,7 +135,9 @@ class TlsTransport:
             with suppress(OSError):
                 self._send_own()    # (An alert that says what was wrong.)
             raise
-        if self._outgoing.pending:
+        if not self._incoming.pending and len(data) < size:
+            self._dry = True    # (It was all of a record, and the last one.)
+        if self._outgoing.pending > _MOST_OWN:
             self._send_own()
         return data
 
@@ -145,9 +150,19 @@ class TlsTransport:
             self.flush()
             self._kept = 0
             data = memoryview(data)[kept:]
-        size = kept + (self._encrypt(data) if data else 0)
+            if not data:
+                self._taken += kept
+                return kept
+        size = self.tls.write(data)
+        if size < len(data):
+            size = self._write_on(data, size)
+        size += kept
         sealed = self._outgoing.read()
-        sent = self._socket_send(sealed) if sealed else 0
+        try:
+            sent = self._socket.send(sealed)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        self._wire += sent
         if sent < len(sealed):
             self._unsent, self._kept = memoryview(sealed)[sent:], 1
             size -= 1
@@ -167,23 +182,14 @@ class TlsTransport:
         # (A copy costs a tenth of what it costs to encrypt the same bytes.)
         return self.send(b''.join(pieces) if len(pieces) > 1 else pieces[0])
 
-    def _encrypt(self, data: Buffer) -> int:
+    def _write_on(self, data: Buffer, size: int) -> int:
+        """Encrypt more of `data` than its first record, of `size` bytes."""
         write = self.tls.write
-        size = write(data)
-        if size < len(data):    # One call makes one record.
-            with memoryview(data) as view:
-                most = min(len(view), _AT_ONCE)
-                while size < most:
-                    size += write(view[size:most])
+        with memoryview(data) as view:
+            most = min(len(view), _AT_ONCE)
+            while size < most:
+                size += write(view[size:most])
         return size
-
-    def _socket_send(self, data: Buffer) -> int:
-        try:
-            sent: int = self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        self._wire += sent
-        return sent
 
     @property
     def unsent(self) -> int:
@@ -193,7 +199,11 @@ class TlsTransport:
     def flush(self) -> None:
         """Send what waits for the kernel. Raises `BlockingIOError` unless all of it has left."""
         if self._unsent:
-            sent = self._socket_send(self._unsent)
+            try:
+                sent = self._socket.send(self._unsent)
+            except InterruptedError:
+                raise BlockingIOError from None
+            self._wire += sent
             if sent < len(self._unsent):
                 self._unsent = memoryview(self._unsent)[sent:]
                 raise BlockingIOError

@@ -11,7 +11,7 @@ come two with a length, and so many bytes:
                             NAMED         the same, with the addresses that a proxy gave it
                             TAKES_NAMED   this worker knows what NAMED means
                             LISTENER      this worker listens there, too: announce it
-                            SECURE        likewise, with TLS
+                            SECURE        this worker speaks TLS there: announce it so
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end

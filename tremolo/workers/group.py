@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Iterable
 
 from ..loop import Reactor
@@ -28,7 +27,7 @@ from ..settings import Address, Settings
 from ..typed import Any, Callable
 from .channel import HAND_OVER, LISTENER, RETURN, TAKES_NAMED, Channel, copy_of
 from .lock import open_locks
-from .slot import Slot, open_first, open_next
+from .slot import Slot, Sockets, open_first, open_next
 
 _log = logging.getLogger('tremolo')
 
@@ -59,9 +58,8 @@ class Worker:
         self.slot = slot
         self.began = began
         self.state = STARTING
-        # The addresses that it has opened itself (`app.listen`); of these, those with TLS.
-        self.opened: list[Any] = []
-        self.secure: list[Any] = []
+        self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
+        self.secure: list[Any] = []    # The addresses where it speaks TLS.
         self.takes_named = False    # Whether it takes connections with the addresses of PROXY.
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None
@@ -178,9 +176,9 @@ class Group:
         self._spare: list[SlotState] = []
         self.workers: dict[int, Worker] = {}    # By process id; all that have not ended.
 
-    def open(self, addresses: Iterable[Address], count: int) -> None:
-        """Open the sockets of so many slots. Raises `ListenError`."""
-        first = open_first(addresses, self._backlog, self._shared, self._mode)
+    def open(self, addresses: Iterable[Address], count: int, given: Sockets) -> None:
+        """Open the sockets of so many slots, beside those given. Raises `ListenError`."""
+        first = open_first(addresses, self._backlog, self._shared, self._mode, given)
         self.slots = [SlotState(Slot(first, open_locks()))]
         for _ in range(1, count):
             self.add()
@@ -206,6 +204,12 @@ class Group:
         slot = self.slots.pop()
         self._spare.append(slot)
         return slot.dismiss()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no worker starts, or is to start at once: a renewal is over, good or not."""
+        return all(slot.state in (FILLED, PAUSED) and (
+            slot.worker is None or slot.worker.state is not STARTING) for slot in self.slots)
 
     def slot_of(self, worker: Worker) -> SlotState | None:
         """Return the slot whose newest worker this is; None for a predecessor, or after SIGTTOU."""
@@ -254,11 +258,12 @@ class Group:
                     self._send_listeners(slot.slot, heir)
 
     def _send_listeners(self, slot: Slot, heir: Worker) -> None:
-        for sock in slot:
+        for address, sockets in slot.sockets:
             # (Each worker has the sockets that all slots share.)
-            if sock.family != socket.AF_UNIX and not self._shared:
-                with contextlib.suppress(OSError):
-                    heir.channel.send(LISTENER, copy_of(sock))
+            if address.path is None and not address.inherited and not self._shared:
+                for sock in sockets:
+                    with contextlib.suppress(OSError):
+                        heir.channel.send(LISTENER, copy_of(sock))
 
     def stop_listening(self) -> None:
         """Close all sockets for good, in this process; remove the files of UNIX sockets."""

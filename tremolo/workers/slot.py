@@ -66,6 +66,8 @@ class Slot:
         self.sockets = sockets
         self._files = [(address.path, file_of(address.path)) for address, _ in sockets]
         self.left = list(sockets)    # What no server of this process listens on yet.
+        # Whether `start_afresh` has left it: then this is no first start.
+        self.renewed = False
         self.locks = locks
         # Only in a worker: its end of the channel to the supervisor, and its server. One process
         # without a supervisor has a slot after SIGHUP, but no channel.
@@ -74,11 +76,15 @@ class Slot:
         self._server: Server
         self._takes_named = False    # Whether the heir of our connections knows NAMED.
         self._lent: list[Listener] = []    # On the sockets of other slots.
-        # Copies of what only this worker listens on, and what the supervisor is told of each.
-        self._opened: list[tuple[bytes, socket.socket]] = []
+        self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
 
     def __iter__(self) -> Iterator[socket.socket]:
         return itertools.chain(*(sockets for _, sockets in self.sockets))
+
+    @property
+    def given(self) -> bool:
+        """Whether a service manager has given sockets, in place of host and port."""
+        return any(address.name is not None for address, _ in self.sockets)
 
     def close(self) -> None:
         """Close the sockets in this process."""
@@ -101,7 +107,7 @@ class Slot:
         `program` is the folder to start in, the path of the program, and its arguments.
         """
         channel = None if self.channel_end is None else self.channel_end.fileno()
-        sockets = [(str(address), [sock.fileno() for sock in each])
+        sockets = [(str(address.place), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
         for fd in (channel, self.locks, *(sock.fileno() for sock in self)):
             if fd is not None:
@@ -131,6 +137,7 @@ class Slot:
         slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
                    None if channel is None else socket_of(channel))
+        slot.renewed = True
         if locks is not None:
             os.set_inheritable(locks, False)
         if channel is not None:
@@ -138,6 +145,10 @@ class Slot:
         return slot
 
     # -- the worker's side ----------------------------------------------------------------------
+
+    def places(self, address: Address) -> list[Address]:
+        """Return what an address means here: a name may mean several sockets that are given."""
+        return [place for place, _ in self.left if address.means(place)] or [address]
 
     def open(self, part: Server, address: Address) -> list[Listener]:
         """Listen on the slot's sockets of an address; open new ones for an unknown address.
@@ -147,18 +158,18 @@ class Slot:
         """
         for each in self.left:
             # (The program that is renewed may say another mode. The file is there already.)
-            if each[0][:3] == address[:3]:
+            if each[0].place == address.place:
                 self.left.remove(each)
-                return [part.adopt(sock, shared=self.channel_end is not None) for sock in each[1]]
-        if self.channel_end is None:
+                shared = self.channel_end is not None or address.inherited
+                return [part.adopt(sock, shared=shared) for sock in each[1]]
+        if self.channel_end is None or address.inherited:
             return part.listen(address)
         if address.path is not None:
             raise ListenError(f'cannot listen on {address}: with workers, name it with --bind, or '
                               'say --preload')
         sockets = bind(
             part.reactor, address.host or '', address.port, part.settings.backlog, shared=True)
-        kind = SECURE if part.settings.secure else LISTENER
-        self._opened += [(kind, copy_of(sock)) for sock in sockets]
+        self._opened += map(copy_of, sockets)
         return [part.adopt(sock) for sock in sockets]
 
     def ready(self, server: Server) -> None:
@@ -167,7 +178,10 @@ class Slot:
             self._server = server
             self._channel = Channel(server.reactor, self.channel_end, self._heard, server.drain)
             while self._opened:
-                self._channel.send(*self._opened.pop(0))
+                self._channel.send(LISTENER, self._opened.pop(0))
+            for listener, part in server.parts.items():
+                if part.settings.secure:
+                    self._channel.send(SECURE, listener.share())
             self._channel.send(TAKES_NAMED)
             self._channel.send(READY)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
@@ -234,17 +248,23 @@ def leave_to_supervisor() -> None:
 
 
 def open_first(addresses: Iterable[Address], backlog: int, shared: bool,
-               mode: int | None = None) -> Sockets:
+               mode: int | None = None, given: Sockets | None = None) -> Sockets:
     """Open the sockets of a first slot; with `shared`, all slots will share them.
 
-    `mode` is that of a UNIX socket's file, unless its address has one of its own.
+    `mode` is that of a UNIX socket's file, unless its address has one of its own. Sockets that are
+    `given` are open already, and all of them belong to the slot.
 
     Raises `ListenError`, also if a server that shares its port (SO_REUSEPORT) has it already.
     """
-    opened: Sockets = []
+    opened: Sockets = list(given or ())
     with Reactor() as reactor:
         try:
             for address in addresses:
+                if address.inherited:
+                    if not any(address.means(place) for place, _ in given or ()):
+                        from ..systemd.sockets import inherited  # (Late: few servers need it.)
+                        opened.append((address, [inherited(address)]))
+                    continue
                 if address.path is not None:
                     opened.append((address, [bind_unix(
                         reactor, address.path, backlog, address.mode_or(mode))]))
@@ -266,6 +286,6 @@ def open_next(first: Sockets, backlog: int, shared: bool) -> Sockets:
     """Open the sockets of one more slot, for the addresses of the first. Raises `OSError`."""
     with Reactor() as reactor:
         return [(address, [
-            copy_of(like) if shared or like.family == socket.AF_UNIX
+            copy_of(like) if shared or address.inherited or like.family == socket.AF_UNIX
             else open_socket(reactor, like.family, 0, like.getsockname(), backlog, shared=True)
             for like in sockets]) for address, sockets in first]

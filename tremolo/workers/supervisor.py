@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from ..errors import TremoloError
@@ -20,6 +20,7 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..server import announce
 from ..settings import Address, Settings
+from ..systemd.manager import Manager
 from ..typed import Callable
 from .channel import (
     CONNECTION,
@@ -53,20 +54,22 @@ class Supervisor:
 
     Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
     forked after SIGHUP start that program instead; without it `renew` is called before, which may
-    raise a `TremoloError`: then nothing is renewed. The addresses `secure` speak TLS. Raises
-    `ListenError` if the system refuses an address or the first fork.
+    raise a `TremoloError`: then nothing is renewed. Raises `ListenError` if the system refuses an
+    address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
                  work: Callable[[Slot], int], program: list[str] | None = None,
                  renew: Callable[[], object] = lambda: None,
-                 secure: Container[Address] = ()) -> None:
+                 manager: Manager | None = None) -> None:
         self._settings = settings
+        self._manager = manager or Manager({})    # The service manager: it is told how we are.
+        # The workers that served when SIGHUP came; None: no renewal is in hand.
+        self._outdated: set[Worker] | None = None
         self._addresses = addresses
         self._work = work
         self._program = program
         self._renew_first = renew
-        self._secure = secure
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -81,7 +84,8 @@ class Supervisor:
         reactor = self._reactor
         with reactor:
             settings = self._settings
-            self._group.open(self._addresses, settings.workers or 1)
+            self._group.open(
+                self._addresses, settings.workers or 1, self._manager.given)
             for name in SIGNALS:
                 signum = getattr(signal, name)
                 # (`nohup` lets SIGHUP be ignored, and means it.)
@@ -93,6 +97,8 @@ class Supervisor:
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
+                    if self._outdated is not None and self._group.settled:
+                        self._renewed(self._outdated)
                     reactor.step()
             finally:
                 self._group.stop_listening()
@@ -113,7 +119,7 @@ class Supervisor:
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (self._reactor, *channels, *others))
+                slot.slot, self._be_worker, (self._reactor, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
@@ -168,8 +174,8 @@ class Supervisor:
             else:
                 sock.close()
         elif kind in (LISTENER, SECURE) and sock is not None:
-            worker.opened.append(sock.getsockname())
-            worker.secure += worker.opened[-1:] if kind == SECURE else []
+            addresses = worker.opened if kind == LISTENER else worker.secure
+            addresses.append(sock.getsockname())
             sock.close()
         elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
@@ -185,10 +191,9 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            secure = [sock.getsockname() for address, sockets in worker.slot.sockets
-                      if address in self._secure for sock in sockets]
             announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
-                     secure + worker.secure)
+                     worker.secure)
+            self._manager.ready(self._reactor, 'serving')
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -343,6 +348,7 @@ class Supervisor:
         if self._ending:
             return
         self._ending = True
+        self._manager.stopping()
         self._status = status
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
@@ -356,6 +362,7 @@ class Supervisor:
     def _force(self, signum: int) -> None:
         """End all workers at once."""
         self._ending = True
+        self._manager.stopping()
         self._status = 128 + signum
         for worker in self._group.workers.values():
             worker.end(signal.SIGQUIT)
@@ -377,10 +384,15 @@ class Supervisor:
 
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._announced:
+            self._manager.reloading()
+            self._outdated = {each for each in self._group.workers.values()
+                              if each.state is not STARTING}
         if self._program is None:
             try:
                 self._renew_first()
             except TremoloError as error:
+                # (`_renewed` follows after this turn.)
                 _log.error('no renewal, the old workers go on: %s', error)
                 return
         self._afresh = True
@@ -393,3 +405,10 @@ class Supervisor:
             elif slot.state is not OUTDATED:
                 slot.outdate()
                 self._dismiss(worker)
+
+    def _renewed(self, outdated: set[Worker]) -> None:
+        """Tell the service manager that a renewal is over."""
+        self._outdated = None
+        failed = any(slot.worker is None or slot.worker in outdated for slot in self._group.slots)
+        self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)'
+                            if failed else 'serving')

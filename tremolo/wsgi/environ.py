@@ -84,6 +84,7 @@ class Environ:
             environ['SERVER_PORT'] = port if host and port else '443' if scheme == 'https' else '80'
         if scheme != 'http':
             environ['wsgi.url_scheme'] = scheme
+            environ['HTTPS'] = 'on'
         self._add_fields(environ, request)
         return environ
 

@@ -1,0 +1,115 @@
+"""Notifier: tells the service manager how we are, by datagrams (sd_notify(3)).
+
+    READY=1        requests are answered: after the start, and after each renewal, good or not
+    RELOADING=1    SIGHUP came; with the time, so that the manager can tell two of them apart
+    STOPPING=1     the end has begun
+    WATCHDOG=1     the loop turns: at READY, and then at half of the time that the unit allows
+
+The process that the manager started tells all of it, also for its workers: their own signs of life
+go to it. The watchdog is a timer of its loop, so a loop that stands still tells nothing. What the
+manager does not take is not sent again, and nothing ever waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+
+from ..loop import Reactor
+from ..loop.timers import Timer
+
+_log = logging.getLogger('tremolo')
+
+_VARIABLES = ('NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID')
+
+
+class Notifier:
+    """Tells the service manager that a process was started by; without one it does nothing.
+
+    The variables are removed from `environ`, as sd_notify(3) offers it: else a child would speak
+    for us. `keep` puts them back for the program that this process becomes.
+    """
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._variables = {name: environ.pop(name) for name in _VARIABLES if name in environ}
+        self._address = self._variables.get('NOTIFY_SOCKET', '')
+        # (One descriptor for all messages: later there may be none left.)
+        self._socket: socket.socket | None = None
+        self._every = 0.0    # Seconds between two signs of life; 0: none.
+        self._timer: Timer | None = None
+        self._stopping = False
+        if self._address:
+            self._open()
+        self._every = self._half_of_the_watchdog()
+
+    def ready(self, reactor: Reactor, status: str) -> None:
+        """Tell that requests are answered, and begin with the signs of life."""
+        self._send(f'READY=1\nSTATUS={status}\nMAINPID={os.getpid()}')
+        if self._every and self._timer is None:
+            self._beat(reactor)
+
+    def reloading(self) -> None:
+        """Tell that a renewal has begun; `ready` tells its end."""
+        # (The clock of the manager. The loop's own time is that of the beginning of its turn.)
+        self._send(f'RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=renewing')
+
+    def stopping(self) -> None:
+        """Tell, once, that the end has begun."""
+        if not self._stopping:
+            self._stopping = True
+            self._send('STOPPING=1\nSTATUS=stopping: finishing what is in flight')
+
+    def keep(self, environ: MutableMapping[str, str]) -> None:
+        """Put the variables back; the time until the next sign of life begins anew."""
+        environ.update(self._variables)
+        if self._timer is not None:
+            self._send('WATCHDOG=1')
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _open(self) -> None:
+        # (Also `vsock:`, the address of a manager outside of a virtual machine, is not ours.)
+        if self._address[0] not in '/@':
+            _log.debug('NOTIFY_SOCKET is neither a path nor an abstract name: ignored')
+            return
+        try:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+        except OSError as error:
+            _log.debug('the service manager cannot be told anything: %s', error.strerror)
+
+    def _send(self, message: str) -> None:
+        if self._socket is None:
+            return
+        # (`@` stands for the zero byte of a name without a file: unix(7).)
+        address = os.fsencode(self._address)
+        if address[:1] == b'@':
+            address = b'\0' + address[1:]
+        try:
+            self._socket.sendto(message.encode(), address)
+        except OSError as error:
+            _log.debug('the service manager was not told %s: %s', message.split('\n')[0],
+                       error.strerror or error)
+
+    def _half_of_the_watchdog(self) -> float:
+        """Return the seconds between two signs of life (sd_watchdog_enabled(3)); 0 without one."""
+        interval = self._variables.get('WATCHDOG_USEC', '')
+        pid = self._variables.get('WATCHDOG_PID', '')
+        if self._socket is None or not interval or (pid and pid != str(os.getpid())):
+            return 0.0
+        if not (interval.isascii() and interval.isdigit() and len(interval) < 20):
+            _log.debug('WATCHDOG_USEC is not a number: ignored')
+            return 0.0
+        # (0 is no watchdog, as it is with systemd.)
+        return int(interval) / 2e6
+
+    def _beat(self, reactor: Reactor) -> None:
+        self._send('WATCHDOG=1')
+        self._timer = reactor.call_later(self._every, self._beat, reactor)
