@@ -1,12 +1,16 @@
-"""Fixtures of the tests of what comes before HTTP."""
+"""Fixtures of the tests of what comes before HTTP; the cases of the room proxies serve, too."""
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / 'proxies'))
 
 
 class Lines(logging.Handler):

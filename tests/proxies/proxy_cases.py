@@ -130,9 +130,8 @@ def _valid() -> list[tuple[str, bytes, Any]]:
         cases.append((f'v2 TLV {kind:02x}', v2(rest=block() + tlv(kind, b'value')), (A4, B4)))
         cases.append((f'v2 TLV {kind:02x} twice, and a checksum',
                       summed(v2(rest=block() + tlv(kind, b'value') * 2)), (A4, B4)))
-    for family in (0x00, 0x11, 0x12, 0x31, 0x44, 0xFF):
-        cases.append((f'v2 LOCAL of family {family:02x}', v2(LOCAL, family), NOBODY))
-    return cases
+    return cases + [(f'v2 LOCAL of family {family:02x}', v2(LOCAL, family), NOBODY)
+                    for family in (0x00, 0x11, 0x12, 0x31, 0x44, 0xFF)]
 
 
 _MALFORMED = 'its line is malformed'
@@ -163,13 +162,13 @@ def _invalid() -> list[tuple[str, bytes, str]]:
                  '192.0.2.1:80', '192.0.2.1/24', '1.1.1', '\xb2.0.0.1', '0300.0.2.1', '*', '-'):
         cases.append((f'TCP4 client {host!a}', line('TCP4', host, *good[1:]), _MALFORMED))
         cases.append((f'TCP4 server {host!a}', line('TCP4', good[0], host, 1, 2), _MALFORMED))
-    for host in ('192.0.2.1', '1', ':', ':::', '::1::', '1::2::3', '12345::', '::g', '1:2:3:4:5:6:7',
-                 '1:2:3:4:5:6:7:8:9', ':1:2:3:4:5:6:7', '1:2:3:4:5:6:7:', '[::1]', '::1%eth0',
-                 'fe80::1%1', '::1/128', '::ffff:1.2.3', '::ffff:1.2.3.256', '::1.2.3.4.5', '::01.2.3.4',
-                 '1.2.3.4::', '::-1', '::\xb2', '...', '.:.'):
+    for host in ('192.0.2.1', '1', ':', ':::', '::1::', '1::2::3', '12345::', '::g',
+                 '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', ':1:2:3:4:5:6:7', '1:2:3:4:5:6:7:', '[::1]', '::1%eth0',
+                 'fe80::1%1', '::1/128', '::ffff:1.2.3', '::ffff:1.2.3.256', '::1.2.3.4.5',
+                 '::01.2.3.4', '1.2.3.4::', '::-1', '::\xb2', '...', '.:.'):
         cases.append((f'TCP6 client {host!a}', line('TCP6', host, '::1', 1, 2), _MALFORMED))
-    for port in ('65536', '99999', '100000', '00', '01', '0080', '-1', '+1', '1.0', '0x50', '', 'http',
-                 '1e3', '\xb2', '1_0', '4294967297'):
+    for port in ('65536', '99999', '100000', '00', '01', '0080', '-1', '+1', '1.0', '0x50', '',
+                 'http', '1e3', '\xb2', '1_0', '4294967297'):
         cases.append((f'client port {port!a}', line('TCP4', *good[:2], port, 2), _MALFORMED))
         cases.append((f'server port {port!a}', line('TCP6', '::1', '::2', 1, port), _MALFORMED))
     cases += [
@@ -204,7 +203,8 @@ def _invalid() -> list[tuple[str, bytes, str]]:
         ('checksum cut', tlv(3, b'ab', 4)), ('two checksums', tlv(3, bytes(4)) * 2),
     ):
         cases.append((f'v2 TLV: {name}', v2(rest=block() + rest), malformed))
-        cases.append((f'v2 TCP6 TLV: {name}', v2(family=0x21, rest=block(A6, B6) + rest), malformed))
+        cases.append((f'v2 TCP6 TLV: {name}', v2(family=0x21, rest=block(A6, B6) + rest),
+                      malformed))
     for name, header in (('TCP4', v2()), ('UNIX', v2(family=0x31, rest=paths())),
                          ('LOCAL', v2(LOCAL, 0, b'')), ('UNSPEC', v2(PROXY, 0, b''))):
         for wrong in (1, 0x80000000, 0xFFFFFFFF):

@@ -62,7 +62,8 @@ def test_a_header_is_read_however_it_is_cut(data, ends):
         assert read(data + after) == (len(data), ends)
     # (Of the longest ones not each cut: that would be square.)
     size = len(data)
-    some = None if size < 600 else [*range(64), *range(64, size - 40, 97), *range(size - 40, size + 1)]
+    some = None if size < 600 else [
+        *range(64), *range(64, size - 40, 97), *range(size - 40, size + 1)]
     check_cuts(data + b'', (size, ends), some)
     assert read(data[:-1]) == 'more'
     assert read(bytes(data), 'v2' if data[:1] == b'\r' else 'v1') == (size, ends)
@@ -74,7 +75,7 @@ def test_a_broken_header_is_refused_however_it_is_cut(data, message):
     found = read(data)
     assert message in found
     assert '\n' not in found and len(found) < 350
-    check_cuts(data + AFTER, found, list(range(min(len(data), 300) + 1)) + [len(data + AFTER)])
+    check_cuts(data + AFTER, found, [*range(min(len(data), 300) + 1), len(data + AFTER)])
 
 
 def test_there_are_enough_cases():
@@ -122,7 +123,7 @@ def test_mutated_headers_are_read_as_the_reference_reads_them():
             elif what == 2:
                 del data[at:at + chance.randint(1, 4)]
             elif what == 3:
-                data[at:at] = bytes(chance.choice(b' 0.:\r\n\0\3') for _ in range(chance.randint(1, 4)))
+                data[at:at] = bytes(chance.choices(b' 0.:\r\n\0\3', k=chance.randint(1, 4)))
             elif what == 4:
                 other = chance.choice(seeds)
                 data[at:] = other[chance.randrange(len(other)):]

@@ -15,6 +15,8 @@ from ..importer import INTERFACES, serve, suggest
 from ..output import complain
 from ..settings import OPTIONS, Option
 from ..settings.habits import SHORT, told
+from ..settings.kinds import KINDS
+from ..settings.options import BY_NAME
 from ..typed import Any, NoReturn
 
 __all__ = ['main']
@@ -57,6 +59,10 @@ class _Parser(argparse.ArgumentParser):
     """Raises `SettingError` where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
+        # `argument -b/--bind: expected one argument`. (gunicorn's --proxy-protocol has no value.)
+        name = message.partition(':')[0].rpartition('--')[2].replace('-', '_')
+        if message.endswith(' expected one argument') and name in BY_NAME:
+            message += f': {KINDS[BY_NAME[name].kind].accepts}'
         raise SettingError(message)
 
 

@@ -33,6 +33,8 @@ def proxy_step(settings: Settings) -> Step:
 
     def step(arrival: Arrival, sock: Any, known: Addresses | None) -> Generator[Any, Any, Known]:
         is_unix = sock.family == getattr(arrival.reactor.network, 'AF_UNIX', None)
+        if not (arrival.address or is_unix):
+            raise ConnectionResetError    # (It has gone while it waited to be accepted.)
         if not trusted.trusts(None if is_unix else arrival.address, is_unix):
             raise Refused('stranger')
         header = yield from _receive(arrival.reactor, sock, version)

@@ -168,7 +168,8 @@ def _request(response: Response, handler: str) -> str:
     target = without_secrets(_text(request.target))
     rows = [('asked', f'{request.method} {target} HTTP/{request.version}'),
             *([('handler', handler)] if handler else []),
-            ('client', f'{client[0]}, port {client[1]}' if client else 'on a UNIX socket')]
+            ('client', f'{client[0]}, port {client[1] or "unknown"}' if client
+             else 'on a UNIX socket')]
     rows += [(_text(name), HIDDEN if is_secret(_text(name)) else without_secrets(_text(value)))
              for name, value in request.fields]
     parts = _Parts(_FOR_REQUEST)

@@ -171,8 +171,9 @@ class Notices:
             if self._may_write(reason):
                 # (Only now the socket is asked for the address.)
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
-                _log.log(cut.level, '%s: %s: %s%s',
-                         _client(connection), cut.verb, said, _in_hand(connection))
+                request = _in_hand(connection)
+                _log.log(cut.level, '%s: %s: %s%s', _client(connection, request), cut.verb, said,
+                         f': {shown_request(request)}' if request is not None else '')
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""
@@ -229,27 +230,33 @@ def _is_known(connection: Lifetime) -> bool:
         or (connection.phase in (NEW, IDLE) and not connection.stream.buffered))
 
 
-def _client(connection: Lifetime) -> str:
-    """Return the client's address as `host:port`; on a UNIX socket it has none: our path."""
-    client, server, _ = connection.addresses
+def _client(connection: Lifetime, request: Request | None) -> str:
+    """Return the client's address as `host:port`; on a UNIX socket it has none: our path.
+
+    If a proxy has named the client of this request, so: `203.0.113.7 via 10.0.0.1:51234`.
+    """
+    peer, server, _ = connection.addresses
+    client = peer if request is None else request.client
+    if client != peer:
+        return f'{_shown(client, None)} via {_shown(peer, server)}'.replace('a client of ', '')
     return _shown(client, server)
 
 
 def _shown(client: Any, server: Any) -> str:
     if isinstance(client, tuple):
         host, port = client[:2]
+        if not port:
+            return str(host)    # (A proxy has not named it.)
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     if server is not None and server[0] is not None and server[1] is None:
         return f'a client of unix:{ascii(server[0])[1:-1]}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 
 
-def _in_hand(connection: Any) -> str:
-    """Return `: GET '/'` if a request is in hand, or the rest of its body is."""
+def _in_hand(connection: Any) -> Any:
+    """Return the request that is in hand, or that whose body still comes; None if there is none."""
     if connection.response is not None:
-        return f': {shown_request(connection.response.request)}'
+        return connection.response.request
     if connection.request_body is not None:
-        return f': {shown_request(connection.request_body.request)}'
-    if (request := getattr(connection.stream.receiver, 'request', None)) is not None:
-        return f': {shown_request(request)}'
-    return ''
+        return connection.request_body.request
+    return getattr(connection.stream.receiver, 'request', None)

@@ -131,6 +131,9 @@ class Service:
         if settings.limit_concurrency:
             from .concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
+        if settings.trusted_proxies:
+            from ..edge.forwarding import Forwarding
+            Forwarding(server)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
             self._prepare(server)

@@ -21,8 +21,6 @@ from .options import OPTIONS
 SHORT = {'b': 'bind', 'w': 'workers'}
 
 _ANEW = '`kill -HUP PID` brings new code without a failed request; no files are watched'
-_PROXY = ('nothing that a proxy says of its client is believed; the application sees the header '
-          'fields')
 _LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
 _ACCESS = 'there is no access log in this version; a proxy in front has one'
 _STRICT = 'what breaks HTTP is refused'
@@ -87,8 +85,13 @@ HABITS = (
            '--log-syslog-facility --capture-output -R --enable-stdio-inheritance', '', _LOG),
     _habit('--use-colors --no-use-colors', '', 'the log has no colours'),
     _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric', '', _METRICS),
-    _habit('--proxy-headers --no-proxy-headers '
-           '--proxy-allow-from --forwarder-headers --header-map', '', _PROXY),
+    _habit('--proxy-headers', '`--trusted-proxies ADDRESSES`',
+           'unless it names them, no proxy is believed, not even one on 127.0.0.1'),
+    _habit('--no-proxy-headers', '', 'unless `--trusted-proxies` names them, no proxy is believed'),
+    _habit('--proxy-allow-from', '`--trusted-proxies ADDRESSES`', 'it is for PROXY and for the '
+           'header fields'),
+    _habit('--forwarder-headers --header-map', '', 'to a WSGI application no name with an '
+           'underscore is passed; SCRIPT_NAME is `--root-path PATH`'),
     _habit('--ssl', '`--ssl-certfile PATH` and `--ssl-keyfile PATH`',
            'the password of a key is `--ssl-keyfile-password TEXT`'),
     _habit('--ssl-version', '', 'TLS 1.2 and 1.3 are spoken; for more, or less, `run` takes an '

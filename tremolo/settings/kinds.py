@@ -147,9 +147,9 @@ def _ciphers(value: Any) -> str:
 
 
 def _networks(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(',')]
-    return tuple(map(_network, value))
+    # (None of them has a comma: so they may be given one by one, together, or both.)
+    given = [value] if isinstance(value, str) else value
+    return tuple(_network(part.strip()) for each in given for part in _text(each).split(','))
 
 
 def _network(value: Any) -> str:

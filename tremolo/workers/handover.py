@@ -33,20 +33,23 @@ def packed(addresses: Addresses) -> bytes:
 
 def unpacked(carried: bytes) -> Addresses:
     """Read what `packed` has written. Raises `ValueError` for anything else."""
-    client, server, scheme = json.loads(carried.decode())
-    if scheme != 'http':    # (What is encrypted is not handed over.)
-        raise ValueError
-    return _end(client), _end(server), scheme
+    try:
+        client, server, scheme = json.loads(carried.decode())
+        if scheme == 'http':    # (What is encrypted is not handed over.)
+            return _end(client), _end(server), scheme
+    except (TypeError, RecursionError):
+        pass
+    raise ValueError
 
 
 def _end(found: Any) -> Any:
-    """Return a client or a server as `Addresses` has it. Raises `ValueError`."""
+    """Return a client or a server as `Addresses` has it."""
     if found is None:
         return None
     host, port = found
-    if not isinstance(host, str) or not (port is None or type(port) is int):
-        raise ValueError
-    return host, port
+    if isinstance(host, str) and (port is None or type(port) is int):
+        return host, port
+    raise ValueError
 
 
 def named_addresses(connection: Connection) -> Addresses | None:

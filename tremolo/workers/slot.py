@@ -221,7 +221,7 @@ def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:
     """Go on with a connection whose addresses were sent along."""
     try:
         known = unpacked(carried)
-    except (TypeError, ValueError):
+    except ValueError:
         # (A program of another version. Nobody is taken for somebody else.)
         _log.error('a connection is closed: the worker before told its addresses in another way')
         sock.close()
