@@ -102,7 +102,7 @@ def _parse(argv: list[str]) -> dict[str, Any]:
         if here := told(wrong, as_flag=True):
             raise SettingError(f'{wrong}: {here}')
         known = ['--help', '--version', *(name for name, _, _ in _FINDING)]
-        known += [_flag(name) for each in OPTIONS for name in each.names]
+        known += [_flag(name) for each in OPTIONS for name in each.names if each.main_variables]
         raise SettingError(f'{wrong}: no such option{suggest(wrong, known)}')
     given = vars(namespace)
     for each in OPTIONS:

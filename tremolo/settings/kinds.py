@@ -175,7 +175,7 @@ def _network(value: Any) -> str:
 
 
 def _context(value: Any) -> Any:
-    if hasattr(value, 'wrap_socket'):
+    if hasattr(value, 'wrap_bio') and hasattr(value, 'protocol'):
         return value
     raise ValueError
 
