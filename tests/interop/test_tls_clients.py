@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import socket
 import ssl
 import subprocess
 import sys
@@ -194,10 +194,9 @@ def test_a_browser_loads_a_page_and_has_a_websocket_by_tls(serve, tmp_path):
 def test_a_browser_that_does_not_trust_us_is_no_error(serve, tmp_path):
     """It ends its handshake with an alert; then comes one that does."""
     with serve(*TLS, '--log-level', 'warning', folder=tmp_path) as server:
-        with contextlib.suppress(ssl.SSLError):
-            ssl.create_default_context().wrap_socket(
-                ssl.socket.create_connection(('127.0.0.1', server.port)),
-                server_hostname='127.0.0.1').close()
+        with socket.create_connection(('127.0.0.1', server.port)) as sock, \
+                pytest.raises(ssl.SSLCertVerificationError):
+            ssl.create_default_context().wrap_socket(sock, server_hostname='127.0.0.1')
         with Browser(tmp_path / 'profile', '--ignore-certificate-errors') as browser:
             page = browser.open(server.url + '/')
             assert 'tremolo' in page.evaluate('document.title + document.body.innerText')
