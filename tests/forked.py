@@ -26,16 +26,17 @@ class ForkServer:
                 env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()])
 
-    def start(self, command, folder, environment, stderr, stdout=None) -> Forked:
+    def start(self, command, folder, environment, stderr, stdout=None, given=()) -> Forked:
         """Fork `-m MODULE ...` or `-c PROGRAM ...`, in a folder and with an environment.
 
-        It writes to these descriptors, or to a pipe that can be read from `Forked.stdout`.
+        It writes to these descriptors, or to a pipe that can be read from `Forked.stdout`. What is
+        `given` gets the descriptors from 3 on.
         """
         reading, writing = os.pipe() if stdout is None else (None, None)
         status, theirs = os.pipe()
         request = json.dumps([list(command), str(folder), environment]).encode()
         socket.send_fds(self._sock, [request],
-                        [writing if stdout is None else stdout, stderr, theirs])
+                        [writing if stdout is None else stdout, stderr, theirs, *given])
         if writing is not None:
             os.close(writing)
         os.close(theirs)

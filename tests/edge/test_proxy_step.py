@@ -156,7 +156,8 @@ def test_nothing_is_taken_from_the_socket_beyond_the_header():
 
 
 @pytest.mark.parametrize('data', [b'', v1() + HTTP, v2() + HTTP, HTTP, b'\x16\x03\x01'])
-def test_a_stranger_is_closed_at_once_and_unanswered(data, caplog):
+def test_a_stranger_is_closed_at_once_and_unanswered_whoever_he_says_he_is(data, caplog):
+    """Fault 26 of the earlier tremolo: anybody was believed."""
     caplog.set_level(logging.INFO, 'tremolo')
     with serving(plain(), proxy_protocol='auto', trusted_proxies='10.0.0.0/8') as host:
         client = Client(host.running.address)

@@ -55,10 +55,7 @@ def set_up(part: Server) -> None:
 
 
 def _encrypt(edges: Edges) -> None:
-    from ..tls import (
-        contexts,
-        facts,  # noqa: F401 (Not later: a request may find no descriptor for it.)
-    )
+    from ..tls import contexts, facts  # noqa: F401 (Not later: no descriptor may be left for it.)
     from ..tls.handshake import Handshake, Pace
     reactor, settings = edges.part.reactor, edges.part.settings
     context, seconds = contexts.of(settings), settings.ssl_handshake_timeout

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
-from ..server import announce
+from ..server import Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
@@ -96,16 +96,6 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
             watch(reactor)
         answer_to_signal(server)
 
-        def ready() -> None:
-            if slot is not None:
-                slot.ready(server)
-            if alone:
-                if settings.max_requests or settings.limit_memory:
-                    from ..workers.renewal import renew_alone
-                    renew_alone(server)
-                announce((each.address for each in server.listeners), os.getpid(), server.secure)
-                manager.ready(reactor, 'serving')
-
         # On SIGHUP: our sockets, shared so that they stay open when the server closes its own.
         kept: list[Slot] = []
 
@@ -116,7 +106,8 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ending = Ending(server, before)
         # (`nohup` lets SIGHUP be ignored, and means it. `Slot.start_afresh` does so for a moment.)
         ignored = (slot is None or not slot.renewed) and hang_up_is_ignored()
-        ended = run_until_signal(server, ending, ready, keep if alone and not ignored else None,
+        ended = run_until_signal(server, ending, functools.partial(_ready, server, slot, manager),
+                                 keep if alone and not ignored else None,
                                  functools.partial(_discard, kept), manager)
         if ended in (0, HUP):
             seconds = ending.for_shutdown
@@ -134,6 +125,18 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ended = 0
     _discard(kept)
     return 128 + ended if ended else 0
+
+
+def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
+    """Tell all who wait for it that the server accepts."""
+    if slot is not None:
+        slot.ready(server)
+    if slot is None or slot.channel_end is None:
+        if server.settings.max_requests or server.settings.limit_memory:
+            from ..workers.renewal import renew_alone
+            renew_alone(server)
+        announce((each.address for each in server.listeners), os.getpid(), server.secure)
+        manager.ready(server.reactor, 'serving')
 
 
 def _discard(kept: list[Slot]) -> None:

@@ -4,13 +4,13 @@
     str(Address('', 80))            # ':80'
 
     HOST:PORT  :PORT  [IPV6]:PORT   a TCP socket
-    unix:/path                      a UNIX socket; in a path `%3F` is `?`, and `%25` is `%`
+    unix:/path                      a UNIX socket
     fd:3  fd://3  fd:NAME           a listening socket that is open already, by its number, or by
                                     the name that systemd has for it
 
-After `?` options of this address alone may follow: `:8443?ssl_certfile=a.pem&idle_timeout=5s`.
-Their values are percent-encoded where need be. `str` of an address is a text that `parse_bind`
-reads back.
+In a path or a name `%3F` is `?`, and `%25` is `%`; any other `%` is itself. After `?` options of
+this address alone may follow: `:8443?ssl_certfile=a.pem&idle_timeout=5s`. Their values are
+percent-encoded where need be. `str` of an address is a text that `parse_bind` reads back.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         if self.path is not None:
-            # (`%` stays as it is, unless it would be read as an escape.)
-            text = 'unix:' + re.sub('%(?=25|3F)', '%25', self.path, flags=re.I).replace('?', '%3F')
+            text = f'unix:{_escaped(self.path)}'
         elif self.inherited:
-            text = ':'.join(['fd', *(str(each) for each in (self.fd, self.name)
+            text = ':'.join(['fd', *(_escaped(str(each)) for each in (self.fd, self.name)
                                      if each is not None)])
         else:
             host = self.host or ''
@@ -158,8 +157,7 @@ def parse_bind(text: str) -> Address:
 
 def _parse_place(text: str) -> Address:
     if text.startswith('unix:'):
-        path = re.sub('%(25|3F)', lambda match: '%' if match[1] == '25' else '?', text[5:],
-                      flags=re.I)
+        path = _unescaped(text[5:])
         if not path or '\0' in path:
             raise SettingError(f'bind: {text!r} has no path, write unix:/path/to/socket')
         return Address(None, 0, path)
@@ -170,7 +168,7 @@ def _parse_place(text: str) -> Address:
         number, name = match.groups()
         if not number and name.isdecimal():
             raise SettingError(f'bind: {text!r} is too large a number of a descriptor')
-        return Address(None, 0, None, None, int(number) if number else None, name or None)
+        return Address(None, fd=int(number) if number else None, name=_unescaped(name) or None)
     if text.startswith('['):
         match = _BRACKETED.fullmatch(text)
         if match is None:
@@ -183,6 +181,15 @@ def _parse_place(text: str) -> Address:
     if not re.fullmatch('[0-9]{1,5}', port) or int(port) > 65535:
         raise SettingError(f'bind: {text!r} has a bad port, it goes from 0 (any free one) to 65535')
     return Address(bare_host(host), int(port), None)
+
+
+def _escaped(text: str) -> str:
+    # (`%` stays as it is, unless it would be read as an escape.)
+    return re.sub('%(?=25|3F)', '%25', text, flags=re.I).replace('?', '%3F')
+
+
+def _unescaped(text: str) -> str:
+    return re.sub('%(25|3F)', lambda match: '%' if match[1] == '25' else '?', text, flags=re.I)
 
 
 def _encoded(value: str) -> str:

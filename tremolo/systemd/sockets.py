@@ -52,11 +52,13 @@ def take(environ: MutableMapping[str, str]) -> Given:
     named = names.split(':') if names else []
     if named and len(named) != number:
         raise SettingError(f'LISTEN_FDNAMES: has {len(named)} names, and LISTEN_FDS is {number}')
+    if not names.isprintable():
+        raise SettingError(f'LISTEN_FDNAMES: {names[:64]!r} are not names')
     given: Given = []
     for fd in range(_FIRST, _FIRST + number):
         sock = _listening(fd, f'LISTEN_FDS: {number} sockets were promised, and')
-        name = named[fd - _FIRST] if named else ''
-        given.append((Address(None, fd=fd, name=name or _UNNAMED), [sock]))
+        name = (named[fd - _FIRST] if named else '') or _UNNAMED
+        given.append((Address(None, fd=fd, name=name), [sock]))
     return given
 
 

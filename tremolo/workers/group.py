@@ -176,7 +176,8 @@ class Group:
         self._spare: list[SlotState] = []
         self.workers: dict[int, Worker] = {}    # By process id; all that have not ended.
 
-    def open(self, addresses: Iterable[Address], count: int, given: Sockets) -> None:
+    def open(self, addresses: Iterable[Address], count: int,
+             given: Sockets | None = None) -> None:
         """Open the sockets of so many slots, beside those given. Raises `ListenError`."""
         first = open_first(addresses, self._backlog, self._shared, self._mode, given)
         self.slots = [SlotState(Slot(first, open_locks()))]

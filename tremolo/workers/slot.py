@@ -148,7 +148,9 @@ class Slot:
 
     def places(self, address: Address) -> list[Address]:
         """Return what an address means here: a name may mean several sockets that are given."""
-        return [place for place, _ in self.left if address.means(place)] or [address]
+        # (Two addresses with port 0 have a socket each, though they look the same.)
+        return [place for place, _ in self.left
+                if address.inherited and address.means(place)] or [address]
 
     def open(self, part: Server, address: Address) -> list[Listener]:
         """Listen on the slot's sockets of an address; open new ones for an unknown address.

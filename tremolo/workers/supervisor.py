@@ -18,7 +18,6 @@ from ..errors import TremoloError
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
-from ..server import announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
@@ -37,13 +36,14 @@ from .fork import SIGNALS, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .slot import Slot
 from .terminal import MOMENT, Terminal
+from .told import Told
+from .watch import LAST_WORDS, Watch
 
 _log = logging.getLogger('tremolo')
 
 _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash at its start.
 # Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
 _GRACE = 6.0
-_LAST_WORDS = 0.5    # Seconds for the report of a worker that hangs, before SIGKILL.
 _TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be forked.
 
 
@@ -64,8 +64,6 @@ class Supervisor:
                  manager: Manager | None = None) -> None:
         self._settings = settings
         self._manager = manager or Manager({})    # The service manager: it is told how we are.
-        # The workers that served when SIGHUP came; None: no renewal is in hand.
-        self._outdated: set[Worker] | None = None
         self._addresses = addresses
         self._work = work
         self._program = program
@@ -73,7 +71,7 @@ class Supervisor:
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
-        self._looked = NEVER    # When all workers were last checked for signs of life.
+        self._told = Told(self._reactor, self._group, self._manager)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -93,12 +91,11 @@ class Supervisor:
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
             if settings.worker_timeout:
-                self._look_for_hung()
+                Watch(reactor, self._group, settings.worker_timeout, self._kill)
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
-                    if self._outdated is not None and self._group.settled:
-                        self._renewed(self._outdated)
+                    self._told.look()
                     reactor.step()
             finally:
                 self._group.stop_listening()
@@ -191,9 +188,7 @@ class Supervisor:
         worker.state = SERVING
         if not self._announced:
             self._announced = True
-            announce([*(sock.getsockname() for sock in worker.slot), *worker.opened], os.getpid(),
-                     worker.secure)
-            self._manager.ready(self._reactor, 'serving')
+            self._told.ready(worker)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
@@ -213,7 +208,7 @@ class Supervisor:
             return
         if worker.state is STARTING:
             worker.end(signal.SIGTERM)
-            self._reactor.call_later(_LAST_WORDS, self._kill_unready, worker)
+            self._reactor.call_later(LAST_WORDS, self._kill_unready, worker)
         else:
             worker.hand_over(self._group.heir(worker.slot, [worker]))
         # (The handover takes half of the time, at most; draining may take all of it.)
@@ -299,24 +294,6 @@ class Supervisor:
         slot.pause(self._reactor)
         self._group.lend()
 
-    def _look_for_hung(self) -> None:
-        """Kill each worker whose loop does not turn, after it has written where it hangs."""
-        now, timeout = self._reactor.time(), self._settings.worker_timeout
-        if now - self._looked > timeout / 2:
-            # This process stood still, too (a container that was paused). What the workers sent
-            # meanwhile is read after this look.
-            for worker in self._group.workers.values():
-                worker.beat = max(worker.beat, now)
-        self._looked, late = now, now - timeout
-        for worker in list(self._group.workers.values()):
-            if worker.beat < late:
-                _log.error('worker %d does not answer (worker_timeout), and is killed when it has '
-                           'said where it hangs', worker.pid)
-                worker.hang()
-                os.kill(worker.pid, signal.SIGUSR2)
-                self._reactor.call_later(_LAST_WORDS, self._kill, [worker])
-        self._reactor.call_later(min(timeout / 4, 1.0), self._look_for_hung)
-
     # -- signals --------------------------------------------------------------------------------
 
     def _signalled(self, signum: int) -> None:
@@ -385,14 +362,12 @@ class Supervisor:
     def _renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         if self._announced:
-            self._manager.reloading()
-            self._outdated = {each for each in self._group.workers.values()
-                              if each.state is not STARTING}
+            self._told.reloading()
         if self._program is None:
             try:
                 self._renew_first()
             except TremoloError as error:
-                # (`_renewed` follows after this turn.)
+                # (The service manager is told so after this turn.)
                 _log.error('no renewal, the old workers go on: %s', error)
                 return
         self._afresh = True
@@ -405,10 +380,3 @@ class Supervisor:
             elif slot.state is not OUTDATED:
                 slot.outdate()
                 self._dismiss(worker)
-
-    def _renewed(self, outdated: set[Worker]) -> None:
-        """Tell the service manager that a renewal is over."""
-        self._outdated = None
-        failed = any(slot.worker is None or slot.worker in outdated for slot in self._group.slots)
-        self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)'
-                            if failed else 'serving')

@@ -1,0 +1,47 @@
+"""Told: what the user and the service manager are told: where workers serve, and of renewals.
+
+A renewal is over when no worker starts any more: each slot has its new worker, or the code was bad,
+and the old one goes on.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..loop import Reactor
+from ..server import announce
+from ..systemd.manager import Manager
+from .group import STARTING, Group, Worker
+
+
+class Told:
+    """Tells of the first worker, and of each renewal, good or not."""
+
+    def __init__(self, reactor: Reactor, group: Group, manager: Manager) -> None:
+        self._reactor = reactor
+        self._group = group
+        self._manager = manager
+        # The workers that served when SIGHUP came; None: no renewal is in hand.
+        self._outdated: set[Worker] | None = None
+
+    def ready(self, worker: Worker) -> None:
+        """Tell where the first worker serves."""
+        addresses = [*(sock.getsockname() for sock in worker.slot), *worker.opened]
+        announce(addresses, os.getpid(), worker.secure)
+        self._manager.ready(self._reactor, 'serving')
+
+    def reloading(self) -> None:
+        """Tell that a renewal begins."""
+        self._manager.reloading()
+        self._outdated = {each for each in self._group.workers.values()
+                          if each.state is not STARTING}
+
+    def look(self) -> None:
+        """Tell the end of a renewal; called in each turn."""
+        outdated = self._outdated
+        if outdated is not None and self._group.settled:
+            self._outdated = None
+            failed = any(slot.worker is None or slot.worker in outdated
+                         for slot in self._group.slots)
+            self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)'
+                                if failed else 'serving')
