@@ -21,6 +21,7 @@ import pytest
 from forwarded_cases import FORWARDED, HOST, PEER, STRANGER, TRUSTED, UNIX, X_FORWARDED, Case
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 NETWORKS = [name for name in TRUSTED if name != 'unix']
 # (Peers that a test can be: those of nginx are on 127.0.0.1.)
 PEERS = (PEER, STRANGER, UNIX)
@@ -135,7 +136,9 @@ def explain(name: str, cases: list[Case], ours: list[Any], theirs: list[Any]) ->
     assert not unexplained, f'{len(unexplained)} of {len(cases)}:\n' + '\n'.join(unexplained)
     assert [reason for reason, _ in DIFFERENCES[name] if reason not in used] == []
     same = sum(mine == other for mine, other in zip(ours, theirs))
-    print(f'{name}: {same} of {len(cases)} the same')
+    tour = (ROOT / 'tremolo' / 'proxies' / 'README.md').read_text(encoding='utf-8')
+    row, = re.findall(rf'^\| {name}, .*', tour, re.MULTILINE)
+    assert row.split(' | ')[1] == f'{same} of {len(cases)}'
 
 
 # -- nginx ----------------------------------------------------------------------------------------
@@ -284,7 +287,7 @@ def told(request):
 @pytest.fixture
 def behind_nginx(serve, tool, tmp_path):
     """The port of an nginx with the lines of the README, in front of an application."""
-    readme = (HERE.parent.parent / 'README.md').read_text(encoding='utf-8')
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
     snippet, = re.findall(r'\n(    upstream tremolo \{\n.*?\n    server \{\n.*?\n    \})\n', readme,
                           re.DOTALL)
     (tmp_path / 'told.py').write_text(APP)
