@@ -1,4 +1,7 @@
-"""Build echo_load.c, the load generator of the echo race, with the system's C compiler."""
+"""Build echo_load.c and tls_load.c, the load generators of the echo race and of the one of TLS.
+
+With the system's C compiler.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent / 'echo_load.c'
+HERE = Path(__file__).resolve().parent
 
 
 class NoCompilerError(Exception):
@@ -15,17 +18,29 @@ class NoCompilerError(Exception):
 
 
 def build(folder: Path, deflate: bool) -> Path:
-    """Build it into a folder, with permessage-deflate where it is needed."""
+    """Build echo_load into a folder, with permessage-deflate where it is needed."""
+    if deflate:
+        return _compile(folder, 'echo_load', ['-DDEFLATE'], ['-lz'],
+                        'compression needs zlib.h: zlib1g-dev on Debian')
+    return _compile(folder, 'echo_load', [], [], '')
+
+
+def build_tls(folder: Path) -> Path:
+    """Build tls_load into a folder."""
+    return _compile(folder, 'tls_load', [], ['-lssl', '-lcrypto'],
+                    'it needs openssl/ssl.h: libssl-dev on Debian')
+
+
+def _compile(folder: Path, name: str, flags: list[str], libraries: list[str], hint: str) -> Path:
     compiler = shutil.which(os.environ.get('CC', 'cc'))
     if not compiler:
-        raise NoCompilerError('there is no C compiler (cc) to build echo_load.c with')
-    program = folder / 'echo_load'
-    # The library comes after what uses it.
-    more = (['-DDEFLATE'], ['-lz']) if deflate else ([], [])
+        raise NoCompilerError(f'there is no C compiler (cc) to build {name}.c with')
+    program = folder / name
+    # A library comes after what uses it.
     done = subprocess.run(
-        [compiler, '-O2', *more[0], '-o', str(program), str(SOURCE), *more[1]],
+        [compiler, '-O2', *flags, '-o', str(program), str(HERE / f'{name}.c'), *libraries],
         capture_output=True, text=True, check=False)
     if done.returncode:
-        hint = ' (compression needs zlib.h: zlib1g-dev on Debian)' if deflate else ''
-        raise NoCompilerError(f'echo_load.c cannot be built{hint}: {done.stderr.strip()[-300:]}')
+        raise NoCompilerError(f'{name}.c cannot be built{hint and f" ({hint})"}: '
+                              f'{done.stderr.strip()[-300:]}')
     return program

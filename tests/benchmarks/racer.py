@@ -74,6 +74,9 @@ class Racer:
             return False
         return True
 
+    def connect(self) -> socket.socket:
+        return socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE)
+
     def check(self, request: str) -> None:
         """Ask twice on one connection: the answer is right, and the connection is kept.
 
@@ -82,7 +85,7 @@ class Racer:
         asked = self.workload.asked
         if asked.load == 'echo':
             return
-        with socket.create_connection(('127.0.0.1', self.port), timeout=PATIENCE) as client:
+        with self.connect() as client:
             for _ in range(1 if asked.load == 'download' else 2):
                 client.sendall(request.encode())
                 with HTTPResponse(client, method=asked.method) as answer:

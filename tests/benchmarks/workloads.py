@@ -20,7 +20,8 @@ class Asked(NamedTuple):
     body: bytes = b''
     native: bool = True             # there is a native handler for it, too
     fastapi: bool = False           # answered by fastapi_app.py
-    load: str = 'wrk'               # or 'download', which measures bytes, or 'echo': WebSocket
+    # Or 'download', which measures bytes, 'echo': WebSocket, and 'full' or 'resumed' for TLS.
+    load: str = 'wrk'
     connections: int = 64
     deflate: bool = False           # of an echo: the client offers compression
 
@@ -32,7 +33,8 @@ class Workload(NamedTuple):
 
     @property
     def unit(self) -> str:
-        return {'download': 'MiB', 'echo': 'messages'}.get(self.asked.load, 'requests')
+        return {'download': 'MiB', 'echo': 'messages', 'full': 'handshakes',
+                'resumed': 'handshakes'}.get(self.asked.load, 'requests')
 
     @property
     def modules(self) -> tuple[str, str]:

@@ -32,7 +32,8 @@ NAMES = ('chromium', 'chromium-browser', 'google-chrome')
 class Browser:
     """A running browser: `open` gives its pages. Without a browser the test is skipped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
+        """With more arguments of its command line."""
         program = next(filter(None, map(shutil.which, NAMES)), None)
         if program is None:
             pytest.skip('chromium is not installed')
@@ -46,7 +47,7 @@ class Browser:
                  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
                  '--disable-background-networking', '--disable-component-update',
                  '--disable-sync', '--no-proxy-server', '--hide-scrollbars',
-                 '--disable-dev-shm-usage', f'--user-data-dir={folder}',
+                 '--disable-dev-shm-usage', f'--user-data-dir={folder}', *more,
                  '--remote-debugging-pipe', 'about:blank'],
                 pass_fds=[command_read, event_write], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+CLIENTS = HERE / 'clients'
 # Seconds until what does not come up, or go down, is a failure.
 PATIENCE = 60
 
@@ -194,3 +196,38 @@ def big_file(tmp_path):
             checksum = zlib.crc32(block, checksum)
     yield path, f'{200 * MIB} {checksum:08x}'
     path.unlink()
+
+
+@pytest.fixture(scope='session')
+def go(tmp_path_factory) -> list[str]:
+    """The program in Go, compiled once."""
+    folder = tmp_path_factory.mktemp('go')
+    subprocess.run(
+        ['go', 'build', '-o', str(folder / 'client'), str(CLIENTS / 'client.go')], check=True,
+        cwd=folder, env={**os.environ, 'GOCACHE': str(folder / 'cache'),
+                         'GOPATH': str(folder / 'path'), 'GO111MODULE': 'off'})
+    return [str(folder / 'client')]
+
+
+@pytest.fixture(scope='session')
+def java(tmp_path_factory) -> list[str]:
+    """The program in Java, compiled once."""
+    folder = tmp_path_factory.mktemp('java')
+    subprocess.run(['javac', '-d', str(folder), str(CLIENTS / 'Client.java')], check=True)
+    return ['java', '-XX:TieredStopAtLevel=1', '-cp', str(folder), 'Client']
+
+
+@pytest.fixture
+def command(request, tool) -> Callable[[str], list[str]]:
+    """Give the command of a client, or skip if its language is not installed."""
+    def find(name: str) -> list[str]:
+        if name in ('go', 'java'):
+            tool({'java': 'javac'}.get(name, name))
+            return request.getfixturevalue(name)
+        if name in ('http', 'fetch'):
+            return [tool('node'), str(CLIENTS / 'client.mjs'), name]
+        tool('curl')
+        python = request.getfixturevalue('frameworks_python')
+        return [python, str(CLIENTS / 'client.py'), name]
+
+    return find

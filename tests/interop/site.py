@@ -1,5 +1,6 @@
 """What the programs of these tests talk to."""
 
+import os
 import random
 import zlib
 
@@ -48,3 +49,9 @@ def refuse(**server):
 def peer(request, **server):
     """The client's port: who comes by the same connection gets the same."""
     return str(request.client[1])
+
+
+@app.route('/who')
+def who(request):
+    """Which process answers, who asks, and by what."""
+    return {'pid': os.getpid(), 'client': request.client, 'scheme': request.scheme}

@@ -7,12 +7,11 @@ who do it. They talk to a native application, and to one on Starlette.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 
@@ -28,44 +27,6 @@ EXPECT = ('go', 'java', 'http', 'aiohttp', 'curl')
 # The one of Java 17 waits for ever when the answer is not 100 (JDK-8286171), whoever answers.
 MAY_BE_REFUSED = ('go', 'http', 'aiohttp', 'curl')
 HALF_CLOSE = ('go', 'java', 'http', 'http.client')
-
-Command = Callable[..., 'list[str]']
-
-
-@pytest.fixture(scope='session')
-def go(tmp_path_factory) -> list[str]:
-    """The program in Go, compiled once."""
-    folder = tmp_path_factory.mktemp('go')
-    subprocess.run(
-        ['go', 'build', '-o', str(folder / 'client'), str(PROGRAMS / 'client.go')], check=True,
-        cwd=folder, env={**os.environ, 'GOCACHE': str(folder / 'cache'),
-                         'GOPATH': str(folder / 'path'), 'GO111MODULE': 'off'})
-    return [str(folder / 'client')]
-
-
-@pytest.fixture(scope='session')
-def java(tmp_path_factory) -> list[str]:
-    """The program in Java, compiled once."""
-    folder = tmp_path_factory.mktemp('java')
-    subprocess.run(['javac', '-d', str(folder), str(PROGRAMS / 'Client.java')], check=True)
-    return ['java', '-XX:TieredStopAtLevel=1', '-cp', str(folder), 'Client']
-
-
-@pytest.fixture
-def command(request, tool) -> Command:
-    """Give the command of a client, or skip if its language is not installed."""
-    def find(name: str) -> list[str]:
-        if name in ('go', 'java'):
-            tool({'java': 'javac'}.get(name, name))
-            return request.getfixturevalue(name)
-        if name in ('http', 'fetch'):
-            return [tool('node'), str(PROGRAMS / 'client.mjs'), name]
-        tool('curl')
-        python = request.getfixturevalue('frameworks_python')
-        return [python, str(PROGRAMS / 'client.py'), name]
-
-    return find
-
 
 @pytest.fixture(scope='module', params=['native', 'starlette'])
 def server(request, serve, frameworks_python, tmp_path_factory):

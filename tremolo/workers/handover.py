@@ -2,7 +2,8 @@
 
 An idle connection has no byte in our buffers: only its descriptor has to be sent. On HAND_OVER the
 worker stops accepting. It sends each idle connection at once, and each busy one after its answer.
-After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM.
+After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM;
+those of TLS as soon as all others are gone.
 
 What the socket says of a connection, the next worker can ask itself. The client that a proxy named
 by PROXY is known here alone, so that goes with the descriptor (NAMED): without it the proxy would
@@ -95,7 +96,9 @@ class Handover:
             if connection.transferable and connection not in self._kept:
                 self._give(connection)
         late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
-        if (server.connections or server.arriving) and not late:
+        # Those that are encrypted stay here whatever they do.
+        staying = not server.arriving and all(each.stream.secure for each in server.connections)
+        if (server.connections or server.arriving) and not (late or staying):
             reactor.call_later(_LOOK, self._look)
         else:
             self._finish()

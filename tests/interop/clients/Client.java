@@ -13,18 +13,43 @@ import java.net.http.HttpRequest.BodyPublisher;
 import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 
 public class Client {
     static final int KEPT = 4;
     static final Duration TIMEOUT = Duration.ofSeconds(30);
-    static final HttpClient client = HttpClient.newBuilder()
-            .version(HttpClient.Version.HTTP_1_1).connectTimeout(TIMEOUT).build();
+    static HttpClient client;
     static String base;
+
+    // Whom the client trusts: the certificates in the file CLIENT_CA, or whoever is by default.
+    static SSLContext trust() throws Exception {
+        String path = System.getenv("CLIENT_CA");
+        if (path == null) {
+            return SSLContext.getDefault();
+        }
+        KeyStore trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+        trusted.load(null);
+        try (InputStream file = Files.newInputStream(Path.of(path))) {
+            trusted.setCertificateEntry(
+                    "ca", CertificateFactory.getInstance("X.509").generateCertificate(file));
+        }
+        TrustManagerFactory managers =
+                TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        managers.init(trusted);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(null, managers.getTrustManagers(), null);
+        return context;
+    }
 
     static String quoted(String text) {
         StringBuilder found = new StringBuilder("\"");
@@ -169,6 +194,8 @@ public class Client {
 
     public static void main(String[] arguments) throws Exception {
         base = arguments[0];
+        client = HttpClient.newBuilder().sslContext(trust())
+                .version(HttpClient.Version.HTTP_1_1).connectTimeout(TIMEOUT).build();
         switch (arguments[1]) {
             case "early":
                 early(arguments[2], Integer.parseInt(arguments[3]), arguments[4]);

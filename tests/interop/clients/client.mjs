@@ -3,6 +3,7 @@
 //     node client.mjs http|fetch URL SCENARIO [ARGUMENT...]
 
 import http from 'node:http'
+import https from 'node:https'
 import net from 'node:net'
 import { Readable } from 'node:stream'
 
@@ -10,7 +11,8 @@ const [, , name, base, scenario, ...parameters] = process.argv
 const KEPT = 4
 const PIECE = 16384
 const TIMEOUT = 30000
-const agent = new http.Agent({ keepAlive: true, maxSockets: KEPT, timeout: TIMEOUT })
+const web = base.startsWith('https:') ? https : http
+const agent = new web.Agent({ keepAlive: true, maxSockets: KEPT, timeout: TIMEOUT })
 
 const say = what => console.log(JSON.stringify(what))
 
@@ -28,7 +30,7 @@ function byAgent (method, path, body, sent) {
     const sized = Buffer.isBuffer(body)
     if (sized) headers['Content-Length'] = body.length
     if (sent) Object.assign(headers, { Expect: '100-continue', 'Content-Length': sent.size })
-    const request = http.request(base + path, { method, agent, headers, timeout: TIMEOUT })
+    const request = web.request(base + path, { method, agent, headers, timeout: TIMEOUT })
     const write = () => sized ? request.end(body) : Readable.from(body).pipe(request)
     let answered = false
     request.on('timeout', () => request.destroy(new Error('timeout')))

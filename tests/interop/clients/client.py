@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,12 @@ from urllib.parse import urlsplit
 TIMEOUT = 30
 PIECE = 16384
 KEPT = 4
+
+
+def tls() -> ssl.SSLContext | None:
+    """Who is trusted; None: whoever is by default."""
+    ca = os.environ.get('CLIENT_CA')
+    return ssl.create_default_context(cafile=ca) if ca else None
 
 
 def say(status: int, body: bytes, **more: Any) -> None:
@@ -92,6 +100,7 @@ class Requests(Client):
         self.session = requests.Session()
         # No proxy of the environment.
         self.session.trust_env = False
+        self.session.verify = os.environ.get('CLIENT_CA', True)
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         answer = self.session.request(method, self.url + path, data=body, timeout=TIMEOUT)
@@ -105,7 +114,7 @@ class Httpx(Client):
     def __init__(self, url: str) -> None:
         import httpx
         super().__init__(url)
-        self.client = httpx.Client(timeout=TIMEOUT, trust_env=False)
+        self.client = httpx.Client(timeout=TIMEOUT, trust_env=False, verify=tls() or True)
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         answer = self.client.request(method, self.url + path, content=body)
@@ -124,8 +133,11 @@ class HttpClient(Client):
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         if not hasattr(self.here, 'connection'):
-            self.here.connection = http.client.HTTPConnection(
-                urlsplit(self.url).netloc, timeout=TIMEOUT)
+            place = urlsplit(self.url).netloc
+            self.here.connection = (
+                http.client.HTTPSConnection(place, timeout=TIMEOUT, context=tls())
+                if self.url.startswith('https:')
+                else http.client.HTTPConnection(place, timeout=TIMEOUT))
         connection = self.here.connection
         try:
             # It may break when the server has closed: the answer is there.
@@ -167,7 +179,8 @@ class Aiohttp(Client):
 
     async def _open(self) -> Any:
         import aiohttp
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT))
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT),
+                                     connector=aiohttp.TCPConnector(ssl=tls() or True))
 
     async def _ask(self, method: str, path: str, body: Any, size: int) -> tuple[int, bytes]:
         async with self.session.request(
