@@ -29,7 +29,6 @@ from .service.place import check_run
 from .service.process import supervise
 from .service.release import command_line, launch
 from .settings import Settings
-from .settings.settings import address_with
 from .systemd.manager import Manager
 from .typed import TYPE_CHECKING, Any
 
@@ -73,9 +72,8 @@ def serve(
     if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
         # Each worker imports the application itself, so that SIGHUP brings new code. (From another
         # folder only a new interpreter brings it: this one has imported modules of the old one.)
-        addresses = settings.bound if manager.given else settings.addresses
         with ended_by_sigterm():
-            return supervise(settings, [address_with(each, {}) for each in addresses], work,
+            return supervise(settings, settings.listens(bool(manager.given)), work,
                              command_line(), launch.moved, manager)
     set_up_logging(settings)
     with ended_by_sigterm():

@@ -85,6 +85,16 @@ def test_the_scope_tells_the_certificates_the_version_and_the_cipher(scopes):
     assert tls['cipher_suite'] in (0x1301, 0x1302, 0x1303)
 
 
+def test_a_proxy_that_says_http_takes_nothing_from_what_is_known_of_its_own_connection(scopes):
+    options = {**VERIFYING, 'trusted_proxies': '*'}
+    with serving(AsgiApplication(scopes.app), **options) as host:
+        ask(host, client_context(CLIENT), data=request(
+            '/', 'GET', 'Connection: close', 'X-Forwarded-Proto: http'))
+    scope, = scopes.seen
+    assert scope['scheme'] == 'http'
+    assert scope['extensions']['tls']['client_cert_chain'][0] == pem(CLIENT.cert)
+
+
 @pytest.mark.parametrize('cipher, number', [
     ('ECDHE-ECDSA-AES128-GCM-SHA256', 0xC02B), ('ECDHE-ECDSA-AES256-GCM-SHA384', 0xC02C),
     ('ECDHE-ECDSA-CHACHA20-POLY1305', 0xCCA9)])

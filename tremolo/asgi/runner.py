@@ -120,9 +120,9 @@ class Runner:
         # What may change, and what the application may change, is new in each scope.
         scope['asgi'] = _ASGI.copy()
         scope['headers'] = headers
-        connection = request.connection
+        connection, forwarded = request.connection, request.forwarded
         scope['client'], scope['server'], scheme = (
-            request.forwarded or connection.known_addresses or connection.addresses)
+            forwarded or connection.known_addresses or connection.addresses)
         if not request.minor:
             scope['http_version'] = '1.0'
         method = request.method
@@ -130,7 +130,7 @@ class Runner:
             scope['method'] = method if method.isupper() else upper_method(request)
         scope['state'] = self._state.copy() if self._state else {}
         scope['extensions'] = self._extensions.copy()
-        if scheme != 'http':
+        if scheme != 'http' or forwarded is not None:
             scope['scheme'] = scheme
             tell_tls(request, scope)
         return scope

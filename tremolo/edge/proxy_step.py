@@ -15,7 +15,7 @@ from functools import partial
 from ..loop import Future
 from ..proxies.proxy_header import LONGEST, ProxyHeader, ProxyHeaderError, read_header
 from ..proxies.trusted import TrustedProxies
-from ..server.addresses import Addresses, told
+from ..server.addresses import Addresses, as_addresses
 from ..typed import TYPE_CHECKING, Any
 from .arrival import Arrival, Known, Refused, Step
 
@@ -42,7 +42,7 @@ def proxy_step(settings: Settings) -> Step:
             return sock, None
         client, server = header.ends
         # (A client on a UNIX socket of the proxy. Our own end is what the socket says.)
-        return sock, (client, server or told(None, sock.getsockname())[1], 'http')
+        return sock, (client, server or as_addresses(None, sock.getsockname())[1], 'http')
 
     return step
 

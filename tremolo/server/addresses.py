@@ -21,10 +21,10 @@ Addresses = tuple[Any, Any, str]
 
 def addresses_of(stream: Stream) -> Addresses:
     """Ask a stream for its addresses (two system calls)."""
-    return told(stream.peer, stream.sockname, 'https' if stream.secure else 'http')
+    return as_addresses(stream.peer, stream.sockname, 'https' if stream.secure else 'http')
 
 
-def told(client: Any, server: Any, scheme: str = 'http') -> Addresses:
+def as_addresses(client: Any, server: Any, scheme: str = 'http') -> Addresses:
     """Return the addresses that a socket tells of its peer and of itself."""
     if isinstance(server, tuple):
         return tuple(client[:2]) if client else None, tuple(server[:2]), scheme

@@ -238,7 +238,7 @@ def _client(connection: Lifetime, request: Request | None) -> str:
     peer, server, _ = connection.addresses
     client = peer if request is None else request.client
     if client != peer:
-        return f'{_shown(client, None)} via {_shown(peer, server)}'.replace('a client of ', '')
+        return f'{_shown(client, None)} via {_shown(peer, server).removeprefix("a client of ")}'
     return _shown(client, server)
 
 

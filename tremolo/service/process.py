@@ -43,19 +43,18 @@ def run(service: Service, options: dict[str, Any]) -> None:
     try:
         settings = Settings.load(options, os.environ)
         manager, service.manager = service.manager or Manager(os.environ), None
-    except SettingError as error:
-        leave(error, 2)
-    except ListenError as error:
-        leave(error, 1)
+    except (SettingError, ListenError) as error:
+        leave(error)
     if 'TREMOLO_TRIAL' in os.environ:
         from .trial import end_trial
         end_trial(functools.partial(_try_tls, settings, service))
     slot = None
-    outlive_usr1('TREMOLO_INHERITED' in os.environ)
-    if 'TREMOLO_INHERITED' in os.environ:
+    afresh = 'TREMOLO_INHERITED' in os.environ
+    outlive_usr1(afresh)
+    if afresh:
         from ..workers.slot import Slot
         slot = Slot.inherited()
-    with ended_by_sigterm(slot is None or slot.channel_end is None):
+    with ended_by_sigterm(_is_alone(slot)):
         if settings.workers and slot is None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
@@ -69,7 +68,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
                     from ..workers.slot import Slot
                     slot = Slot(manager.given)
             status = work(service, settings, slot, manager)
-    if status or (slot is not None and slot.channel_end is not None):
+    if status or not _is_alone(slot):
         # (A worker never goes on with the program: only the process that the user started does.)
         raise SystemExit(status)
 
@@ -78,15 +77,14 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
          manager: Manager | None = None) -> int:
     """Serve in this process until a signal (see `Service.work`), and tell a service manager."""
     manager = manager or Manager({})
-    # Whether there is no supervisor. (After SIGHUP such a process has a slot with old sockets.)
-    alone = slot is None or slot.channel_end is None
+    alone = _is_alone(slot)
     from .report import answer_to_signal
     before = set(threading.enumerate())
     with _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
         except (ListenError, TlsError, SettingError) as error:
-            leave(error, 2 if isinstance(error, SettingError) else 1)
+            leave(error)
         try:
             with starting(reactor), ended_by_sigterm(alone):
                 complete(reactor, service.startup(settings))
@@ -125,17 +123,22 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
                 manager.keep(os.environ)
                 each.start_afresh(command_line())
         except OSError as error:
-            leave(error, 1)
+            leave(error)
         ended = 0
     _discard(kept)
     return 128 + ended if ended else 0
+
+
+def _is_alone(slot: Slot | None) -> bool:
+    """Return whether there is no supervisor. (Such a process may have a slot: after SIGHUP.)"""
+    return slot is None or slot.channel_end is None
 
 
 def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
     """Tell all who wait for it that the server accepts."""
     if slot is not None:
         slot.ready(server)
-    if slot is None or slot.channel_end is None:
+    if _is_alone(slot):
         if server.settings.max_requests or server.settings.limit_memory:
             from ..workers.renewal import renew_alone
             renew_alone(server)
@@ -155,10 +158,8 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
         if alone:
             reserve_descriptors(settings.connections)
         return make_reactor(settings)
-    except SettingError as error:
-        leave(error, 2)
-    except ListenError as error:
-        leave(error, 1)
+    except (SettingError, ListenError) as error:
+        leave(error)
 
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
@@ -187,7 +188,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         return Supervisor(settings, [address for address, _ in addresses], work, program, moved,
                           where, functools.partial(_prepare_tls, secure), manager).run()
     except (ListenError, TlsError, SettingError) as error:
-        leave(error, 2 if isinstance(error, SettingError) else 1)
+        leave(error)
     finally:
         served()
         if secure:
@@ -216,10 +217,13 @@ def _try_tls(settings: Settings, service: Service) -> None:
     try:
         _prepare_tls(_secure(settings, service.addresses(settings)))
     except (TlsError, SettingError) as error:
-        leave(error, 2 if isinstance(error, SettingError) else 1)
+        leave(error)
 
 
-def leave(error: Exception, status: int) -> NoReturn:
-    """Print one line on stderr that says what is wrong, and raise `SystemExit(status)`."""
+def leave(error: Exception, status: int = 0) -> NoReturn:
+    """Print one line on stderr that says what is wrong, and raise `SystemExit(status)`.
+
+    Without a status: 2 for an option, 1 for what the system refuses.
+    """
     complain(f'tremolo: error: {error}')
-    raise SystemExit(status)
+    raise SystemExit(status or (2 if isinstance(error, SettingError) else 1))

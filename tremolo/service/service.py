@@ -109,8 +109,7 @@ class Service:
 
         With `given`, others have opened sockets that stand in place of host and port.
         """
-        own = settings.bound if given else settings.addresses
-        return [*(address_with(address, {}) for address in own), *self._listens]
+        return [*settings.listens(given), *self._listens]
 
     def serve_on(self, reactor: Reactor, settings: Settings, slot: Slot | None = None,
                  listen: bool = True) -> Server:

@@ -84,8 +84,8 @@ class Option:
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set this option; the first one that is set wins."""
         synonyms = (f'TREMOLO_{name.upper()}' for name in self.synonyms)
-        own, *shared = self.main_variables or ('',)
-        return (own, *synonyms, *shared) if own else ()
+        main = self.main_variables
+        return (*main[:1], *synonyms, *main[1:]) if main else ()
 
     @property
     def main_variables(self) -> tuple[str, ...]:

@@ -152,6 +152,14 @@ class Settings(Options):
         """The addresses of `bind` and `fd`: where to listen beside sockets that are given."""
         return self.bind if self.fd is None else (*self.bind, Address(None, fd=self.fd))
 
+    def listens(self, given: bool = False) -> list[tuple[Address, dict[str, Any]]]:
+        """Return where to listen, with the options of each address. Raises `SettingError`.
+
+        With `given`, others have opened sockets that stand in place of host and port.
+        """
+        own = self.bound if given else self.addresses
+        return [address_with(address, {}) for address in own]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and dict(self.items()) == dict(other.items())
 

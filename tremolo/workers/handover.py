@@ -65,7 +65,7 @@ class Handover:
     `takes_named` is whether that one knows NAMED.
     """
 
-    def __init__(self, server: Server, channel: Channel, takes_named: bool) -> None:
+    def __init__(self, server: Server, channel: Channel, takes_named: bool = False) -> None:
         self._server = server
         self._channel = channel
         self._takes_named = takes_named

@@ -149,7 +149,7 @@ class Slot:
     def places(self, address: Address) -> list[Address]:
         """Return what an address means here: a name may mean several sockets that are given."""
         if not address.inherited:
-            return [address]    # (That of port 0 may be there twice.)
+            return [address]    # (Two of port 0 look the same, and each has its socket.)
         return [place for place, _ in self.left if address.means(place)] or [address]
 
     def open(self, part: Server, address: Address) -> list[Listener]:
