@@ -20,7 +20,7 @@ from ..server import Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
-from .beginning import ended_by_sigterm, outlive_usr1, served
+from .beginning import ended_by_sigterm, outlive_signals, served
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
@@ -51,7 +51,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from .trial import end_trial
         end_trial(functools.partial(_try_tls, settings, service))
     slot = None
-    outlive_usr1('TREMOLO_INHERITED' in os.environ)
+    outlive_signals('TREMOLO_INHERITED' in os.environ)
     if 'TREMOLO_INHERITED' in os.environ:
         from ..workers.slot import Slot
         slot = Slot.inherited()
@@ -88,7 +88,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         except (ListenError, TlsError, SettingError) as error:
             leave(error, 2 if isinstance(error, SettingError) else 1)
         try:
-            with starting(reactor), ended_by_sigterm(alone):
+            with starting(reactor), ended_by_sigterm(tell=alone):
                 complete(reactor, service.startup(settings))
         except BaseException as error:
             server.close()
