@@ -23,7 +23,7 @@ from .errors import SettingError
 from .loop import ListenError
 from .output import complain
 from .service import Service
-from .service.beginning import ended_by_sigterm, outlive_usr1
+from .service.beginning import ended_by_sigterm, outlive_signals
 from .service.log import set_up_logging
 from .service.place import check_run
 from .service.process import supervise
@@ -63,11 +63,12 @@ def serve(
         return 2 if isinstance(error, SettingError) else 1
 
     afresh = 'TREMOLO_INHERITED' in os.environ    # (It has what the program before has left.)
-    outlive_usr1(afresh)
+    outlive_signals(afresh)
 
     def work(slot: Slot) -> int:
-        found = _found(app, factory, app_dir, interface)
-        return found if isinstance(found, int) else found.work(settings, slot)
+        with ended_by_sigterm(tell=False):
+            found = _found(app, factory, app_dir, interface)
+            return found if isinstance(found, int) else found.work(settings, slot)
 
     if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
         # Each worker imports the application itself, so that SIGHUP brings new code. (From another

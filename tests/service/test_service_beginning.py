@@ -91,7 +91,9 @@ def test_with_workers_an_import_ends_with_the_server(program, tmp_path):
     assert process.stdout.readline() == 'begun\n'
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 0
-    assert 'Traceback' not in (tmp_path / 'log').read_text()
+    assert process.stdout.read() == 'cleaned up\n'
+    told = (tmp_path / 'log').read_text()
+    assert 'Traceback' not in told and 'SIGTERM came before' not in told
 
 
 def test_the_second_sigterm_ends_an_import_that_catches_everything(program):
@@ -108,6 +110,54 @@ def test_processes_that_the_import_forks_have_none_of_it(program):
     assert [process.stdout.readline() for _ in range(4)] == ['child\n'] * 3 + ['begun\n']
     assert process.stdout.readline().startswith('running on ')
     process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+# -- signals that are early or late ---------------------------------------------------------------
+
+# The command line of a process that no terminal has.
+DETACHED = ('-c', '''
+import contextlib, os
+with contextlib.suppress(OSError):
+    os.setsid()
+from tremolo.cli import run_and_leave
+run_and_leave()
+''', 'example:app')
+EARLY = '''
+import os, signal, tremolo
+app = tremolo.Tremolo()
+if not os.path.exists('told'):
+    open('told', 'w').close()
+    os.kill(os.getpid(), signal.SIGHUP)
+'''
+LATE = '''
+import atexit, os, signal, tremolo
+app = tremolo.Tremolo()
+
+@atexit.register
+def end():
+    for name in ('SIGTERM', 'SIGHUP', 'SIGUSR1'):
+        os.kill(os.getpid(), getattr(signal, name))
+    print('ended', flush=True)
+'''
+
+
+def test_a_sighup_during_the_import_renews_the_server_when_it_serves(program, tmp_path):
+    process = program(EARLY, command=DETACHED)
+    line = process.stdout.readline()
+    assert line.startswith('running on ')
+    assert process.stdout.readline() == line
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert (tmp_path / 'log').read_text().count('the new program starts in') == 1
+
+
+@pytest.mark.parametrize('options', [(), ('--workers', '1', '--preload')])
+def test_what_comes_while_python_ends_changes_no_status(program, options):
+    process = program(LATE, *options, command=DETACHED)
+    assert process.stdout.readline().startswith('running on ')
+    process.terminate()
+    assert process.stdout.read().endswith('ended\n')
     assert process.wait(PATIENCE) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..service.beginning import outlive_the_end
 from ..service.busy import busy_threads
 from ..typed import NoReturn
 from ..workers.leaving import end_processes, exit_status, leave_process, processes
@@ -15,6 +16,7 @@ def run_and_leave() -> NoReturn:
     that was told to stop has had its time.
     """
     status = exit_status(main)
+    outlive_the_end()
     if busy_threads():
         end_processes(processes())
         leave_process(status)

@@ -2,6 +2,7 @@
 
     SIGTERM           ends the import, or the start, as Ctrl-C does: a `finally` runs
     second SIGTERM    ends the process within a second, also if something caught the first
+    SIGHUP            the renewal follows when the server serves; from a terminal: the end
     SIGUSR1           nothing, also while the server serves (a tool that rotates logs sends it)
 
 The first process of a container (PID 1) ignores each signal that it does not handle. So these
@@ -22,15 +23,19 @@ from collections.abc import Iterator
 from ..loop.signals import is_ignored
 from ..typed import Any
 from ..workers.leaving import leave_process
+from ..workers.terminal import has_terminal
 
 _log = logging.getLogger('tremolo')
 
 _STATUS = 128 + signal.SIGTERM
 _LAST = 0.5    # Seconds for what cleans up, from the second SIGTERM on.
+_HUP = getattr(signal, 'SIGHUP', None)    # Windows has none.
 
 
-def outlive_usr1(afresh: bool = False) -> None:
+def outlive_signals(afresh: bool = False) -> None:
     """Let SIGUSR1 do nothing in this process, unless the program handles it, or ignores it.
+
+    And SIGHUP wait, if the program is one that SIGHUP has begun.
 
     `afresh`: a program before this one let it be ignored until now (`Slot.start_afresh`). Ignored
     signals would stay ignored in what the application starts.
@@ -40,37 +45,79 @@ def outlive_usr1(afresh: bool = False) -> None:
     unhandled = signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, signal.SIG_IGN)
     if unhandled and (afresh or not is_ignored(signal.SIGUSR1)):
         signal.signal(signal.SIGUSR1, _nothing)
+    if afresh:
+        _let_hup_wait()
 
 
 def _nothing(*_: object) -> None:
     """Do what SIGUSR1 does."""
 
 
-@contextlib.contextmanager
-def ended_by_sigterm(alone: bool = True) -> Iterator[None]:
-    """Let SIGTERM end this block, and raise `SystemExit` with 128 + SIGTERM.
+class _Hup:
+    """The handler of SIGHUP before the server serves."""
 
-    A block may stand in another one. With workers the supervisor handles it (not `alone`), and if
-    the program handles SIGTERM itself, nothing happens here.
+    came = False
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+
+
+_hup = _Hup()
+
+
+def _let_hup_wait() -> None:
+    """Let a SIGHUP be remembered until the server serves."""
+    # (With a terminal it may tell that this is gone. Then nobody waits for the server.)
+    if _HUP is not None and not has_terminal():
+        signal.signal(_HUP, _hup)
+
+
+def hup_came() -> bool:
+    """Return whether a SIGHUP has come before the server could handle it; the next call: False."""
+    came, _hup.came = _hup.came, False
+    return came
+
+
+@contextlib.contextmanager
+def ended_by_sigterm(tell: bool = True) -> Iterator[None]:
+    """Let SIGTERM end this block, and raise `SystemExit` with 128 + SIGTERM; SIGHUP waits.
+
+    A block may stand in another one. If the program handles SIGTERM itself, nothing happens here.
+    With `tell` the log says it. (It does not say it of each worker.)
     """
     handler: Any = signal.getsignal(signal.SIGTERM)
     outer = handler is signal.SIG_DFL and not is_ignored(signal.SIGTERM)
-    if not alone or not (outer or isinstance(handler, _End)):
+    if not (outer or isinstance(handler, _End)):
         yield
         return
     if outer:
         handler = _End()
         signal.signal(signal.SIGTERM, handler)
+        if _HUP is not None and signal.getsignal(_HUP) is signal.SIG_DFL and not is_ignored(_HUP):
+            _let_hup_wait()
     try:
         yield
     except KeyboardInterrupt:
         if not handler.came:
             raise
-        handler.tell()
+        if tell:
+            handler.tell()
         raise SystemExit(_STATUS) from None
     finally:
         if outer:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _give_hup_back()
+
+
+def outlive_the_end() -> None:
+    """Let no signal that would change nothing end this process, which has a status already.
+
+    Python's own end takes a moment, and takes our handlers away.
+    """
+    for name in ('SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
+        signum = getattr(signal, name, None)
+        if signum is not None and signal.getsignal(signum) in (signal.SIG_DFL, _nothing):
+            signal.signal(signum, signal.SIG_IGN)
 
 
 def served() -> None:
@@ -114,6 +161,12 @@ def _leave() -> None:
     """Take all of this from a process that the application has forked."""
     if isinstance(signal.getsignal(signal.SIGTERM), _End):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _give_hup_back()
+
+
+def _give_hup_back() -> None:
+    if _HUP is not None and signal.getsignal(_HUP) is _hup:
+        signal.signal(_HUP, signal.SIG_DFL)
 
 
 if hasattr(os, 'register_at_fork'):

@@ -20,7 +20,7 @@ from ..server import Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
-from .beginning import ended_by_sigterm, outlive_usr1, served
+from .beginning import ended_by_sigterm, outlive_signals, served
 from .ending import Ending, starting
 from .log import set_up_logging, tell_doubts
 from .place import check_run
@@ -50,11 +50,11 @@ def run(service: Service, options: dict[str, Any]) -> None:
         end_trial(functools.partial(_try_tls, settings, service))
     slot = None
     afresh = 'TREMOLO_INHERITED' in os.environ
-    outlive_usr1(afresh)
+    outlive_signals(afresh)
     if afresh:
         from ..workers.slot import Slot
         slot = Slot.inherited()
-    with ended_by_sigterm(_is_alone(slot)):
+    with ended_by_sigterm(tell=_is_alone(slot)):
         if settings.workers and slot is None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
@@ -86,7 +86,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         except (ListenError, TlsError, SettingError) as error:
             leave(error)
         try:
-            with starting(reactor), ended_by_sigterm(alone):
+            with starting(reactor), ended_by_sigterm(tell=alone):
                 complete(reactor, service.startup(settings))
         except BaseException as error:
             server.close()

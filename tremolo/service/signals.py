@@ -24,7 +24,7 @@ from ..server import Server
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
-from .beginning import served
+from .beginning import hup_came, served
 from .ending import Ending
 from .release import command_line, launch
 from .system import keep_from_children
@@ -61,6 +61,8 @@ def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
     keep_from_children(server.reactor)
     server.start()
     ready()
+    if hup_came() and renew:
+        server.reactor.call_soon(serving.signalled, HUP)
     ended = serving.run()
     served()
     return ended

@@ -35,15 +35,16 @@ class Terminal:
 
     def hung_up(self) -> bool:
         """Return whether the terminal went away just now."""
-        return self.recent and not _is_there()
+        return self.recent and not has_terminal()
 
     def _look(self) -> None:
-        if _is_there():
+        if has_terminal():
             self._seen = self._reactor.time()
             self._reactor.call_later(_EVERY, self._look)
 
 
-def _is_there() -> bool:
+def has_terminal() -> bool:
+    """Return whether this process has a controlling terminal."""
     try:
         os.close(os.open('/dev/tty', os.O_RDONLY | os.O_NOCTTY))
     except (OSError, AttributeError):    # Windows has no such file, and no O_NOCTTY.
