@@ -186,8 +186,12 @@ class Stream(Endpoint):
         self._read_pending()
 
     def _read_pending(self) -> None:
-        while self._reading and self._socket.pending():    # type: ignore[attr-defined]
+        for _ in range(64):    # (Then others have their turn: a record may hold a byte alone.)
+            if not (self._reading and self._socket.pending()):    # type: ignore[attr-defined]
+                return
             self._readable()
+        self._look_away()
+        self.reactor.call_soon(self._read_on)
 
     def _ended(self) -> None:
         self.eof = True
