@@ -74,6 +74,10 @@ ROWS['native-middleware'] = Row('middleware', WORK['3'], needs='around')
 ROWS['native-mount'] = Row('mount', Workload(
     HELLO._replace(path='/sub/'), HEADERS3, 'a page of a mounted application'),
     needs='web/mounts.py')
+# What nginx adds, with an address that changes: nothing of it is remembered.
+PROXIED = (('X-Forwarded-For', '{n:ipv4}'), ('X-Forwarded-Proto', 'https'))
+ROWS['native-proxied'] = Row('proxied', Workload(
+    HELLO, HEADERS3 + PROXIED, 'a proxy that is believed names the client'), needs='proxies')
 ROWS.update({f'wsgi-{name}': Row('wsgi', WORK[name], needs='wsgi') for name in ('3', 'post')})
 IDLE = {f'{app}-idle': Row(app, WORKLOADS['browser12']) for app in ('native', 'asgi')}
 

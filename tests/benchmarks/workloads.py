@@ -51,6 +51,7 @@ class Workload(NamedTuple):
         head = (f'{self.asked.method} {self.asked.path} HTTP/1.1\r\n'
                 + ''.join(f'{name}: {value}\r\n' for name, value in fields) + '\r\n')
         return [head.replace('{n:064x}', f'{n * 0x9E3779B97F4A7C15 % 2 ** 64:064x}')
+                .replace('{n:ipv4}', f'198.51.{n // 256 % 256}.{n % 256}')
                 + self.asked.body.decode() for n in range(count if '{n' in head else 1)]
 
 

@@ -344,7 +344,10 @@ TRAILERS = [
           b'Trailer: a', b'TE: a', b'Authorization: a', b'Cookie: a', b'Content-Type: a',
           b'Content-MD5: a', b'Content-Encoding: a', b'Content-Foo: a', b'Expect: a',
           b'Connection: close', b'Upgrade: a', b'If-Match: a', b'Cache-Control: a',
-          b'Forwarded: a', b'X-Forwarded-For: a', b'Range: a', b'Set-Cookie: a']),
+          b'Forwarded: a', b'X-Forwarded-For: a', b'Range: a', b'Set-Cookie: a',
+          # (What an application's own ProxyFix would read, in any spelling.)
+          b'X-Forwarded-Port: 1', b'X-FORWARDED-PREFIX: /a', b'X-Forwarded: a',
+          b'X_Forwarded_For: a']),
     Case('trailers at the size limit', chunked(b'5\r\nhello\r\n0\r\nA: 34567\r\n\r\n'), HELLO,
          Limits(trailer_size=10)),
     Case('trailers over the size limit', chunked(b'5\r\nhello\r\n0\r\nA: 345678\r\n\r\n'),

@@ -257,6 +257,38 @@ def test_the_client_for_tests_is_believed_as_127_0_0_1():
             assert client.get('/plain', headers=SAID).json() == wanted
 
 
+def handlers_of_bodies() -> Tremolo:
+    app = Tremolo()
+
+    @app.route('/generator', methods=['POST'])
+    def generator(request):
+        yield request.body()
+        yield json.dumps([name.decode() for name, _ in request.trailers])
+
+    @app.route('/thread', methods=['POST'])
+    def thread(request, thread=True):
+        request.body().result()
+        return [name.decode() for name, _ in request.trailers]
+
+    @app.route('/async', methods=['POST'])
+    async def coroutine(request):
+        await request.body()
+        return [name.decode() for name, _ in request.trailers]
+
+    return app
+
+
+@pytest.mark.parametrize('path', ['/generator', '/thread', '/async'])
+@pytest.mark.parametrize('options', [{}, {'trusted_proxies': '*'}])
+def test_no_field_of_a_proxy_comes_behind_the_body(path, options):
+    lines = '\r\n'.join([*FORGED, 'X-Forwarded-Port: 443', 'X-Forwarded-Prefix: /evil',
+                         'X-Forwarded: a', 'X-Real-IP: 192.0.2.1', 'X-Sum: 1'])
+    sent = f'1\r\na\r\n0\r\n{lines}\r\n\r\n'.encode()
+    with serving(handlers_of_bodies(), **options) as host:
+        client = host.connect(request(path, 'POST', 'Transfer-Encoding: chunked') + sent)
+        assert json.loads(client.take().body) == ['x-sum']
+
+
 # -- the log --------------------------------------------------------------------------------------
 
 

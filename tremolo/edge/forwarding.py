@@ -32,6 +32,9 @@ _USUAL = frozenset((
     b'priority', b'referer', b'sec-ch-ua', b'sec-ch-ua-mobile', b'sec-ch-ua-platform',
     b'sec-fetch-dest', b'sec-fetch-mode', b'sec-fetch-site', b'sec-fetch-user',
     b'upgrade-insecure-requests', b'user-agent'))
+# Those that most proxies send; `_is_of_proxies` knows all.
+_OURS = frozenset((b'forwarded', b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-port',
+                   b'x-forwarded-proto'))
 _READERS: dict[str, Any] = {'x-forwarded': read_x_forwarded, 'forwarded': read_forwarded}
 
 
@@ -47,37 +50,55 @@ class Forwarding:
         """Let a request be answered; hot, where proxies are believed."""
         # (`find`: with `in` the first bytes are tried as a number, which fails at length. With the
         # usual names as a set: a third of the instructions.)
-        places = [place for place, (name, _) in enumerate(request.fields)
-                  if name not in _USUAL and name.find(b'orwarded') >= 0 and _is_of_proxies(name)]
-        if places:
-            self._rewrite(request, places)
+        lines: list[tuple[bytes, bytes]] = []
+        for field in request.fields:
+            name = field[0]
+            if name not in _USUAL and (
+                    name in _OURS or (name.find(b'orwarded') >= 0 and _is_of_proxies(name))):
+                lines.append(field)
+        if lines:
+            self._read_and_leave(request, lines)
         self._handle(request, response)
 
-    def _rewrite(self, request: Request, places: list[int]) -> None:
-        """Note what is said in the fields at these places, and leave what may be believed."""
-        fields = request.fields
-        left: list[bytes | None] = [None] * len(places)
-        host = None
-        addresses = request.connection.addresses
-        if self._read is not None and self._trusted.trusts(addresses[0], _is_unix(addresses)):
-            is_socket = request.upgrade is not None and request.upgrade.find(b'websocket') >= 0
-            said: Said = self._read([fields[place] for place in places], self._trusted, is_socket)
-            if said.client is not None or said.scheme is not None:
-                request.forwarded = (said.client or addresses[0], addresses[1],
-                                     said.scheme or addresses[2])
-            left, host = said.lines, said.host
-        if host is None and left == [fields[place][1] for place in places]:
+    def _read_and_leave(self, request: Request, lines: list[tuple[bytes, bytes]]) -> None:
+        """Note what is said in these lines, and leave of them what may be believed."""
+        connection = request.connection
+        client, server, scheme = addresses = connection.known_addresses or connection.addresses
+        if self._read is None or not self._trusted.trusts(
+                client, client is None and _is_unix(addresses)):
+            _leave(request, lines, [None] * len(lines), None)
             return
-        changed = dict(zip(places, left))
-        block = []
-        for place, field in enumerate(fields):
-            value = changed.get(place, field[1])
-            if value is not None and (host is None or field[0] != b'host'):
+        is_socket = request.upgrade is not None and request.upgrade.find(b'websocket') >= 0
+        said: Said = self._read(lines, self._trusted, is_socket)
+        if said.client is not None or said.scheme is not None:
+            request.forwarded = said.client or client, server, said.scheme or scheme
+        if said.host is not None:
+            _leave(request, lines, said.lines, said.host)
+            return
+        place = 0
+        for value in said.lines:
+            if value != lines[place][1]:
+                _leave(request, lines, said.lines, None)
+                return
+            place += 1
+
+
+def _leave(request: Request, lines: list[tuple[bytes, bytes]], left: list[bytes | None],
+           host: bytes | None) -> None:
+    """Leave of these lines of a request the values of `left`; `host` replaces its Host."""
+    block, at = [], 0
+    for field in request.fields:
+        if at < len(lines) and field is lines[at]:
+            value = left[at]
+            at += 1
+            if value is not None:
                 block.append(field if value is field[1] else (field[0], value))
-        if host is not None:
-            request.authority = read_host(host)
-            block.insert(0, (b'host', host))
-        request.block = block
+        elif host is None or field[0] != b'host':
+            block.append(field)
+    if host is not None:
+        request.authority = read_host(host)
+        block.insert(0, (b'host', host))
+    request.block = block
 
 
 def _is_of_proxies(name: bytes) -> bool:

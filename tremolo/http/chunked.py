@@ -24,14 +24,13 @@ _REFUSED = frozenset((b'content-length', b'host', b'transfer-encoding'))
 # So does a field that says how to answer or understand the message, or who asks (RFC 9110 section
 # 6.5.1). Some clients send one all the same (Go: Content-MD5), so it is dropped, and the
 # application never sees it. Dropped are the fields of RULING, all Content-* fields except
-# Content-Digest (RFC 9530 section 3), and these.
+# Content-Digest (RFC 9530 section 3), all X-Forwarded-* fields, and these.
 _NOT_IN_TRAILERS = frozenset((
     b'accept', b'accept-charset', b'accept-encoding', b'accept-language', b'age', b'allow',
     b'cache-control', b'cookie', b'expires', b'forwarded', b'if-match', b'if-none-match',
     b'keep-alive', b'location', b'pragma', b'proxy-authenticate', b'proxy-connection',
     b'retry-after', b'set-cookie', b'te', b'trailer', b'user-agent', b'vary', b'via', b'warning',
-    b'www-authenticate', b'x-forwarded-for', b'x-forwarded-host', b'x-forwarded-proto',
-    b'x-real-ip'))
+    b'www-authenticate', b'x-real-ip'))
 
 
 class ChunkedBody:
@@ -132,4 +131,7 @@ def may_come_last(name: bytes) -> bool:
     """Return whether a field with this name, in lower case, may be a trailer."""
     if name.startswith(b'content-'):
         return name == b'content-digest'
+    # (What has underscores for dashes would be the same in CGI and WSGI: edge/forwarding.py.)
+    if name.replace(b'_', b'-').startswith(b'x-forwarded'):
+        return False
     return name not in _NOT_IN_TRAILERS and name not in RULING

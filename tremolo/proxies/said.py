@@ -20,8 +20,8 @@ MOST_HOPS = 100
 _LONGEST_NODE = 64    # Bytes. The longest real one, IPv6 with a port, has 53.
 
 _WITH_PORT = expression(r'(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?')
-_SCHEMES = {b'http': 'http', b'https': 'https'}
-_OF_SOCKETS = {**_SCHEMES, b'ws': 'http', b'wss': 'https'}
+SCHEMES = {b'http': 'http', b'https': 'https'}
+_OF_SOCKETS = {**SCHEMES, b'ws': 'http', b'wss': 'https'}
 
 
 class Said:
@@ -55,7 +55,7 @@ def read_node(text: str) -> tuple[IP, int] | None:
 
 def read_scheme(value: bytes, is_socket: bool) -> str | None:
     """Return http or https, which ws and wss stand for in a handshake of WebSocket, or None."""
-    return (_OF_SOCKETS if is_socket else _SCHEMES).get(value.lower())
+    return (_OF_SOCKETS if is_socket else SCHEMES).get(value.lower())
 
 
 def valid_host(value: bytes) -> bytes | None:

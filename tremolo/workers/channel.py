@@ -40,6 +40,7 @@ from ..typed import Callable
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
 LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
 NAMED, TAKES_NAMED = b'a', b'k'
+_WITH_SOCKETS = (CONNECTION, NAMED, LISTENER, SECURE)
 
 # The bytes that NAMED carries at most: two addresses need 100; the path of a UNIX socket has 108.
 MOST_CARRIED = 1024
@@ -70,6 +71,28 @@ def socket_of(fd: int) -> socket.socket:
 def copy_of(sock: socket.socket) -> socket.socket:
     """Return another descriptor of the same socket."""
     return socket_of(os.dup(sock.fileno()))
+
+
+def _received(ancillary: list[tuple[int, int, bytes]]) -> socket.socket | None:
+    """Return the socket that came with a message; None if none did.
+
+    A message has one at most, and nothing else. What else comes is closed: the process at the other
+    end may be confused, and this one has to go on.
+    """
+    fds = array.array('i')
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[:len(data) - len(data) % _FD])
+    received = None
+    for fd in fds:
+        try:
+            if received is None:
+                received = socket_of(fd)
+                continue
+        except OSError:
+            pass
+        os.close(fd)
+    return received
 
 
 class Channel:
@@ -172,10 +195,10 @@ class Channel:
             return False
         except OSError:
             data, ancillary = b'', []
-        received = None
-        for level, kind, fds in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(fds) >= _FD:
-                received = socket_of(array.array('i', fds[:_FD])[0])
+        received = _received(ancillary)
+        if received is not None and (self._carried is not None or data not in _WITH_SOCKETS):
+            received.close()    # (Nobody here waits for it.)
+            received = None
         if not data:
             self._drop_carried()
             self._reactor.remove_reader(self._socket.fileno())
