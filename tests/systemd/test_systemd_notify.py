@@ -132,6 +132,28 @@ def test_a_manager_that_does_not_listen_holds_up_nothing(world, ear):
     assert 0 < len(heard(sock)) < 2000
 
 
+def test_a_ready_that_finds_the_queue_full_is_sent_again(world, ear):
+    sock, name = ear
+    with world.reactor() as reactor:
+        manager = Manager({'NOTIFY_SOCKET': name})
+        for _ in range(2000):    # (More than any queue of datagrams holds.)
+            manager.reloading()
+        manager.ready(reactor, 'serving')
+        assert 'READY=1' not in heard(sock)
+        reactor.call_later(60, reactor.stop)
+        reactor.run()
+        assert heard(sock) == ['READY=1']
+        # One that a renewal has overtaken is not.
+        for _ in range(2000):
+            manager.ready(reactor, 'serving')
+        heard(sock)
+        manager.reloading()
+        reactor.call_later(60, reactor.stop)
+        reactor.run()
+        assert heard(sock) == ['RELOADING=1']
+        manager.close()
+
+
 def test_without_a_manager_nothing_is_imported_and_nothing_told(world):
     environ = {'HOME': '/'}
     with world.reactor() as reactor:
@@ -210,6 +232,29 @@ def begin():
     get(address, '/stop')
     assert server.told()['STOPPING'] == '1'
     assert server.process.wait(60) == 0
+
+
+def test_a_stop_while_a_renewal_is_put_off_is_told(unit):
+    server = unit(*ANY_PORT, application=APPLICATION + """
+@app.route('/held')
+def held():
+    while not os.path.exists('go'):
+        yield tremolo.sleep(0.01)
+    yield 'held'
+""")
+    server.ready()
+    address = ('127.0.0.1', int(server.process.stdout.readline().split()[2].rpartition(':')[2]))
+    with socket.create_connection(address, 60) as sock:
+        sock.sendall(b'GET /held HTTP/1.1\r\nHost: x\r\n\r\n')
+        get(address)    # (So the first one has begun.)
+        server.signal('SIGHUP')
+        assert server.told()['RELOADING'] == '1'
+        while 'serving goes on' not in server.log:
+            get(address)
+        get(address, '/stop')
+        assert server.told()['STOPPING'] == '1'
+        (server.folder / 'go').touch()
+        assert server.process.wait(60) == 0
 
 
 def test_a_loop_that_stands_still_tells_nothing_and_a_worker_does_not_speak(unit):

@@ -175,19 +175,19 @@ def test_a_worker_that_begins_in_a_deleted_folder_says_so_in_a_line(served, site
     assert server.get().split()[1] == 'first'
 
 
-@pytest.mark.parametrize('options', [(), ('--workers', '1')])
-def test_a_link_that_leads_nowhere_leaves_the_old_program(served, site, options):
-    site.release('first')
-    server = served('--port', '0', *options, command=('-m', 'tremolo', 'example:app'))
+@pytest.mark.parametrize('kind', ['module', 'workers', 'script with workers'])
+def test_a_link_that_leads_nowhere_leaves_the_old_program(served, site, kind):
+    command, options = COMMANDS[kind]
+    site.release('first', **options)
+    server = served(command=command)
     says(server, site, 'first')
+    pids = server.pids
     site.link.unlink()
     server.signal('SIGHUP')
-    if options:
-        wait_until(lambda: len(server.pids) == 1 and len(server.seen) == 2)
-    else:
-        wait_until(lambda: f'{site.link} is not there' in server.log)
+    wait_until(lambda: f'{site.link} is not there' in server.log)
     says(server, site, 'first')
-    site.release('second')
+    assert server.pids == pids and server.log.count('ERROR') == 1
+    site.release('second', **options)
     server.signal('SIGHUP')
     says(server, site, 'second')
 

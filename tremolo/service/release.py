@@ -14,6 +14,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from ..errors import TremoloError
+
 
 class Launch:
     """Where this process was started, as it was then."""
@@ -61,7 +63,13 @@ class Launch:
         return self._were != list(map(os.path.realpath, self._links()))
 
     def where(self, folder: str) -> str:
-        """Tell in words where a new start finds its code; `folder` is where it starts."""
+        """Tell in words where a new start finds its code; `folder` is where it starts.
+
+        Raises `TremoloError` if that is a link that leads nowhere.
+        """
+        if folder != self.here and not os.path.isdir(folder):
+            # (We are in the old folder, so the old code would begin anew, as if it were new.)
+            raise TremoloError(f'{folder} is not there')
         told = [_shown(folder)]
         if self._app_dir is not None:
             told.append(f'--app-dir {_shown(os.path.join(folder, self._app_dir))}')

@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 
+from ..errors import TremoloError
 from ..loop import Reactor
 from ..loop.signals import is_ignored
 from ..server import Server
@@ -83,6 +84,7 @@ class _Serving:
         self._forget = forget
         self._asked = False    # Whether SIGTERM or SIGINT has come.
         self._ended = 0    # What `run_until_signal` returns.
+        self._renewing = False    # Whether the end is that of a renewal, which is put off no more.
         self._over = False    # Whether the server is closed; only the cleaning up is left.
 
     def run(self) -> int:
@@ -122,18 +124,18 @@ class _Serving:
             self._try()
 
     def _tell_manager(self) -> None:
-        if self._ended != HUP:
+        if self._ended != HUP or not self._renewing:
             self._manager.stopping()
 
     def _try(self) -> None:
         """Try the new program in a child: this process could not come back from it."""
         folder, *_ = program = command_line()
-        if folder != launch.here and not os.path.isdir(folder):
-            # (The child would find the old code where we are, and we would be what we were.)
-            _log.error('no renewal: %s is not there', folder)
+        try:
+            _log.info('the new program starts in %s', launch.where(folder))
+        except TremoloError as error:
+            _log.error('no renewal: %s', error)
             self._not_renewed()
             return
-        _log.info('the new program starts in %s', launch.where(folder))
         if self._trial is not None:
             self._trial.close()
             self._trial = None
@@ -164,6 +166,7 @@ class _Serving:
 
     def _begin_anew(self) -> None:
         if self._ended == HUP and not self._server.draining and self._renew is not None:
+            self._renewing = True
             self._renew()
             self._stop('renewing')
 

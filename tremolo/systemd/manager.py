@@ -6,8 +6,8 @@
     WATCHDOG=1     the loop turns: at READY, and then at half of the time that the unit allows
 
 The process that the manager started tells all of it, also for its workers: their own signs of life
-go to it. The watchdog is a timer of its loop, so a loop that stands still tells nothing. What the
-manager does not take is not sent again, and nothing ever waits for it. Most processes have no
+go to it. The watchdog is a timer of its loop, so a loop that stands still tells nothing. Nothing
+ever waits for the manager; a READY that finds its queue full is sent again. Most processes have no
 manager: then nothing is told.
 """
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo')
 
+_AGAIN = 0.2    # Seconds until a READY that found the queue full is sent again.
 _OF_SOCKETS = ('LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID')
 _OF_MESSAGES = ('NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID')
 
@@ -46,6 +47,7 @@ class Manager:
         # (One descriptor for all messages: later there may be none left.)
         self._socket: socket.socket | None = None
         self._timer: Timer | None = None
+        self._again: Timer | None = None    # Sends READY again.
         self._stopping = False
         if self._address:
             self._open()
@@ -60,12 +62,15 @@ class Manager:
         """Tell that requests are answered, with a line for people, and begin the signs of life."""
         if self._stopping:
             return    # (The end of a renewal that a stop has overtaken.)
-        self._send(f'READY=1\nSTATUS={status}\nMAINPID={os.getpid()}')
+        self._forget_ready()
+        if not self._send(f'READY=1\nSTATUS={status}\nMAINPID={os.getpid()}'):
+            self._again = reactor.call_later(_AGAIN, self.ready, reactor, status)
         if self._every and self._timer is None:
             self._beat(reactor)
 
     def reloading(self) -> None:
         """Tell that a renewal has begun; `ready` tells its end."""
+        self._forget_ready()
         # (The clock of the manager. The loop's own time is that of the beginning of its turn.)
         self._send(f'RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=renewing')
 
@@ -87,6 +92,11 @@ class Manager:
             self._socket.close()
             self._socket = None
 
+    def _forget_ready(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
     def _open(self) -> None:
         # (Also `vsock:`, the address of a manager outside of a virtual machine, is not ours.)
         if self._address[0] not in '/@':
@@ -98,9 +108,10 @@ class Manager:
         except OSError as error:
             _log.debug('the service manager cannot be told anything: %s', error.strerror)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str) -> bool:
+        """Send a message; return False if the manager's queue is full."""
         if self._socket is None:
-            return
+            return True
         # (`@` stands for the zero byte of a name without a file: unix(7).)
         address = os.fsencode(self._address)
         if address[:1] == b'@':
@@ -110,6 +121,8 @@ class Manager:
         except OSError as error:
             _log.debug('the service manager was not told %s: %s', message.split('\n')[0],
                        error.strerror or error)
+            return not isinstance(error, BlockingIOError)
+        return True
 
     def _half_of_the_watchdog(self) -> float:
         """Return the seconds between two signs of life (sd_watchdog_enabled(3)); 0 without one."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterable
 
 from ..loop import Reactor
@@ -83,6 +84,11 @@ class Worker:
         self.state = ENDING
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
+
+    def listens(self, sock: socket.socket, secure: bool) -> None:
+        """Note where the worker listens by itself, or with TLS; close the socket that shows it."""
+        (self.secure if secure else self.opened).append(sock.getsockname())
+        sock.close()
 
     def hand_over(self, heir: Worker | None = None) -> None:
         """Tell the worker to give its connections to another worker, and to end."""

@@ -182,9 +182,7 @@ class Supervisor:
             else:
                 sock.close()
         elif kind in (LISTENER, SECURE) and sock is not None:
-            addresses = worker.opened if kind == LISTENER else worker.secure
-            addresses.append(sock.getsockname())
-            sock.close()
+            worker.listens(sock, kind == SECURE)
         elif kind in (CONNECTION, NAMED):
             _log.error('a connection is lost: no descriptor is left for it')
 
@@ -366,15 +364,15 @@ class Supervisor:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
         if self._announced:
             self._announcer.reloading()
-        if self._where is not None:
-            _log.info('new workers start in %s', self._where())
-        if self._program is None or (self._moved is not None and not self._moved()):
-            try:
+        try:
+            if self._where is not None:
+                _log.info('new workers start in %s', self._where())
+            if self._program is None or (self._moved is not None and not self._moved()):
                 self._renew_first()
-            except TremoloError as error:
-                # (The service manager is told so after this turn.)
-                _log.error('no renewal, the old workers go on: %s', error)
-                return
+        except TremoloError as error:
+            # (The service manager is told so after this turn.)
+            _log.error('no renewal, the old workers go on: %s', error)
+            return
         self._afresh = True
         for slot in self._group.slots:
             worker = slot.worker
