@@ -35,10 +35,8 @@ _HUP = getattr(signal, 'SIGHUP', None)    # Windows has none.
 def outlive_signals(afresh: bool = False) -> None:
     """Let SIGUSR1 do nothing in this process, unless the program handles it, or ignores it.
 
-    And SIGHUP wait, if the program is one that SIGHUP has begun.
-
-    `afresh`: a program before this one let it be ignored until now (`Slot.start_afresh`). Ignored
-    signals would stay ignored in what the application starts.
+    `afresh`: SIGHUP has begun this program (`Slot.start_afresh`), and the next one waits. Until now
+    SIGUSR1 was ignored; ignored signals would stay so in what the application starts.
     """
     if not hasattr(signal, 'SIGUSR1'):    # Windows
         return

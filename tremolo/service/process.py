@@ -143,7 +143,7 @@ def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
             from ..workers.renewal import renew_alone
             renew_alone(server)
         announce((each.address for each in server.listeners), os.getpid(), server.secure)
-        manager.ready(server.reactor, 'serving')
+        manager.ready(server.reactor)
 
 
 def _discard(kept: list[Slot]) -> None:

@@ -22,7 +22,7 @@ from ..errors import TremoloError
 from ..loop import Reactor
 from ..loop.signals import is_ignored
 from ..server import Server
-from ..systemd.manager import Manager
+from ..systemd.manager import NOT_RENEWED, Manager
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
 from .beginning import hup_came, served
@@ -147,7 +147,7 @@ class _Serving:
             self._not_renewed()
 
     def _not_renewed(self) -> None:
-        self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)')
+        self._manager.ready(self._reactor, NOT_RENEWED)
 
     def _tried(self, status: int | None) -> None:
         self._trial = None

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo')
 
+# What people are told (`systemctl status`).
+SERVING, NOT_RENEWED = 'serving', 'serving; the last renewal failed (see the log)'
+
 _AGAIN = 0.2    # Seconds until a READY that found the queue full is sent again.
 _OF_SOCKETS = ('LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'LISTEN_PIDFDID')
 _OF_MESSAGES = ('NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID')
@@ -58,7 +61,7 @@ class Manager:
             from .sockets import take  # (Late: few servers need it.)
             self.given = take(environ)
 
-    def ready(self, reactor: Reactor, status: str) -> None:
+    def ready(self, reactor: Reactor, status: str = SERVING) -> None:
         """Tell that requests are answered, with a line for people, and begin the signs of life."""
         if self._stopping:
             return    # (The end of a renewal that a stop has overtaken.)

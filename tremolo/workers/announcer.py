@@ -11,7 +11,7 @@ import os
 
 from ..loop import Reactor
 from ..server import announce
-from ..systemd.manager import Manager
+from ..systemd.manager import NOT_RENEWED, SERVING, Manager
 from .group import STARTING, Group, Worker
 
 _log = logging.getLogger('tremolo')
@@ -31,7 +31,7 @@ class Announcer:
         """Tell where the first worker serves."""
         addresses = [*(sock.getsockname() for sock in worker.slot), *worker.opened]
         announce(addresses, os.getpid(), worker.secure)
-        self._manager.ready(self._reactor, 'serving')
+        self._manager.ready(self._reactor)
 
     def ended(self, worker: Worker, code: int, unserved: bool) -> None:
         """Tell in the log how a worker has ended that nobody told to."""
@@ -54,5 +54,4 @@ class Announcer:
             self._outdated = None
             failed = any(slot.worker is None or slot.worker in outdated
                          for slot in self._group.slots)
-            self._manager.ready(self._reactor, 'serving; the last renewal failed (see the log)'
-                                if failed else 'serving')
+            self._manager.ready(self._reactor, NOT_RENEWED if failed else SERVING)
