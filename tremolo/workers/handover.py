@@ -99,9 +99,7 @@ class Handover:
             if connection.transferable and connection not in self._kept:
                 self._give(connection)
         late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
-        # Those that are encrypted stay here whatever they do.
-        staying = not server.arriving and all(each.stream.secure for each in server.connections)
-        if (server.connections or server.arriving) and not (late or staying):
+        if (server.connections or server.arriving) and not late:
             reactor.call_later(_LOOK, self._look)
         else:
             self._finish()
