@@ -75,12 +75,10 @@ class Forwarding:
         if said.host is not None:
             _leave(request, lines, said.lines, said.host)
             return
-        place = 0
-        for value in said.lines:
-            if value != lines[place][1]:
+        for line, value in zip(lines, said.lines):
+            if value != line[1]:
                 _leave(request, lines, said.lines, None)
                 return
-            place += 1
 
 
 def _leave(request: Request, lines: list[tuple[bytes, bytes]], left: list[bytes | None],
