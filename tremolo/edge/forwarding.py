@@ -75,7 +75,7 @@ class Forwarding:
         if said.host is not None:
             _leave(request, lines, said.lines, said.host)
             return
-        for value, line in zip(said.lines, lines):
+        for line, value in zip(lines, said.lines):
             if value != line[1]:
                 _leave(request, lines, said.lines, None)
                 return
