@@ -278,7 +278,8 @@ class Server:
         """Stop gracefully; return `stopped`.
 
         Nothing more is accepted. Requests in flight are answered, with `Connection: close`. After
-        `shutdown_timeout` the connections that are left are aborted.
+        `shutdown_timeout` the connections that are left are aborted, and soon those whose client
+        has not even begun its handshake.
         """
         if not self.draining:
             # The clients in the kernel's queue have perhaps sent their requests: a close would cut
@@ -288,10 +289,9 @@ class Server:
             self.at_drain()
             self.begin_to_stop()
             self._stop_listening()
-            for seconds, end in ((self.settings.shutdown_timeout, self._abort_all),
-                                 (DRAIN_MOST, self._abort_silent)):
-                timer = self.reactor.call_later(seconds, end)
-                self.stopped.add_done_callback(lambda _, timer=timer: timer.cancel())
+            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
+            hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)
+            self.stopped.add_done_callback(lambda _: (give_up.cancel(), hurry.cancel()))
             for connection in list(self.connections):
                 connection.drain()
             self.finish_if_drained()
