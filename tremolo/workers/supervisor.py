@@ -286,11 +286,7 @@ class Supervisor:
             slot.forget_crashes()
             slot.want()
         else:
-            self._pause(slot)
-        self._group.lend()
-
-    def _pause(self, slot: SlotState) -> None:
-        slot.pause(self._reactor)
+            slot.pause(self._reactor)
         self._group.lend()
 
     # -- signals --------------------------------------------------------------------------------
@@ -330,8 +326,8 @@ class Supervisor:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
                       self._settings.shutdown_timeout, more)
         for worker in self._group.workers.values():
-            if worker.state is STARTING:
-                self._reactor.call_later(_GRACE, self._kill_unready, worker)
+            # (What a start has begun cleans up meanwhile.)
+            self._reactor.call_later(_GRACE, self._kill_unready, worker)
             worker.end(signal.SIGTERM)
         # A client that connects from now on is refused; in an open queue it would wait in vain.
         self._group.stop_listening()
