@@ -1,6 +1,7 @@
 """Fields made by chance, against a second reading of the rules: slow, plain, and of its own words.
 
-    python tests/proxies/test_forwarded_random.py 100000 7     # so many, from this seed
+    # So many, from this seed:
+    PYTHONPATH=tests:. python tests/proxies/test_forwarded_random.py 100000 7
 """
 
 from __future__ import annotations

@@ -291,7 +291,8 @@ class Server:
             self._stop_listening()
             give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
             hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)
-            self.stopped.add_done_callback(lambda _: (give_up.cancel(), hurry.cancel()))
+            self.stopped.add_done_callback(lambda _: give_up.cancel())
+            self.stopped.add_done_callback(lambda _: hurry.cancel())
             for connection in list(self.connections):
                 connection.drain()
             self.finish_if_drained()
