@@ -183,11 +183,12 @@ class Stream(Endpoint):
     def _readable_and_pending(self) -> None:
         """Read until the transport's library holds nothing (OpenSSL: one record of 16 KiB)."""
         self._readable()
-        self._read_pending()
-
-    def _read_pending(self) -> None:
         while self._reading and self._socket.pending():    # type: ignore[attr-defined]
             self._readable()
+
+    def _read_pending(self) -> None:
+        if self._reading and self._socket.pending():    # type: ignore[attr-defined]
+            self._readable_and_pending()
 
     def _ended(self) -> None:
         self.eof = True
