@@ -114,12 +114,11 @@ class TlsTransport:
     # -- reading --------------------------------------------------------------------------------
 
     def pending(self) -> int:
-        """Return how many bytes wait here that no poller sees; some may be no whole record."""
-        return 0 if self._dry else (
-            self._incoming.pending + self.tls.pending() + len(self._ahead))
+        """Return 1 if bytes may wait here that no poller sees, or an end that was found; else 0."""
+        return 0 if self._dry else 1
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes of one record; b'' after the peer's close_notify.
+        """Return up to `size` bytes of what is here; b'' after the peer's close_notify.
 
         Raises `Truncated`. One call reads the kernel once or not at all, so a peer that sends
         without end gets no more of a turn than others.
@@ -145,11 +144,31 @@ class TlsTransport:
             with suppress(OSError):
                 self._send_own()    # (An alert that says what was wrong.)
             raise
-        if not self._incoming.pending and len(data) < size:
-            self._dry = True    # (It was all of a record, and the last one.)
+        if not self._incoming.pending:
+            self._dry = len(data) < size    # (It was all of a record, and the last one.)
+        elif len(data) == RECORD:
+            data = self._read_on(data, size)
         if self._outgoing.pending > _MOST_OWN:
             self._send_own()
         return data
+
+    def _read_on(self, data: bytes, size: int) -> bytes:
+        """Return this record with those behind it: an upload is handed on in fewer, longer pieces.
+
+        (A copy more, and a third less time for 64 KiB, measured.)
+        """
+        pieces, size = [data], size - RECORD
+        try:
+            while size >= RECORD and data:
+                data = self._sealer.read(RECORD)
+                pieces.append(data)
+                size -= len(data)
+        except ssl.SSLWantReadError:
+            self._dry = True
+            self._send_own()
+        except ssl.SSLError:
+            pass    # (A broken record: the next call finds it again, as it does an end.)
+        return b''.join(pieces)
 
     # -- writing --------------------------------------------------------------------------------
 
