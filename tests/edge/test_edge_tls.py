@@ -326,6 +326,32 @@ def test_what_shakes_hands_when_the_server_stops_gets_its_first_answer(app, cont
         assert silent.ended
 
 
+def test_a_silent_client_does_not_keep_a_server_that_stops(app, context, lines):
+    with virtual(app, ssl_context=context) as host:
+        silent, slow = host.connect(), host.connect()
+        slow.send(b'\x16\x03\x01')
+        host.settle()
+        stopped = host.server.drain()
+        host.until(lambda: silent.ended)
+        assert silent.ended_at == pytest.approx(2, abs=0.01)
+        assert not slow.ended and not stopped.done()
+        host.until(stopped.done)
+        assert slow.ended_at == pytest.approx(10, abs=0.1)
+    assert host.closed == {'shutdown': 1, 'tls_timeout': 1}
+    assert len(lines.texts) == 1    # (Of the slow one.)
+
+
+def test_what_waits_for_its_turn_in_a_handshake_is_not_silent(app, context, monkeypatch):
+    with virtual(app, ssl_context=context) as host:
+        client, silent = host.connect(), host.connect()
+        host.settle()
+        assert [each.is_silent for each in host.server.arriving] == [True, True]
+        monkeypatch.setattr(Pace, 'is_over', lambda pace: True)
+        client.send(b'\x16')
+        host.until(lambda: not all(each.is_silent for each in host.server.arriving))
+        silent.close()
+
+
 def test_after_the_shutdown_timeout_handshakes_are_aborted(app, context, lines):
     with virtual(app, ssl_context=context, shutdown_timeout=2, ssl_handshake_timeout=60) as host:
         client = host.connect(b'\x16\x03\x01')

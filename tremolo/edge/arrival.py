@@ -78,8 +78,13 @@ class Arrival:
             self._shake_hands()
 
     def abort(self, reason: str) -> None:
-        """Close it now."""
-        self._end(reason)
+        """Close it now. (That a silent client was, nobody needs to know.)"""
+        self._end(reason, '', self.is_silent)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the client shall begin a handshake, and has sent nothing."""
+        return self._handshake is not None and self._handshake.is_silent
 
     def _take_steps(self, steps: list[Step]) -> Generator[Any, Any, None]:
         try:

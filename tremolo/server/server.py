@@ -22,6 +22,7 @@ from .addresses import Addresses, url_of
 from .connection import Connection
 from .contexts import keep_context
 from .heads import AnswerHeads
+from .idle import DRAIN_MOST
 from .notices import Notices
 from .request import Request
 from .response import Response
@@ -41,6 +42,10 @@ class Arriving(Protocol):
 
     def abort(self, reason: str) -> None:
         """Close it now. It then calls `Server.arrived`, as at each of its ends."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its client has said nothing for which a server that stops would wait."""
 
 
 class Server:
@@ -283,8 +288,10 @@ class Server:
             self.at_drain()
             self.begin_to_stop()
             self._stop_listening()
-            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
-            self.stopped.add_done_callback(lambda _: give_up.cancel())
+            for seconds, end in ((self.settings.shutdown_timeout, self._abort_all),
+                                 (DRAIN_MOST, self._abort_silent)):
+                timer = self.reactor.call_later(seconds, end)
+                self.stopped.add_done_callback(lambda _, timer=timer: timer.cancel())
             for connection in list(self.connections):
                 connection.drain()
             self.finish_if_drained()
@@ -312,6 +319,10 @@ class Server:
         for connection in left:
             _log.warning('shutdown_timeout is over: cut %s', connection.describe())
             connection.abort('shutdown')
+
+    def _abort_silent(self) -> None:
+        for arriving in [each for each in self.arriving if each.is_silent]:
+            arriving.abort('shutdown')
 
     def close(self) -> None:
         """End at once: close the listeners and abort every connection."""

@@ -81,6 +81,16 @@ class Handshake:
         self._timer.cancel()
         self._reactor.remove_fd(self._fd)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the client has sent nothing, not even what waits for its turn."""
+        if self.transport is not None:
+            return False
+        try:
+            return not self._socket.recv(1, self._reactor.network.MSG_PEEK)
+        except OSError:
+            return True
+
     def _readable(self) -> None:
         if self._pace.is_over():
             return None    # (The poller reports it again.)
