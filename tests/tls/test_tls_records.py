@@ -18,7 +18,7 @@ RECORD = bytes(range(256)) * 64    # 16 KiB: as much as a record holds
 
 
 class Pair:
-    """A transport after its handshake, and the client, in memory, at the other end of its socket."""
+    """A transport after its handshake, and a client in memory at the other end of its socket."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -94,7 +94,7 @@ def test_a_broken_record_takes_nothing_of_those_before_it(pair):
     with pytest.raises(ssl.SSLError):
         pair.transport.recv(73728)
     pair.incoming.write(pair.theirs.recv(65536))
-    with pytest.raises(ssl.SSLError, match='(?i)bad.record.mac'):    # The alert says why.
+    with pytest.raises(ssl.SSLError, match=r'(?i)bad.record.mac'):    # The alert says why.
         pair.client.read()
 
 

@@ -67,7 +67,7 @@ class TlsTransport:
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         # What `tls` itself calls. (Each request calls it twice: 3 % of its instructions.)
-        self._sealer: Any = getattr(self.tls, '_sslobj', self.tls)
+        self._sealer: ssl.SSLObject = getattr(self.tls, '_sslobj', self.tls)
         self.is_complete = False    # Whether the handshake is.
         self._dry = True    # Whether OpenSSL can give nothing before it has another record.
         self._rest: bytes | memoryview = b''    # From the kernel, and not with OpenSSL yet.
