@@ -21,6 +21,7 @@ from tls_support import Peer, context_of, strict_client
 
 from tremolo import Tremolo, sleep
 from tremolo.server import Server
+from tremolo.workers.handover import Handover
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
@@ -134,6 +135,33 @@ def test_a_tls_connection_is_not_transferable(context):
         Peer(host)
         plain, = host.server.connections
         assert plain.phase == 'new' and not plain.transferable
+
+
+class Line:
+    """A channel to the next worker, whose other end is nobody."""
+
+    idle = True
+
+    def send(self, kind, sock=None, carried=b''):
+        sock.close()
+
+
+def test_a_tls_connection_leaves_the_old_worker_with_its_next_answer(context):
+    # A client that asks on and on would be answered by the old program for 15 s.
+    with virtual(application(), ssl_context=context) as host:
+        busy, asking, idle = Peer(host), Peer(host), Peer(host)
+        busy.send(request('/slow'))
+        host.settle()
+        Handover(host.server, Line(), takes_named=True).start()
+        host.advance(0.1)
+        asking.send(request('/'))
+        for peer in (busy, asking):
+            assert peer.take().headers['connection'] == 'close'
+            peer.until_ended()
+            assert peer.notified and host.now < 3
+        host.until(host.server.stopped.done)
+        idle.until_ended()
+        assert idle.notified and idle.client.ended_at > 15
 
 
 def test_a_socket_that_is_lent_speaks_the_tls_of_its_part(context):

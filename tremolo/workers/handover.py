@@ -3,6 +3,7 @@
 An idle connection has no byte in our buffers: only its descriptor has to be sent. On HAND_OVER the
 worker stops accepting. It sends each idle connection at once, and each busy one after its answer.
 After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM.
+Those that speak TLS cannot be sent: their next answer is their last one here.
 
 What the socket says of a connection, the next worker can ask itself. The client that a proxy named
 by PROXY is known here alone, so that goes with the descriptor (NAMED): without it the proxy would
@@ -81,6 +82,9 @@ class Handover:
                 # No other process has this socket: the clients in its queue would be cut off.
                 listener.accept_waiting(server.settings.backlog)
             listener.close()
+        for part in server.parts.values():
+            # (What is encrypted cannot be sent: with its next answer the client is told to leave.)
+            part.keep_alive = part.keep_alive and not part.settings.secure
         self._had = len(server.connections) + len(server.arriving)
         # (`drain` comes only when all others are gone.)
         server.begin_to_stop()
