@@ -182,16 +182,16 @@ class Stream(Endpoint):
 
     def _readable_and_pending(self) -> None:
         """Read until the transport's library holds nothing (OpenSSL: one record of 16 KiB)."""
-        self._readable()
-        self._read_pending()
-
-    def _read_pending(self) -> None:
         for _ in range(64):    # (Then others have their turn: a record may hold a byte alone.)
+            self._readable()
             if not (self._reading and self._socket.pending()):    # type: ignore[attr-defined]
                 return
-            self._readable()
         self._look_away()
         self.reactor.call_soon(self._read_on)
+
+    def _read_pending(self) -> None:
+        if self._reading and self._socket.pending():    # type: ignore[attr-defined]
+            self._readable_and_pending()
 
     def _ended(self) -> None:
         self.eof = True

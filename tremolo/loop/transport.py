@@ -29,7 +29,7 @@ class Transport(Protocol):
 
     Four members are optional; a plain socket has none of them:
 
-        pending() -> int    bytes that a library has taken from the kernel, and that `recv` returns
+        pending() -> int    whether a library has taken bytes from the kernel that `recv` may return
                             next. No poller sees them, so the Stream reads on until it returns 0.
         secure: bool        whether the bytes are encrypted (the scheme is then https)
         tls                 the `ssl.SSLObject`, for what it knows of the peer

@@ -56,8 +56,8 @@ class TlsTransport:
     It begins with the handshake (handshake.py). `tls` has the facts: version, cipher, certificate.
     """
 
-    __slots__ = ('_ahead', '_dry', '_ended', '_incoming', '_kept', '_outgoing', '_rest', '_socket',
-                 '_taken', '_unsent', '_whole', '_wire', 'is_complete', 'tls')
+    __slots__ = ('_ahead', '_dry', '_ended', '_incoming', '_kept', '_outgoing', '_rest', '_sealer',
+                 '_socket', '_unsent', '_whole', 'is_complete', 'overhead', 'tls')
 
     secure = True
 
@@ -66,6 +66,8 @@ class TlsTransport:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # What `tls` itself calls. (Each request calls it twice: 3 % of its instructions.)
+        self._sealer: ssl.SSLObject = getattr(self.tls, '_sslobj', self.tls)
         self.is_complete = False    # Whether the handshake is.
         self._dry = True    # Whether OpenSSL can give nothing before it has another record.
         self._rest: bytes | memoryview = b''    # From the kernel, and not with OpenSSL yet.
@@ -73,7 +75,8 @@ class TlsTransport:
         self._unsent: bytes | memoryview = b''    # Encrypted, and not taken by the kernel.
         self._kept = 0    # 1 while the last byte of a write counts as not taken.
         self._ahead = b''    # Read before our side ended, and not asked for yet.
-        self._taken = self._wire = 0    # Bytes that were taken from our caller; by the kernel.
+        # Bytes on the wire, or on their way there, beyond those that `send` has reported.
+        self.overhead = 0
         self._ended = False    # Whether we have said that our side is complete.
 
     # -- the handshake --------------------------------------------------------------------------
@@ -106,29 +109,47 @@ class TlsTransport:
         if self._outgoing.pending:
             if len(self._unsent) > _MOST_UNSENT:
                 raise ConnectionAbortedError('the peer asks, and does not read what is answered')
-            self._unsent = b''.join((self._unsent, self._outgoing.read()))
+            self._take_own()
             with suppress(BlockingIOError, InterruptedError):
                 self.flush()
+
+    def _take_own(self) -> None:
+        own = self._outgoing.read()
+        self.overhead += len(own)
+        self._unsent = b''.join((self._unsent, own))
 
     # -- reading --------------------------------------------------------------------------------
 
     def pending(self) -> int:
-        """Return how many bytes wait here that no poller sees and that can be read on."""
-        return self._whole + len(self._ahead) + (0 if self._dry else self.tls.pending())
+        """Return 1 if something is here that no poller sees and that can be read on; else 0."""
+        return 0 if self._dry and not self._whole else 1
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes of one record; b'' after the peer's close_notify.
+        """Return up to `size` bytes of what is here; b'' after the peer's close_notify.
 
         Raises `Truncated`. One call reads the kernel once or not at all, so a peer that sends
-        without end gets no more of a turn than others.
+        without end gets no more of a turn than others. Hot: once per request.
         """
-        if self._ahead:
+        if self._dry:
+            if self._whole:
+                self._next_record()
+            else:
+                data = self._socket.recv(size if size > _WHOLE_RECORD else _WHOLE_RECORD)
+                # The usual case first: a request is one record.
+                if (len(data) > _HEADER and len(data) - _HEADER == data[3] << 8 | data[4]
+                        and not self._rest):
+                    self._incoming.write(data)
+                elif data:
+                    self._keep(b''.join((self._rest, data)))
+                    self._next_record()
+                else:
+                    raise Truncated('the peer ended the connection within TLS (no close_notify)')
+            self._dry = False
+        elif self._ahead:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
-        if self._dry:
-            self._next_record(size)
         try:
-            data = self.tls.read(size)
+            data = self._sealer.read(size)
         except ssl.SSLWantReadError:    # (It held nothing for us.)
             self._dry = True
             self._send_own()
@@ -140,27 +161,40 @@ class TlsTransport:
                 self._send_own()    # (An alert that says what was wrong.)
             raise
         self._dry = len(data) < size    # (It was all of the record.)
+        if self._whole and len(data) == RECORD:
+            data = self._read_on(data, size)
         if self._outgoing.pending > _MOST_OWN:
             self._send_own()
         return data
 
-    def _next_record(self, size: int) -> None:
-        """Give OpenSSL a record. Raises `BlockingIOError` if none is whole."""
-        if not self._whole:
-            data = self._socket.recv(size if size > _WHOLE_RECORD else _WHOLE_RECORD)
-            if not data:
-                raise Truncated('the peer ended the connection within TLS (no close_notify)')
-            self._keep(b''.join((self._rest, data)) if self._rest else data)
-            if not self._whole:
-                raise BlockingIOError
+    def _read_on(self, data: bytes, size: int) -> bytes:
+        """Return this full record with those behind it: so an upload comes in fewer, longer pieces.
+
+        (It takes 15 to 30 % less time, measured.)
+        """
+        pieces = [data]
+        try:
+            while self._whole and len(data) == RECORD and (size := size - RECORD) >= RECORD:
+                self._next_record()
+                self._dry = False
+                data = self._sealer.read(RECORD)
+                pieces.append(data)
+                self._dry = bool(data)
+        except ssl.SSLWantReadError:
+            self._dry = True
+            self._send_own()
+        except ssl.SSLError:
+            pass    # (A broken record: the next call finds it again, as it does an end.)
+        return b''.join(pieces)
+
+    def _next_record(self) -> None:
+        """Give OpenSSL the next record. Raises `BlockingIOError` if it is not whole."""
         rest, whole = self._rest, self._whole
-        if len(rest) == whole:    # (The usual case: a request is a record.)
-            self._incoming.write(rest)
-            self._rest, self._whole = b'', 0
-        else:
-            self._incoming.write(rest[:whole])
-            self._keep(memoryview(rest)[whole:])
-        self._dry = False
+        if not whole:
+            raise BlockingIOError
+        with memoryview(rest) as view:
+            self._incoming.write(view[:whole])
+        self._keep(memoryview(rest)[whole:] if whole < len(rest) else b'')
 
     def _keep(self, rest: bytes | memoryview) -> None:
         """Keep what is not with OpenSSL yet, and look whether it begins with a whole record."""
@@ -171,42 +205,41 @@ class TlsTransport:
                 whole = len(rest)    # It is no record: OpenSSL refuses it by its header.
             if len(rest) >= whole:
                 self._whole = whole
+        if not self._whole:
+            self._rest = bytes(rest)    # (A view would hold all that came with it.)
 
     # -- writing --------------------------------------------------------------------------------
 
     def send(self, data: Buffer) -> int:
         """Encrypt and send up to 256 KiB of `data`; return how many bytes were taken."""
-        kept = self._kept
-        if kept or self._unsent:
+        taken = 0
+        if self._unsent or self._kept:
             self.flush()
-            self._kept = 0
-            data = memoryview(data)[kept:]
+            taken, self._kept = self._kept, 0
+            self.overhead -= taken
+            data = memoryview(data)[taken:]
             if not data:
-                self._taken += kept
-                return kept
-        taken = kept
+                return taken
         while True:
-            size = self.tls.write(data)
+            size = self._sealer.write(data)
             if size < len(data):
                 size = self._write_on(data, size)
-            taken += size
             sealed = self._outgoing.read()
+            taken += size
+            self.overhead += len(sealed) - size
             try:
                 sent = self._socket.send(sealed)
             except (BlockingIOError, InterruptedError):
                 sent = 0
-            self._wire += sent
             if sent < len(sealed):
                 self._unsent, self._kept = memoryview(sealed)[sent:], 1
-                taken -= 1
-                break
+                self.overhead += 1
+                if taken == 1:
+                    raise BlockingIOError
+                return taken - 1
             if size == len(data) or taken >= _IN_A_TURN:
-                break
+                return taken
             data = memoryview(data)[size:]
-        self._taken += taken
-        if not taken:
-            raise BlockingIOError
-        return taken
 
     def sendmsg(self, buffers: Sequence[Buffer]) -> int:
         """Send several pieces as one: so a head and its body share a record."""
@@ -222,7 +255,7 @@ class TlsTransport:
 
     def _write_on(self, data: Buffer, size: int) -> int:
         """Encrypt more of `data` than its first record, of `size` bytes."""
-        write = self.tls.write
+        write = self._sealer.write
         with memoryview(data) as view:
             most = min(len(view), _AT_ONCE)
             while size < most:
@@ -241,16 +274,10 @@ class TlsTransport:
                 sent = self._socket.send(self._unsent)
             except InterruptedError:
                 raise BlockingIOError from None
-            self._wire += sent
             if sent < len(self._unsent):
                 self._unsent = memoryview(self._unsent)[sent:]
                 raise BlockingIOError
             self._unsent = b''
-
-    @property
-    def overhead(self) -> int:
-        """Bytes on the wire, or on their way there, beyond those that `send` has reported."""
-        return self._wire + len(self._unsent) - self._taken
 
     # -- the ends -------------------------------------------------------------------------------
 
@@ -277,7 +304,7 @@ class TlsTransport:
         with suppress(ssl.SSLError):    # (It wants to read that of the peer.)
             self.tls.unwrap()
         if self._outgoing.pending:
-            self._unsent = b''.join((self._unsent, self._outgoing.read()))
+            self._take_own()
 
     def close(self) -> None:
         """Close the socket at once, and say nothing: what was sent may be incomplete."""
