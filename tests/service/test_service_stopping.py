@@ -246,7 +246,7 @@ def test_it_is_done_as_soon_as_another_worker_takes_over(app):
         host.step(0.01)
         with contextlib.suppress(BlockingIOError):
             client.received += client.sock.recv(65536)
-    Handover(host.server, channels[0]).start()
+    Handover(host.server, channels[0], takes_named=False).start()
     assert app.stopping.done() and not host.server.draining
     while not host.server.stopped.done():
         host.step(0.01)

@@ -192,16 +192,19 @@ def bound():
     return sock
 
 
+def connected():
+    with listening() as sock:
+        return socket.create_connection(sock.getsockname())
+
+
 LIES = [
     pytest.param(Path(os.devnull).open, 'is no socket', id='a file'),
     pytest.param(datagram, 'is a datagram socket, not a stream', id='a datagram socket'),
     pytest.param(packets, 'is a packet socket, not a stream', id='a packet socket'),
     pytest.param(socket.socket, 'does not listen', id='a new socket'),
     pytest.param(bound, 'does not listen', id='a bound socket'),
-    pytest.param(lambda: socket.create_connection(LISTENING.getsockname()), 'does not listen',
-                 id='a connection'),
+    pytest.param(connected, 'does not listen', id='a connection'),
 ]
-LISTENING = listening()
 
 
 @pytest.mark.parametrize('make, complaint', LIES)

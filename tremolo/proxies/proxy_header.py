@@ -28,7 +28,6 @@ import re
 import struct
 from socket import AF_INET6, inet_ntop, inet_pton
 
-from ..errors import TremoloError
 from ..typed import Any, Union
 from .crc32c import crc32c
 
@@ -57,7 +56,7 @@ Ends = tuple[Any, Any]
 _Bytes = Union[bytes, bytearray]
 
 
-class ProxyHeaderError(TremoloError):
+class ProxyHeaderError(Exception):
     """What came is no PROXY header, or a broken one; the message is one line for the log."""
 
 

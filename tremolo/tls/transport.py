@@ -56,8 +56,8 @@ class TlsTransport:
     It begins with the handshake (handshake.py). `tls` has the facts: version, cipher, certificate.
     """
 
-    __slots__ = ('_ahead', '_dry', '_ended', '_incoming', '_kept', '_outgoing', '_rest', '_sealer',
-                 '_socket', '_unsent', '_whole', 'is_complete', 'overhead', 'tls')
+    __slots__ = ('_ahead', '_dry', '_ended', '_incoming', '_kept', '_outgoing', '_rest', '_socket',
+                 '_unsent', '_whole', 'is_complete', 'overhead', 'tls')
 
     secure = True
 
@@ -66,8 +66,6 @@ class TlsTransport:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        # What `tls` itself calls. (Each request calls it twice: 3 % of its instructions.)
-        self._sealer: ssl.SSLObject = getattr(self.tls, '_sslobj', self.tls)
         self.is_complete = False    # Whether the handshake is.
         self._dry = True    # Whether OpenSSL can give nothing before it has another record.
         self._rest: bytes | memoryview = b''    # From the kernel, and not with OpenSSL yet.
@@ -149,7 +147,7 @@ class TlsTransport:
             data, self._ahead = self._ahead[:size], self._ahead[size:]
             return data
         try:
-            data = self._sealer.read(size)
+            data = self.tls.read(size)
         except ssl.SSLWantReadError:    # (It held nothing for us.)
             self._dry = True
             self._send_own()
@@ -177,7 +175,7 @@ class TlsTransport:
             while self._whole and len(data) == RECORD and (size := size - RECORD) >= RECORD:
                 self._next_record()
                 self._dry = False
-                data = self._sealer.read(RECORD)
+                data = self.tls.read(RECORD)
                 pieces.append(data)
                 self._dry = bool(data)
         except ssl.SSLWantReadError:
@@ -221,7 +219,7 @@ class TlsTransport:
             if not data:
                 return taken
         while True:
-            size = self._sealer.write(data)
+            size = self.tls.write(data)
             if size < len(data):
                 size = self._write_on(data, size)
             sealed = self._outgoing.read()
@@ -255,7 +253,7 @@ class TlsTransport:
 
     def _write_on(self, data: Buffer, size: int) -> int:
         """Encrypt more of `data` than its first record, of `size` bytes."""
-        write = self._sealer.write
+        write = self.tls.write
         with memoryview(data) as view:
             most = min(len(view), _AT_ONCE)
             while size < most:
