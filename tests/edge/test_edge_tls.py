@@ -458,7 +458,6 @@ def test_handshakes_that_wait_for_their_turn_all_come_to_their_end(app, context,
         assert host.reactor.turns - before >= 100
 
 
-@pytest.mark.skipif(sys.implementation.name != 'cpython', reason='frees nothing at once')
 def test_nothing_of_an_arrival_is_left_for_the_collector(app, context):
     gc.collect()
     with virtual(app, ssl_context=context) as host:
