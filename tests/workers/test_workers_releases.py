@@ -157,7 +157,9 @@ def test_a_deleted_folder_is_told_in_a_line_and_the_old_program_goes_on(served, 
     shutil.rmtree(here)
     server.signal('SIGHUP')
     wait_until(lambda: 'the old program goes on' in server.log)
-    assert 'the current folder was deleted' in server.log
+    # (PyPy itself does not start in such a folder.)
+    told = {'cpython': 'the current folder was deleted', 'pypy': 'No such file or directory'}
+    assert told[sys.implementation.name] in server.log
     assert 'Traceback' not in server.log
     assert server.get().split()[1] == 'first'
 
