@@ -14,10 +14,10 @@ import os
 import random
 import re
 import socket
-import subprocess
 from typing import Any, Callable
 
 import pytest
+from fronts import running_nginx
 
 DATA = bytes(range(256)) * 40
 SIZE = len(DATA)
@@ -112,24 +112,11 @@ DIFFERENCES: list[tuple[str, str, Callable[[str, Lines, Answer, Answer], bool]]]
 ]
 
 CONFIG = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
     keepalive_requests 100000;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port};
         location /files/ {{ alias {folder}/; }}
     }}
-}}
 '''
 
 
@@ -144,21 +131,12 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nginx(tool, folder):
-    """The port of an nginx that serves the folder. (It inherits a socket, as in test_nginx.py.)"""
+    """The port of an nginx that serves the folder."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port = listener.getsockname()[1]
-        config = folder / 'nginx.conf'
-        user = 'user root;' if os.geteuid() == 0 else ''
-        config.write_text(CONFIG.format(folder=folder, port=port, user=user))
-        process = subprocess.Popen(
-            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
-            env={**os.environ, 'NGINX': f'{listener.fileno()};'}, pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        with running_nginx(tool('nginx'), folder, CONFIG.format(folder=folder, port=port),
+                           listener):
             yield port
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 def requests() -> list[tuple[str, Lines]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 from forwarded_cases import FORWARDED, HOST, PEER, STRANGER, TRUSTED, UNIX, X_FORWARDED, Case
+from fronts import running_nginx
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -144,18 +144,6 @@ def explain(name: str, cases: list[Case], ours: list[Any], theirs: list[Any]) ->
 # -- nginx ----------------------------------------------------------------------------------------
 
 CONFIG = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     large_client_header_buffers 4 16k;
     keepalive_requests 1000;
     real_ip_header X-Forwarded-For;
@@ -173,7 +161,6 @@ http {{
         {trusted}
         location / {{ return 200 "$remote_addr|$remote_port"; }}
     }}
-}}
 '''
 
 
@@ -192,27 +179,17 @@ def nginx(tool, tmp_path):
     with socket.create_server(('127.0.0.1', 0)) as one, socket.create_server(
             ('127.0.0.1', 0)) as other:
         ports = [each.getsockname()[1] for each in (one, other)]
-        config = tmp_path / 'nginx.conf'
-        config.write_text(CONFIG.format(
+        config = CONFIG.format(
             folder=tmp_path, port=ports[0], strange=ports[1],
-            user='user root;' if os.geteuid() == 0 else '',
-            trusted=' '.join(f'set_real_ip_from {name};' for name in NETWORKS)))
-        process = subprocess.Popen(
-            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
-            env={**os.environ, 'NGINX': f'{one.fileno()};{other.fileno()};'},
-            pass_fds=[one.fileno(), other.fileno()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            trusted=' '.join(f'set_real_ip_from {name};' for name in NETWORKS))
         connections = {
             PEER: http.client.HTTPConnection('127.0.0.1', ports[0], timeout=30),
             STRANGER: http.client.HTTPConnection('127.0.0.1', ports[1], timeout=30),
             UNIX: UnixConnection(f'{tmp_path}/nginx.sock')}
-        try:
+        with running_nginx(tool('nginx'), tmp_path, config, one, other):
             yield connections
-        finally:
-            for connection in connections.values():
-                connection.close()
-            process.terminate()
-            process.wait(30)
+        for connection in connections.values():
+            connection.close()
 
 
 def ask_nginx(connections: Any, case: Case) -> Any:
@@ -295,22 +272,9 @@ def behind_nginx(serve, tool, tmp_path):
             socket.create_server(('127.0.0.1', 0)) as listener:
         port = listener.getsockname()[1]
         snippet = snippet.replace('127.0.0.1:8000', f'127.0.0.1:{server.port}')
-        config = tmp_path / 'nginx.conf'
-        config.write_text('\n'.join([
-            f'error_log {tmp_path}/error.log;', f'pid {tmp_path}/nginx.pid;',
-            'user root;' if os.geteuid() == 0 else '', 'events { }', 'http {', 'access_log off;',
-            *(f'{kind}_temp_path {tmp_path}/{kind};'
-              for kind in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi')),
-            snippet.replace('listen 80;', f'listen 127.0.0.1:{port};'), '}']))
-        process = subprocess.Popen(
-            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
-            env={**os.environ, 'NGINX': f'{listener.fileno()};'}, pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        snippet = snippet.replace('listen 80;', f'listen 127.0.0.1:{port};')
+        with running_nginx(tool('nginx'), tmp_path, snippet, listener):
             yield port
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 def test_nginx_with_the_lines_of_the_readme_names_the_client_and_a_forger_fails(behind_nginx):

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import urllib.error
 import urllib.request
 import zlib
 
 import pytest
+from fronts import running_nginx
 
 CONFIG = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
     client_max_body_size 0;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     upstream tremolo {{
         server 127.0.0.1:{upstream};
         keepalive 4;
@@ -40,31 +27,17 @@ http {{
             proxy_request_buffering off;
         }}
     }}
-}}
 '''
 
 
 @pytest.fixture
 def proxy(site, tool, tmp_path):
     """The url of an nginx in front of the site, and the folder of its log."""
-    # It inherits a socket that listens already, as in its own upgrades: no port can be taken by
-    # another in between, and no client comes too early.
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port = listener.getsockname()[1]
-        config = tmp_path / 'nginx.conf'
-        # Else its worker is somebody who may not write here.
-        user = 'user root;' if os.geteuid() == 0 else ''
-        config.write_text(CONFIG.format(
-            folder=tmp_path, port=port, upstream=site.port, user=user))
-        process = subprocess.Popen(
-            [tool('nginx'), '-c', str(config), '-g', 'daemon off;'],
-            env={**os.environ, 'NGINX': f'{listener.fileno()};'}, pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        with running_nginx(tool('nginx'), tmp_path, CONFIG.format(port=port, upstream=site.port),
+                           listener):
             yield f'http://127.0.0.1:{port}', tmp_path
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 def get(url, **options):

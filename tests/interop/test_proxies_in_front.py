@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from certificates import CA, A
+from fronts import running_haproxy, running_nginx
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='all of 127/8 is on Linux')
 
@@ -41,19 +42,7 @@ CASES = {
 REQUESTS = int(os.environ.get('PROXIES_REQUESTS', 100_000)) // len(CASES)
 
 NGINX = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
     keepalive_requests 10000000;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     upstream tremolo {{
         server 127.0.0.1:{upstream};
         keepalive 8;
@@ -73,7 +62,6 @@ http {{
             proxy_set_header X-Forwarded-Proto https;
         }}
     }}
-}}
 '''
 
 HAPROXY = '''
@@ -96,31 +84,17 @@ def in_front(name: str, line: str, upstream: int, tool, folder: Path):
     """Run the proxy of a case; give its port. It inherits a socket that listens already."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port, descriptor = listener.getsockname()[1], listener.fileno()
-        config, option = folder / 'proxy.conf', ''
+        option = ''
         if line.startswith('option'):
             option, line = line, ''
         if name.startswith('haproxy') and name.endswith('tls'):
             line += f' ssl verify required ca-file {CA} verifyhost a.example sni str(a.example)'
-        is_nginx = name.startswith('nginx')
-        config.write_text((NGINX if is_nginx else HAPROXY).format(
-            folder=folder, port=port, descriptor=descriptor, upstream=upstream, line=line,
-            option=option, ca=CA,
-            # Else its worker is somebody who may not write here.
-            user='user root;' if os.geteuid() == 0 else ''))
-        command = ([tool('nginx'), '-c', str(config), '-g', 'daemon off;'] if is_nginx
-                   else [tool('haproxy'), '-db', '-f', str(config)])
-        process = subprocess.Popen(
-            command, env={**os.environ, 'NGINX': f'{descriptor};'}, pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        program = name.split()[0]
+        config, run = (NGINX, running_nginx) if program == 'nginx' else (HAPROXY, running_haproxy)
+        with run(tool(program), folder, config.format(
+                port=port, descriptor=descriptor, upstream=upstream, line=line, option=option,
+                ca=CA), listener):
             yield port
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-                process.wait()
 
 
 class Client:

@@ -18,6 +18,7 @@ from collections import Counter
 
 import pytest
 from conftest import PATIENCE, ROOT
+from fronts import running_haproxy, running_nginx
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='SIGHUP')
 
@@ -48,18 +49,6 @@ async def upload(request):
 '''
 
 NGINX = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     upstream tremolo {{
         {servers}
         keepalive 16;
@@ -73,7 +62,6 @@ http {{
             proxy_next_upstream {next};
         }}
     }}
-}}
 '''
 # What is released is drained by HAProxy first. (Else a request may be on its way on a kept
 # connection that is closed; `retry-on empty-response` would send it again.)
@@ -108,21 +96,11 @@ def proxied(name, ports, tool, folder, try_next=True):
             servers = '\n'.join(f'server 127.0.0.1:{each} max_fails=0;' for each in ports)
         else:
             servers = '\n'.join(f'server s{each} 127.0.0.1:{each}' for each in ports)
-        config = folder / f'{name}.conf'
-        config.write_text((NGINX if name == 'nginx' else HAPROXY).format(
-            folder=folder, port=port, descriptor=descriptor, servers=servers,
-            next='error non_idempotent' if try_next else 'off',
-            user='user root;' if os.geteuid() == 0 else ''))
-        command = ([tool('nginx'), '-c', str(config), '-g', 'daemon off;'] if name == 'nginx'
-                   else [tool('haproxy'), '-db', '-f', str(config)])
-        process = subprocess.Popen(
-            command, env={**os.environ, 'NGINX': f'{descriptor};'}, pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        config, run = (NGINX, running_nginx) if name == 'nginx' else (HAPROXY, running_haproxy)
+        with run(tool(name), folder, config.format(
+                folder=folder, port=port, descriptor=descriptor, servers=servers,
+                next='error non_idempotent' if try_next else 'off'), listener):
             yield port
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
 
 
 def tell(folder, command) -> None:

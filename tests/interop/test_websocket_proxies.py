@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
+from fronts import running_haproxy, running_nginx
 from test_nginx import no_errors
 from websocket_peer import Closed, Peer, Refused
 
@@ -24,18 +24,6 @@ PINGS = () if SILENCE == 60 else ('--ws-ping-interval', str(SILENCE / 4))
 NO_PINGS = ('--ws-ping-interval', '0')
 
 NGINX = '''
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-{user}
-worker_processes 1;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     map $http_upgrade $connection_upgrade {{
         default upgrade;
         ''      '';
@@ -56,7 +44,6 @@ http {{
             proxy_send_timeout {silence}s;
         }}
     }}
-}}
 '''
 
 HAPROXY = '''
@@ -83,25 +70,10 @@ def running(name, upstream, tool, folder):
     """
     with socket.create_server(('127.0.0.1', 0)) as listener:
         port, descriptor = listener.getsockname()[1], listener.fileno()
-        config = folder / f'{name}.conf'
-        config.write_text((NGINX if name == 'nginx' else HAPROXY).format(
-            folder=folder, port=port, descriptor=descriptor, upstream=upstream, silence=SILENCE,
-            # Else its worker is somebody who may not write here.
-            user='user root;' if os.geteuid() == 0 else ''))
-        command = ([tool('nginx'), '-c', str(config), '-g', 'daemon off;'] if name == 'nginx'
-                   else [tool('haproxy'), '-db', '-f', str(config)])
-        process = subprocess.Popen(
-            command, env={**os.environ, 'NGINX': f'{descriptor};'}, pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
+        config, run = (NGINX, running_nginx) if name == 'nginx' else (HAPROXY, running_haproxy)
+        with run(tool(name), folder, config.format(
+                port=port, descriptor=descriptor, upstream=upstream, silence=SILENCE), listener):
             yield port
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture
