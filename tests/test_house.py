@@ -29,8 +29,8 @@ FLOORS = {
     'bridge': 3, 'ws': 3, 'tls': 3, 'proxies': 3, 'systemd': 3,
     'throttling': 3,
     'server': 4,
-    'pages': 5, 'edge': 5,
-    'workers': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
+    'pages': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
+    'workers': 6, 'reload': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
     'events': 6, 'client': 6, 'around': 6,
     'service': 7,
     'asgi': 8, 'wsgi': 8,
@@ -38,7 +38,7 @@ FLOORS = {
     'importer.py': 10,
     '__init__.py': 11, 'exceptions.py': 11, 'asgi_app.py': 11, 'wsgi_app.py': 11,
     'loop/bridge.py': 11,
-    'cli': 12, 'welcome.py': 12, 'examples': 12,
+    'cli': 12, 'welcome.py': 12, 'examples': 12, 'top.py': 12,
     '__main__.py': 13,
 }
 TOP = 9

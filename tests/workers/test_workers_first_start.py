@@ -12,6 +12,7 @@ from worker_group import APPLICATION, PATIENCE, ROOT, TWO
 
 from tremolo.settings import Settings
 from tremolo.workers import supervisor as supervisor_module
+from tremolo.workers.program import Program
 from tremolo.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
@@ -45,7 +46,7 @@ def test_more_workers_than_the_system_allows_are_refused_in_one_line(tmp_path):
 
 
 def test_forks_that_are_refused_are_told_once(monkeypatch, logged):
-    supervisor = Supervisor(Settings(port=0, workers=50), (), lambda slot: 0)
+    supervisor = Supervisor(Settings(port=0, workers=50), (), Program(lambda slot: 0))
     supervisor._announced = True
     supervisor._group.open((), 50)
 

@@ -32,6 +32,7 @@ from tremolo.workers.group import (
     SlotState,
     Worker,
 )
+from tremolo.workers.program import Program
 from tremolo.workers.slot import Slot
 from tremolo.workers.supervisor import Supervisor
 
@@ -247,7 +248,7 @@ def test_what_was_lent_goes_back_and_the_rest_is_lent_again(two):
 
 
 def test_a_worker_that_has_ended_before_its_ready_is_read_takes_no_place():
-    supervisor = Supervisor(Settings(port=0), (), lambda slot: 0)
+    supervisor = Supervisor(Settings(port=0), (), Program(lambda slot: 0))
     slot = SlotState(Slot([]))
     supervisor._group.slots = [slot]
     old, new = worker(slot.slot, 1, SERVING), worker(slot.slot, 2)

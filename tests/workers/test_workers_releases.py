@@ -86,6 +86,11 @@ def says(server, site, name, folder=None):
     assert answer == f'{name} {name} {folder} []'
 
 
+def has_renewed(server, workers):
+    """Return whether all workers that the last renewal replaces have ended."""
+    return server.log.rpartition('new workers start')[2].count('handed over') == workers
+
+
 COMMANDS = {
     'module': (('-m', 'tremolo', 'example:app', '--port', '0'), {}),
     'file': (('-m', 'tremolo', 'example.py', '--port', '0'), {}),
@@ -106,6 +111,8 @@ def test_a_release_that_was_swapped_is_served_though_the_old_one_is_deleted(serv
         here = site.release(name, **options)
         server.signal('SIGHUP')
         says(server, site, name)
+        # (Until its last worker has started, a release is needed.)
+        wait_until(lambda: 'workers' not in kind or has_renewed(server, 2))
         assert f'in {site.link} -> {here}' in server.log
     assert 'Traceback' not in server.log
     assert server.end() == 0

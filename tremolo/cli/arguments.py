@@ -127,7 +127,7 @@ def _flags(option: Option, name: str) -> list[str]:
     if not option.main_variables:
         return []    # (It is an object of Python: `ssl_context`.)
     flags = [*(f'-{letter}' for letter, long in SHORT.items() if long == name), _flag(name)]
-    if option.kind in _SWITCHES:
+    if option.kind in (*_SWITCHES, 'flag'):
         flags.append(_flag(f'no_{name}'))    # (tremolo 0.5 and others have `--no-ws`.)
     return flags
 
@@ -146,7 +146,7 @@ def _add(group: Any, option: Option, name: str, flags: list[str]) -> None:
         # `--bind A --bind B` is here what `A,B` is in an environment variable.
         given['type'] = functools.partial(_one, option, label=_flag(name))
         given['action'] = 'extend'
-    if option.kind in _SWITCHES:
+    if option.kind in (*_SWITCHES, 'flag'):
         group.add_argument(flags.pop(), dest=name, default=argparse.SUPPRESS, action='store_false',
                            help=argparse.SUPPRESS)
     given['help'] = text.replace('%', '%%') if name == option.name else argparse.SUPPRESS

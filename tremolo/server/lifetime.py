@@ -136,6 +136,9 @@ class Lifetime:
     def refuse(self, error: ProtocolError, reason: str) -> None:
         """Answer an error with its status, and never read another request."""
         record(self, reason, error)
+        if reason != 'handler_timeout':    # (Its request has ended, and was told.)
+            for observer in self.server.refusal_observers:
+                observer(self, error.status)
         self.send(refusal(error, self.server.heads.common_fields()))
         self.linger(reason)
 

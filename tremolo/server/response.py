@@ -44,11 +44,12 @@ class Response(ResponseHead):
     """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
     # (Made by `to`: without an `__init__`, as `Context`.)
-    __slots__ = ('_left', 'ended', 'handler_timeout', 'live', 'yielded')
+    __slots__ = ('_left', 'ended', 'handler_timeout', 'live', 'size', 'yielded')
 
     ended: bool                      # Whether all is sent.
     handler_timeout: float | None    # Seconds, 0: no limit; None: as the server's option says.
     live: bool                       # Whether the connection waits for it (it sets this).
+    size: int                        # Bytes of the body that were given to the stream.
     _left: int                       # Bytes of a sized body that are still to come.
     # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
     yielded: list[bytes]
@@ -67,6 +68,7 @@ class Response(ResponseHead):
         response.ended = False
         response.handler_timeout = None
         response.live = True
+        response.size = 0
         return response
 
     @property
@@ -147,6 +149,7 @@ class Response(ResponseHead):
         if whole:
             self.framing = 'sized'
             self.ended = True
+            self.size = len(body)
             connection.send_whole(self, whole)
         else:
             connection.send(self._begin(len(body)))
@@ -154,6 +157,7 @@ class Response(ResponseHead):
                 self._seal()
             self.ended = True
             if self._line is line and head.method != 'HEAD' and line[0] not in BODILESS:
+                self.size = len(body)
                 connection.send(body)
             connection.answered()
 
@@ -184,6 +188,7 @@ class Response(ResponseHead):
             raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
         if head and type(self._headers) is Headers:
             self._seal()
+        self.size += size
         # (A long piece is sent as it is: it may be the same object for many slow clients.)
         if framing == 'chunked' and size:
             if len(data) > APART:

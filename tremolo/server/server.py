@@ -23,6 +23,7 @@ from .connection import Connection
 from .contexts import keep_context
 from .heads import AnswerHeads
 from .idle import DRAIN_MOST
+from .lifetime import Lifetime
 from .notices import Notices
 from .request import Request
 from .response import Response
@@ -91,6 +92,9 @@ class Server:
         self.closed: Counter[str] = Counter()    # How many connections ended for each reason.
         self.notices = Notices(reactor)    # What the log is told of them.
         self.request_observers: list[RequestObserver] = []
+        # What is called with each connection whose request is refused before it is a request, and
+        # with the status of the refusal.
+        self.refusal_observers: list[Callable[[Lifetime, int], object]] = []
         # Takes each socket that is accepted here, when something comes before its connection, which
         # begins with `admit` then: a handshake of TLS, for example (room edge).
         self.arrive: Callable[[Any, Any], object] | None = None
@@ -118,6 +122,7 @@ class Server:
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
+        part.refusal_observers = self.refusal_observers
         part.at_connect, part.at_close = self.at_connect, self.at_close
         return part
 

@@ -171,6 +171,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     workers; without one new workers are forked, and likewise until `moved`, if that is given. Each
     address comes with its own options.
     """
+    from ..workers.program import Program
     from ..workers.supervisor import Supervisor
     set_up_logging(settings)
     tell_doubts(settings)
@@ -185,8 +186,8 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        return Supervisor(settings, [address for address, _ in addresses], work, program, moved,
-                          where, functools.partial(_prepare_tls, secure), manager).run()
+        run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
+        return Supervisor(settings, [address for address, _ in addresses], run, manager).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error)
     finally:

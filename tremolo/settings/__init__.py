@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .address import Address, parse_bind
-from .options import OPTIONS, Option, Options, option_table
+from .option import Option
+from .options import OPTIONS, Options, option_table
 from .settings import Settings, part_options, under_all_names
 
 __all__ = [

@@ -20,14 +20,11 @@ from .options import OPTIONS
 # Letters that mean the same with each server that has them, and the option that they are here.
 SHORT = {'b': 'bind', 'w': 'workers'}
 
-_ANEW = '`kill -HUP PID` brings new code without a failed request; no files are watched'
 _LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
-_ACCESS = 'there is no access log in this version; a proxy in front has one'
 _STRICT = 'what breaks HTTP is refused'
 _HTTP = 'it speaks HTTP/1.1, by one parser; a proxy in front speaks HTTP/2 and HTTP/3'
 _MANAGER = 'a service manager does that (systemd, a container)'
 _CONFIG = 'options are arguments, variables `TREMOLO_…`, or keywords of `run`'
-_METRICS = 'there are no metrics in this version'
 _APP_DIR = 'it is where modules are looked for, and the current folder stays'
 
 
@@ -53,8 +50,10 @@ HABITS = (
     _habit('--reuse-port', '', 'each worker has a socket of its own by default'),
     _habit('-p', '`--port PORT`',
            'the letter is a port with some servers, and a file for the process id with others'),
-    _habit('--reload --reload-dir --reload-include --reload-exclude --reload-delay '
-           '--reload-engine --reload-extra-file --use-reloader', '', _ANEW),
+    _habit('--reload-include --reload-extra-file', '`--reload --reload-dir DIR`',
+           'what the application imports is watched anyway'),
+    _habit('--reload-exclude', '`--reload`', 'only what the application imports is watched'),
+    _habit('--reload-delay --reload-engine', '`--reload`', 'a change is noticed within 0.5 s'),
     _habit('-k --worker-class', '`--loop asyncio` or `--loop uvloop`',
            'there is one kind of worker, for handlers, ASGI and WSGI, and it needs neither; the '
            'threads of WSGI are `--threads N`'),
@@ -71,20 +70,22 @@ HABITS = (
     _habit('--chdir --pythonpath', '`--app-dir DIR`', _APP_DIR),
     _habit('-e --env --env-file', '', _MANAGER),
     _habit('-c --config --paste --paster --paste-global', '', _CONFIG),
-    _habit('--check-config --print-config', '', 'a wrong option ends the start, in one line'),
+    _habit('--check-config', '`--check`'),
+    _habit('--print-config', '`--show-config`'),
     _habit('--spew', '', '`kill -USR2 PID` tells what each handler is doing'),
-    _habit('--control-socket --control-socket-mode --no-control-socket', '',
-           'it is told what to do by signals: HUP, TTIN, TTOU, USR2, TERM'),
+    _habit('--control-socket --control-socket-mode --no-control-socket', '`--control PATH`',
+           'it shows what goes on; signals tell it what to do: HUP, TTIN, TTOU, USR1, TERM'),
     _habit('--no-sendfile', '',
            'files are sent by sendfile where the kernel can do it, and else read'),
     _habit('-v', '`--version`'),
-    _habit('--access-log --no-access-log --access-logfile --access-logformat '
-           '--disable-redirect-access-to-syslog', '', _ACCESS),
-    _habit('--error-log --error-logfile --log-file --log-config --log-config-json --log-fmt '
+    _habit('--disable-redirect-access-to-syslog', '', _LOG),
+    _habit('--log-config-json', '`--log-config PATH`'),
+    _habit('--error-log --error-logfile --log-file --log-fmt '
            '--logger-class --log-syslog --log-syslog-to --log-syslog-prefix '
            '--log-syslog-facility --capture-output -R --enable-stdio-inheritance', '', _LOG),
     _habit('--use-colors --no-use-colors', '', 'the log has no colours'),
-    _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric', '', _METRICS),
+    _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric',
+           '`--metrics ADDRESS`', 'Prometheus fetches them'),
     _habit('--proxy-headers', '`--trusted-proxies ADDRESSES`',
            'unless it names them, no proxy is believed, not even one on 127.0.0.1'),
     _habit('--no-proxy-headers', '', 'unless `--trusted-proxies` names them, no proxy is believed'),

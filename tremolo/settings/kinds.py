@@ -29,6 +29,7 @@ PROXY_PROTOCOLS = ('off', 'v1', 'v2', 'auto')
 # How others choose the library that speaks WebSocket (uvicorn's `--ws`): each means on.
 _WEBSOCKETS = ('auto', 'websockets', 'websockets-sansio', 'wsproto')
 LOG_LEVELS = ('debug', 'info', 'warning', 'error', 'critical')
+LOG_FORMATS = ('text', 'json')
 
 _SIZE = expression(r'([0-9]+) ?(|k|kib|m|mib|g|gib)', re.IGNORECASE)
 _SIZE_UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
@@ -190,6 +191,25 @@ def _binds(value: Any) -> tuple[Address, ...]:
     return tuple(addresses)
 
 
+def _place(value: Any) -> Address:
+    address = value if isinstance(value, Address) else parse_bind(_text(value))
+    if address.inherited or address.options:
+        raise ValueError
+    return address
+
+
+def _file(value: Any) -> str:
+    return '-' if value == '-' else _path(value)
+
+
+def _target(value: Any) -> str:
+    # (It is compared with what clients send, byte by byte.)
+    text = _text(value)
+    if re.fullmatch('(/[!$%&-;=@-Z_a-z~]*)?', text):
+        return text
+    raise ValueError
+
+
 class Kind(NamedTuple):
     """How the values of one kind are read and written."""
 
@@ -242,6 +262,11 @@ KINDS = {
     'forwarded': Kind(partial(_word, FORWARDED), '', 'FIELDS', ', '.join(FORWARDED)),
     'proxy_protocol': Kind(
         partial(_word, PROXY_PROTOCOLS), '', 'VERSION', ', '.join(PROXY_PROTOCOLS)),
+    'place': Kind(_place, '', 'ADDRESS', 'HOST:PORT, [IPV6]:PORT or unix:/path'),
+    'file': Kind(_file, '', 'PATH', 'a path, or - for stdout'),
+    'target': Kind(_target, '', 'PATH', 'a path that begins with /, without a query'),
+    'access_format': Kind(_text, '', 'FORMAT', 'combined, json, or a template'),
+    'log_format': Kind(partial(_word, LOG_FORMATS), '', 'FORMAT', ', '.join(LOG_FORMATS)),
     'binds': Kind(_binds, '', 'ADDRESS', 'HOST:PORT, :PORT, [IPV6]:PORT, unix:/path or fd:3',
                   lambda value: ','.join(map(str, value))),
 }

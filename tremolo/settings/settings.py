@@ -90,6 +90,9 @@ class Settings(Options):
         if self.proxy_protocol != 'off' and not self.trusted_proxies:
             raise SettingError(f'proxy_protocol: {self.proxy_protocol} needs trusted_proxies: the '
                                'addresses of the proxies, which alone are believed')
+        for name in ('workers', 'preload'):
+            if self.reload and getattr(self, name):
+                raise SettingError(f'reload: one process is watched, leave out {name}')
         if self.ssl_context is not None:
             self._refuse(('ssl_certfile', *_OF_A_CERTIFICATE),
                          'ssl_context has that in itself, give one of them')

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ..errors import TremoloError
@@ -20,7 +20,6 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
-from ..typed import Callable
 from .announcer import Announcer
 from .channel import (
     CONNECTION,
@@ -35,6 +34,7 @@ from .channel import (
 )
 from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
+from .program import Beside, Program
 from .slot import Slot
 from .terminal import MOMENT, Terminal
 from .watch import LAST_WORDS, Watch
@@ -50,31 +50,21 @@ _TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be fo
 class Supervisor:
     """Runs workers until a signal ends it.
 
-        status = Supervisor(settings, addresses, work).run()
+        status = Supervisor(settings, addresses, Program(work)).run()
 
-    Each worker calls `work(slot)`, which returns its exit status. With `program`, workers that are
-    forked after SIGHUP start that program instead, or, with `moved`, those that are forked when
-    that says that the code is elsewhere; `where` tells the log where they start. Where workers are
-    forked only, `renew` is called before, which may raise a `TremoloError`: then nothing is
-    renewed. The `manager` is told how we are. Raises `ListenError` if the system refuses an
-    address or the first fork.
+    The `manager` is told how we are; what is `beside` the workers runs on our reactor. Raises
+    `ListenError` if the system refuses an address or the first fork.
     """
 
     def __init__(self, settings: Settings, addresses: Iterable[Address],
-                 work: Callable[[Slot], int], program: list[str] | None = None,
-                 moved: Callable[[], bool] | None = None,
-                 where: Callable[[], str] | None = None,
-                 renew: Callable[[], object] = lambda: None,
-                 manager: Manager | None = None) -> None:
+                 program: Program, manager: Manager | None = None,
+                 beside: Sequence[Beside] = ()) -> None:
         self._settings = settings
         self._manager = manager or Manager({})    # The service manager: it is told how we are.
         self._addresses = addresses
-        self._work = work
         self._program = program
+        self._beside = beside
         self._not_ours = children()    # What the program has started itself, and waits for.
-        self._moved = moved
-        self._where = where
-        self._renew_first = renew
         self._afresh = False    # Whether new workers start the program: after SIGHUP.
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
@@ -96,6 +86,8 @@ class Supervisor:
                 if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
+            for each in self._beside:
+                each.begin(reactor, self._group)
             if settings.worker_timeout:
                 Watch(reactor, self._group, settings.worker_timeout, self._kill)
             try:
@@ -105,6 +97,8 @@ class Supervisor:
                     reactor.step()
             finally:
                 self._group.stop_listening()
+                for each in self._beside:
+                    each.close()
         return self._status
 
     # -- forking --------------------------------------------------------------------------------
@@ -122,7 +116,8 @@ class Supervisor:
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (self._reactor, self._manager, *channels, *others))
+                slot.slot, self._be_worker, (
+                    *self._beside, self._reactor, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
@@ -150,14 +145,15 @@ class Supervisor:
 
     def _be_worker(self, slot: Slot) -> int:
         """Work, in the child; return the exit status."""
-        afresh = self._afresh if self._moved is None else self._moved()
-        if afresh and self._program is not None:
+        program = self._program
+        afresh = self._afresh if program.moved is None else program.moved()
+        if afresh and program.command is not None:
             try:
-                slot.start_afresh(self._program)
+                slot.start_afresh(program.command)
             except OSError as error:
                 _log.error('the program cannot be started afresh: %s', error)
                 return 1
-        return self._work(slot)
+        return program.work(slot)
 
     # -- what happens to workers ----------------------------------------------------------------
 
@@ -361,10 +357,11 @@ class Supervisor:
         if self._announced:
             self._announcer.reloading()
         try:
-            if self._where is not None:
-                _log.info('new workers start in %s', self._where())
-            if self._program is None or (self._moved is not None and not self._moved()):
-                self._renew_first()
+            program = self._program
+            if program.where is not None:
+                _log.info('new workers start in %s', program.where())
+            if program.command is None or (program.moved is not None and not program.moved()):
+                program.renew()
         except TremoloError as error:
             # (The service manager is told so after this turn.)
             _log.error('no renewal, the old workers go on: %s', error)
