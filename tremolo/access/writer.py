@@ -20,6 +20,7 @@ to a file would cost it.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
@@ -236,3 +237,7 @@ def close_all() -> None:
     """Write what is left in each log of this process."""
     for writer in list(_writers):
         writer.close()
+
+
+# (Python waits for no daemon thread, and a program may end without closing its server.)
+atexit.register(close_all)
