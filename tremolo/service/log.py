@@ -91,7 +91,7 @@ class TextFormatter(logging.Formatter):
         if not number:
             return text
         first, end, rest = text.partition('\n')
-        return f'{first} [{number}]{end}{rest}'
+        return f'{first} [{number.translate(_HARMLESS)}]{end}{rest}'
 
 
 class JsonFormatter(logging.Formatter):
