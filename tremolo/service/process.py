@@ -193,7 +193,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
         run = Program(functools.partial(_work_in, settings, work), program, moved, where,
-                      functools.partial(_prepare_tls, secure))
+                      functools.partial(_renew, settings, secure))
         return Supervisor(settings, [address for address, _ in addresses], run, manager,
                           beside).run()
     except (ListenError, TlsError, LogError, SettingError) as error:
@@ -210,6 +210,14 @@ def _work_in(settings: Settings, work: Callable[[Slot], int], slot: Slot) -> int
     if settings.log_config:
         set_up_logging(settings)
     return work(slot)
+
+
+def _renew(settings: Settings, secure: Sequence[Settings]) -> None:
+    """Read anew, at SIGHUP, what the supervisor has read for its workers."""
+    if settings.log_config:
+        from .log_config import configure_anew
+        configure_anew(settings.log_config)
+    _prepare_tls(secure)
 
 
 def _secure(settings: Settings,
