@@ -20,7 +20,8 @@ from ..server.connection import Connection
 from ..server.lifetime import Lifetime
 from ..typed import Any, Callable
 from .lines import Lines
-from .writer import STDOUT, LogWriter
+from .log_file import STDOUT
+from .writer import LogWriter
 
 _log = logging.getLogger('tremolo.access')
 
@@ -48,7 +49,7 @@ class AccessLog:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
                                shared=bool(settings.workers))
             self._write = writer.write
-            server.reactor.at_close.add(writer.close)
+            server.at_end.append(writer.close)
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         server.request_observers.append(self._ended)

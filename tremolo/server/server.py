@@ -117,6 +117,7 @@ class Server:
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
         self.draining = False    # Whether a graceful stop is going on.
+        self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
@@ -346,3 +347,5 @@ class Server:
         for connection in list(self.connections):
             connection.abort('shutdown')
         self.notices.close()
+        while self.at_end:
+            self.at_end.pop()()
