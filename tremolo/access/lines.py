@@ -12,6 +12,7 @@ made in one step where its format is known here, `combined` and `json`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from ..server import Response
 from ..server.response import told_of
 from ..settings.access_format import COMBINED, JSON, NAMES, read_format
 from ..typed import Any
+from .log_file import plainly_cut
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -87,6 +89,10 @@ class Lines:
     def line(self, values: dict[str, Any]) -> bytes:
         """Return the line of these values, with its line feed."""
         return (self._template % tuple([values[name] for name in self._names])).encode('ascii')
+
+    def cut(self, line: bytes, most: int) -> bytes:
+        """Return a line shorter that is too long for a pipe which workers share."""
+        return plainly_cut(line, most)
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -182,6 +188,16 @@ class JsonLines(Lines):
     def written(self, text: str) -> str:
         """Return escaped text as a value."""
         return f'"{text}"'
+
+    def cut(self, line: bytes, most: int) -> bytes:
+        """Return the line with its longest values cut, so that it has `most` bytes."""
+        values = json.loads(line)
+        while len(line) > most:
+            name = max(values, key=lambda name: len(str(values[name])))
+            text = values[name]
+            values[name] = text[:max(0, len(text) - (len(line) - most) - 3)] + '...'
+            line = json.dumps(values, separators=(',', ':')).encode('ascii') + b'\n'
+        return line
 
     def escape(self, found: re.Match[str]) -> str:
         """Return what is written for a character."""

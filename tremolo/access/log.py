@@ -43,7 +43,7 @@ class AccessLog:
         self._records = bool(_log.handlers)
         if not self._records:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
-                               shared=bool(settings.workers))
+                               shared=bool(settings.workers), cut=lines.cut)
             self._write = writer.write
             self._whole = lines.whole
             server.at_end.append(writer.close)
