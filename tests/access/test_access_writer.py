@@ -7,7 +7,10 @@ import json
 import logging
 import os
 import re
+import signal
+import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,6 +20,7 @@ from tremolo.access import writer
 from tremolo.access.lines import lines_of
 from tremolo.access.writer import LogWriter, close_all, reopen_all
 from tremolo.errors import LogError
+from tremolo.service.beginning import outlive_signals
 
 
 @pytest.fixture
@@ -228,6 +232,21 @@ def test_a_new_file_that_cannot_be_opened_leaves_the_old_one_with_one_error_line
     assert (tmp_path / 'log.1').read_bytes() == b'one\ntwo\n'
     assert logged.messages == [
         f'the log {path} cannot be written: Is a directory; the old file is kept']
+
+
+@pytest.mark.parametrize('module', [None, types.ModuleType('half'), writer])
+def test_sigusr1_may_come_at_any_moment_of_the_start(monkeypatch, tmp_path, opened, module):
+    log = opened()
+    (tmp_path / 'log').unlink()
+    monkeypatch.setitem(sys.modules, 'tremolo.access.writer', module)
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        outlive_signals()
+        os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    log.close()
+    assert (tmp_path / 'log').exists() == (module is writer)
 
 
 def test_on_stdout_nothing_is_opened_anew(opened):

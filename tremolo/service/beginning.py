@@ -56,10 +56,10 @@ def _usr1(*_: object) -> None:
     """Let each log that this process writes be opened anew: its file was renamed."""
     for each in at_usr1:
         each()
-    # (Without the option nothing has imported it, and there is nothing to do.)
-    module = sys.modules.get('tremolo.access.writer')
-    if module is not None:
-        module.reopen_all()
+    # (Without the option nothing has imported it; and at this moment it may be half imported.)
+    reopen_all = getattr(sys.modules.get('tremolo.access.writer'), 'reopen_all', None)
+    if reopen_all is not None:
+        reopen_all()
 
 
 class _Hup:
