@@ -1,4 +1,4 @@
-"""The access log on a real disk of 256 KiB that fills, is rotated, is filled by others, and freed."""
+"""The access log on a real disk of 256 KiB that fills, is rotated, and comes back."""
 
 from __future__ import annotations
 
