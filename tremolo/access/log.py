@@ -19,7 +19,7 @@ from ..server import Response, Server
 from ..server.connection import Connection
 from ..server.lifetime import Lifetime
 from ..typed import Any
-from .lines import lines_of
+from .parts import lines_of
 from .log_file import STDOUT
 from .writer import LogWriter
 
@@ -69,11 +69,12 @@ class AccessLog:
                 stream.sent + stream.buffered + stream.unsent)
             self._upgraded[connection] = response, connection.since, before
             return
-        # (Without a head no status was sent; after `handler_timeout` the server answers.)
-        sent = response.head_sent or reason == 'handler_timeout'
-        lost = stream.buffered if reason else 0
-        self._put(self._lines.values(response, response.status if sent else None,
-                                     max(0, response.size - lost), reason, connection.since))
+        status: int | None = response.status
+        size: int | None = max(0, response.size - (stream.buffered if reason else 0))
+        if not response.head_sent:
+            # No status was sent; but after `handler_timeout` the server answers instead.
+            status, size = (503, None) if reason == 'handler_timeout' else (None, 0)
+        self._put(self._lines.values(response, status, size, reason, connection.since))
 
     def _closed(self, connection: Connection, reason: str) -> None:
         """Write the line of an answer of 101, if the connection that has ended had one."""
