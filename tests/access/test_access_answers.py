@@ -93,6 +93,7 @@ def short(kept):
 
 @pytest.mark.parametrize('path', ['plain', 'generator', 'thread', 'async'])
 def test_each_kind_of_handler_has_a_line(kept, path):
+    """Answers without an access log: fault 43 of the earlier tremolo."""
     app = application()
 
     @app.route('/async')
@@ -115,7 +116,8 @@ def test_answers_without_a_body_have_no_bytes(kept):
 
 def test_errors_have_lines_of_their_answers(kept, logged):
     with virtual(application(), **SHORT) as host:
-        found = host.ask(request('/none') + request('/plain', 'PUT') + request('/fails', 'GET', LAST))
+        found = host.ask(request('/none') + request('/plain', 'PUT')
+                         + request('/fails', 'GET', LAST))
     assert [answer.status for answer in found] == [404, 405, 500]
     sizes = [len(answer.body) for answer in found]
     assert short(kept) == [f'GET /none 404 {sizes[0]} -', f'PUT /plain 405 {sizes[1]} -',

@@ -7,10 +7,10 @@ import logging
 import re
 
 import pytest
-import tremolo
 from server_support import request, serving, virtual
 from websocket_frames import handshake
 
+import tremolo
 from tremolo import RequestIdFilter, Tremolo, request_id, run_in_thread, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.wsgi_app import WsgiApplication
@@ -69,6 +69,7 @@ def asked(host, *requests):
 
 @pytest.mark.parametrize('path', ['plain', 'generator', 'thread', 'async'])
 def test_the_id_is_that_of_the_answer_in_each_kind_of_handler(kept, path):
+    """Requests without an id: fault 43 of the earlier tremolo."""
     app = application()
 
     @app.route('/async')
@@ -119,8 +120,10 @@ def test_each_request_has_another_id_also_of_another_worker_and_start():
 
 
 def test_errors_and_refusals_have_ids(kept, logged):
-    with virtual(application(), limit_concurrency=1, handler_timeout=5, head_timeout=3, **ON) as host:
-        found = asked(host, request('/none'), request('/plain', 'PUT'), request('/fails', 'GET', LAST))
+    limits = {'limit_concurrency': 1, 'handler_timeout': 5, 'head_timeout': 3}
+    with virtual(application(), **limits, **ON) as host:
+        found = asked(host, request('/none'), request('/plain', 'PUT'),
+                      request('/fails', 'GET', LAST))
         for data in (b'nonsense\r\n\r\n', b'GET /'):
             client = host.connect(data)
             client.until(b'\r\n\r\n')
@@ -193,8 +196,8 @@ def wsgi(environ, start_response):
 @pytest.mark.parametrize('app', [AsgiApplication(asgi), WsgiApplication(wsgi)])
 def test_asgi_and_wsgi_applications_have_ids(app, logged):
     with serving(app, request_id=True, lifespan='off') as host:
-        found = asked(host, request('/'), request('/', 'GET', 'X-Request-ID: a.b'), request('/fails'),
-                      request('/own', 'GET', LAST))
+        found = asked(host, request('/'), request('/', 'GET', 'X-Request-ID: a.b'),
+                      request('/fails'), request('/own', 'GET', LAST))
     assert found[0][0] == found[0][1] and MADE.fullmatch(found[0][0])
     assert found[1] == ('a.b', 'a.b')
     assert MADE.fullmatch(found[2][0]) and MADE.fullmatch(found[3][1])

@@ -21,7 +21,7 @@ from ..http.response import MONTHS
 from ..loop import Reactor
 from ..server import Response
 from ..settings.access_format import NAMES
-from ..typed import Any
+from ..typed import Any, Callable
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -48,6 +48,9 @@ class Lines:
     def __init__(self, reactor: Reactor, template: str, names: Iterable[str]) -> None:
         """Prepare for a template of the operator %, and the names whose values it takes."""
         self.reactor = reactor
+        self.write: Callable[[bytes], object]    # What takes a line.
+        # What writes the line of an answer that may not be whole.
+        self.unusual: Callable[[Response, str], object]
         self._template = template + '\n'
         self._names = tuple(names)
         self.pid = os.getpid()
@@ -55,10 +58,9 @@ class Lines:
         self._time = ''
         self.until = -1.0    # The time of the reactor at which the second is over.
 
-    def whole(self, response: Response) -> bytes:
-        """Return the line of an answer that is whole. Hot: once for each answer."""
-        return self.line(self.values(
-            response, response.status, response.size, '', response.connection.since))
+    def ended(self, response: Response, reason: str) -> None:
+        """Write the line of an answer that has ended. Hot: once for each answer."""
+        self.unusual(response, reason)
 
     def values(self, response: Response, status: int | None, size: int | None, reason: str,
                began: float) -> dict[str, Any]:

@@ -18,7 +18,6 @@ them are looked at.
 
 from __future__ import annotations
 
-from ..http.head import Lead
 from ..loop import Reactor
 from ..server import Request, Response
 from ..settings.access_format import COMBINED, JSON, read_format
@@ -91,9 +90,8 @@ class _Parts(Lines):
         return self.tail_of(self.text(fields.get(b'referer')),
                             self.text(fields.get(b'user-agent'))).encode('ascii')
 
-    def longer_tail(self, request: Request, known: tuple[int, bytes]) -> bytes:
-        """Return the tail of a head that has more fields than its lead."""
-        count, tail = known
+    def longer_tail(self, request: Request, count: int, tail: bytes) -> bytes:
+        """Return the tail of a head that has more fields than its lead, whose tail is given."""
         block = request.block
         if type(block) is list and not any(name in _TOLD for name, _ in block[count:]):
             return tail
@@ -106,18 +104,23 @@ class Combined(_Parts):
     def __init__(self, reactor: Reactor) -> None:
         super().__init__(reactor, *read_format(COMBINED))
 
-    def whole(self, response: Response) -> bytes:
-        """Return the line of an answer that is whole. Hot: once for each answer."""
+    def ended(self, response: Response, reason: str) -> None:
+        """Write the line of an answer that has ended. Hot: once for each answer."""
+        if reason or response.framing == 'upgraded':
+            self.unusual(response, reason)
+            return
         if self.reactor.now >= self.ends:
             self.make_second()
         request, connection, size = response.request, response.connection, response.whole_size
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
-        known = self.tails[connection.parser.lead]
-        return b''.join((
+        count, tail = self.tails[connection.parser.lead]
+        if count != len(request.block):
+            tail = self.longer_tail(request, count, tail)
+        self.write(b''.join((
             self.clients[None if client is None else client[0]], self.second,
             self.asked[request.method, request.target, request.minor],
             _NUMBERS[response.line[0]], b' ', _NUMBERS[size] if size < 1000 else b'%d' % size,
-            known[1] if known[0] == len(request.block) else self.longer_tail(request, known)))
+            tail)))
 
     def second_of(self, time: str) -> str:
         """Return the part with the second of the clock."""
@@ -143,24 +146,28 @@ class JsonLines(_Parts):
         super().__init__(reactor, f'{{{places}}}', JSON)
         self._end = b',"request_id":null,"reason":null,"pid":%d}\n' % self.pid
 
-    def whole(self, response: Response) -> bytes:
-        """Return the line of an answer that is whole. Hot: once for each answer."""
+    def ended(self, response: Response, reason: str) -> None:
+        """Write the line of an answer that has ended. Hot: once for each answer."""
+        if reason or response.framing == 'upgraded':
+            self.unusual(response, reason)
+            return
         reactor = self.reactor
         if reactor.now >= self.ends:
             self.make_second()
         request, connection, size = response.request, response.connection, response.whole_size
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
-        known = self.tails[connection.parser.lead]
-        tail = known[1] if known[0] == len(request.block) else self.longer_tail(request, known)
+        count, tail = self.tails[connection.parser.lead]
+        if count != len(request.block):
+            tail = self.longer_tail(request, count, tail)
         if request.mark is not None:
             tail = self._with_id(tail, request.id)
         ms, rest = divmod(int((reactor.time() - connection.since) * 1e6), 1000)
-        return b''.join((
+        self.write(b''.join((
             self.second, self.clients[None if client is None else client[0]],
             self.asked[request.method, request.target, request.minor],
             _NUMBERS[response.line[0]], b',"bytes":',
             _NUMBERS[size] if size < 1000 else b'%d' % size, b',"ms":',
-            _NUMBERS[ms] if ms < 1000 else b'%d' % ms, _THOUSANDTHS[rest], tail))
+            _NUMBERS[ms] if ms < 1000 else b'%d' % ms, _THOUSANDTHS[rest], tail)))
 
     def _with_id(self, tail: bytes, request_id: str) -> bytes:
         return tail[:-len(self._end)] + self._end.replace(

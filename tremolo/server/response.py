@@ -314,8 +314,8 @@ class Response(ResponseHead):
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
 answer_to = Response.to
 # Two slots by public names, for an answer that is whole. (`status` and `size` are calls.)
-Response.line = Response._line    # type: ignore[method-assign, assignment]
-Response.whole_size = Response._size    # type: ignore[method-assign, assignment]
+Response.line = vars(ResponseHead)['_line']
+Response.whole_size = vars(Response)['_size']
 
 
 @functools.lru_cache(maxsize=256)
