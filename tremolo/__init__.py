@@ -132,8 +132,8 @@ def run(
 __all__ = [
     'Application', 'BadRequest', 'Cancelled', 'Event', 'EventStream', 'Forbidden', 'Future',
     'HTTPError', 'HandlerError', 'Lock', 'MethodNotAllowed', 'NotFound', 'Part', 'PayloadTooLarge',
-    'Queue', 'Reactor', 'Request', 'Response', 'Semaphore', 'SettingError', 'StreamClosed',
-    'Tremolo', 'TremoloError', 'UnsupportedMediaType', 'WebSocket', 'WebSocketClosed',
-    '__version__', 'connect', 'exceptions', 'gather', 'redirect', 'run', 'run_in_thread',
-    'send_file', 'sleep', 'spawn', 'timeout',
+    'Queue', 'Reactor', 'Request', 'RequestIdFilter', 'Response', 'Semaphore', 'SettingError',
+    'StreamClosed', 'Tremolo', 'TremoloError', 'UnsupportedMediaType', 'WebSocket',
+    'WebSocketClosed', '__version__', 'connect', 'exceptions', 'gather', 'redirect', 'request_id',
+    'run', 'run_in_thread', 'send_file', 'sleep', 'spawn', 'timeout',
 ]

@@ -35,12 +35,38 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def one_line(text: str) -> str:
+    """Return a text without what ends a line, or is a command for a terminal: with escapes."""
+    if text.isprintable():
+        return text
+    return ''.join([
+        each if each.isprintable() or each == '\t' or each > '\u2029' else
+        each.encode('unicode_escape').decode('ascii') for each in text])
+
+
 def guard_loggers() -> None:
-    """Let no error of a handler or a filter out of our loggers."""
+    """Let no error of a handler or a filter out of our loggers.
+
+    And let no client write a line of a log: the text of an exception may be what a client has sent.
+    Each message of `tremolo.error` and `tremolo.server` is one line, whatever it is about, and
+    whoever shows it. (Tracebacks are shown by room service: what belongs to one is indented.)
+    """
     for name in LOGGERS:
         logger = logging.getLogger(name)
         if 'handle' not in vars(logger):
-            vars(logger)['handle'] = guarded(logger.handle)
+            handle = logger.handle
+            vars(logger)['handle'] = guarded(
+                _in_one_line(handle) if name in ('tremolo.error', 'tremolo.server') else handle)
+
+
+def _in_one_line(handle: Callable[..., Any]) -> Callable[..., Any]:
+    def handle_line(record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if not message.isprintable():
+            record.msg, record.args = one_line(message), None
+        handle(record)
+
+    return handle_line
 
 
 def say(text: str) -> None:

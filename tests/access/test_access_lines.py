@@ -10,11 +10,12 @@ import pytest
 from server_support import request, serving, virtual
 
 from tremolo import Tremolo
-from tremolo.access.lines import _MOST_KEPT, Lines, lines_of
+from tremolo.access.lines import MOST_KEPT
+from tremolo.access.parts import lines_of
 
 app = Tremolo()
 app.route('/')(lambda: b'hello')
-app.route('/fail')(lambda: 1 // 0)
+app.route('/large')(lambda: bytes(30_000))
 
 # What `combined` may look like: parts without a quote or a backslash, but for escapes.
 _TEXT = r'(?:[ !#-\[\]-~]|\\x[0-9A-F]{2})*'
@@ -65,35 +66,45 @@ def test_a_template_has_what_it_names(kept):
         'user_agent': 'u', 'request_id': '-', 'reason': '-', 'rest': '100% {} %s'}
 
 
-@pytest.mark.usefixtures('logged')
-def test_the_line_of_one_step_is_that_of_the_template(reactor):
-    """`combined` and `json` are written twice: for speed, and by their names."""
-    for form in ('combined', 'json'):
-        lines = lines_of(reactor, form)
-        seen = []
-
-        def both(response, reason, lines=lines, seen=seen):
-            began = response.connection.since
-            lines.now = lambda: began + 0.0125
-            whole = lines.whole(response)
-            seen.append((whole, Lines.whole(lines, response)))
-
-        with virtual(app) as host:
-            host.server.request_observers.append(both)
-            for path in ('/', '/none?x="', '/fail'):
-                for lines_more in ((), ('Referer: a"b', 'User-Agent: \\')):
-                    host.ask(request(path, 'GET', 'Connection: close', *lines_more))
-        assert len(seen) == 6 and all(a == b for a, b in seen), seen
+@pytest.mark.parametrize('form', ['combined', 'json'])
+def test_the_line_made_of_parts_is_that_of_the_template(form):
+    """`combined` and `json` are made twice: of parts, for speed, and by the names of the values."""
+    fields = ((), ('Referer: a"b', 'User-Agent: \\'), ('User-Agent: u', 'Cookie: c', 'Referer: r'),
+              ('X-A: 1', 'Accept: */*'), ('Accept: */*', 'User-Agent: ' + 'u' * 5000))
+    seen, asked = [], 0
+    with virtual(app, request_id=True) as host:
+        lines = lines_of(host.reactor, form)
+        host.server.at_connect.append(lambda connection: connection.addresses)
+        parts = []
+        lines.write = parts.append
+        host.server.request_observers.append(lines.ended)
+        host.server.request_observers.append(lambda response, reason: seen.append(
+            (parts.pop(), lines.line(lines.values(
+                response, response.status, response.size, '', response.connection.since)))))
+        for path in ('/', '/none?x="', '/large'):
+            for version in ('1.1', '1.0'):
+                # (From the third request on a head begins with the lines of the others.)
+                client = host.connect(b''.join(
+                    request(path, method, 'Connection: keep-alive', *more, version=version)
+                    for more in fields for method in ('GET', 'HEAD', 'GET', 'X-Y')))
+                asked += 20
+                host.until(lambda asked=asked: len(seen) == asked)
+                client.close()
+                host.settle()
+    assert len(seen) == 120
+    for of_parts, of_template in seen:
+        assert of_parts == of_template
 
 
 def injections():
     """More than a hundred ways to write into the log, by each thing that a client chooses."""
     chance = random.Random(42)
     forged = '127.0.0.1 - - [30/Nov/2026:10:19:03 +0000] "GET /forged HTTP/1.1" 200 1 "-" "-"'
-    texts = ['"', '\\', '\\"', '" 200 1 "', '\\x0a', '%0a', '%0d%0a' + forged, '\x80\x9b31m', '\xff',
-             'a\tb', '{status}', '%s', '%(x)s', '","status":500,"x":"', '\\u000a', '}{', "'", '`',
-             '\u00e9\u00e8'] + [''.join(chr(chance.choice((0x22, 0x5c, 0x25, 0x7b, 0x80, 0x85, 0x9b, 0xa0,
-                                                0xff, 0x41))) for _ in range(20)) for _ in range(20)]
+    texts = ['"', '\\', '\\"', '" 200 1 "', '\\x0a', '%0a', '%0d%0a' + forged, '\x80\x9b31m',
+             '\xff', 'a\tb', '{status}', '%s', '%(x)s', '","status":500,"x":"', '\\u000a', '}{', "'", '`',
+             '\u00e9\u00e8']
+    odd = '"\\%{A\x80\x85\x9b\xa0\xff'
+    texts += [''.join(chance.choices(odd, k=20)) for _ in range(20)]
     for text in texts:
         yield request('/', 'GET', f'Referer: {text}')
         yield request('/', 'GET', f'User-Agent: {text}')
@@ -137,12 +148,12 @@ def test_no_client_writes_a_line_of_his_own(kept, form):
 def test_what_may_be_secret_is_not_kept_and_what_is_kept_is_bounded(reactor):
     lines = lines_of(reactor, 'combined')
     for secret in (b'/reset?token=1', b'https://user:pw@host/', b'x' * 257):
-        assert lines.text(secret) == secret.decode()
-        assert lines.known(secret) is None
-    for number in range(3 * _MOST_KEPT):
-        lines.text(b'/%d' % number)
-        assert len(lines._texts) <= _MOST_KEPT
-    assert lines.known(None) == '-' and lines.known(1) == 'HTTP/1.1'
+        assert secret in lines.asked['GET', secret, 1]
+        assert not lines.asked and secret not in lines.texts
+    for number in range(3 * MOST_KEPT):
+        lines.asked['GET', b'/%d' % number, 1]
+        lines.clients[f'10.0.0.{number}']
+        assert max(map(len, (lines.texts, lines.asked, lines.clients))) <= MOST_KEPT
 
 
 def test_the_second_is_made_once_and_changes(kept):

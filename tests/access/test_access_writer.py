@@ -17,7 +17,7 @@ import pytest
 from test_access_log_file import room, stdout_is
 
 from tremolo.access import writer
-from tremolo.access.lines import lines_of
+from tremolo.access.log_file import cut_json
 from tremolo.access.writer import LogWriter, close_all, reopen_all
 from tremolo.errors import LogError
 from tremolo.service.beginning import outlive_signals
@@ -279,9 +279,8 @@ def test_a_log_that_cannot_be_written_leaves_nothing_behind(reactor, tmp_path):
 
 def test_where_workers_share_a_pipe_a_long_line_of_json_stays_json(reactor):
     ours, theirs = os.pipe()
-    cut = lines_of(reactor, 'json').cut
     with stdout_is(theirs):
-        log = LogWriter(reactor, '-', shared=True, cut=cut)
+        log = LogWriter(reactor, '-', shared=True, cut=cut_json)
     os.close(theirs)
     for target, agent in (('x' * 9000, None), ('\xe9' * 700, 'y'), ('\xe9' * 3000, 'é' * 3000),
                           ('', '"' * 9000)):

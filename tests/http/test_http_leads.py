@@ -53,33 +53,33 @@ def test_the_second_head_of_a_connection_teaches_and_the_first_does_not():
     assert not leads._leads
     parser = taught(head, head)
     assert set(leads._leads) == {HOST + b'Accept: */*\r\n'}
-    assert parser._lead is leads._leads[HOST + b'Accept: */*\r\n']
+    assert parser.lead is leads._leads[HOST + b'Accept: */*\r\n']
 
 
 def test_connections_share_their_leads():
     head = get(b'Accept: */*\r\n')
-    assert taught(head, head)._lead is taught(head, head)._lead
+    assert taught(head, head).lead is taught(head, head).lead
 
 
 def test_a_head_that_begins_differently_makes_the_lead_shorter():
     heads = [get(b'User-Agent: u\r\nAccept: %b\r\nAccept-Encoding: br\r\n' % kind)
              for kind in (b'*/*', b'*/*;a', b'*/', b'')]
     parser = taught(heads[0], heads[0])
-    assert parser._lead.text.endswith(b'br\r\n')
+    assert parser.lead.text.endswith(b'br\r\n')
     for head in (*heads, *reversed(heads)):
         assert read(parser, head) == fresh(head)
         if head is not heads[0]:
-            assert parser._lead.text == HOST + b'User-Agent: u\r\n'
+            assert parser.lead.text == HOST + b'User-Agent: u\r\n'
     assert len(leads._leads) == 2
 
 
 def test_a_connection_whose_heads_have_nothing_in_common_has_no_lead_for_good():
     head, other = (b'GET / HTTP/1.1\r\nHost: %d\r\n\r\n' % number for number in range(2))
     parser = taught(head, head, other)
-    assert parser._lead is leads.NO_LINES
+    assert parser.lead is leads.NO_LINES
     assert [read(parser, each) for each in (head, head, other)] == [
         fresh(head), fresh(head), fresh(other)]
-    assert parser._lead is leads.NO_LINES
+    assert parser.lead is leads.NO_LINES
 
 
 @pytest.mark.parametrize('secret', [
@@ -104,7 +104,7 @@ def test_there_are_few_leads_and_none_is_long():
     for value, lines in (b'', 32), (b'x' * 40, 19):
         head = get(b''.join(b'Accept: %d%b\r\n' % (number, value) for number in range(100, 170)))
         parser = taught(head, head, head)
-        assert len(parser._lead.said[0]) == lines
+        assert len(parser.lead.said[0]) == lines
         assert read(parser, head) == fresh(head)
     assert all(len(lead) <= 1024 for lead in leads._leads)
 

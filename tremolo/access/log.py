@@ -19,8 +19,8 @@ from ..server import Response, Server
 from ..server.connection import Connection
 from ..server.lifetime import Lifetime
 from ..typed import Any
-from .lines import lines_of
-from .log_file import STDOUT
+from .log_file import STDOUT, cut_json, cut_plainly
+from .parts import lines_of
 from .writer import LogWriter
 
 _log = logging.getLogger('tremolo.access')
@@ -43,24 +43,18 @@ class AccessLog:
         self._records = bool(_log.handlers)
         if not self._records:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
-                               shared=bool(settings.workers), cut=lines.cut)
-            self._write = writer.write
-            self._whole = lines.whole
+                               shared=bool(settings.workers),
+                               cut=cut_json if lines.is_json else cut_plainly)
+            lines.write = writer.write
             server.at_end.append(writer.close)
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
-        server.request_observers.append(self._ended)
+        lines.unusual = self._unusual
+        server.request_observers.append(self._unusual if self._records else lines.ended)
         server.refusal_observers.append(self._refused)
 
-    def _ended(self, response: Response, reason: str) -> None:
-        """Write the line of an answer that has ended. Hot: once for each answer."""
-        if reason or response.framing == 'upgraded' or self._records:
-            self._unusual(response, reason)
-        else:
-            self._write(self._whole(response))
-
     def _unusual(self, response: Response, reason: str) -> None:
-        """Write the line of an answer that may not be whole; one of 101 has to wait for its end."""
+        """Write the line of an answer, whole or not; one of 101 has to wait for its end."""
         connection = response.connection
         stream = connection.stream
         if response.framing == 'upgraded':
@@ -69,11 +63,12 @@ class AccessLog:
                 stream.sent + stream.buffered + stream.unsent)
             self._upgraded[connection] = response, connection.since, before
             return
-        # (Without a head no status was sent; after `handler_timeout` the server answers.)
-        sent = response.head_sent or reason == 'handler_timeout'
-        lost = stream.buffered if reason else 0
-        self._put(self._lines.values(response, response.status if sent else None,
-                                     max(0, response.size - lost), reason, connection.since))
+        status: int | None = response.status
+        size: int | None = max(0, response.size - (stream.buffered if reason else 0))
+        if not response.head_sent:
+            # No status was sent; but after `handler_timeout` the server answers instead.
+            status, size = (503, None) if reason == 'handler_timeout' else (None, 0)
+        self._put(self._lines.values(response, status, size, reason, connection.since))
 
     def _closed(self, connection: Connection, reason: str) -> None:
         """Write the line of an answer of 101, if the connection that has ended had one."""
@@ -94,9 +89,9 @@ class AccessLog:
         if self._records:
             _log.info('%s', line[:-1].decode('ascii'), extra=values)
         else:
-            self._write(line)
+            self._lines.write(line)
 
 
-def _ask_for_addresses(connection: Connection) -> None:
+def _ask_for_addresses(connection: Connection) -> object:
     """Ask the socket while it is open: a client that is cut has none any more."""
-    assert connection.addresses is not None
+    return connection.addresses

@@ -14,6 +14,7 @@ O_NONBLOCK is never set on stdout: the flag would hold for all programs that sha
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import stat
@@ -56,15 +57,26 @@ def check_log(path: str) -> None:
         os.close(open_log(path))
 
 
-def plainly_cut(line: bytes, most: int) -> bytes:
+def cut_plainly(line: bytes, most: int) -> bytes:
     """Return the begin of a line, of so many bytes."""
     return line[:most - len(_MORE)] + _MORE
+
+
+def cut_json(line: bytes, most: int) -> bytes:
+    """Return the line, a JSON object, with its longest texts cut: of so many bytes at most."""
+    values = json.loads(line)
+    while len(line) > most:
+        name = max(values, key=lambda name: len(str(values[name])))
+        text = values[name]
+        values[name] = text[:max(0, len(text) - (len(line) - most) - 3)] + '...'
+        line = json.dumps(values, separators=(',', ':')).encode('ascii') + b'\n'
+    return line
 
 
 class LogFile:
     """A log that is open."""
 
-    def __init__(self, path: str, shared: bool, cut: Cut = plainly_cut) -> None:
+    def __init__(self, path: str, shared: bool, cut: Cut = cut_plainly) -> None:
         """Open it. `shared`: other processes write there, too. Raises `LogError`.
 
         `cut` makes a line shorter that is too long for a pipe.

@@ -7,8 +7,8 @@ An id that is passed on consists of letters, digits and `.`, `_`, `-`, at most 1
 in a header field and in a log as it is. Anything else is replaced by one that is made. Those are no
 secret: who has one can guess the next.
 
-    tremolo.request_id.get()      the id of the request that this code runs for; '' outside of one
-    tremolo.RequestIdFilter()     a filter of `logging`: gives each record the attribute `request_id`
+    tremolo.request_id.get()     the id of the request that this code runs for; '' outside of one
+    tremolo.RequestIdFilter()    a filter of `logging`: each record gets the attribute `request_id`
 
 They are set up with the option `request_id`. Without it nothing of this runs.
 """

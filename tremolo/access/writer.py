@@ -30,7 +30,7 @@ from queue import Empty, SimpleQueue
 
 from ..errors import LogError
 from ..loop import Reactor
-from .log_file import STDOUT, Cut, LogFile, plainly_cut, shown
+from .log_file import STDOUT, Cut, LogFile, cut_plainly, shown
 
 _log = logging.getLogger('tremolo')
 
@@ -49,7 +49,7 @@ class LogWriter:
     """
 
     def __init__(self, reactor: Reactor, path: str, shared: bool,
-                 cut: Cut = plainly_cut) -> None:
+                 cut: Cut = cut_plainly) -> None:
         """Open the log; '-' is stdout. `shared`: other processes write there, too.
 
         `cut(line, most)` makes a line shorter that is too long for a pipe; the thread calls it.

@@ -41,14 +41,14 @@ class RequestParser:
     `make` is the class of the heads, for a caller that derives one from `RequestHead`.
     """
 
-    __slots__ = ('_field_count', '_framing', '_head_size', '_lead', '_limits', '_make', '_pos',
-                 '_scanned', '_skipped', '_state', 'buffer')
+    __slots__ = ('_field_count', '_framing', '_head_size', '_limits', '_make', '_pos',
+                 '_scanned', '_skipped', '_state', 'buffer', 'lead')
 
     def __init__(self, limits: Limits, make: type[RequestHead] = RequestHead) -> None:
         self._limits = limits
         self._make = make
         self._head_size, self._field_count = limits.head_size, limits.field_count
-        self._lead = NEW      # the lines that the last heads began with
+        self.lead = NEW      # the lines that the last heads began with
         self.buffer = b''       # what has arrived; b'' when all of it is parsed
         self._pos = 0           # where the bytes begin that are not parsed
         self._scanned = 0       # up to where a head in pieces was searched for its end
@@ -117,7 +117,7 @@ class RequestParser:
                 return self._other_head()
             line = data[pos:begin - 2]
             # Behind the request line, the lines with which this client's heads begin are known.
-            lead = self._lead
+            lead = self.lead
             known = lead.text
             if data.startswith(known, begin):
                 begin += len(known)
@@ -136,7 +136,7 @@ class RequestParser:
             if request.has_body:
                 self._begin_body(request)
             if not known:
-                self._lead = next_lead(self._lead, rest)
+                self.lead = next_lead(self.lead, rest)
         except ProtocolError:
             self._die()
             raise

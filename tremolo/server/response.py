@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from operator import attrgetter
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
@@ -51,6 +50,8 @@ class Response(ResponseHead):
     ended: bool                      # Whether all is sent.
     handler_timeout: float | None    # Seconds, 0: no limit; None: as the server's option says.
     live: bool                       # Whether the connection waits for it (it sets this).
+    line: tuple[int, str | None]     # The status and its phrase.
+    whole_size: int                  # The size of a body that is whole.
     _left: int                       # Bytes of a sized body that are still to come.
     _size: int                       # Those that were given to the stream; set with the head.
     # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
@@ -312,8 +313,9 @@ class Response(ResponseHead):
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
 answer_to = Response.to
-# The status with its phrase, and the size, of an answer that is whole. (Properties are calls.)
-told_of = attrgetter('_line', '_size')
+# Two slots by public names, for an answer that is whole. (`status` and `size` are calls.)
+Response.line = vars(ResponseHead)['_line']
+Response.whole_size = vars(Response)['_size']
 
 
 @functools.lru_cache(maxsize=256)
