@@ -54,12 +54,12 @@ def test_no_line_is_torn_and_none_is_lost_as_long_as_a_mebibyte_may_wait(server)
 
     def ask(times):
         nonlocal asked
-        for asked in range(asked, asked + times):
+        for _ in range(times):
             connection = http.client.HTTPConnection('127.0.0.1', port, timeout=PATIENCE)
             connection.request('GET', f'/?{asked}')
             connection.getresponse().read()
             connection.close()
-        asked += 1
+            asked += 1
 
     def take():
         nonlocal found

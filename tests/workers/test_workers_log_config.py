@@ -1,4 +1,4 @@
-"""The file of `log_config` and a renewal: new code reads it anew, and a broken one changes nothing."""
+"""The file of `log_config` and a renewal: it is read anew, and a broken one renews nothing."""
 
 from __future__ import annotations
 
