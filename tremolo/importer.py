@@ -67,7 +67,7 @@ def serve(
 
     def work(slot: Slot) -> int:
         with ended_by_sigterm(tell=False):
-            found = _found(app, factory, app_dir, interface)
+            found = found_or_status(app, factory, app_dir, interface)
             return found if isinstance(found, int) else found.work(settings, slot)
 
     if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
@@ -78,7 +78,7 @@ def serve(
                              command_line(), launch.moved, manager)
     set_up_logging(settings)
     with ended_by_sigterm():
-        found = _found(app, factory, app_dir, interface)
+        found = found_or_status(app, factory, app_dir, interface)
         if isinstance(found, int):
             return found
         found.manager = manager
@@ -86,10 +86,10 @@ def serve(
     return 0
 
 
-def _found(*what: Any) -> Service | int:
-    """Find an application; if there is none, print why and return the exit status."""
+def found_or_status(*what: Any, **more: Any) -> Service | int:
+    """Do as `find_application`; if there is none, print why and return the exit status."""
     try:
-        return find_application(*what)
+        return find_application(*what, **more)
     except SettingError as error:
         complain(f'tremolo: error: {error}')
         return 2

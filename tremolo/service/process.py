@@ -178,15 +178,15 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     secure: list[Settings] = []
     try:
         given = [] if manager is None else [place for place, _ in manager.given]
-        secure = _secure(settings, [*addresses, *(
+        secure = secure_settings(settings, [*addresses, *(
             (place, {}) for place in given
             if not any(address.means(place) for address, _ in addresses))])
-        _prepare_tls(secure)
+        prepare_tls(secure)
         reserve_descriptors(settings.connections)
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
+        run = Program(work, program, moved, where, functools.partial(prepare_tls, secure))
         return Supervisor(settings, [address for address, _ in addresses], run, manager).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error)
@@ -197,14 +197,14 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
             forget()
 
 
-def _secure(settings: Settings,
+def secure_settings(settings: Settings,
             addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
     """Return the settings of each address that speaks TLS. Raises `SettingError`."""
     parts = [settings.for_address(options) for _, options in addresses]
     return [part for part in parts if part.secure]
 
 
-def _prepare_tls(secure: Sequence[Settings]) -> None:
+def prepare_tls(secure: Sequence[Settings]) -> None:
     """Make the contexts for these settings, anew at each call (see `prepare`)."""
     if secure:
         from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
@@ -216,7 +216,7 @@ def _try_tls(settings: Settings, service: Service) -> None:
     # (The program that then serves warns of them.)
     logging.disable(logging.WARNING)
     try:
-        _prepare_tls(_secure(settings, service.addresses(settings)))
+        prepare_tls(secure_settings(settings, service.addresses(settings)))
     except (TlsError, SettingError) as error:
         leave(error)
 
