@@ -55,7 +55,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from ..workers.slot import Slot
         slot = Slot.inherited()
     with ended_by_sigterm(tell=_is_alone(slot)):
-        if settings.workers and slot is None:
+        if (settings.workers or settings.reload) and slot is None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
             addresses = service.addresses(settings, bool(manager.given))
@@ -136,6 +136,9 @@ def _is_alone(slot: Slot | None) -> bool:
 
 def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
     """Tell all who wait for it that the server accepts."""
+    if server.settings.reload:
+        from ..reload.inside import served as tell
+        tell()
     if slot is not None:
         slot.ready(server)
     if _is_alone(slot):
@@ -183,11 +186,23 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
             if not any(address.means(place) for address, _ in addresses))])
         _prepare_tls(secure)
         reserve_descriptors(settings.connections)
+        stand_in = None
+        if settings.reload:
+            from .reloaded import reloading
+            stand_in = reloading(settings, work, moved)
+            # (The program may stand still in a debugger.)
+            settings, work, program = settings.replace(worker_timeout=0), stand_in.work, None
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
-        return Supervisor(settings, [address for address, _ in addresses], run, manager).run()
+        run = Program(
+            work, program, moved, where, functools.partial(_prepare_tls, secure), stand_in)
+        beside = [] if stand_in is None else [stand_in]
+        supervisor = Supervisor(
+            settings, [address for address, _ in addresses], run, manager, beside)
+        if stand_in is not None:
+            stand_in.renew = supervisor.renew
+        return supervisor.run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error)
     finally:

@@ -20,6 +20,7 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
+from ..typed import Callable
 from .announcer import Announcer
 from .channel import (
     CONNECTION,
@@ -33,8 +34,18 @@ from .channel import (
     Channel,
 )
 from .fork import SIGNALS, children, ended, fork_worker
-from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
-from .program import Beside, Program
+from .group import (
+    ENDING,
+    FIRST_PAUSE,
+    OUTDATED,
+    SERVING,
+    STARTING,
+    WANTED,
+    Group,
+    SlotState,
+    Worker,
+)
+from .program import AGAIN, ENDS, Beside, Program
 from .slot import Slot
 from .terminal import MOMENT, Terminal
 from .watch import LAST_WORDS, Watch
@@ -109,28 +120,44 @@ class Supervisor:
             alone = not self._announced and self._group.workers
             if slot.state is WANTED and not alone and not self._ending and not self._fork(slot):
                 break
+            if slot.lacks and not self._ending and self._program.stand_in is not None:
+                slot.lacks = False
+                slot.stand_in = self._forked(slot, self._program.stand_in.stand_in)
 
     def _fork(self, slot: SlotState) -> bool:
-        """Fork a worker; return whether the system did not refuse it."""
+        """Fork a worker that runs the program; return whether the system did not refuse it."""
+        stand_in = self._program.stand_in
+        if stand_in is not None:
+            stand_in.begins()
+        worker = self._forked(slot, self._be_worker)
+        if worker is None:
+            return False
+        slot.fill(worker)
+        if stand_in is None:
+            slot.expect(self._reactor, partial(self._lend, slot))
+        else:
+            self._reactor.call_later(stand_in.late, self._starts_long, worker)
+        return True
+
+    def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
+        """Fork a worker; return it, or None if the system refused that."""
         others = self._group.other_slots(slot)
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (
+                slot.slot, work, (
                     *self._beside, self._reactor, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
                 raise ListenError(problem) from error
             self._fork_refused(problem)
-            return False
+            return None
         worker = Worker(pid, slot.slot, self._reactor.time())
         worker.channel = Channel(
             self._reactor, channel_end, partial(self._heard, worker), lambda: None)
         self._group.workers[pid] = worker
-        slot.fill(worker)
-        slot.expect(self._reactor, partial(self._lend, slot))
-        return True
+        return worker
 
     def _fork_refused(self, problem: str) -> None:
         """Pause all slots that want a worker: the next fork would be refused, too."""
@@ -197,10 +224,41 @@ class Supervisor:
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
+            self._end_standing_in(slot)
+        for each in self._group.slots:
+            if each.stand_in is worker:
+                for older in each.relieve():
+                    self._dismiss(older)
         predecessor, worker.predecessor = worker.predecessor, None
         if predecessor is not None:
             self._dismiss(predecessor)
         self._group.lend()
+
+    # -- while the program does not run (`Program.stand_in`) ----------------------------------------
+
+    def _end_standing_in(self, slot: SlotState) -> None:
+        """Let the program serve again, in place of the worker that stood in for it."""
+        if self._program.stand_in is not None:
+            self._program.stand_in.serves()
+        for worker in slot.rise():
+            self._dismiss(worker)
+
+    def _starts_long(self, worker: Worker) -> None:
+        slot = self._group.slot_of(worker)
+        if slot is not None and worker.state is STARTING and worker.pid in self._group.workers:
+            slot.lack()
+
+    def _not_started(self, slot: SlotState, worker: Worker, code: int) -> bool:
+        """Let another worker stand in for one that never was ready; return False for the end."""
+        stand_in = self._program.stand_in
+        fate = ENDS if stand_in is None else stand_in.ended(code, not self._announced)
+        if fate != ENDS:
+            older = worker.predecessor
+            slot.wait(older if older is not None and older.state is not ENDING else None)
+            if fate == AGAIN:
+                slot.pause(self._reactor)
+            slot.lack()
+        return fate != ENDS
 
     # -- how a worker ends: all of them by one of these -------------------------------------------
 
@@ -255,11 +313,18 @@ class Supervisor:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
+        if not (told or begun or self._ending or slot is None) \
+                and self._not_started(slot, worker, code):
+            return
         if not told:
             self._announcer.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
+            for each in self._group.slots:
+                if each.stand_in is worker:
+                    each.stand_in = None
+                    self._reactor.call_later(FIRST_PAUSE, each.lose)
             # Its successor may be long in starting: until then its clients get another worker.
             slot = self._group.slot_after(worker)
             if slot is not None and not slot.served:
@@ -349,11 +414,13 @@ class Supervisor:
         """Do what SIGHUP means."""
         if self._terminal.hung_up():
             self._end(0, '; the terminal is gone')
-        elif not self._ending:
-            self._renew()
+        else:
+            self.renew()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._ending:
+            return
         if self._announced:
             self._announcer.reloading()
         try:
