@@ -31,7 +31,7 @@ _PROBE = '4913'    # vim looks whether it may write in a folder.
 def signature(path: str) -> Signature:
     """Return by what a file is known, as it is now."""
     try:
-        return _SIGNATURE(os.stat(path))  # type: ignore[no-any-return]
+        return _SIGNATURE(os.stat(path))
     except (OSError, ValueError):
         return None
 

@@ -19,7 +19,7 @@ from types import FrameType
 
 from ..output import complain
 from ..pages.raised import is_ours
-from ..typed import Any, Optional
+from ..typed import Any
 from .failure import page_of, standing_at, without_machinery
 from .files import is_application, signature
 from .reports import Reports
@@ -41,21 +41,21 @@ class Inside:
         self._reports = reports
         self._folders = folders
         self._variables = variables    # Whether pages show the values of variables.
-        self._told: Optional[BaseException] = None
+        self._over = False    # Whether the start has ended, well or not.
         self._before: Any = None    # The handler of SIGALRM before ours.
         self._path_stats = SourceFileLoader.path_stats
 
     def begin(self) -> None:
         """Begin, before anything of the application is imported."""
-        inside, path_stats = self, self._path_stats
+        path_stats = self._path_stats
 
         def fresh_stats(loader: SourceFileLoader, path: str) -> Any:
-            if not is_application(path, inside._folders):
+            if not is_application(path, self._folders):
                 return path_stats(loader, path)
-            inside.imported(path)
+            self.imported(path)
             raise OSError('compiled from the source, always')
 
-        SourceFileLoader.path_stats = fresh_stats  # type: ignore[method-assign]
+        SourceFileLoader.path_stats = fresh_stats  # type: ignore
         importlib.invalidate_caches()
         self._before = signal.signal(signal.SIGALRM, self._late)
         signal.setitimer(signal.ITIMER_REAL, LONG)
@@ -66,14 +66,15 @@ class Inside:
 
     def failed(self, error: BaseException) -> None:
         """Keep why the start failed; the first that is told is shown."""
-        if self._told is None:
-            self._told = error
+        if not self._over:
+            self._over = True
             self._end_waiting()
             error.__traceback__ = without_machinery(error.__traceback__)
             self._reports.write_page(page_of(error, self._variables))
 
     def served(self) -> None:
         """Tell what else was imported: the server accepts."""
+        self._over = True
         self._end_waiting()
         for module in list(sys.modules.values()):
             path = getattr(module, '__file__', None)

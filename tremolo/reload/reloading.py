@@ -38,7 +38,8 @@ _log = logging.getLogger('tremolo')
 # 1,000 files, and all looks together are to take less than 0.5 % of a processor.
 _LOOK, _RARELY = 0.25, 0.44
 _SHARE = 0.004
-_SETTLE, _SETTLES = 0.04, 6    # Seconds in which nothing more changes; so often they are waited for.
+# Seconds in which nothing more changes; and how often they are waited for, at most.
+_SETTLE, _SETTLES = 0.04, 6
 
 
 class Reloading:

@@ -189,7 +189,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         stand_in = None
         if settings.reload:
             from .reloaded import reloading
-            stand_in = reloading(settings, work, moved)
+            stand_in = reloading(settings, work, moved or (lambda: False))
             # (The program may stand still in a debugger.)
             settings, work, program = settings.replace(worker_timeout=0), stand_in.work, None
         # A worker has a channel and a socket for each address; while it is replaced two channels.

@@ -13,7 +13,6 @@ from ..reload.reports import Reports
 from ..server import Handle
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Callable
-from . import process
 from .release import command_line
 from .service import Service
 
@@ -42,7 +41,7 @@ def reloading(settings: Settings, work: Callable[[Slot], int],
     made: list[Reloading] = []
 
     def stand_in(slot: Slot) -> int:
-        return process.work(_StandIn(made[0].reports), settings, slot)
+        return _StandIn(made[0].reports).work(settings, slot)
 
     made.append(Reloading(settings, work, stand_in, runner_command(command_line()), moved))
     return made[0]

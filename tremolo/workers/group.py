@@ -144,6 +144,10 @@ class SlotState:
         """Let a worker be forked that stands in, unless there is one."""
         self.down, self.lacks = True, self.stand_in is None
 
+    def stands_in(self, worker: Worker | None) -> None:
+        """Record the worker that was forked to stand in; None if the system refused it."""
+        self.stand_in, self.lacks = worker, False
+
     def lose(self) -> None:
         """Let another worker stand in for the one that did, and has ended by itself."""
         self.lacks = self.down and self.stand_in is None

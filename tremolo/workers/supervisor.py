@@ -33,28 +33,18 @@ from .channel import (
     TAKES_NAMED,
     Channel,
 )
+from .dismissal import GRACE, Dismissal
 from .fork import SIGNALS, children, ended, fork_worker
-from .group import (
-    ENDING,
-    FIRST_PAUSE,
-    OUTDATED,
-    SERVING,
-    STARTING,
-    WANTED,
-    Group,
-    SlotState,
-    Worker,
-)
-from .program import AGAIN, ENDS, Beside, Program
+from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
+from .program import Beside, Program
 from .slot import Slot
+from .standing_in import StandingIn
 from .terminal import MOMENT, Terminal
-from .watch import LAST_WORDS, Watch
+from .watch import Watch
 
 _log = logging.getLogger('tremolo')
 
 _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash at its start.
-# Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
-_GRACE = 6.0
 _TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be forked.
 
 
@@ -80,6 +70,8 @@ class Supervisor:
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
         self._announcer = Announcer(self._reactor, self._group, self._manager)
+        self._standing_in = StandingIn(self._reactor, self._group, program.stand_in)
+        self._dismissal = Dismissal(self._reactor, self._group, settings.shutdown_timeout)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -100,7 +92,7 @@ class Supervisor:
             for each in self._beside:
                 each.begin(reactor, self._group)
             if settings.worker_timeout:
-                Watch(reactor, self._group, settings.worker_timeout, self._kill)
+                Watch(reactor, self._group, settings.worker_timeout, self._dismissal.kill)
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
@@ -120,23 +112,17 @@ class Supervisor:
             alone = not self._announced and self._group.workers
             if slot.state is WANTED and not alone and not self._ending and not self._fork(slot):
                 break
-            if slot.lacks and not self._ending and self._program.stand_in is not None:
-                slot.lacks = False
-                slot.stand_in = self._forked(slot, self._program.stand_in.stand_in)
+            if slot.lacks and not self._ending:
+                slot.stands_in(self._forked(slot, self._standing_in.work))
 
     def _fork(self, slot: SlotState) -> bool:
         """Fork a worker that runs the program; return whether the system did not refuse it."""
-        stand_in = self._program.stand_in
-        if stand_in is not None:
-            stand_in.begins()
-        worker = self._forked(slot, self._be_worker)
-        if worker is None:
+        self._standing_in.begins()
+        if (worker := self._forked(slot, self._be_worker)) is None:
             return False
         slot.fill(worker)
-        if stand_in is None:
+        if not self._standing_in.expect(worker):
             slot.expect(self._reactor, partial(self._lend, slot))
-        else:
-            self._reactor.call_later(stand_in.late, self._starts_long, worker)
         return True
 
     def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
@@ -224,58 +210,14 @@ class Supervisor:
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
-            self._end_standing_in(slot)
-        for each in self._group.slots:
-            if each.stand_in is worker:
-                for older in each.relieve():
-                    self._dismiss(older)
+        for each in self._standing_in.ready(worker, slot):
+            self._dismissal.dismiss(each)
         predecessor, worker.predecessor = worker.predecessor, None
         if predecessor is not None:
-            self._dismiss(predecessor)
+            self._dismissal.dismiss(predecessor)
         self._group.lend()
 
-    # -- while the program does not run (`Program.stand_in`) ----------------------------------------
-
-    def _end_standing_in(self, slot: SlotState) -> None:
-        """Let the program serve again, in place of the worker that stood in for it."""
-        if self._program.stand_in is not None:
-            self._program.stand_in.serves()
-        for worker in slot.rise():
-            self._dismiss(worker)
-
-    def _starts_long(self, worker: Worker) -> None:
-        slot = self._group.slot_of(worker)
-        if slot is not None and worker.state is STARTING and worker.pid in self._group.workers:
-            slot.lack()
-
-    def _not_started(self, slot: SlotState, worker: Worker, code: int) -> bool:
-        """Let another worker stand in for one that never was ready; return False for the end."""
-        stand_in = self._program.stand_in
-        fate = ENDS if stand_in is None else stand_in.ended(code, not self._announced)
-        if fate != ENDS:
-            older = worker.predecessor
-            slot.wait(older if older is not None and older.state is not ENDING else None)
-            if fate == AGAIN:
-                slot.pause(self._reactor)
-            slot.lack()
-        return fate != ENDS
-
     # -- how a worker ends: all of them by one of these -------------------------------------------
-
-    def _dismiss(self, worker: Worker) -> None:
-        """Let a worker end while the server goes on; SIGKILL follows if it does not.
-
-        One that serves gives its connections away. One that still starts has none.
-        """
-        if worker.pid not in self._group.workers or worker.state is ENDING:
-            return
-        if worker.state is STARTING:
-            worker.end(signal.SIGTERM)
-            self._reactor.call_later(LAST_WORDS, self._kill_unready, worker)
-        else:
-            worker.hand_over(self._group.heir(worker.slot, [worker]))
-        # (The handover takes half of the time, at most; draining may take all of it.)
-        self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
     def _leaves(self, worker: Worker) -> None:
         """Replace a worker that drains by itself: another program told it to, or `app.stop`."""
@@ -283,20 +225,12 @@ class Supervisor:
             return
         slot = self._group.slot_of(worker) or self._group.slot_after(worker)
         worker.state = ENDING
-        self._kill_late(worker, self._settings.shutdown_timeout)
+        self._dismissal.kill_late(worker, self._settings.shutdown_timeout)
         if slot is not None and slot.worker is worker:
             slot.want()
         elif slot is not None:
             slot.lent = True
         self._group.lend()
-
-    def _kill_late(self, worker: Worker, seconds: float) -> None:
-        self._reactor.call_later(seconds + _GRACE, self._kill, [worker])
-
-    def _kill_unready(self, worker: Worker) -> None:
-        """Kill a worker that was told to end before it was ready, and hangs."""
-        if worker.beat == NEVER:
-            self._kill([worker])
 
     def _lend(self, slot: SlotState) -> None:
         slot.lent = True
@@ -314,17 +248,14 @@ class Supervisor:
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
         if not (told or begun or self._ending or slot is None) \
-                and self._not_started(slot, worker, code):
+                and self._standing_in.failed(slot, worker, code, not self._announced):
             return
         if not told:
             self._announcer.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
-            for each in self._group.slots:
-                if each.stand_in is worker:
-                    each.stand_in = None
-                    self._reactor.call_later(FIRST_PAUSE, each.lose)
+            self._standing_in.ended(worker)
             # Its successor may be long in starting: until then its clients get another worker.
             slot = self._group.slot_after(worker)
             if slot is not None and not slot.served:
@@ -374,7 +305,7 @@ class Supervisor:
                 # The heir needs the listeners before it gets the first connection.
                 self._group.lend(leaving)
                 for worker in leaving:
-                    self._dismiss(worker)
+                    self._dismissal.dismiss(worker)
 
     def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
@@ -388,11 +319,11 @@ class Supervisor:
                       self._settings.shutdown_timeout, more)
         for worker in self._group.workers.values():
             # (What a start has begun cleans up meanwhile.)
-            self._reactor.call_later(_GRACE, self._kill_unready, worker)
+            self._reactor.call_later(GRACE, self._dismissal.kill_unready, worker)
             worker.end(signal.SIGTERM)
         # A client that connects from now on is refused; in an open queue it would wait in vain.
         self._group.stop_listening()
-        self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
+        self._reactor.call_later(self._settings.shutdown_timeout + GRACE, self._dismissal.kill)
 
     def _force(self, signum: int) -> None:
         """End all workers at once."""
@@ -401,14 +332,7 @@ class Supervisor:
         self._status = 128 + signum
         for worker in self._group.workers.values():
             worker.end(signal.SIGQUIT)
-        self._reactor.call_later(_GRACE, self._kill)
-
-    def _kill(self, workers: Iterable[Worker] | None = None) -> None:
-        """Kill these workers, or all, unless they have ended."""
-        for worker in self._group.workers.values() if workers is None else workers:
-            if worker.pid in self._group.workers:
-                _log.error('worker %d did not end, and is killed', worker.pid)
-                worker.end(signal.SIGKILL)
+        self._reactor.call_later(GRACE, self._dismissal.kill)
 
     def _hang_up(self) -> None:
         """Do what SIGHUP means."""
@@ -442,4 +366,4 @@ class Supervisor:
                 slot.want()
             elif slot.state is not OUTDATED:
                 slot.outdate()
-                self._dismiss(worker)
+                self._dismissal.dismiss(worker)
