@@ -76,7 +76,7 @@ def serve(
         # folder only a new interpreter brings it: this one has imported modules of the old one.)
         with ended_by_sigterm():
             return supervise(settings, settings.listens(bool(manager.given)), work,
-                             command_line(), launch.moved, manager)
+                             command_line(), launch.moved, manager, Service.answering_by)
     set_up_logging(settings)
     with ended_by_sigterm():
         found = _found(app, factory, app_dir, interface)

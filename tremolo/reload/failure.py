@@ -48,12 +48,15 @@ def answering(reports: Reports) -> Callable[[Request, Response], None]:
     return handle
 
 
-def without_machinery(traceback: TracebackType | None) -> TracebackType | None:
-    """Return a traceback from the application's first call on; whole, if there is none."""
-    first = traceback
+def without_machinery(error: BaseException) -> TracebackType | None:
+    """Return its traceback from the application's first call on; whole, if there is none.
+
+    (A file with a syntax error was not called: then nothing is left.)
+    """
+    first = error.__traceback__
     while first is not None and not _is_theirs(first.tb_frame):
         first = first.tb_next
-    return first or traceback
+    return first if first or isinstance(error, SyntaxError) else error.__traceback__
 
 
 def standing_at(frame: FrameType | None) -> TracebackType | None:

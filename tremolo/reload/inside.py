@@ -69,7 +69,7 @@ class Inside:
         if not self._over:
             self._over = True
             self._end_waiting()
-            error.__traceback__ = without_machinery(error.__traceback__)
+            error.__traceback__ = without_machinery(error)
             self._reports.write_page(page_of(error, self._variables))
 
     def served(self) -> None:

@@ -44,7 +44,7 @@ def main(words: list[str]) -> None:
 
 def _tell(error: BaseException) -> None:
     """Write the traceback, without our calls before those of the program."""
-    error = error.with_traceback(without_machinery(error.__traceback__))
+    error = error.with_traceback(without_machinery(error))
     sys.excepthook(type(error), error, error.__traceback__)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
-from ..server import Server, announce
+from ..server import Handle, Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
@@ -59,7 +59,8 @@ def run(service: Service, options: dict[str, Any]) -> None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
             addresses = service.addresses(settings, bool(manager.given))
-            status = supervise(settings, addresses, worker, program, manager=manager)
+            status = supervise(settings, addresses, worker, program, manager=manager,
+                               answering_by=service.answering_by)
         else:
             set_up_logging(settings)
             if slot is None:
@@ -167,12 +168,14 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
               work: Callable[[Slot], int], program: list[str] | None = None,
-              moved: Callable[[], bool] | None = None, manager: Manager | None = None) -> int:
+              moved: Callable[[], bool] | None = None, manager: Manager | None = None,
+              answering_by: Callable[[Handle], Service] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
     workers; without one new workers are forked, and likewise until `moved`, if that is given. Each
-    address comes with its own options.
+    address comes with its own options. `answering_by` makes what stands in for an application that
+    does not run, under `reload`.
     """
     from ..workers.program import Program
     from ..workers.supervisor import Supervisor
@@ -187,9 +190,9 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         _prepare_tls(secure)
         reserve_descriptors(settings.connections)
         stand_in = None
-        if settings.reload:
+        if settings.reload and answering_by is not None:
             from .reloaded import reloading
-            stand_in = reloading(settings, work, moved or (lambda: False))
+            stand_in = reloading(settings, work, answering_by, moved)
             # (The program may stand still in a debugger.)
             settings, work, program = settings.replace(worker_timeout=0), stand_in.work, None
         # A worker has a channel and a socket for each address; while it is replaced two channels.

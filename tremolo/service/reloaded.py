@@ -5,43 +5,31 @@
 
 from __future__ import annotations
 
-from ..loop import Reactor
 from ..reload.command import runner_command
 from ..reload.failure import answering
 from ..reload.reloading import Reloading
-from ..reload.reports import Reports
 from ..server import Handle
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Callable
 from .release import command_line
-from .service import Service
 
 if TYPE_CHECKING:
     from ..workers.slot import Slot
-
-
-class _StandIn(Service):
-    """Answers each request with why the application does not run."""
-
-    def __init__(self, reports: Reports) -> None:
-        super().__init__()
-        self._reports = reports
-
-    def handle_on(self, reactor: Reactor, settings: Settings, mounted_at: str = '') -> Handle:
-        """Return what answers each request."""
-        return answering(self._reports)
+    from .service import Service
 
 
 def reloading(settings: Settings, work: Callable[[Slot], int],
-              moved: Callable[[], bool] = lambda: False) -> Reloading:
+              answering_by: Callable[[Handle], Service],
+              moved: Callable[[], bool] | None = None) -> Reloading:
     """Return what watches the files of an application. Raises `SettingError`.
 
-    `work(slot)` serves it in a worker.
+    `work(slot)` serves it in a worker; `answering_by` is `Service.answering_by`.
     """
     made: list[Reloading] = []
 
     def stand_in(slot: Slot) -> int:
-        return _StandIn(made[0].reports).work(settings, slot)
+        return answering_by(answering(made[0].reports)).work(settings, slot)
 
-    made.append(Reloading(settings, work, stand_in, runner_command(command_line()), moved))
+    made.append(Reloading(settings, work, stand_in, runner_command(command_line()),
+                          moved or (lambda: False)))
     return made[0]
