@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 
 from ..loop import Reactor
+from ..settings import Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
+from .dismissal import GRACE
 from .group import Group, Worker
 
 _log = logging.getLogger('tremolo')
@@ -22,21 +24,20 @@ class DrainDelay:
     Meanwhile a worker that crashes is replaced as ever, and nothing is renewed by SIGHUP.
     """
 
-    def __init__(self, reactor: Reactor, group: Group, manager: Manager, seconds: float) -> None:
+    def __init__(self, reactor: Reactor, group: Group, manager: Manager,
+                 settings: Settings) -> None:
         self._reactor = reactor
         self._group = group
         self._manager = manager
-        self._seconds = seconds
+        self._seconds = settings.drain_delay
+        self._longest = settings.shutdown_timeout + GRACE    # How long the end may take after it.
         self.begun = False
 
-    def begin(self, end: Callable[[int], object], longest: float) -> bool:
-        """Call `end(0)` when it is over; return False if there is no delay.
-
-        `longest`: how many seconds the end may take after it.
-        """
+    def begin(self, end: Callable[[int], object]) -> bool:
+        """Call `end(0)` when it is over; return False if there is no delay."""
         if self._seconds and not self.begun:
             self.begun = True
-            self._manager.stopping(self._seconds + longest)
+            self._manager.stopping(self._seconds + self._longest)
             _log.info('stopping: everything is served for %g s more (drain_delay)', self._seconds)
             for worker in self._group.workers.values():
                 self.tell(worker)
