@@ -21,7 +21,8 @@ from ..typed import Any, NoReturn
 
 __all__ = ['main']
 
-# These say how the application is found, and whether it is served. They are no options of the server.
+# These say how the application is found, and whether it is served. They are no options of the
+# server that runs it.
 _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ('--factory', 'APP is a function: called without arguments, it returns the application',
      {'action': 'store_true'}),
