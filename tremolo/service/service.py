@@ -140,12 +140,12 @@ class Service:
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding
             Forwarding(server)
-        if settings.health:
-            from .health import Health
-            Health(server, settings.health)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
             self._prepare(server)
+            if settings.health:
+                from .health import Health
+                Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
         except BaseException:
