@@ -64,7 +64,7 @@ def test_a_further_folder_that_is_not_there_is_told_with_the_nearest_name(tmp_pa
         check_folders(['template'])
     assert str(raised.value) == (
         'reload_dir: template: no such folder, did you mean templates?')
-    with pytest.raises(SettingError, match='no such folder$'):
+    with pytest.raises(SettingError, match=r'no such folder$'):
         check_folders(['no/where'])
     assert check_folders(['templates']) == [str(tmp_path / 'templates')]
 
@@ -130,7 +130,7 @@ def watching(tmp_path, monkeypatch):
     with Reactor() as reactor:
         made.begin(reactor)
         made.begins()
-        yield tmp_path, reactor, noticed, made
+        yield tmp_path, reactor, noticed
         made.close()
     made.close()
 
@@ -144,8 +144,8 @@ def watching(tmp_path, monkeypatch):
     lambda path: path.with_name('sub').mkdir() or (path.parent / 'sub' / 'x').touch(),
     lambda path: path.unlink() or path.symlink_to('other'),
 ])
-def test_each_change_is_noticed_once(tmp_path, watching, change):
-    folder, reactor, noticed, made = watching
+def test_each_change_is_noticed_once(watching, change):
+    folder, reactor, noticed = watching
     # (They are there from the start: this is what the next looks find.)
     (folder / 'file').write_text('text')
     (folder / 'other').write_text('text')

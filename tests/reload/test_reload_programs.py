@@ -49,9 +49,10 @@ def written(tmp_path):
 def test_a_program_starts_afresh_and_survives_a_syntax_error_in_itself(written, tmp_path):
     server = written({'shop.py': PROGRAM, 'part.py': "NAME = 'one'\n"}, '--fast', 'x',
                      command=('shop.py',))
-    answer = server.get()
-    assert answer == (f"<one> __main__ ['shop.py', '--fast', 'x'] {os.path.realpath(tmp_path)} "
-                      f"{tmp_path / 'shop.py'}")
+    server.waits_for('<one>')
+    assert server.get() == (
+        f"<one> __main__ ['shop.py', '--fast', 'x'] {os.path.realpath(tmp_path)} "
+        f"{tmp_path / 'shop.py'}")
     server.save('part.py', "NAME = 'two'\n")
     server.waits_for('<two>')
     server.save('shop.py', PROGRAM.replace('import part', 'import part = 3'))
@@ -80,7 +81,7 @@ def test_a_module_with_relative_imports_runs_by_its_name(written):
     program = PROGRAM.replace('import part', 'from . import part')
     server = written({'shop/__init__.py': '', 'shop/__main__.py': program,
                       'shop/part.py': "NAME = 'one'\n"}, 'x', command=('-Bm', 'shop'))
-    assert server.get().startswith('<one> __main__ [')
+    server.waits_for('<one> __main__ [')
     server.save('shop/part.py', "NAME = 'two'\n", 'renamed')
     server.waits_for('<two>')
 
@@ -171,7 +172,7 @@ def test_wsgi_in_a_file_on_a_unix_socket(written, tmp_path):
 
 def test_a_wrong_name_ends_the_start_with_status_2_and_a_bad_file_does_not(written, tmp_path):
     server = written({'shop.py': 'def'}, '--port', '0', 'shop:app')
-    assert 'SyntaxError' in server.get()
+    server.waits_for('SyntaxError')
     assert server.end() == 0
     wrong = written({}, '--port', '0', 'shpo:app')
     assert wrong.process.wait(60) == 2
@@ -183,6 +184,6 @@ def test_a_wrong_name_ends_the_start_with_status_2_and_a_bad_file_does_not(writt
 
 def test_an_interrupt_ends_it_while_the_import_hangs(written):
     server = written({'shop.py': 'import time\ntime.sleep(1000)'}, '--port', '0', 'shop:app')
-    assert '503' in server.get()
+    server.waits_for('503')
     server.signal('SIGINT')
     assert server.process.wait(60) in (0, 130)

@@ -8,7 +8,7 @@ import pytest
 from worker_group import wait_until
 from written import Written
 
-# For the figures: 100 saves in each way.
+# Of each kind. (tests/benchmarks/reload.py does 100, and measures.)
 SAVES = int(os.environ.get('RELOAD_SAVES', '1'))
 
 MAIN = '''
@@ -85,13 +85,11 @@ def written(shared):
 
 
 @pytest.mark.parametrize('way', ['in place', 'renamed', 'same second', 'older'])
-def test_each_save_is_served_within_a_second(written, way):
-    """Also quick saves of equal size, of which CPython by itself would import stale `.pyc` files:
-    fault 39 of the earlier tremolo is of that kind."""
+def test_each_save_is_served_and_none_is_stale(written, way):
+    """Also quick saves of equal size, of which CPython by itself imports stale `.pyc` files."""
     for number in range(SAVES):
         written.save('pack/part.py', f"NAME = '{way} {number:03}'\n", way)
-        seconds = written.waits_for(f'<{way} {number:03}>')
-        assert SAVES < 100 or seconds < 1
+        written.waits_for(f'<{way} {number:03}>')
         assert written.get('/thread') == written.get('/async') == f'<{way} {number:03}>'
     assert not list(written.folder.rglob('__pycache__/*.pyc'))
 

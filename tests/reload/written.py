@@ -7,7 +7,6 @@ import os
 import time
 from pathlib import Path
 
-
 from worker_group import Group, wait_until
 
 # The command line with shorter waits; the real ones are tested where they matter.

@@ -36,7 +36,7 @@ _log = logging.getLogger('tremolo')
 
 # Seconds between two looks: with few files, and at most, with many: a look takes 1.5 to 2.5 ms for
 # 1,000 files, and all looks together are to take less than 0.5 % of a processor.
-_LOOK, _RARELY = 0.25, 0.44
+_LOOK, _RARELY = 0.25, 0.45
 _SHARE = 0.004
 # Seconds in which nothing more changes; and how often they are waited for, at most.
 _SETTLE, _SETTLES = 0.04, 6

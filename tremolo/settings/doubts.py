@@ -25,6 +25,8 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if not settings.workers:
         lines = [f'{name}: has no effect without workers' for name in _changed(settings)
                  if name not in _ALONE]
+    if settings.reload_dir and not settings.reload:
+        lines.append('reload_dir: has no effect without reload')
     for variable in sorted(environ):
         name = variable[len('TREMOLO_'):].lower()
         if variable.startswith('TREMOLO_') and name not in BY_NAME \
@@ -35,7 +37,7 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
 
 def only_for_workers(settings: Settings) -> str:
     """Return the name of an option that has no effect inside another program; '' if none is."""
-    return next(iter(_changed(settings)), '')
+    return next(iter(_changed(settings)), 'reload' if settings.reload else '')
 
 
 def _changed(settings: Settings) -> list[str]:
