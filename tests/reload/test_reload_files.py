@@ -93,7 +93,7 @@ def test_a_single_file_may_be_watched(tmp_path):
 def test_what_an_older_worker_tells_late_does_not_count(tmp_path):
     received = Received()
     try:
-        old, new = Reports(received.reports.files, -1, 1), Reports(received.reports.files, -1, 2)
+        old, new = (Reports(received.reports.files, received.reports.page, each) for each in (1, 2))
         received.reports.number = 2
         old.tell('/a.py', (1, 2, 3))
         new.tell('/b.py', None)
@@ -104,6 +104,18 @@ def test_what_an_older_worker_tells_late_does_not_count(tmp_path):
         assert received.read() == []
     finally:
         received.close()
+
+
+def test_a_descriptor_that_the_program_has_closed_is_not_written_to(tmp_path):
+    received = Received()
+    reports = received.reports
+    with (tmp_path / 'theirs').open('w') as theirs:
+        for fd in (reports.files, reports.page):
+            os.dup2(theirs.fileno(), fd)
+        reports.tell('/a.py', (1, 2, 3))
+        reports.write_page({'status': 500})
+        received.close()
+    assert (tmp_path / 'theirs').read_text() == ''
 
 
 def test_a_page_that_is_half_written_is_no_page():

@@ -47,6 +47,7 @@ def written(tmp_path):
 
 
 def test_a_program_starts_afresh_and_survives_a_syntax_error_in_itself(written, tmp_path):
+    """The parent imports nothing again, and stays as it is: fault 42 of the earlier tremolo."""
     server = written({'shop.py': PROGRAM, 'part.py': "NAME = 'one'\n"}, '--fast', 'x',
                      command=('shop.py',))
     server.waits_for('<one>')

@@ -238,6 +238,7 @@ def test_a_websocket_or_an_event_stream_ends_soon_and_does_not_delay(written, he
 
 
 def test_further_folders_are_watched_with_all_that_people_write(written):
+    """Not only modules are watched: fault 42 of the earlier tremolo."""
     changed = written.log.count(' changed')
     for name in ('.hidden', 'x.pyc', 'draft~', '#draft#', 'server.log', 'server.log.1', 'a.swp',
                  '__pycache__/a.py', '.git/HEAD', '4913'):
