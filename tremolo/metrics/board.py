@@ -30,8 +30,11 @@ class Board:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._own: Any = None    # The mapped block of this process,
-        self._number = -1        # and its number.
+        # The block of this process, mapped, and its number. (To unmap a block closes a descriptor of
+        # the file, and with any of them a process loses all of its locks. So what a process has
+        # inherited by fork stays mapped behind its own.)
+        self._maps: list[Any] = []
+        self._number = -1
 
     @classmethod
     def new(cls) -> Board:
@@ -58,8 +61,8 @@ class Board:
     def claim(self) -> Any:
         """Return the block of this process, mapped into memory. Raises `OSError`."""
         if self.fd < 0:
-            self._own = mmap.mmap(-1, SIZE)
-            return self._own
+            self._maps.append(mmap.mmap(-1, SIZE))
+            return self._maps[-1]
         number = 0
         while not self._lock(number):
             number += 1
@@ -68,8 +71,8 @@ class Board:
         last = _offset(number + 1) - 1
         os.pwrite(self.fd, os.pread(self.fd, 1, last) or b'\0', last)
         self._number = number
-        self._own = mmap.mmap(self.fd, SIZE, offset=_offset(number))
-        return self._own
+        self._maps.append(mmap.mmap(self.fd, SIZE, offset=_offset(number)))
+        return self._maps[-1]
 
     def read(self) -> Iterator[tuple[Any, Any, bool]]:
         """Read each block: as whole numbers, as floats, and whether its process lives."""
@@ -80,15 +83,16 @@ class Board:
             number += 1
 
     def close(self) -> None:
-        """Close the file in this process; the memory of its block is freed with its last view."""
-        self._own = None
+        """Close the file in this process, and its block, of which no view may be left."""
+        while self._maps:
+            self._maps.pop().close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
     def _block(self, number: int) -> bytes:
         if self.fd < 0:
-            return b'' if number or self._own is None else bytes(self._own)
+            return b'' if number or not self._maps else bytes(self._maps[-1])
         data = os.pread(self.fd, SIZE, _offset(number))
         return data if len(data) == SIZE else b''
 

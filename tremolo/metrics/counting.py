@@ -1,22 +1,23 @@
 """Counting: what one process counts, in its block (layout.py).
 
-Each answer is counted when it ends, each connection too: then and there, in memory that outlives
-the process. A timer of the loop, the *beat*, writes the rest. Next to nothing may be done for an
-answer, so the sums that need no look-up are kept here as well: to write a word takes half the time
-of to read it, add, and write it.
+Each answer is counted when it ends, or before it is sent, and each connection when it ends: in
+memory that outlives the process. A timer of the loop, the *beat*, writes the rest.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_left
 from collections import Counter, deque
 
+from ..loop.stream import APART
 from ..server import Request, Response, Server
 from ..server.connection import Connection
 from ..server.lifetime import Lifetime
+from ..server.phases import IDLE
 from ..server.request_body import RequestBody
-from ..typed import Any, Callable
+from ..typed import Any
 from .layout import (
     BOUNDS,
     BUCKET,
@@ -41,8 +42,10 @@ from .layout import (
     key_of,
 )
 
+_log = logging.getLogger('tremolo')
+
 _EVERY = 0.25    # Seconds between two beats: a loop that stands still for longer misses one.
-_KEPT = 60       # The lag is the longest of so many beats: 15 s, the usual time between two scrapes.
+_KEPT = 60       # The lag is the longest of so many beats: 15 s, as Prometheus asks by default.
 _LOOK = 1.0      # Seconds until the connections are counted again.
 # To count 100,000 connections takes 10 ms. It takes at most this share of the time.
 _SHARE = 0.01
@@ -54,12 +57,12 @@ class Counting:
 
     def __init__(self, server: Server, block: Any, slot: int, reloaded: bool = False) -> None:
         """Count for a server and its parts; `reloaded`: the process has begun anew by itself."""
-        view = memoryview(block)
-        self._words, self._times = words, times = view.cast('Q'), view.cast('d')
+        with memoryview(block) as view:
+            self._words, self._times = words, times = view.cast('Q'), view.cast('d')
         self._server = server
         # Where the cell of each key is, and of each registered method and status.
         self._cells: dict[int, int] = {}
-        self._places: dict[str, dict[int, int]] = {method: {} for method in METHODS[1:]}
+        self._places: dict[tuple[str, int], int] = {}
         for place in range(CELL, CELL + 2 * CELLS, 2):
             if not words[place]:
                 break
@@ -74,54 +77,98 @@ class Counting:
         self._look_at = 0.0    # When the connections are to be looked at again.
         # (The first beat is in the first turn: until then the application starts.)
         self._due = 0.0
-        self._timer = server.reactor.call_later(0, self._beat)
-        server.request_observers.append(self._observer())
+        self._timer = server.reactor.timers.new(self._beat)
+        self._timer.move(server.reactor.time())
+        self._observe()
         server.refusal_observers.append(self._refused)
         server.at_close.append(self._closed)
 
-    def _observer(self) -> Callable[[Response, str], None]:
-        """Return what counts an answer. Hot. (The variables of a function are the fastest.)"""
-        words, times, places, late = self._words, self._times, self._places, self._late
-        now, fastest, first = self._server.reactor.time, BOUNDS[0], BUCKET
-        seconds, sent = times[SECONDS], words[SENT]
+    def _observe(self) -> None:
+        """Count each answer from now on. Hot. (The variables of a function are the fastest.)
+
+        The usual answer, of a handler that did not wait, is sent at the end of the turn. It is
+        counted just before that, with all others of this turn that are like it (measured: a hello
+        world would take twice as many instructions more, each by itself). So its time is the time
+        until it is sent, and what a client has got is counted, even if a SIGKILL follows.
+        """
+        server, reactor, count, late = self._server, self._server.reactor, self._count, self._late
+        # What the usual answers of this turn are like, since the last other one.
+        method, line, alike, sent = '', (0, None), 0, 0
 
         def ended(response: Response, reason: str) -> None:
-            nonlocal seconds, sent
-            request, connection = response.request, response.connection
-            took = now() - connection.since
-            status = response.status
-            if reason and not response.framing and reason != 'handler_timeout':
-                status = UNSENT
-            try:
-                place = places[request.method][status]
-            except KeyError:
-                place = self._place(request.method, status)
-            words[place] += 1
-            words[first if took <= fastest else first + bisect_left(BOUNDS, took)] += 1
-            times[SECONDS] = seconds = seconds + took
-            if response.size:
-                words[SENT] = sent = sent + response.size
-            if late:
-                self._count_late(connection)
-            if request.has_body:
-                self._count_body(request, connection)
+            nonlocal method, line, alike, sent
+            connection = response.connection
+            if (connection.phase is IDLE and connection.since is reactor.now
+                    and response.size <= APART and reactor.turning):
+                request = response.request
+                if response.line is not line or request.method != method:
+                    count_alike()
+                    method, line = request.method, response.line
+                alike += 1
+                sent += response.size
+                if late or request.has_body:
+                    self._count_bodies(request, connection)
+            else:
+                count(response, reason)
 
-        return ended
+        def count_alike() -> None:
+            nonlocal alike, sent
+            number, size, alike, sent = alike, sent, 0, 0
+            if number:
+                took = reactor.time() - reactor.now
+                self._add(method, line[0], number, took, size)
+
+        def end_turn() -> None:
+            if alike:
+                try:
+                    count_alike()
+                except Exception:
+                    _log.exception('metrics: some answers are not counted')
+            send()
+
+        send, reactor.end_turn = reactor.end_turn, end_turn    # type: ignore[method-assign]
+        server.request_observers.append(ended)
+
+    def _add(self, method: str, status: int, number: int, took: float, size: int) -> None:
+        """Count so many answers of `size` bytes together, each of which took so many seconds."""
+        words, times = self._words, self._times
+        words[self._place(method, status)] += number
+        words[BUCKET + bisect_left(BOUNDS, took)] += number
+        times[SECONDS] += took * number
+        words[SENT] += size
+
+    def _count(self, response: Response, reason: str) -> None:
+        """Count any other answer."""
+        request, connection, status = response.request, response.connection, response.status
+        if reason and not response.framing and reason != 'handler_timeout':
+            status = UNSENT
+        self._add(request.method, status, 1, self._server.reactor.time() - connection.since,
+                  response.size)
+        if self._late or request.has_body:
+            self._count_bodies(request, connection)
+
+    def close(self) -> None:
+        """Let go of the block: the server has ended, and nothing is counted any more."""
+        self._timer.cancel()
+        self._words.release()
+        self._times.release()
 
     # -- requests -------------------------------------------------------------------------------
 
     def _place(self, method: str, status: int) -> int:
-        """Return where an answer is counted, which has no place yet or whose method is 'other'."""
-        key = key_of(method, status)
-        if key not in self._cells:
-            number = min(len(self._cells), CELLS - 1)
-            if number == CELLS - 1:
-                key = key_of('', UNSENT)
-            self._words[CELL + 2 * number] = key
-            self._cells[key] = CELL + 2 * number + 1
-        place = self._cells[key]
-        if method in self._places:
-            self._places[method][status] = place
+        """Return where an answer is counted; only a registered method is found by itself."""
+        place = self._places.get((method, status))
+        if place is None:
+            key = key_of(method, status)
+            if key not in self._cells:
+                number = min(len(self._cells), CELLS - 1)
+                if number == CELLS - 1:
+                    key = key_of('', UNSENT)
+                self._words[CELL + 2 * number] = key
+                self._cells[key] = CELL + 2 * number + 1
+            place = self._cells[key]
+            if method in METHODS:
+                self._places[method, status] = place
         return place
 
     def _refused(self, connection: Lifetime, status: int) -> None:
@@ -129,9 +176,15 @@ class Counting:
         self._words[self._place('', status)] += 1
         self._words[REFUSED + min(max(status, 400), 599) - 400] += 1
 
-    def _count_body(self, request: Request, connection: Connection) -> None:
-        """Count what has come of the body of a request whose answer ends."""
+    def _count_bodies(self, request: Request, connection: Connection) -> None:
+        """Count what has come of the body of a request whose answer ends, and of the last one."""
+        if self._late:
+            self._count_late(connection)
+        if not request.has_body:
+            return
         body = connection.request_body
+        if body is not None and body.request is not request:
+            body = None
         if body is None:
             received = getattr(request, 'received', 0)
         else:

@@ -41,8 +41,7 @@ PHASES = ('arriving', NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED)
 CLOSED = (*REASONS, 'other')
 # Why a worker had to be replaced: what the supervisor counts (workers/group.py).
 RESTARTS = ('crash', 'killed', 'hung', 'reload', 'stopped', 'max_requests', 'limit_memory')
-# The upper bounds of the histogram, in seconds. (From what answers at once to what waits for others;
-# each bound is a series to Prometheus.)
+# The upper bounds of the histogram, in seconds. (Each of them is a series to Prometheus.)
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 UNSENT = 0    # The status of an answer that was cut before its head was sent.
 

@@ -78,6 +78,7 @@ class Metered:
         settings = server.settings
         self._address = str(settings.metrics)
         self.page: Page | None = None
+        self._counting: Counting | None = None
         counts, sockets = kept.pop(COUNTS, []), kept.pop(self._address, [])
         while kept:    # Of an address that the program before had.
             for fd in kept.popitem()[1]:
@@ -99,10 +100,13 @@ class Metered:
             self.page.start(thread=True)
 
     def close(self) -> None:
-        """End the page; the process goes on, or ends."""
+        """End: the server has ended."""
         if self.page is not None:
             self.page.close()
             self.page.reactor.close()
+        if self._counting is not None and self._board is not None:
+            self._counting.close()
+            self._board.close()
 
     def leave(self) -> Kept:
         """End the page, and return what the next program goes on with."""

@@ -83,7 +83,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
     alone = _is_alone(slot)
     from .report import answer_to_signal
     before = set(threading.enumerate())
-    with _reactor(settings, alone) as reactor, contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, _reactor(settings, alone) as reactor:
         metered: Metered | None = None
         try:
             server = service.serve_on(reactor, settings, slot)

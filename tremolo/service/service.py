@@ -422,6 +422,6 @@ def settings_inside(options: dict[str, Any]) -> Settings:
     placed = 'bind' in given or 'fd' in given
     settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
-    if name := only_for_workers(settings):
+    if name := only_for_workers(settings) or ('metrics' if settings.metrics is not None else ''):
         raise SettingError(f'{name}: has no effect inside another program, only with run')
     return settings
