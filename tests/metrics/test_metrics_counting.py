@@ -1,4 +1,4 @@
-"""Counting: each answer, refusal and end of a connection once, with its method, status and bytes."""
+"""Counting: each answer, refusal and end of a connection once, with its method and status."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def test_an_answer_is_counted_by_its_method_and_status_with_its_time_and_bytes(a
 
 
 @pytest.mark.parametrize('path, size', [
-    ('/', 5), ('/generator', 12), ('/waits', 6), ('/thread', 5), ('/async', 7), ('/large', 100_000)])
+    ('/', 5), ('/generator', 12), ('/waits', 6), ('/thread', 5), ('/async', 7),
+    ('/large', 100_000)])
 def test_each_kind_of_handler_is_counted(real, path, size):
     with serving(real) as host, counted(host) as found:
         host.ask(request(path, 'GET', 'Connection: close'))

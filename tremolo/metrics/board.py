@@ -30,8 +30,8 @@ class Board:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        # The block of this process, mapped, and its number. (To unmap a block closes a descriptor of
-        # the file, and with any of them a process loses all of its locks. So what a process has
+        # The block of this process, mapped, and its number. (To unmap a block closes a descriptor
+        # of the file, and with any of them a process loses all of its locks. So what it has
         # inherited by fork stays mapped behind its own.)
         self._maps: list[Any] = []
         self._number = -1

@@ -14,10 +14,12 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
 from ..loop import ListenError, Reactor
 from ..server import Server
-from ..settings import Settings
+from ..settings import Address
 from ..typed import Any, Protocol
 from .board import Board
 from .counting import Counting
@@ -42,18 +44,16 @@ class Restarted(Protocol):
 class Shown:
     """The page in the supervisor: it is `Beside` the workers."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, address: Address, mode: int | None) -> None:
+        """`mode` is that of a UNIX socket's file, if the address has none."""
+        self._address = address
+        self._mode = mode
         self._page: Page | None = None
-        self._board: Board | None = None
 
     def begin(self, reactor: Reactor, group: Restarted) -> None:
         """Listen, and give the workers what they count in. Raises `ListenError`."""
-        settings = self._settings
-        assert settings.metrics is not None
-        self._group = group
-        self._board = board = _new_board()
-        self._page = Page(reactor, settings.metrics, self._make, settings.socket_mode)
+        board = _new_board()
+        self._page = Page(reactor, self._address, partial(_page, board, group.restarts), self._mode)
         group.slots[0].slot.kept[COUNTS] = [board.fd]
         self._page.start()
 
@@ -61,10 +61,6 @@ class Shown:
         """End; in a worker, leave what belongs to the supervisor."""
         if self._page is not None:
             self._page.close()
-
-    def _make(self) -> bytes:
-        assert self._board is not None
-        return exposition(Reading(self._board, time.monotonic(), self._group.restarts))
 
 
 class Metered:
@@ -86,6 +82,7 @@ class Metered:
         board = Board.found(counts[0]) if counts else _new_board() if alone else None
         if board is None and alone:
             # (The program before counted in another way: to a monitor it is a restart.)
+            os.close(counts[0])
             board = _new_board()
         self._board = board
         if board is None:
@@ -93,7 +90,8 @@ class Metered:
                          'version, counts in another way; start the server afresh')
             return
         if alone and settings.metrics is not None:
-            self.page = Page(Reactor(), settings.metrics, self._make, settings.socket_mode,
+            make = partial(_page, board, {})
+            self.page = Page(Reactor(), settings.metrics, make, settings.socket_mode,
                              [socket.socket(fileno=fd) for fd in sockets])
         self._counting = Counting(server, board.claim(), slot, alone and bool(counts))
         if self.page is not None:
@@ -112,17 +110,17 @@ class Metered:
         """End the page, and return what the next program goes on with."""
         kept: Kept = {}
         if self._board is not None:
-            kept[COUNTS] = [self._board.fd]
+            kept[COUNTS] = [os.dup(self._board.fd)]
         if self.page is not None:
             kept[self._address] = self.page.leave()
             self.page.reactor.close()
             self.page = None
         return kept
 
-    def _make(self) -> bytes:
-        assert self._board is not None
-        # (The clock of all processes of a machine: that of the reactors.)
-        return exposition(Reading(self._board, time.monotonic()))
+
+def _page(board: Board, restarts: Mapping[str, int]) -> bytes:
+    # (The reactors' clock is the same in all processes of a machine.)
+    return exposition(Reading(board, time.monotonic(), restarts))
 
 
 def _new_board() -> Board:

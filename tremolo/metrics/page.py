@@ -24,6 +24,7 @@ from .exposition import CONTENT_TYPE
 _log = logging.getLogger('tremolo')
 
 _PATH = b'/metrics'
+_MOMENT = 0.2    # Seconds for clients that are there, at the end.
 _JOIN = 2.0    # Seconds to wait for the thread at the end.
 _LIMITS = {'connections': 32, 'head_size': 8192, 'body_size': 0, 'discard_size': 0,
            'first_byte_timeout': 2.0, 'head_timeout': 2.0, 'idle_timeout': 0.0,
@@ -86,9 +87,15 @@ class Page:
 
     def _stop_thread(self) -> None:
         if self._thread is not None:
-            self.reactor.call_soon_threadsafe(self.reactor.stop)
+            self.reactor.call_soon_threadsafe(self._finish)
             self._thread.join(_JOIN)
             self._thread = None
+
+    def _finish(self) -> None:
+        """Accept nobody more, and stop; who was accepted has a moment to ask."""
+        for listener in self._server.listeners:
+            listener.pause()
+        self.reactor.call_later(_MOMENT if self._server.connections else 0, self.reactor.stop)
 
     def _handle(self, request: Request, response: Response) -> None:
         body = b'metrics are at /metrics\n'

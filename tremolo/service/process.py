@@ -84,14 +84,9 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
     from .report import answer_to_signal
     before = set(threading.enumerate())
     with contextlib.ExitStack() as held, _reactor(settings, alone) as reactor:
-        metered: Metered | None = None
         try:
             server = service.serve_on(reactor, settings, slot)
-            try:
-                metered = _meter(server, slot, held)
-            except ListenError:
-                server.close()
-                raise
+            metered = _meter(server, slot, held)
         except (ListenError, TlsError, SettingError) as error:
             leave(error)
         try:
@@ -152,7 +147,11 @@ def _meter(server: Server, slot: Slot | None, held: contextlib.ExitStack) -> Met
     if not (kept or (alone and server.settings.metrics is not None)):
         return None
     from ..metrics.metered import Metered
-    metered = Metered(server, kept, 1 if slot is None else slot.number, alone)
+    try:
+        metered = Metered(server, kept, 1 if slot is None else slot.number, alone)
+    except ListenError:
+        server.close()
+        raise
     held.callback(metered.close)
     if metered.page is not None:
         keep_from_children(metered.page.reactor)
@@ -214,7 +213,7 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         beside: list[Beside] = []
         if settings.metrics is not None:
             from ..metrics.metered import Shown
-            beside.append(Shown(settings))
+            beside.append(Shown(settings.metrics, settings.socket_mode))
         run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
         return Supervisor(settings, [address for address, _ in addresses], run, manager,
                           beside).run()
