@@ -77,6 +77,7 @@ class Server:
         # Has each error that became a 500, with its connection, for a test client (`append`).
         self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
+        self.held_back = 0.0    # Seconds that limits let transfers rest, of this part alone.
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
