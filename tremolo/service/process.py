@@ -30,6 +30,7 @@ from .signals import HUP, hang_up_is_ignored, run_until_signal
 from .system import reserve_descriptors
 
 if TYPE_CHECKING:
+    from ..workers.program import Beside
     from ..workers.slot import Slot
     from .service import Service
 
@@ -187,7 +188,12 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
         run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
-        return Supervisor(settings, [address for address, _ in addresses], run, manager).run()
+        beside: list[Beside] = []
+        if settings.control:
+            from ..workers.asking import Asking
+            beside.append(Asking(settings.control))
+        return Supervisor(
+            settings, [address for address, _ in addresses], run, manager, beside).run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error)
     finally:

@@ -86,11 +86,11 @@ class Supervisor:
                 if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
-            for each in self._beside:
-                each.begin(reactor, self._group)
             if settings.worker_timeout:
                 Watch(reactor, self._group, settings.worker_timeout, self._kill)
             try:
+                for each in self._beside:
+                    each.begin(reactor, self._group)
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
                     self._announcer.look()
@@ -117,7 +117,9 @@ class Supervisor:
         try:
             pid, channel_end = fork_worker(
                 slot.slot, self._be_worker, (
-                    *self._beside, self._reactor, self._manager, *channels, *others))
+                    # (The reactor first: its poller is shared with this process until it is closed,
+                    # and what is closed after it takes nothing from that.)
+                    self._reactor, *self._beside, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
