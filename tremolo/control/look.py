@@ -57,7 +57,7 @@ class Look:
             self._socket.connect(path)
             self._process = _process_of(self._socket)
         except BlockingIOError:
-            self._fail(self._silent)    # So many wait before us.
+            self._fail(f'so many wait at {path!a} already: a handler holds the loop')
         except OSError as error:
             self._fail(f'no server answers at {path!a}: {_reason(error)}')
 

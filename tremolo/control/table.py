@@ -84,7 +84,7 @@ def table(rows: Sequence[Row], width: int, height: int = 0, sort: str = 'age') -
     lines += _cells(connections[:max(0, left)], width)
     if not connections:
         lines.append('no connections')
-    return [shown(line)[:width].rstrip() for line in lines]
+    return [shown(line)[:width].rstrip() for line in lines[:height or None]]
 
 
 def shown(text: str) -> str:
@@ -103,10 +103,10 @@ def _of_worker(row: Row) -> str:
     name = f'worker {row["worker"]}' if row['worker'] else 'server'
     pid = f', process {row["pid"]}' if row['pid'] else ''
     if 'connections' not in row:
-        beat = row.get('beat')
-        told = '' if beat is None else (f': its last sign of life was {_aged(beat)} ago; '
-                                        f'`kill -USR2 {row["pid"]}` tells where it hangs')
-        return f'{name}{pid} {row["state"]}{told}'
+        if (beat := row.get('beat')) is None:
+            return f'{name}{pid} {row["state"]}'
+        return (f'{name} {row["state"]}, its last sign of life was {_aged(beat)} ago: '
+                f'`kill -USR2 {row["pid"]}` tells where')
     counts = {**row['connections'], 'arriving': row['arriving']}
     phases = ', '.join(f'{count} {phase}' for phase, count in sorted(counts.items()) if count)
     total = sum(counts.values())
