@@ -153,9 +153,10 @@ class _Live:
         head = f'tremolo.top {self._path}  by {self._sort} (s), q ends  {time.strftime("%H:%M:%S")}'
         lines = [shown(head)[:width]]
         if self._trouble:
-            lines.append(shown(f'{self._trouble}; looking again')[:width])
+            text = shown(f'looking again: {self._trouble}')
+            lines += [text[at:at + width] for at in range(0, len(text), width)][:height - 1]
         elif self._rows:
-            lines += table(self._rows, width, height - 2, self._sort)
+            lines += table(self._rows, width, height - 1, self._sort)
         self._screen.show(lines)
 
 

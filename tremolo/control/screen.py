@@ -63,7 +63,7 @@ class Screen:
 
     def show(self, lines: Iterable[str]) -> None:
         """Show these lines, which fit, and nothing else."""
-        text = f'{_REST_OF_LINE}\r\n'.join(lines)
+        text = f'{_REST_OF_LINE}\n'.join(lines)
         _write(f'{_HOME}{text}{_REST_OF_LINE}{_REST}')
 
     def wait(self, seconds: float, *also: Any) -> tuple[str, list[Any]]:
