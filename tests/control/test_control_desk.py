@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ def opened(reactor: Reactor, path: object) -> Desk:
         stream.close()
 
     return Desk(reactor, str(path), answer)
+
+
+def said(reactor: Reactor, client: Client) -> bytes:
+    """Let the reactor turn until a client is told something."""
+    client.sock.setblocking(False)
+    while True:
+        reactor.step(0.01)
+        with suppress(BlockingIOError):
+            return client.sock.recv(100)
 
 
 def refused(reactor: Reactor, path: object) -> str:
@@ -62,13 +72,7 @@ def test_the_socket_of_a_server_that_answers_stays(reactor, tmp_path):
     desk = opened(reactor, tmp_path / 'ctl')
     assert 'in use' in refused(reactor, tmp_path / 'ctl')
     client = Client(str(tmp_path / 'ctl'))
-    while reactor.step(0.001) or not client.received:
-        client.sock.setblocking(False)
-        try:
-            client.received += client.sock.recv(100)
-        except BlockingIOError:
-            pass
-    assert client.received == END
+    assert said(reactor, client) == END
     client.close()
     desk.close()
 
@@ -110,14 +114,7 @@ def test_an_end_in_a_forked_child_takes_nothing_from_the_parent(tmp_path):
                 os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
         assert (tmp_path / 'ctl').exists()
-        waiting.sock.settimeout(0.0)
-        while not waiting.received:
-            reactor.step(0.01)
-            try:
-                waiting.received += waiting.sock.recv(100)
-            except BlockingIOError:
-                pass
-        assert waiting.received == END
+        assert said(reactor, waiting) == END
         waiting.close()
         desk.close()
 

@@ -16,7 +16,7 @@ from server_support import Client, request, serving
 from tls_support import context_of
 
 from tremolo import Tremolo, top
-from tremolo.control.look import look
+from tremolo.control.look import LookFailed, look
 from tremolo.control.rows import END
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='TCP_INFO is on Linux')
@@ -193,7 +193,6 @@ def test_many_connections_are_told_in_slices(path, monkeypatch):
 
 
 def test_a_row_that_cannot_be_made_is_told_once_and_hurts_nobody(path, monkeypatch, logged):
-    from tremolo.control import look as look_module
     from tremolo.control import telling
 
     def bad(*_):
@@ -201,9 +200,8 @@ def test_a_row_that_cannot_be_made_is_told_once_and_hurts_nobody(path, monkeypat
         raise ValueError('on purpose')
 
     monkeypatch.setattr(telling, 'rows', bad)
-    with serving(Tremolo(), control=path):
-        with pytest.raises(look_module.LookFailed):
-            look(path)
+    with serving(Tremolo(), control=path), pytest.raises(LookFailed):
+        look(path)
     assert logged.count('a connection could not be told of') == 1
 
 

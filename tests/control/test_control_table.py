@@ -47,8 +47,8 @@ def test_a_worker_that_does_not_answer_is_a_line_with_its_process():
 @pytest.mark.parametrize('height', [0, 2, 3, 10, 40])
 def test_it_fits(width, height):
     rows = [{**PROCESS, 'worker': number} for number in range(8)]
-    rows += [row(id=number, what=f"GET '/{'x' * number}'", client='1' * number, handler='h' * number)
-             for number in range(100)]
+    rows += [row(id=size, what=f"GET '/{'x' * size}'", client='1' * size, handler='h' * size)
+             for size in range(100)]
     lines = table(rows, width, height)
     assert max(map(len, lines)) <= width
     assert len(lines) <= height if height else len(lines) == 8 + 1 + 1 + 100

@@ -153,7 +153,8 @@ class Terminal:
         self.before = termios.tcgetattr(theirs)
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONDONTWRITEBYTECODE': '1'}
         self.process = subprocess.Popen(
-            [sys.executable, '-c', PROGRAM, path], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=in_session,
+            [sys.executable, '-c', PROGRAM, path], stdin=theirs, stdout=theirs, stderr=theirs,
+            env=environment, start_new_session=in_session,
             preexec_fn=partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0) if in_session else os.setpgrp)
         self.text = ''
 
