@@ -7,7 +7,7 @@ import signal
 import socket
 import stat
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -130,30 +130,36 @@ def test_a_start_that_fails_leaves_nothing(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ['file']
 
 
+@contextmanager
+def program(fork_servers, folder, *arguments):
+    """Serve in another process, whose log is a file; it ends with the block."""
+    (folder / 'example.py').write_text('import tremolo\napp = tremolo.Tremolo()\n')
+    with (folder / 'log').open('w') as log, start(
+            fork_servers.get(False), ('-m', 'tremolo', 'example:app', *arguments), folder,
+            {**os.environ, 'PYTHONPATH': str(ROOT)}, log.fileno()) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
 @pytest.mark.parametrize('more', [(), ('--workers', '2')])
 def test_a_start_that_fails_is_one_line_and_status_1(tmp_path, fork_servers, more):
-    (tmp_path / 'example.py').write_text('import tremolo\napp = tremolo.Tremolo()\n')
-    with (tmp_path / 'log').open('w+') as log, start(
-            fork_servers.get(False), (
-                '-m', 'tremolo', 'example:app', '--bind', f'unix:{tmp_path}/sock',
-                '--control', str(tmp_path / 'log'), *more),
-            tmp_path, {**os.environ, 'PYTHONPATH': str(ROOT)}, log.fileno()) as process:
+    with program(fork_servers, tmp_path, '--bind', f'unix:{tmp_path}/sock',
+                 '--control', str(tmp_path / 'log'), *more) as process:
         assert process.wait(PATIENCE) == 1
-        log.seek(0)
-        assert log.read() == (f'tremolo: error: control: cannot listen on unix:{tmp_path}/log: '
-                              'something that is no socket is there\n')
+    assert (tmp_path / 'log').read_text() == (
+        f'tremolo: error: control: cannot listen on unix:{tmp_path}/log: something that is no '
+        'socket is there\n')
     assert not (tmp_path / 'sock').exists()
 
 
 @pytest.mark.skipif(not hasattr(signal, 'SIGHUP'), reason='signals of POSIX')
 def test_a_renewal_in_one_process_keeps_it_working(tmp_path, fork_servers):
     """SIGHUP: the program starts afresh in the same process, and listens at the same path."""
-    (tmp_path / 'example.py').write_text('import tremolo\napp = tremolo.Tremolo()\n')
     path = str(tmp_path / 'ctl')
-    with (tmp_path / 'log').open('w') as log, start(
-            fork_servers.get(False),
-            ('-m', 'tremolo', 'example:app', '--port', '0', '--control', path),
-            tmp_path, {**os.environ, 'PYTHONPATH': str(ROOT)}, log.fileno()) as process:
+    with program(fork_servers, tmp_path, '--port', '0', '--control', path) as process:
         assert process.stdout.readline().startswith('running')
         first = os.stat(path).st_ino
         assert look(path)[0]['pid'] == process.pid

@@ -192,16 +192,22 @@ def test_many_connections_are_told_in_slices(path, monkeypatch):
         assert server.on_loop(lambda: server.reactor.turns) - before > 10
 
 
-def test_a_row_that_cannot_be_made_is_told_once_and_hurts_nobody(path, monkeypatch, logged):
-    from tremolo.control import telling
+def test_an_error_of_the_rows_is_told_once_and_hurts_nobody(path, monkeypatch, logged):
+    from tremolo.control import rows, telling
+    monkeypatch.setattr(rows, 'waits_for', lambda *_: 1 / 0)
+    app = Tremolo()
 
-    def bad(*_):
-        yield {'row': 'x'}
-        raise ValueError('on purpose')
+    @app.route('/')
+    def index():
+        return ''
 
-    monkeypatch.setattr(telling, 'rows', bad)
-    with serving(Tremolo(), control=path), pytest.raises(LookFailed):
-        look(path)
+    with serving(app, control=path) as server:
+        server.connect(request('/')).take()
+        assert [row['row'] for row in look(path)] == ['worker']
+        monkeypatch.setattr(telling, 'rows', lambda *_: (1 / 0 for _ in '1'))
+        with pytest.raises(LookFailed):
+            look(path)
+        server.connect(request('/')).take()
     assert logged.count('a connection could not be told of') == 1
 
 

@@ -114,7 +114,8 @@ def test_a_loop_that_hangs_is_named_with_its_process(capsys, path, monkeypatch):
         assert status == 1 and 'no answer for 0.05 s: a handler holds the loop' in line
         if sys.platform == 'linux':
             assert f'of process {os.getpid()} (`kill -USR2 {os.getpid()}` tells where)' in line
-            assert 'wait' in failed(capsys, '--once', path)[1]
+            # (How many wait in a queue of 0 is the system's affair.)
+            assert any('so many wait' in failed(capsys, '--once', path)[1] for _ in range(9))
 
 
 def test_without_a_terminal_it_prints_one_table(capsys, path, monkeypatch):
@@ -234,7 +235,7 @@ def test_it_can_be_suspended(path):
         terminal.until('looking again')
         terminal.process.send_signal(signal.SIGTSTP)
         terminal.until(re.escape(LEFT))
-        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+        assert os.WIFSTOPPED(os.waitpid(terminal.process.pid, os.WUNTRACED)[1])
         terminal.process.send_signal(signal.SIGCONT)
         terminal.until(re.escape(ENTERED))
         terminal.press('q')

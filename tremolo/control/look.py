@@ -145,8 +145,10 @@ def _process_of(sock: socket.socket) -> int:
     """Return the process that listens; 0 where the system does not tell."""
     if sys.platform != 'linux':
         return 0
+    # (PyPy has no name for this option.)
+    option = getattr(socket, 'SO_PEERCRED', 17)
     pid, _, _ = struct.unpack('3i', sock.getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
+        socket.SOL_SOCKET, option, struct.calcsize('3i')))
     return int(pid)
 
 

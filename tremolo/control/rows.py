@@ -37,8 +37,11 @@ def rows(server: Server, tally: Tally, worker: int) -> Iterator[Row]:
     yield _process(server, tally, worker)
     for connection in list(server.connections):
         # (The rows are given in several turns.)
-        if connection.phase is not CLOSED:
-            yield _connection(connection, tally, worker)
+        try:
+            if connection.phase is not CLOSED:
+                yield _connection(connection, tally, worker)
+        except Exception:
+            tally.failed()
     for arriving in list(server.arriving):
         if arriving in server.arriving:
             yield _arriving(arriving, worker)
@@ -99,10 +102,10 @@ def _ends(connection: Connection, seen: Seen) -> Row:
     """Return the client, as a proxy names it, the proxy, and the address that it came in on."""
     response = connection.response
     request = getattr(response or connection.stream.receiver, 'request', None)
-    client, ours, scheme = seen.addresses
+    far, (client, ours, scheme) = seen.ends(connection)
     if request is not None and request.forwarded is not None:
         client, _, scheme = request.forwarded
-    peer, named = _address(seen.peer), _address(client)
+    peer, named = _address(far), _address(client)
     return {'client': named or peer, 'proxy': peer if named and named != peer else '',
             'address': _address(ours), 'scheme': scheme}
 

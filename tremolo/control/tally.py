@@ -7,6 +7,7 @@ given, when no handler and no request is left to ask.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 
 from ..server import Response, Server
@@ -15,6 +16,8 @@ from ..server.connection import Connection
 from ..server.notices import shown_request
 from ..typed import Any
 
+_log = logging.getLogger('tremolo.server')
+
 _BEAT = 1.0    # Seconds between two looks at how late the loop is.
 _BEATS = 10    # Looks that are remembered.
 
@@ -22,17 +25,22 @@ _BEATS = 10    # Looks that are remembered.
 class Seen:
     """What is known of one connection."""
 
-    __slots__ = ('addresses', 'begun', 'last', 'number', 'peer')
+    __slots__ = ('_ends', 'begun', 'last', 'number')
 
-    def __init__(self, number: int, connection: Connection, now: float) -> None:
-        stream = connection.stream
+    def __init__(self, number: int, now: float) -> None:
         self.number = number
         self.begun = now
-        self.peer: Any = stream.peer    # The other end of the socket: a proxy, perhaps.
-        # (Not `connection.addresses`: what is kept there is handed over to the next worker.)
-        self.addresses: Addresses = connection.known_addresses or addresses_of(stream)
+        self._ends: tuple[Any, Addresses] | None = None
         # The last answer: its request as it is shown, its status, and when the request began.
         self.last: tuple[str, int, float] = '', 0, 0.0
+
+    def ends(self, connection: Connection) -> tuple[Any, Addresses]:
+        """Return the other end of the socket, a proxy perhaps, and the addresses that are known."""
+        if self._ends is None:
+            stream = connection.stream
+            # (Not `connection.addresses`: what is kept there is handed over to the next worker.)
+            self._ends = stream.peer, connection.known_addresses or addresses_of(stream)
+        return self._ends
 
 
 class Tally:
@@ -43,6 +51,7 @@ class Tally:
         self._reactor = server.reactor
         self._seen: dict[Connection, Seen] = {}
         self._number = 0
+        self._failed = False
         self.requests = 0    # Answers that have ended.
         self._late: deque[float] = deque(maxlen=_BEATS)
         server.at_connect.append(self.seen)
@@ -60,9 +69,14 @@ class Tally:
         found = self._seen.get(connection)
         if found is None:
             self._number += 1
-            found = Seen(self._number, connection, self._reactor.time())
-            self._seen[connection] = found
+            found = self._seen[connection] = Seen(self._number, self._reactor.time())
         return found
+
+    def failed(self) -> None:
+        """Tell the log of an error, once: somebody may look each second."""
+        if not self._failed:
+            self._failed = True
+            _log.exception('control: a connection could not be told of')
 
     def _closed(self, connection: Connection, _: str) -> None:
         self._seen.pop(connection, None)

@@ -6,15 +6,12 @@ never does more than a slice of it at once, and no more is written than the clie
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 from ..loop import Stream, StreamClosed
 from ..server import Server
 from .rows import END, Row, line, rows
 from .tally import Tally
-
-_log = logging.getLogger('tremolo.server')
 
 _SLICE = 0.002    # Seconds of each turn.
 
@@ -24,6 +21,7 @@ class Telling:
 
     def __init__(self, stream: Stream, server: Server, tally: Tally, worker: int = 0) -> None:
         self._stream = stream
+        self._tally = tally
         self._rows: Iterator[Row] = rows(server, tally, worker)
         self._go_on()
 
@@ -38,9 +36,8 @@ class Telling:
             else:
                 lines.append(END)
         except Exception:
-            # (The client sees that the end is missing.)
-            _log.exception('control: a connection could not be told of')
-            stream.abort()
+            self._tally.failed()
+            stream.abort()    # (So the client sees that the end is missing.)
         try:
             stream.write(b''.join(lines))
             if lines and lines[-1] is END:
