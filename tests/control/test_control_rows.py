@@ -16,10 +16,22 @@ from server_support import Client, request, serving
 from tls_support import context_of
 
 from tremolo import Tremolo, top
+from tremolo.asgi_app import AsgiApplication
 from tremolo.control.look import LookFailed, look
 from tremolo.control.rows import END
+from tremolo.wsgi_app import WsgiApplication
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='TCP_INFO is on Linux')
+
+
+def line_of(mark: str) -> int:
+    lines = Path(__file__).read_text(encoding='utf-8').splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.endswith(f'    {mark}'))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(top, '_TWICE', 0.02)
 
 
 @pytest.fixture
@@ -35,8 +47,7 @@ def app(tmp_path) -> Tremolo:
     return names['app']
 
 
-def test_each_connection_is_shown_for_what_it_is(app, path, capsys, monkeypatch):
-    monkeypatch.setattr(top, '_TWICE', 0.05)
+def test_each_connection_is_shown_for_what_it_is(app, path, capsys):
     with serving(app, control=path) as server, \
             staged(server.running.address) as clients:
         rows = seen(path, lambda rows: not differs(rows))
@@ -85,6 +96,76 @@ def test_bytes_and_rates_are_those_of_the_kernel(path):
         assert (row['in'], row['out'], row['kept']) == (len(request('/')), size, 0)
 
 
+def test_an_asgi_application_is_shown_where_it_waits(path):
+    async def application(scope, receive, send):
+        if scope['type'] == 'http':
+            await leaves(receive)
+
+    async def leaves(receive):
+        while (await receive())['type'] != 'http.disconnect':    # HERE
+            pass
+
+    with serving(AsgiApplication(application), control=path) as server:
+        server.connect(request('/asgi'))
+        row = seen(path, lambda rows: len(rows) == 2 and rows[1]['place'])[1]
+        assert row['handler'] == 'leaves' and row['what'] == "GET '/asgi'"
+        assert row['waits'] == f'handler waits at {Path(__file__).name}:{line_of("# HERE")}'
+        server.clients[0].reset()
+
+
+def test_a_wsgi_application_is_shown_where_its_thread_is(path):
+    go = threading.Event()
+
+    def application(environ, start_response):
+        go.wait(30)    # THERE
+        start_response('204 No Content', [])
+        return []
+
+    with serving(WsgiApplication(application), control=path) as server:
+        server.connect(request('/wsgi'))
+        row = seen(path, lambda rows: len(rows) == 2 and rows[1]['place'])[1]
+        assert row['handler'] == 'application' and row['what'] == "GET '/wsgi'"
+        assert row['waits'] == f'its thread is at {Path(__file__).name}:{line_of("# THERE")}'
+        go.set()
+
+
+def test_a_client_of_a_unix_socket_has_no_address(path, tmp_path, capsys):
+    app = Tremolo()
+
+    @app.route('/')
+    def index(app):
+        yield b'begun'
+        yield app.stopping
+
+    with serving(app, control=path, bind=f'unix:{tmp_path}/app') as server:
+        server.connect(request('/')).until(b'begun')
+        row = seen(path, lambda rows: len(rows) == 2 and rows[1]['out'])[1]
+        assert (row['client'], row['proxy']) == ('', '')
+        assert row['address'] == f'unix:{tmp_path}/app'
+        # (The kernel counts nothing there; what it has taken is known.)
+        assert row['in'] is None and row['out'] > 0
+        assert top.main(['--once', path]) == 0
+        assert ' unix ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('option', [
+    'download_rate', 'worker_download_rate', 'upload_rate', 'worker_upload_rate'])
+def test_what_is_throttled_names_the_option(path, option):
+    app = Tremolo()
+
+    @app.route('/', methods=['GET', 'POST'])
+    def index(request):
+        yield request.body()
+        yield bytes(200_000)
+
+    upload = 'upload' in option
+    data = request('/', 'POST', body=bytes(20_000)) if upload else request('/')
+    with serving(app, control=path, **{option: 1000}) as server:
+        client = server.connect(data)
+        seen(path, lambda rows: len(rows) == 2 and rows[1]['waits'] == f'throttled ({option})')
+        client.reset()
+
+
 def test_a_client_is_named_as_its_proxy_names_it(path):
     app = Tremolo()
 
@@ -111,8 +192,7 @@ def test_a_handshake_that_does_not_begin_is_arriving(path):
         assert row['waits'] == 'waits for the TLS handshake'
 
 
-def test_a_target_is_escaped_and_cut(path, capsys, monkeypatch):
-    monkeypatch.setattr(top, '_TWICE', 0.0)
+def test_a_target_is_escaped_and_cut(path, capsys):
     app = Tremolo()
 
     @app.route('/<path:rest>')
