@@ -117,6 +117,8 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
+        # Tells what goes on here on a socket, when a supervisor asks for it (room control).
+        self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
         self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
         self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.

@@ -230,6 +230,9 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         if settings.metrics is not None:
             from ..metrics.metered import Shown
             beside.append(Shown(settings.metrics, settings.socket_mode))
+        if settings.control:
+            from ..workers.asking import Asking
+            beside.append(Asking(settings.control))
         run = Program(functools.partial(_work_in, settings, work), program, moved, where,
                       functools.partial(_renew, settings, secure), stand_in)
         if stand_in is not None:

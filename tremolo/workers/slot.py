@@ -25,6 +25,7 @@ from ..settings import Address, parse_bind
 from ..typed import NoReturn
 from .channel import (
     CONNECTION,
+    CONTROL,
     HAND_OVER,
     LEAVING,
     LISTENER,
@@ -219,7 +220,9 @@ class Slot:
                 server.parts.pop(listener, None)
             self._lent.clear()
         elif sock is not None:
-            if kind == CONNECTION:
+            if kind == CONTROL:
+                _tell(server, sock)
+            elif kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)
             elif kind == NAMED:
                 _take_named(server, sock, carried)
@@ -229,6 +232,16 @@ class Slot:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+
+def _tell(server: Server, sock: socket.socket) -> None:
+    """Tell on a socket what goes on here."""
+    try:
+        if server.tell is None:    # (This program is another one, without the option `control`.)
+            raise OSError
+        server.tell(sock)
+    except (OSError, ValueError):
+        sock.close()
 
 
 def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:

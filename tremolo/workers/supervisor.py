@@ -135,7 +135,9 @@ class Supervisor:
         try:
             pid, channel_end = fork_worker(
                 slot.slot, work, (
-                    *self._beside, self._reactor, self._manager, *channels, *others))
+                    # (The reactor first: its poller is shared with this process until it is closed,
+                    # and what is closed after it takes nothing from that.)
+                    self._reactor, *self._beside, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
