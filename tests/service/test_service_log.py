@@ -114,8 +114,8 @@ def logging_as_before():
 
 
 @pytest.mark.parametrize('text, error, reason', [
-    ('', SettingError, r'is not JSON: Expecting value: line 1 column 1 \(char 0\)'),
-    ('[loggers]\nkeys=root\n', SettingError, 'is not JSON: Expecting value'),
+    ('{"version": 1,', SettingError, 'is not JSON: .*char'),
+    ('[loggers]\nkeys=root\n', SettingError, 'is not JSON: '),
     ('version: 1\n', SettingError, 'is not JSON: '),
     ('[' * 100_000, SettingError, 'is not JSON: '),
     (b'\xff\xfe\xfd', SettingError, 'is not JSON: '),
