@@ -33,8 +33,8 @@ _LONGEST = 107    # Bytes of the path of a UNIX socket: unix(7).
 
 
 _BESIDES = """\
-Not in these numbers: what the application keeps, and what a handler gives at once; a third more that
-Python's allocator may keep; the sockets of the kernel (tcp_rmem, tcp_wmem). To lower them set
+Not in these numbers: what the application keeps, and what a handler gives at once; a third more
+that Python's allocator may keep; the sockets of the kernel (tcp_rmem, tcp_wmem). To lower them set
 connections and limit_concurrency. limit_memory renews a worker that has grown."""
 
 

@@ -70,9 +70,9 @@ _KIB = 1 << 10
 # Bytes of one connection (README.md, "Slow clients"): a piece that was read and the objects of a
 # connection; what an answer keeps that its client does not take.
 _READ, _KEPT = 72 * _KIB, 64 * _KIB
-# A body that a handler takes in pieces; one that it saves or reads as an upload. Fields of a form are
-# kept as bytes until they are text, of which Python keeps 4 bytes for each character if one of them
-# is rare. (Measured with 2 MiB: 10.7 MiB.)
+# A body that a handler takes in pieces; one that it saves or reads as an upload. Fields of a form
+# are kept as bytes until they are text, of which Python keeps 4 bytes for each character if one of
+# them is rare. (Measured with 2 MiB: 10.7 MiB.)
 _BODY, _UPLOAD, _FORM = 136 * _KIB, 4096 * _KIB, 4 + 1
 # What OpenSSL and its transport keep of a connection that has been busy (tls/transport.py).
 _TLS = 192 * _KIB
