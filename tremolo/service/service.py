@@ -438,7 +438,6 @@ def settings_inside(options: dict[str, Any]) -> Settings:
     placed = 'bind' in given or 'fd' in given
     settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
-    # (Only `run` handles SIGTERM.)
-    if name := only_for_workers(settings) or ('drain_delay' if settings.drain_delay else ''):
+    if name := only_for_workers(settings):
         raise SettingError(f'{name}: has no effect inside another program, only with run')
     return settings
