@@ -154,6 +154,12 @@ class Service:
                 Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
+                if settings.control:
+                    from ..control.desk import open_here, tell_supervisor
+                    if slot is not None and slot.channel_end is not None:
+                        tell_supervisor(server)
+                    else:
+                        open_here(server, settings.control)
         except BaseException:
             server.close()
             raise
