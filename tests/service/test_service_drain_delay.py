@@ -214,6 +214,6 @@ def test_a_worker_leaves_the_line_to_its_supervisor(app, lines):
         assert lines() == []
         assert host.connect(HEALTH).take().status == 503
         # The supervisor says that the delay is over (`Slot._heard`).
-        host.server.drain_delay = 0.0
+        host.server.delayed = True
         serving.signalled(TERM)
         assert host.server.draining

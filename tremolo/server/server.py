@@ -62,6 +62,9 @@ class Server:
         reactor.run()
     """
 
+    leaving = False    # Whether it stops, and is not renewed: then no new request is welcome.
+    delayed = False    # Whether SIGTERM stops it at once: its `drain_delay` is over.
+
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
         self.settings = settings
@@ -120,8 +123,6 @@ class Server:
         # Tells what goes on here on a socket, when a supervisor asks for it (room control).
         self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
-        self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
-        self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
         self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
@@ -290,16 +291,6 @@ class Server:
         """Complete `stopping`, once: what would go on for ever may come to its end now."""
         if not self.stopping.done():
             self.stopping.set_result()
-
-    def begin_to_leave(self) -> None:
-        """Go on serving, and let clients go elsewhere: before a stop, during `drain_delay`.
-
-        Health says so, and each answer ends its connection. A kept connection that were closed
-        while it is idle could have a request on its way; a client that is told sends none.
-        """
-        self.leaving = True
-        for part in {self, *self.parts.values()}:
-            part.keep_alive = False
 
     def drain(self, renewed: bool = False) -> Future:
         """Stop gracefully; return `stopped`. If it is `renewed`, another process goes on.

@@ -181,11 +181,11 @@ class _Serving:
         (Who sends SIGTERM takes the server out of a load balancer, or an orchestrator does so at
         the same time. Until that is known everywhere, new clients come here.)
         """
-        server, seconds = self._server, self._server.drain_delay
-        if not seconds or server.draining:
+        server, seconds = self._server, self._server.settings.drain_delay
+        if not seconds or server.delayed or server.draining:
             return False
         if not server.leaving:
-            server.begin_to_leave()
+            _begin_to_leave(server)
             self._manager.stopping(seconds + server.settings.shutdown_timeout + CLEANUP + SHUTDOWN)
             if self._alone:
                 _log.info('stopping: everything is served for %g s more (drain_delay)', seconds)
@@ -206,3 +206,14 @@ class _Serving:
                       self._server.settings.shutdown_timeout, more)
         else:
             _log.info('%s: nothing is in flight', what)
+
+
+def _begin_to_leave(server: Server) -> None:
+    """Let a server that serves on tell its clients to go elsewhere.
+
+    Health says so, and each answer ends its connection. A kept connection that were closed while it
+    is idle could have a request on its way; a client that is told sends none.
+    """
+    server.leaving = True
+    for part in {server, *server.parts.values()}:
+        part.keep_alive = False

@@ -209,9 +209,9 @@ class Slot:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel, self._takes_named).start()
-        elif kind == STOP and server.drain_delay:
+        elif kind == STOP and server.settings.drain_delay:
             # (SIGTERM may have come before: then this process still serves, and waits.)
-            server.drain_delay = 0.0
+            server.delayed = True
             os.kill(os.getpid(), signal.SIGTERM)
         elif kind == RETURN:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
