@@ -25,6 +25,7 @@ from ..settings import Address, parse_bind
 from ..typed import NoReturn
 from .channel import (
     CONNECTION,
+    CONTROL,
     HAND_OVER,
     LEAVING,
     LISTENER,
@@ -32,6 +33,7 @@ from .channel import (
     READY,
     RETURN,
     SECURE,
+    STOP,
     TAKES_NAMED,
     Channel,
     copy_of,
@@ -207,6 +209,10 @@ class Slot:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel, self._takes_named).start()
+        elif kind == STOP and server.drain_delay:
+            # (SIGTERM may have come before: then this process still serves, and waits.)
+            server.drain_delay = 0.0
+            os.kill(os.getpid(), signal.SIGTERM)
         elif kind == RETURN:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
             for listener in self._lent:
@@ -214,7 +220,9 @@ class Slot:
                 server.parts.pop(listener, None)
             self._lent.clear()
         elif sock is not None:
-            if kind == CONNECTION:
+            if kind == CONTROL:
+                _tell(server, sock)
+            elif kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)
             elif kind == NAMED:
                 _take_named(server, sock, carried)
@@ -224,6 +232,16 @@ class Slot:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+
+def _tell(server: Server, sock: socket.socket) -> None:
+    """Tell on a socket what goes on here."""
+    try:
+        if server.tell is None:    # (This program is another one, without the option `control`.)
+            raise OSError
+        server.tell(sock)
+    except (OSError, ValueError):
+        sock.close()
 
 
 def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:
