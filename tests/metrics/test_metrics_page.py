@@ -64,6 +64,14 @@ def test_what_it_answers(host):
     assert take(host, request('/metrics', 'DELETE')).headers['allow'] == 'GET, HEAD'
 
 
+def test_a_page_that_cannot_be_made_is_a_500_and_the_next_is_tried(host, logged):
+    host.page._make = None
+    assert take(host, request('/metrics')).status == 500
+    assert logged.count('the page cannot be made') == 1
+    host.page._make = host.make
+    assert take(host, request('/metrics')).status == 200
+
+
 def test_slow_clients_cannot_hold_it(host):
     for _ in range(50):
         host.connect(b'GET /metr')

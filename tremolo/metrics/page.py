@@ -105,9 +105,13 @@ class Page:
             response.status = 405
             response.headers['Allow'] = 'GET, HEAD'
         else:
-            if self._made != self.reactor.turns:
-                self._made, self._page = self.reactor.turns, self._make()
-            body = self._page
+            try:
+                if self._made != self.reactor.turns:
+                    self._made, self._page = self.reactor.turns, self._make()
+                body = self._page
+            except Exception:
+                _log.exception('metrics: the page cannot be made')
+                response.status, body = 500, b'the log says what went wrong\n'
         response.content_type = CONTENT_TYPE
         response.send_body(body)
 
