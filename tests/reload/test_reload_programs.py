@@ -126,10 +126,10 @@ def test_asgi_with_a_factory_in_another_folder_over_tls(written):
             data += more
         return data.decode()
 
-    assert '<one>' in get()
+    wait_until(lambda: '<one>' in get())
     with socket.create_connection(('127.0.0.1', port)) as plain, \
             client_context().wrap_socket(plain, server_hostname='localhost') as kept:
-        assert '<one>' in ask(kept)
+        assert 'HTTP/1.1 200' in ask(kept)
         server.save('src/part.py', "NAME = 'two'\n")
         wait_until(lambda: '<two>' in get())
         assert kept.recv(1) == b''    # (It cannot be handed over, so it is closed.)
@@ -162,7 +162,7 @@ def test_wsgi_in_a_file_on_a_unix_socket(written, tmp_path):
                 data += more
             return data.decode()
 
-    assert '<one>' in get()
+    wait_until(lambda: '<one>' in get())
     server.save('web/part.py', "NAME = 'two'\n")
     wait_until(lambda: '<two>' in get())
     server.save('web/shop.py', 'def')

@@ -23,6 +23,7 @@ _LINE = 200               # Characters of a line.
 _TEXT = 2000              # Characters of what an exception says.
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_IMPORTING = ('<frozen importlib', '<builtin>/frozen importlib')    # (The second is PyPy's.)
 _EXAMPLES = os.path.join(_PACKAGE, 'examples', '')
 
 
@@ -164,7 +165,10 @@ def _calls_of(error: BaseException) -> list[Call]:
     """Return the calls, the last one first, without those of this package if there are others."""
     calls = [Call(frame, line or 0) for frame, line in traceback.walk_tb(error.__traceback__)]
     calls.reverse()
-    return [call for call in calls if not is_ours(call.frame.f_code.co_filename)] or calls
+    theirs = [call for call in calls if not is_ours(call.frame.f_code.co_filename)
+              and not call.frame.f_code.co_filename.startswith(_IMPORTING)]
+    # (A file with a syntax error was not called.)
+    return theirs or ([] if isinstance(error, SyntaxError) else calls)
 
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
