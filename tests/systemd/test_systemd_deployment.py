@@ -1,0 +1,81 @@
+"""The units of tremolo/deployment.md, started as systemd would start them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from deployment import APPLICATION, block, unit_file, variables
+from managed import get, listening
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+
+
+def started(unit, folder, sock):
+    """Start the service of the page with a socket of its socket unit; return both."""
+    sockets = unit_file(block('shop.socket'))['Socket']
+    host, port = sockets['ListenStream'].split(':')
+    assert host == '127.0.0.1' and port.isdecimal()
+    service = unit_file(block('shop.service'))['Service']
+    python, *command = shlex.split(service['ExecStart'])
+    assert python == service['WorkingDirectory'] + '/venv/bin/python'
+    assert service['Sockets'] == 'shop.socket'
+    assert service['EnvironmentFile'] == '/etc/shop.env'
+    given = variables(block('shop.env', {
+        '/var/log/shop': folder, '127.0.0.1:9100': f'unix:{folder}/metrics'}))
+    name, _, value = service['Environment'].partition('=')
+    assert (name, value) == ('PWD', service['WorkingDirectory'])
+    (folder / 'shop.py').write_text(APPLICATION)
+    server = unit(command=command, sockets=[sock], WATCHDOG_USEC=str(
+        int(service['WatchdogSec']) * 1_000_000), PWD=str(folder), **given)
+    return server, service
+
+
+def test_the_units_serve_reload_drain_and_stop(unit, tmp_path, monkeypatch):
+    # (The path of a UNIX socket is short.)
+    monkeypatch.chdir(tmp_path)
+    with listening() as sock:
+        server, service = started(unit, tmp_path, sock)
+        assert service['Type'] == 'notify'
+        assert server.ready()['MAINPID'] == str(server.process.pid)
+        assert len(server.workers) == 2
+        first = get(sock.getsockname())
+        reload = [each.replace('$MAINPID', str(server.process.pid))
+                  for each in shlex.split(service['ExecReload'])]
+        subprocess.run(reload, check=True)
+        said = server.told()
+        while 'WATCHDOG' in said:
+            said = server.told()
+        assert 'RELOADING' in said
+        server.ready()
+        assert get(sock.getsockname()) != first
+        assert service['KillMode'] == 'mixed'    # (The main process alone gets SIGTERM.)
+        assert server.end() == 0
+        assert {'STOPPING': '1'}.items() <= next(
+            each for each in server.told_all() if 'STOPPING' in each).items()
+
+
+@pytest.mark.parametrize('variable, status', [
+    ({'TREMOLO_PORT': 'tcp://10.0.0.1:8000'}, 2), ({'TREMOLO_WORKERS': 'many'}, 2)])
+def test_an_option_that_is_wrong_has_the_status_that_the_unit_does_not_restart(
+        unit, tmp_path, variable, status):
+    (tmp_path / 'shop.py').write_text(APPLICATION)
+    service = unit_file(block('shop.service'))['Service']
+    assert service['RestartPreventExitStatus'] == str(status)
+    # (And the limit of systemd, 5 starts in 10 s, is never reached.)
+    assert int(service['RestartSec']) * 4 > 10 and service['Restart'] == 'on-failure'
+    server = unit('shop:app', command=('-m', 'tremolo'), **variable)
+    assert server.process.wait(60) == status
+    name, = variable
+    assert f'error: {name}: ' in server.log and len(server.log.splitlines()) == 1
+
+
+def test_the_service_may_write_where_its_options_say():
+    service = unit_file(block('shop.service'))['Service']
+    given = variables(block('shop.env'))
+    assert os.path.dirname(given['TREMOLO_ACCESS_LOGFILE']) == '/var/log/' + (
+        service['LogsDirectory'])
+    assert (service['ProtectSystem'], service['DynamicUser']) == ('strict', 'yes')
