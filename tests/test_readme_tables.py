@@ -24,7 +24,7 @@ NOT_TOLD = {
     Request: '''addresses authority begin block chunked expect_continue forwarded inbox
         keep_alive kept minor signer upgrade''',
     Response: '''begun connection cut encode finish framing handler_timeout layers live request
-        reset send_body send_hint set_encoded switch to write_pieces yielded''',
+        reset send_body send_hint set_encoded size switch to write_pieces yielded''',
 }
 
 

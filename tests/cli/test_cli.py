@@ -378,13 +378,13 @@ def test_help_shows_every_option_with_its_variable_and_default_in_80_columns(cap
 
 @pytest.mark.parametrize('arguments, words', [
     (['--uds', '/run/x.sock'], '--uds: write --bind unix:PATH'),
-    (['--reload', 'hello:app'], '--reload: not here: kill -HUP PID brings new code'),
+    (['--reload-delay', '1', 'hello:app'], '--reload-delay: write --reload; a change'),
     (['-k', 'uvicorn.workers.UvicornWorker', 'hello:app'], '-k: write --loop asyncio or'),
     (['-t30'], '-t30: write --worker-timeout TIME or --handler-timeout TIME'),
     (['-p', '80'], '-p: write --port PORT; the letter'),
     (['-c', 'gunicorn.conf.py'], '-c: not here: options are arguments'),
     (['--ssl-version=2'], '--ssl-version: not here: TLS 1.2 and 1.3 are spoken'),
-    (['--access-logfile', '-'], '--access-logfile: not here'),
+    (['--statsd-host', 'x:1'], '--statsd-host: write --metrics ADDRESS; Prometheus'),
     (['-q'], '-q: no such option'),
 ])
 def test_an_option_of_another_server_is_answered(complaint, arguments, words):

@@ -13,7 +13,8 @@ from tremolo.settings.habits import HABITS, SHORT, habit_table, told
 
 README = (Path(__file__).resolve().parents[2] / 'README.md').read_text(encoding='utf-8')
 FLAGS = {'--' + name.replace('_', '-') for each in OPTIONS for name in each.names}
-FINDING = {'--help', '-h', '--version', '--factory', '--app-dir', '--interface'}
+FINDING = {'--help', '-h', '--version', '--factory', '--app-dir', '--interface', '--check',
+           '--show-config'}
 
 # The options in the `--help` of each (uvicorn 0.54.0, gunicorn 27.0.1, hypercorn 0.18.0, tremolo
 # 0.5.3).
@@ -71,7 +72,7 @@ THEIRS = {
 
 @pytest.mark.parametrize('server', THEIRS)
 def test_every_option_of_others_is_known(server):
-    ours = FLAGS | FINDING | {'-' + letter for letter in SHORT}
+    ours = FLAGS | FINDING | {'-' + letter for letter in SHORT} | {'--no-access-log'}
     assert [each for each in THEIRS[server].split() if each not in ours and not told(each, True)] \
         == []
 
@@ -92,13 +93,13 @@ def test_every_line_names_options_that_there_are():
 @pytest.mark.parametrize('wrong, words', [
     ('uds', "uds: write bind='unix:PATH'"),
     ('listen', "listen: write bind='ADDRESS'"),
-    ('use_reloader', 'use_reloader: not here: kill -HUP'),
-    ('reload', 'reload: not here: kill -HUP'),
+    ('reload_delay', 'reload_delay: write reload=…; a change is noticed'),
+    ('print_config', 'print_config: write show_config=…'),
     ('timeout', "timeout: write worker_timeout='TIME' or handler_timeout='TIME'; "),
     ('ssl', "ssl: write ssl_certfile='PATH' and ssl_keyfile='PATH'; the password of a key is "
      "ssl_keyfile_password='TEXT'"),
     ('ssl_version', 'ssl_version: not here: TLS 1.2 and 1.3 are spoken; '),
-    ('access_log', 'access_log: not here: there is no access log'),
+    ('statsd_host', "statsd_host: write metrics='ADDRESS'; Prometheus"),
     ('limit_request_field_size', "limit_request_field_size: write head_size='SIZE'"),
     ('idel_timeout', 'idel_timeout: no such option, did you mean idle_timeout'),
 ])

@@ -25,14 +25,17 @@ OTHER = {
     'secret': ('off', 'off'),
     'cert_reqs': ('CERT_OPTIONAL', 'optional'), 'ciphers': ('ECDHE+AESGCM', 'ECDHE+AESGCM'),
     'networks': ('10.0.0.0/8', ('10.0.0.0/8',)), 'forwarded': ('off', 'off'),
-    'proxy_protocol': ('v2', 'v2')}
+    'proxy_protocol': ('v2', 'v2'), 'place': (':81', Address('', 81)), 'file': ('-', '-'),
+    'target': ('/healthz', '/healthz'), 'access_format': ('json', 'json'),
+    'log_format': ('json', 'json')}
 # For each kind a text that is none of its values.
 WRONG = {
     'text': '\n', 'flag': 'perhaps', 'count': 'x', 'port': '65536', 'size': '7 stones', 'rate': '-',
     'host': '\n', 'mode': '9', 'time': 'noon', 'lifespan': 'x', 'level': 'x', 'loop': 'x',
     'switch': 'perhaps', 'websocket': 'perhaps', 'binds': 'x', 'path': '\0', 'paths': '\0',
     'secret': 1025 * 'x', 'cert_reqs': '3', 'ciphers': 'rot13', 'networks': 'x', 'forwarded': 'x',
-    'proxy_protocol': 'x'}
+    'proxy_protocol': 'x', 'place': 'x', 'file': '\0', 'target': 'x', 'access_format': '\n',
+    'log_format': 'x'}
 # What makes no sense without another option has that beside it.
 BESIDE = {
     'ssl_keyfile': {'ssl_certfile': 'b.pem'}, 'ssl_keyfile_password': {'ssl_certfile': 'b.pem'},
@@ -122,7 +125,8 @@ def test_an_option_under_two_names_is_refused_when_both_are_given(option, one, t
     for make in (Settings, Settings().replace, lambda **given: Settings.load(given, {})):
         with pytest.raises(SettingError, match=f'^{one}: given twice, also as {two}$'):
             make(**{one: text, two: text})
-    line = command_line(flag_of(one), text, flag_of(two), text)
+    value = () if option.kind == 'flag' else (text,)
+    line = command_line(flag_of(one), *value, flag_of(two), *value)
     first, second = sorted((one, two), key=option.names.index)
     assert line == f'tremolo: error: {flag_of(first)}: given twice, also as {flag_of(second)}\n'
 

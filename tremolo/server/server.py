@@ -111,6 +111,8 @@ class Server:
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
         self.draining = False    # Whether a graceful stop is going on.
+        self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
+        self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
@@ -279,13 +281,24 @@ class Server:
         if not self.stopping.done():
             self.stopping.set_result()
 
-    def drain(self) -> Future:
-        """Stop gracefully; return `stopped`.
+    def begin_to_leave(self) -> None:
+        """Go on serving, and let clients go elsewhere: before a stop, during `drain_delay`.
+
+        Health says so, and each answer ends its connection. A kept connection that were closed
+        while it is idle could have a request on its way; a client that is told sends none.
+        """
+        self.leaving = True
+        for part in {self, *self.parts.values()}:
+            part.keep_alive = False
+
+    def drain(self, renewed: bool = False) -> Future:
+        """Stop gracefully; return `stopped`. If it is `renewed`, another process goes on.
 
         Nothing more is accepted. Requests in flight are answered, with `Connection: close`. After
         `shutdown_timeout` the connections that are left are aborted, and soon those whose client
         has not even begun its handshake.
         """
+        self.leaving = self.leaving or not renewed
         if not self.draining:
             # The clients in the kernel's queue have perhaps sent their requests: a close would cut
             # them off.

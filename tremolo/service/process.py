@@ -110,7 +110,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ignored = (slot is None or not slot.renewed) and hang_up_is_ignored()
         ended = run_until_signal(server, ending, functools.partial(_ready, server, slot, manager),
                                  keep if alone and not ignored else None,
-                                 functools.partial(_discard, kept), manager)
+                                 functools.partial(_discard, kept), manager, alone)
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)

@@ -133,6 +133,9 @@ class Service:
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding
             Forwarding(server)
+        if settings.health:
+            from .health import Health
+            Health(server, settings.health)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
             self._prepare(server)
@@ -422,6 +425,7 @@ def settings_inside(options: dict[str, Any]) -> Settings:
     placed = 'bind' in given or 'fd' in given
     settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
-    if name := only_for_workers(settings):
+    # (Only `run` handles SIGTERM.)
+    if name := only_for_workers(settings) or ('drain_delay' if settings.drain_delay else ''):
         raise SettingError(f'{name}: has no effect inside another program, only with run')
     return settings

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterable
 
@@ -84,6 +85,12 @@ class Worker:
         self.state = ENDING
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
+
+    def leave(self) -> None:
+        """Tell it that the server stops when `drain_delay` is over; until then it serves."""
+        if self.state is SERVING:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def listens(self, sock: socket.socket, secure: bool) -> None:
         """Note where the worker listens by itself, or with TLS; close the socket that shows it."""

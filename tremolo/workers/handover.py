@@ -122,6 +122,6 @@ class Handover:
             return
         closed = server.closed
         cut = closed['shutdown']
-        server.drain().add_done_callback(lambda done: _log.info(
+        server.drain(renewed=True).add_done_callback(lambda done: _log.info(
             'handed over %d, drained %d, cut %d', self._given,
             self._had - self._given - (closed['shutdown'] - cut), closed['shutdown'] - cut))

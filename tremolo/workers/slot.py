@@ -32,6 +32,7 @@ from .channel import (
     READY,
     RETURN,
     SECURE,
+    STOP,
     TAKES_NAMED,
     Channel,
     copy_of,
@@ -200,6 +201,10 @@ class Slot:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel, self._takes_named).start()
+        elif kind == STOP:
+            # (SIGTERM may have come before: then this process still serves, and waits.)
+            server.drain_delay = 0.0
+            os.kill(os.getpid(), signal.SIGTERM)
         elif kind == RETURN:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
             for listener in self._lent:

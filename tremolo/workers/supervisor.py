@@ -29,6 +29,7 @@ from .channel import (
     READY,
     RENEW,
     SECURE,
+    STOP,
     TAKES_NAMED,
     Channel,
 )
@@ -71,6 +72,7 @@ class Supervisor:
         self._announcer = Announcer(self._reactor, self._group, self._manager)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
+        self._leaving = False    # Whether SIGTERM has come: the end begins after `drain_delay`.
         self._ending = False
         self._status = 0    # The exit status.
 
@@ -191,6 +193,8 @@ class Supervisor:
                 outdated.fall_back(worker.predecessor)
             return
         worker.state = SERVING
+        if self._leaving:
+            worker.leave()
         if not self._announced:
             self._announced = True
             self._announcer.ready(worker)
@@ -226,7 +230,7 @@ class Supervisor:
         slot = self._group.slot_of(worker) or self._group.slot_after(worker)
         worker.state = ENDING
         self._kill_late(worker, self._settings.shutdown_timeout)
-        if slot is not None and slot.worker is worker:
+        if slot is not None and slot.worker is worker and not self._leaving:
             slot.want()
         elif slot is not None:
             slot.lent = True
@@ -295,11 +299,14 @@ class Supervisor:
                 # (Before READY a worker may not be able to report yet.)
                 if worker.beat < NEVER:
                     os.kill(worker.pid, signum)
-        elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
+        elif signum == signal.SIGQUIT or (
+                signum == signal.SIGINT and (self._ending or self._leaving)):
             self._force(signum)
         elif signum == signal.SIGHUP:
             self._reactor.call_later(MOMENT if self._terminal.recent else 0, self._hang_up)
         elif signum in (signal.SIGTERM, signal.SIGINT):
+            if signum == signal.SIGTERM and self._delay():
+                return
             self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
             if signum == signal.SIGTTIN:
@@ -310,6 +317,23 @@ class Supervisor:
                 self._group.lend(leaving)
                 for worker in leaving:
                     self._dismiss(worker)
+
+    def _delay(self) -> bool:
+        """Serve on for `drain_delay` after SIGTERM; return whether the end waits for that.
+
+        Meanwhile each worker that crashes is replaced as ever, and nothing is renewed by SIGHUP.
+        """
+        seconds = self._settings.drain_delay
+        if not (seconds and self._announced) or self._ending:
+            return False
+        if not self._leaving:
+            self._leaving = True
+            self._manager.stopping(seconds + self._settings.shutdown_timeout + _GRACE)
+            _log.info('stopping: everything is served for %g s more (drain_delay)', seconds)
+            for worker in self._group.workers.values():
+                worker.leave()
+            self._reactor.call_later(seconds, self._end, 0)
+        return True
 
     def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
@@ -324,6 +348,8 @@ class Supervisor:
         for worker in self._group.workers.values():
             # (What a start has begun cleans up meanwhile.)
             self._reactor.call_later(_GRACE, self._kill_unready, worker)
+            if self._settings.drain_delay:
+                worker.channel.send(STOP)
             worker.end(signal.SIGTERM)
         # A client that connects from now on is refused; in an open queue it would wait in vain.
         self._group.stop_listening()
@@ -349,7 +375,7 @@ class Supervisor:
         """Do what SIGHUP means."""
         if self._terminal.hung_up():
             self._end(0, '; the terminal is gone')
-        elif not self._ending:
+        elif not (self._ending or self._leaving):
             self._renew()
 
     def _renew(self) -> None:
