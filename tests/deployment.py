@@ -43,8 +43,18 @@ async def upload(request):
 
 @app.route('/uploads/first', methods=['PUT'])
 def first(request):
-    data = yield request.read(3)
-    yield data
+    yield (yield request.read(3))
+
+@app.route('/events')
+def events(sse):
+    yield sse.send('first')
+    yield app.stopping
+
+@app.route('/echo')
+async def echo(websocket):
+    await websocket.accept()
+    async for message in websocket:
+        await websocket.send(message)
 '''
 
 
