@@ -27,8 +27,10 @@ from test_rolling_release import Load
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='all of 127/8 is on Linux')
 
 REQUESTS = int(os.environ.get('DEPLOYMENT_REQUESTS', 800))
-# The times of the page in a tenth or less, in the same proportion.
-SOON = {'inter 2s': 'inter 100ms', 'timeout check 2s': 'timeout check 1s'}
+# Seconds between two requests of each client.
+PAUSE = 0.01
+# The checks come sooner than on the page, and the delay of a drain is shorter.
+SOON = {'inter 2s': 'inter 100ms'}
 # The load has to get through without a second try.
 NO_SECOND_TRY = {'    retries 3\n    option redispatch\n': '    retries 0\n'}
 
@@ -69,6 +71,12 @@ class Machine:
             self.process.wait()
             self.process.stdout.close()
             self._log.close()
+
+    def runs(self, answer: str) -> bool:
+        """Return whether this machine gave an answer, which begins with a process id."""
+        pid = self.process.pid
+        children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+        return answer.split()[0] in (str(pid), *children)
 
     @property
     def log(self) -> str:
@@ -149,7 +157,7 @@ def tells_who_asks(sock: ssl.SSLSocket) -> dict:
 def of_the_machine(folder) -> dict[str, str]:
     """Return the variables of /etc/shop.env, with a shorter delay."""
     return variables(block('shop.env', {
-        'DELAY=10': 'DELAY=1', '/var/log/shop': folder, '127.0.0.1:9100': f'unix:{folder}/m'}))
+        'DELAY=10': 'DELAY=2', '/var/log/shop': folder, '127.0.0.1:9100': f'unix:{folder}/m'}))
 
 
 # -- nginx ----------------------------------------------------------------------------------------
@@ -221,16 +229,25 @@ def test_two_servers_behind_nginx_are_stopped_in_turn_and_nothing_is_lost(tool, 
     with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, behind_nginx(
             tool, tmp_path, ''.join(f'server 127.0.0.{each}:{found[0].port} fail_timeout=1s;'
                                     for each in (11, 12))) as port, \
-            Load(port, client_context()) as load:
+            Load(port, client_context(), PAUSE) as load:
         load.wait_for(100)
         for number, each in enumerate(found * 2, 1):
             each.stop()
-            each.start()
+            replaced(each, load)
             load.wait_for(max(load.count + 100, number * REQUESTS // 4))
     assert load.wrong == []
 
 
 # -- HAProxy --------------------------------------------------------------------------------------
+
+
+def replaced(machine: Machine, load: Load) -> None:
+    """Start a machine again, and wait until the proxy sends requests to it."""
+    machine.start()
+    deadline = time.monotonic() + PATIENCE
+    while not load.wrong and not any(machine.runs(answer) for answer in list(load.answers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def drained(machine: Machine, load: Load, given) -> None:
@@ -244,7 +261,7 @@ def drained(machine: Machine, load: Load, given) -> None:
     machine.gone()
     assert time.monotonic() - began >= float(given['TREMOLO_DRAIN_DELAY'])
     load.wait_for(load.count + 100)
-    machine.start()
+    replaced(machine, load)
 
 
 def test_haproxy_passes_all_on_that_the_page_says(tool, tmp_path):
@@ -275,7 +292,7 @@ def test_of_two_machines_behind_haproxy_each_is_drained_under_load_without_an_er
     with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, in_front(
             tool, tmp_path, 'haproxy.cfg', found, **NO_SECOND_TRY, **{
                 '/etc/haproxy/shop.pem': certificate(tmp_path)}) as port, \
-            Load(port, client_context()) as load:
+            Load(port, client_context(), PAUSE) as load:
         load.wait_for(100)
         for number, each in enumerate(found, 1):
             drained(each, load, given)
@@ -287,16 +304,16 @@ def test_of_two_machines_behind_haproxy_each_is_drained_under_load_without_an_er
 
 def test_a_rolling_update_with_the_numbers_for_kubernetes_loses_nothing(tool, tmp_path):
     """Each pod gets SIGTERM and is replaced, as a rolling update does it, again and again."""
-    text = block('shop.yaml', {'"10"': '"1"', '10.0.0.0/8': '127.0.0.0/8'})
+    text = block('shop.yaml', {'"10"': '"2"', '10.0.0.0/8': '127.0.0.0/8'})
     given = yaml_variables(text)
     with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, in_front(
             tool, tmp_path, 'haproxy.cfg', found, **NO_SECOND_TRY, **{
                 '/etc/haproxy/shop.pem': certificate(tmp_path)}) as port, \
-            Load(port, client_context()) as load:
+            Load(port, client_context(), PAUSE) as load:
         load.wait_for(100)
         for number, each in enumerate(found * 2, 1):
             each.stop(int(yaml_value(text, 'terminationGracePeriodSeconds')))
-            each.start()
+            replaced(each, load)
             load.wait_for(max(load.count + 100, number * REQUESTS // 4))
     assert load.wrong == []
 
@@ -304,18 +321,18 @@ def test_a_rolling_update_with_the_numbers_for_kubernetes_loses_nothing(tool, tm
 def test_haproxy_passes_tls_on_and_names_its_clients(tool, tmp_path):
     given = variables(block('shop-tls.env', {
         '/etc/ssl/shop.pem': LOCALHOST.cert, '/etc/ssl/shop.key': LOCALHOST.key,
-        'PROXIES=10.0.0.1': 'PROXIES=127.0.0.1', 'DELAY=10': 'DELAY=1'}))
+        'PROXIES=10.0.0.1': 'PROXIES=127.0.0.1', 'DELAY=10': 'DELAY=2'}))
     with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, in_front(
             tool, tmp_path, 'passes-tls-on.cfg', found) as port:
         with secure(port) as sock:
             seen = tells_who_asks(sock)
             assert (seen['client'][0], seen['secure']) == ('127.0.0.9', True)
             assert echoes(sock)
-        with Load(port, client_context()) as load:
+        with Load(port, client_context(), PAUSE) as load:
             load.wait_for(100)
             for number, each in enumerate(found, 1):
                 each.stop()
-                each.start()
+                replaced(each, load)
                 load.wait_for(max(load.count + 100, number * REQUESTS // 2))
         assert load.wrong == []
         for each in found:

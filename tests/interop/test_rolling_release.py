@@ -115,10 +115,11 @@ def tell(folder, command) -> None:
 class Load:
     """Clients that ask again and again, on kept connections and on new ones."""
 
-    def __init__(self, port, context=None) -> None:
-        """They ask at this port, with TLS if there is a context for it."""
+    def __init__(self, port, context=None, pause=0.0) -> None:
+        """They ask at this port, with TLS if there is a context, and so many seconds apart."""
         self._port = port
         self._context = context
+        self._pause = pause
         self.count = 0
         self.wrong: list[object] = []
         self.answers: Counter[str] = Counter()
@@ -172,6 +173,8 @@ class Load:
             self.answers[' '.join(said.split()[:2])] += 1
             if number == 1 or turn % 100 == 0:
                 connection.close()    # (The next request opens it again.)
+            if self._pause:
+                self.over.wait(self._pause)
 
 
 class Instance:
