@@ -139,7 +139,8 @@ class Lifetime:
         if reason != 'handler_timeout':    # (Its request has ended, and was told.)
             for observer in self.server.refusal_observers:
                 observer(self, error.status)
-        self.send(refusal(error, self.server.heads.common_fields()))
+        heads = self.server.heads
+        self.send(refusal(error, heads.refused + heads.common_fields()))
         self.linger(reason)
 
     def ends_because(self, reason: str, fault: object = '') -> None:

@@ -31,7 +31,7 @@ class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'forwarded', 'groups',
-                 'inbox', 'kept', 'trailers')
+                 'inbox', 'kept', 'mark', 'trailers')
 
     connection: Connection
     # The addresses that a trusted proxy names for this request; None: those of the connection.
@@ -41,6 +41,8 @@ class Request(RequestHead):
     context: Context    # Lives as long as this request; made when its handler is known.
     # Fields after a chunked body, once the body has been read to its end (RFC 9112 section 7.1.2).
     trailers: Sequence[tuple[bytes, bytes]]
+    # The field line X-Request-ID of the answer; b'' without the option `request_id` (room access).
+    mark: bytes
     _headers: Headers | None
     _path: str | None
     # The body, and what is worked out of the head, once they were asked for (most handlers ask for
@@ -53,6 +55,7 @@ class Request(RequestHead):
         self.inbox = self._headers = self._path = self.kept = self.forwarded = None
         self.groups = _NONE
         self.trailers = ()
+        self.mark = b''
 
     # -- the head -------------------------------------------------------------------------------
 
@@ -130,6 +133,11 @@ class Request(RequestHead):
             return None
         from ..tls.facts import facts_of  # (Who listens with TLS has imported it.)
         return facts_of(stream)
+
+    @property
+    def id(self) -> str:
+        """The id of this request, which its answer and the logs have; '' without `request_id`."""
+        return self.mark[14:-2].decode('ascii')    # (Behind `X-Request-ID: `.)
 
     @property
     def signer(self) -> Any:

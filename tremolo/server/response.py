@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.headers import SentHeaders
+from ..http.response import with_field
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
@@ -147,6 +148,8 @@ class Response(ResponseHead):
             else:
                 whole = self._with_own_fields(body)
         if whole:
+            if head.mark:
+                whole = with_field(whole, head.mark)
             self.framing = 'sized'
             self.ended = True
             self.size = len(body)
@@ -251,7 +254,8 @@ class Response(ResponseHead):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        return b'%s%s%s\r\n' % (start, framing, common)
+        whole = b'%s%s%s\r\n' % (start, framing, common)
+        return with_field(whole, head.mark) if head.mark else whole
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
         """Return the framing and its field line.

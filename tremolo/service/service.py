@@ -138,6 +138,12 @@ class Service:
             Health(server, settings.health)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
+            if settings.request_id:
+                from ..access.request_ids import RequestIds
+                RequestIds(server)    # (Before all that answers, and before the log tells of it.)
+            if settings.access_log or settings.access_logfile:
+                from ..access.log import AccessLog
+                AccessLog(server)
             self._prepare(server)
             if listen:
                 self._listen(server, slot)
