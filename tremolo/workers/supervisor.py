@@ -345,14 +345,16 @@ class Supervisor:
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
                       self._settings.shutdown_timeout, more)
+        # A client that connects from now on is refused; in an open queue it would wait in vain.
+        # Before the workers: what comes after a worker's last `accept` would wait in this copy of
+        # its socket, and be reset with it. (Now the worker has the last one.)
+        self._group.stop_listening()
         for worker in self._group.workers.values():
             # (What a start has begun cleans up meanwhile.)
             self._reactor.call_later(_GRACE, self._kill_unready, worker)
             if self._settings.drain_delay:
                 worker.channel.send(STOP)
             worker.end(signal.SIGTERM)
-        # A client that connects from now on is refused; in an open queue it would wait in vain.
-        self._group.stop_listening()
         self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
 
     def _force(self, signum: int) -> None:
