@@ -29,6 +29,10 @@ _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
      {'metavar': 'DIR'}),
     ('--interface', 'what APP is; asgi and wsgi take any callable; default: auto, see what it is',
      {'choices': INTERFACES}),
+    ('--show-config', 'print each option with its value and where that came from, and exit',
+     {'action': 'store_true'}),
+    ('--check', 'import APP, load certificates and logs, print each limit with the attack that it '
+     'answers and the worst-case memory, and exit', {'action': 'store_true'}),
 )
 
 # Kinds of options that are on unless they are turned off.
@@ -52,7 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     except SettingError as error:
         complain(f'tremolo: error: {error}')
         return 2
-    return serve(**options)
+    show, check = options.pop('show_config', False), options.pop('check', False)
+    if not (show or check):
+        return serve(**options)
+    from . import checking  # (Late: serving does not need it.)
+    app = options.pop('app')
+    finding = {name: options.pop(name) for name in ('factory', 'app_dir', 'interface')
+               if name in options}
+    status = checking.show_config(options) if show else 0
+    return checking.check(app, options, **finding) if check and not status else status
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,6 +17,9 @@ from ..typed import Any, Callable, TypeVar
 
 T = TypeVar('T')
 
+# While an application is only checked (`--check`), what it does at its import serves nothing.
+_checked: list[str] = []
+
 
 def in_asyncio() -> bool:
     """Return whether an asyncio loop runs in this thread."""
@@ -34,8 +37,16 @@ def _reactor_here() -> Reactor | None:
         return None
 
 
+def refuse_to_serve() -> None:
+    """Refuse `run` and `start` from now on: the application is only checked."""
+    _checked.append('the application is only checked (--check), and serves as soon as it is '
+                    "imported: write that below if __name__ == '__main__'")
+
+
 def check_run() -> None:
     """Raise `InvalidState` where `run` cannot be called."""
+    if _checked:
+        raise InvalidState(f'run: {_checked[0]}')
     if in_asyncio():
         raise InvalidState('run: an asyncio loop runs in this thread, and run would hold it up; '
                            'write `await app.serve(...)` here, or `app.start(...)`')
@@ -52,6 +63,8 @@ def check_start(reactor: Reactor | None, thread: bool, waits: Callable[[], bool]
 
     `waits` tells whether the start or the end of the application may have to wait.
     """
+    if _checked:
+        raise InvalidState(f'start: {_checked[0]}')
     if (reactor is None and thread) or not in_asyncio():
         return
     if reactor is None:

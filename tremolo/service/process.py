@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..errors import SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
-from ..server import Server, announce
+from ..server import Handle, Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
@@ -55,11 +55,12 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from ..workers.slot import Slot
         slot = Slot.inherited()
     with ended_by_sigterm(tell=_is_alone(slot)):
-        if settings.workers and slot is None:
+        if (settings.workers or settings.reload) and slot is None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
             addresses = service.addresses(settings, bool(manager.given))
-            status = supervise(settings, addresses, worker, program, manager=manager)
+            status = supervise(settings, addresses, worker, program, manager=manager,
+                               answering_by=service.answering_by)
         else:
             set_up_logging(settings)
             if slot is None:
@@ -136,6 +137,9 @@ def _is_alone(slot: Slot | None) -> bool:
 
 def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
     """Tell all who wait for it that the server accepts."""
+    if server.settings.reload:
+        from ..reload.inside import served as tell
+        tell()
     if slot is not None:
         slot.ready(server)
     if _is_alone(slot):
@@ -164,12 +168,14 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
               work: Callable[[Slot], int], program: list[str] | None = None,
-              moved: Callable[[], bool] | None = None, manager: Manager | None = None) -> int:
+              moved: Callable[[], bool] | None = None, manager: Manager | None = None,
+              answering_by: Callable[[Handle], Service] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
     workers; without one new workers are forked, and likewise until `moved`, if that is given. Each
-    address comes with its own options.
+    address comes with its own options. `answering_by` makes what stands in for an application that
+    does not run, under `reload`.
     """
     from ..workers.program import Program
     from ..workers.supervisor import Supervisor
@@ -178,16 +184,28 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     secure: list[Settings] = []
     try:
         given = [] if manager is None else [place for place, _ in manager.given]
-        secure = _secure(settings, [*addresses, *(
+        secure = secure_settings(settings, [*addresses, *(
             (place, {}) for place in given
             if not any(address.means(place) for address, _ in addresses))])
-        _prepare_tls(secure)
+        prepare_tls(secure)
         reserve_descriptors(settings.connections)
+        stand_in = None
+        if settings.reload and answering_by is not None:
+            from .reloaded import reloading
+            stand_in = reloading(settings, work, answering_by, moved)
+            # (The program may stand still in a debugger.)
+            settings, work, program = settings.replace(worker_timeout=0), stand_in.work, None
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        run = Program(work, program, moved, where, functools.partial(_prepare_tls, secure))
-        return Supervisor(settings, [address for address, _ in addresses], run, manager).run()
+        run = Program(
+            work, program, moved, where, functools.partial(prepare_tls, secure), stand_in)
+        beside = [] if stand_in is None else [stand_in]
+        supervisor = Supervisor(
+            settings, [address for address, _ in addresses], run, manager, beside)
+        if stand_in is not None:
+            stand_in.renew = supervisor.renew
+        return supervisor.run()
     except (ListenError, TlsError, SettingError) as error:
         leave(error)
     finally:
@@ -197,14 +215,14 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
             forget()
 
 
-def _secure(settings: Settings,
+def secure_settings(settings: Settings,
             addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
     """Return the settings of each address that speaks TLS. Raises `SettingError`."""
     parts = [settings.for_address(options) for _, options in addresses]
     return [part for part in parts if part.secure]
 
 
-def _prepare_tls(secure: Sequence[Settings]) -> None:
+def prepare_tls(secure: Sequence[Settings]) -> None:
     """Make the contexts for these settings, anew at each call (see `prepare`)."""
     if secure:
         from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
@@ -216,7 +234,7 @@ def _try_tls(settings: Settings, service: Service) -> None:
     # (The program that then serves warns of them.)
     logging.disable(logging.WARNING)
     try:
-        _prepare_tls(_secure(settings, service.addresses(settings)))
+        prepare_tls(secure_settings(settings, service.addresses(settings)))
     except (TlsError, SettingError) as error:
         leave(error)
 

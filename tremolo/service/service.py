@@ -86,6 +86,13 @@ class Service:
         """
         return ()
 
+    @staticmethod
+    def answering_by(handle: Handle) -> Service:
+        """Return a service that answers each request by this function, for `--reload`."""
+        service = Service()
+        service.handle_on = lambda *_: handle  # type: ignore[method-assign]
+        return service
+
     # -- serving ----------------------------------------------------------------------------------
 
     def listen(self, port: int | str, host: str = '127.0.0.1', **options: Any) -> None:

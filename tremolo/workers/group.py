@@ -27,7 +27,7 @@ from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
 from ..typed import Any, Callable
-from .channel import HAND_OVER, LISTENER, RETURN, TAKES_NAMED, Channel, copy_of
+from .channel import HAND_OVER, LISTENER, RETURN, STOP, TAKES_NAMED, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, Sockets, open_first, open_next
 
@@ -92,6 +92,11 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
+    def stop(self) -> None:
+        """Let it end gracefully, and at once: without a delay."""
+        self.channel.send(STOP)
+        self.end(signal.SIGTERM)
+
     def listens(self, sock: socket.socket, secure: bool) -> None:
         """Note where the worker listens by itself, or with TLS; close the socket that shows it."""
         (self.secure if secure else self.opened).append(sock.getsockname())
@@ -114,6 +119,10 @@ class SlotState:
         self.worker: Worker | None = None    # The newest; it knows its predecessor.
         self.lent = False    # Whether another worker must accept from the queues.
         self.heir: Worker | None = None    # The worker that does so.
+        # A worker that answers while the program does not run; whether one is to be forked; and
+        # whether the program does not run.
+        self.stand_in: Worker | None = None
+        self.lacks = self.down = False
         self._pause = FIRST_PAUSE
         self._timer: Timer | None = None
 
@@ -141,6 +150,40 @@ class SlotState:
     def ready(self) -> None:
         """Record that the worker of this slot accepts."""
         self.lent = False
+        self._enter(FILLED)
+
+    def lack(self) -> None:
+        """Let a worker be forked that stands in, unless there is one."""
+        self.down, self.lacks = True, self.stand_in is None
+
+    def stands_in(self, worker: Worker | None) -> None:
+        """Record the worker that was forked to stand in; None if the system refused it."""
+        self.stand_in, self.lacks = worker, False
+
+    def lose(self) -> None:
+        """Let another worker stand in for the one that did, and has ended by itself."""
+        self.lacks = self.down and self.stand_in is None
+
+    def rise(self) -> list[Worker]:
+        """Record that the program runs again; return the worker that stood in for it."""
+        self.down = self.lacks = False
+        worker, self.stand_in = self.stand_in, None
+        return [] if worker is None else [worker]
+
+    def relieve(self) -> list[Worker]:
+        """Record that the one that stands in accepts; return the workers that served before."""
+        newest = self.worker
+        older = [each for each in (newest, newest and newest.predecessor)
+                 if each is not None and each.state is not STARTING]
+        if newest in older:
+            self.worker = None
+        elif newest is not None:
+            newest.predecessor = None
+        return older
+
+    def wait(self, predecessor: Worker | None) -> None:
+        """Want no worker until a renewal: the new one could not start."""
+        self.worker = predecessor
         self._enter(FILLED)
 
     def outdate(self) -> None:

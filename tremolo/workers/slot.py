@@ -201,7 +201,7 @@ class Slot:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel, self._takes_named).start()
-        elif kind == STOP:
+        elif kind == STOP and server.drain_delay:
             # (SIGTERM may have come before: then this process still serves, and waits.)
             server.drain_delay = 0.0
             os.kill(os.getpid(), signal.SIGTERM)

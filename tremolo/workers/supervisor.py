@@ -20,6 +20,7 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
+from ..typed import Callable
 from .announcer import Announcer
 from .channel import (
     CONNECTION,
@@ -29,22 +30,22 @@ from .channel import (
     READY,
     RENEW,
     SECURE,
-    STOP,
     TAKES_NAMED,
     Channel,
 )
+from .delay import DrainDelay
+from .dismissal import Dismissal
 from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .program import Beside, Program
 from .slot import Slot
+from .standing_in import StandingIn
 from .terminal import MOMENT, Terminal
-from .watch import LAST_WORDS, Watch
+from .watch import Watch
 
 _log = logging.getLogger('tremolo')
 
 _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash at its start.
-# Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
-_GRACE = 6.0
 _TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be forked.
 
 
@@ -70,9 +71,11 @@ class Supervisor:
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
         self._announcer = Announcer(self._reactor, self._group, self._manager)
+        self._delay = DrainDelay(self._reactor, self._group, self._manager, settings)
+        self._standing_in = StandingIn(self._reactor, self._group, program.stand_in)
+        self._dismissal = Dismissal(self._reactor, self._group, settings.shutdown_timeout)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
-        self._leaving = False    # Whether SIGTERM has come: the end begins after `drain_delay`.
         self._ending = False
         self._status = 0    # The exit status.
 
@@ -91,7 +94,7 @@ class Supervisor:
             for each in self._beside:
                 each.begin(reactor, self._group)
             if settings.worker_timeout:
-                Watch(reactor, self._group, settings.worker_timeout, self._kill)
+                Watch(reactor, self._group, settings.worker_timeout, self._dismissal.kill)
             try:
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
@@ -111,28 +114,38 @@ class Supervisor:
             alone = not self._announced and self._group.workers
             if slot.state is WANTED and not alone and not self._ending and not self._fork(slot):
                 break
+            if slot.lacks and not self._ending:
+                slot.stands_in(self._forked(slot, self._standing_in.work))
 
     def _fork(self, slot: SlotState) -> bool:
-        """Fork a worker; return whether the system did not refuse it."""
+        """Fork a worker that runs the program; return whether the system did not refuse it."""
+        self._standing_in.begins()
+        if (worker := self._forked(slot, self._be_worker)) is None:
+            return False
+        slot.fill(worker)
+        if not self._standing_in.expect(worker):
+            slot.expect(self._reactor, partial(self._lend, slot))
+        return True
+
+    def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
+        """Fork a worker; return it, or None if the system refused that."""
         others = self._group.other_slots(slot)
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (
+                slot.slot, work, (
                     *self._beside, self._reactor, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
                 raise ListenError(problem) from error
             self._fork_refused(problem)
-            return False
+            return None
         worker = Worker(pid, slot.slot, self._reactor.time())
         worker.channel = Channel(
             self._reactor, channel_end, partial(self._heard, worker), lambda: None)
         self._group.workers[pid] = worker
-        slot.fill(worker)
-        slot.expect(self._reactor, partial(self._lend, slot))
-        return True
+        return worker
 
     def _fork_refused(self, problem: str) -> None:
         """Pause all slots that want a worker: the next fork would be refused, too."""
@@ -193,35 +206,21 @@ class Supervisor:
                 outdated.fall_back(worker.predecessor)
             return
         worker.state = SERVING
-        if self._leaving:
-            worker.leave()
+        self._delay.tell(worker)
         if not self._announced:
             self._announced = True
             self._announcer.ready(worker)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
+        for each in self._standing_in.ready(worker, slot):
+            self._dismissal.dismiss(each)
         predecessor, worker.predecessor = worker.predecessor, None
         if predecessor is not None:
-            self._dismiss(predecessor)
+            self._dismissal.dismiss(predecessor)
         self._group.lend()
 
     # -- how a worker ends: all of them by one of these -------------------------------------------
-
-    def _dismiss(self, worker: Worker) -> None:
-        """Let a worker end while the server goes on; SIGKILL follows if it does not.
-
-        One that serves gives its connections away. One that still starts has none.
-        """
-        if worker.pid not in self._group.workers or worker.state is ENDING:
-            return
-        if worker.state is STARTING:
-            worker.end(signal.SIGTERM)
-            self._reactor.call_later(LAST_WORDS, self._kill_unready, worker)
-        else:
-            worker.hand_over(self._group.heir(worker.slot, [worker]))
-        # (The handover takes half of the time, at most; draining may take all of it.)
-        self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
     def _leaves(self, worker: Worker) -> None:
         """Replace a worker that drains by itself: another program told it to, or `app.stop`."""
@@ -229,20 +228,12 @@ class Supervisor:
             return
         slot = self._group.slot_of(worker) or self._group.slot_after(worker)
         worker.state = ENDING
-        self._kill_late(worker, self._settings.shutdown_timeout)
-        if slot is not None and slot.worker is worker and not self._leaving:
+        self._dismissal.kill_late(worker, self._settings.shutdown_timeout)
+        if slot is not None and slot.worker is worker and not self._delay.begun:
             slot.want()
         elif slot is not None:
             slot.lent = True
         self._group.lend()
-
-    def _kill_late(self, worker: Worker, seconds: float) -> None:
-        self._reactor.call_later(seconds + _GRACE, self._kill, [worker])
-
-    def _kill_unready(self, worker: Worker) -> None:
-        """Kill a worker that was told to end before it was ready, and hangs."""
-        if worker.beat == NEVER:
-            self._kill([worker])
 
     def _lend(self, slot: SlotState) -> None:
         slot.lent = True
@@ -259,11 +250,15 @@ class Supervisor:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
+        if not (told or begun or self._ending or slot is None) \
+                and self._standing_in.failed(slot, worker, code, not self._announced):
+            return
         if not told:
             self._announcer.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
+            self._standing_in.ended(worker)
             # Its successor may be long in starting: until then its clients get another worker.
             slot = self._group.slot_after(worker)
             if slot is not None and not slot.served:
@@ -300,12 +295,13 @@ class Supervisor:
                 if worker.beat < NEVER:
                     os.kill(worker.pid, signum)
         elif signum == signal.SIGQUIT or (
-                signum == signal.SIGINT and (self._ending or self._leaving)):
+                signum == signal.SIGINT and (self._ending or self._delay.begun)):
             self._force(signum)
         elif signum == signal.SIGHUP:
             self._reactor.call_later(MOMENT if self._terminal.recent else 0, self._hang_up)
         elif signum in (signal.SIGTERM, signal.SIGINT):
-            if signum == signal.SIGTERM and self._delay():
+            if (signum == signal.SIGTERM and self._announced and not self._ending
+                    and self._delay.begin(self._end)):
                 return
             self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
@@ -316,24 +312,7 @@ class Supervisor:
                 # The heir needs the listeners before it gets the first connection.
                 self._group.lend(leaving)
                 for worker in leaving:
-                    self._dismiss(worker)
-
-    def _delay(self) -> bool:
-        """Serve on for `drain_delay` after SIGTERM; return whether the end waits for that.
-
-        Meanwhile each worker that crashes is replaced as ever, and nothing is renewed by SIGHUP.
-        """
-        seconds = self._settings.drain_delay
-        if not (seconds and self._announced) or self._ending:
-            return False
-        if not self._leaving:
-            self._leaving = True
-            self._manager.stopping(seconds + self._settings.shutdown_timeout + _GRACE)
-            _log.info('stopping: everything is served for %g s more (drain_delay)', seconds)
-            for worker in self._group.workers.values():
-                worker.leave()
-            self._reactor.call_later(seconds, self._end, 0)
-        return True
+                    self._dismissal.dismiss(worker)
 
     def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
@@ -345,43 +324,29 @@ class Supervisor:
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
                       self._settings.shutdown_timeout, more)
-        # A client that connects from now on is refused; in an open queue it would wait in vain.
-        # Before the workers: what comes after a worker's last `accept` would wait in this copy of
-        # its socket, and be reset with it. (Now the worker has the last one.)
+        # A client that connects from now on is refused; in an open queue it would wait in vain. And
+        # what came after a worker's last `accept` would be reset with our copy of its socket.
         self._group.stop_listening()
-        for worker in self._group.workers.values():
-            # (What a start has begun cleans up meanwhile.)
-            self._reactor.call_later(_GRACE, self._kill_unready, worker)
-            if self._settings.drain_delay:
-                worker.channel.send(STOP)
-            worker.end(signal.SIGTERM)
-        self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
+        self._dismissal.stop_all()
 
     def _force(self, signum: int) -> None:
         """End all workers at once."""
         self._ending = True
         self._manager.stopping()
         self._status = 128 + signum
-        for worker in self._group.workers.values():
-            worker.end(signal.SIGQUIT)
-        self._reactor.call_later(_GRACE, self._kill)
-
-    def _kill(self, workers: Iterable[Worker] | None = None) -> None:
-        """Kill these workers, or all, unless they have ended."""
-        for worker in self._group.workers.values() if workers is None else workers:
-            if worker.pid in self._group.workers:
-                _log.error('worker %d did not end, and is killed', worker.pid)
-                worker.end(signal.SIGKILL)
+        self._dismissal.stop_all(at_once=True)
 
     def _hang_up(self) -> None:
         """Do what SIGHUP means."""
         if self._terminal.hung_up():
             self._end(0, '; the terminal is gone')
-        elif not (self._ending or self._leaving):
-            self._renew()
+        else:
+            self.renew()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._ending or self._delay.begun:
+            return
         if self._announced:
             self._announcer.reloading()
         try:
@@ -403,4 +368,4 @@ class Supervisor:
                 slot.want()
             elif slot.state is not OUTDATED:
                 slot.outdate()
-                self._dismiss(worker)
+                self._dismissal.dismiss(worker)
