@@ -19,7 +19,7 @@ from ..loop import ListenError
 from ..output import complain, say
 from ..service import Service
 from ..service.log import set_up_logging
-from ..service.place import refuse_to_serve
+from ..service.place import only_checked
 from ..service.process import prepare_tls, secure_settings
 from ..service.reactors import make_reactor
 from ..service.system import reserve_descriptors
@@ -69,8 +69,8 @@ def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
     set_up_logging(settings)
     _check_files(settings)
     reserve_descriptors(settings.connections)
-    refuse_to_serve()
-    service = found_or_status(app, **finding)
+    with only_checked():
+        service = found_or_status(app, **finding)
     if isinstance(service, int):
         return service
     addresses = service.addresses(settings)
@@ -102,7 +102,7 @@ def _kind_of(service: Service) -> tuple[str, bool]:
     """Return what kind of application it is, and whether it may have WebSockets."""
     name = type(service).__name__
     if name in ('AsgiApplication', 'WsgiApplication'):
-        return name[:4], name == 'AsgiApplication'
+        return name[:4].upper(), name == 'AsgiApplication'
     # (The first handler of a WebSocket imports that room, and so does an application for ASGI.)
     return 'native', 'tremolo.websocket.websocket' in sys.modules
 

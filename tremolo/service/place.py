@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
+from collections.abc import Iterator
 
 from ..loop import InvalidState, Reactor, current_reactor
 from ..typed import Any, Callable, TypeVar
@@ -37,10 +39,15 @@ def _reactor_here() -> Reactor | None:
         return None
 
 
-def refuse_to_serve() -> None:
-    """Refuse `run` and `start` from now on: the application is only checked."""
+@contextlib.contextmanager
+def only_checked() -> Iterator[None]:
+    """Let `run` and `start` be refused in this block."""
     _checked.append('the application is only checked (--check), and serves as soon as it is '
                     "imported: write that below if __name__ == '__main__'")
+    try:
+        yield
+    finally:
+        _checked.pop()
 
 
 def check_run() -> None:
