@@ -112,7 +112,7 @@ def dockerfile(text: str) -> dict[str, list[str]]:
 
 def yaml_value(text: str, name: str) -> str:
     """Return the only value of a key in YAML: a plain scalar, or what is quoted."""
-    value, = re.findall(rf'(?m)^[ -]*{re.escape(name)}: *(.*)$', text)
+    value, = re.findall(rf'(?m)\b{re.escape(name)}: *([^,{{}}\n]+)', text)
     return value.strip('"\'')
 
 
@@ -121,10 +121,10 @@ def yaml_variables(text: str) -> dict[str, str]:
     return dict(re.findall(r'- \{name: (\w+), value: "([^"]*)"\}', text))
 
 
-def yaml_block(text: str, name: str) -> str:
-    """Return the lines below a key in YAML."""
-    found, = re.findall(rf'(?m)^( *){re.escape(name)}:\n((?:\1 +.*\n)+)', text)
-    return found[1]
+def yaml_line(text: str, name: str) -> str:
+    """Return the mapping that a key has on its line, in YAML."""
+    found, = re.findall(rf'(?m)^ *{re.escape(name)}: (\{{.*\}})$', text)
+    return found
 
 
 def table(heading: str) -> list[list[str]]:

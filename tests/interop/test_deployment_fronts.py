@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -39,18 +40,20 @@ class Machine:
     """A server at an address of its own; another one takes its place there."""
 
     def __init__(self, folder, host, port, given) -> None:
-        self._folder, self._host, self.port, self._given = folder, host, port, given
+        self._folder, self._host, self.port, self._given = folder / host, host, port, given
+        self._folder.mkdir()
+        (self._folder / 'shop.py').write_text(APPLICATION)
         self.start()
 
     def start(self) -> None:
         environment = {**os.environ, 'PYTHONPATH': str(ROOT), **self._given,
                        'TREMOLO_HOST': self._host, 'TREMOLO_PORT': str(self.port)}
-        self._log = open(self._folder / f'log-{self._host}', 'a')  # noqa: SIM115
+        self._log = open(self._folder / 'log', 'a')  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'tremolo', 'shop:app'], cwd=self._folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True)
         line = self.process.stdout.readline()
-        assert line.startswith('running on '), (self._folder / f'log-{self._host}').read_text()
+        assert line.startswith('running on '), self.log
         self.port = int(re.search(r':(\d+) ', line)[1])
 
     def health(self) -> int:
@@ -80,13 +83,12 @@ class Machine:
 
     @property
     def log(self) -> str:
-        return (self._folder / f'log-{self._host}').read_text()
+        return (self._folder / 'log').read_text()
 
 
 @contextlib.contextmanager
 def machines(folder, given, *hosts):
     """Run a server at each of these addresses, all at the same port."""
-    (folder / 'shop.py').write_text(APPLICATION)
     with contextlib.ExitStack() as stack:
         found, port = [], 0
         for host in hosts:
@@ -154,10 +156,11 @@ def tells_who_asks(sock: ssl.SSLSocket) -> dict:
     return json.loads(body)
 
 
-def of_the_machine(folder) -> dict[str, str]:
+def of_the_machine(delay=2) -> dict[str, str]:
     """Return the variables of /etc/shop.env, with a shorter delay."""
     return variables(block('shop.env', {
-        'DELAY=10': 'DELAY=2', '/var/log/shop': folder, '127.0.0.1:9100': f'unix:{folder}/m'}))
+        'DELAY=10': f'DELAY={delay}', '/var/log/shop': '.', '127.0.0.1:9100': 'unix:metrics',
+        '/run/shop': '.'}))
 
 
 # -- nginx ----------------------------------------------------------------------------------------
@@ -179,7 +182,7 @@ def behind_nginx(tool, folder, upstream, **replaced):
 
 
 def test_nginx_passes_all_on_that_the_page_says(tool, tmp_path):
-    with machines(tmp_path, of_the_machine(tmp_path), '127.0.0.1') as (server,), \
+    with machines(tmp_path, of_the_machine(), '127.0.0.1') as (server,), \
             behind_nginx(tool, tmp_path, f'server 127.0.0.1:{server.port};') as port:
         with secure(port) as sock:
             seen = tells_who_asks(sock)
@@ -225,16 +228,15 @@ def test_nginx_ends_an_idle_connection_before_we_do(tool, tmp_path):
 
 
 def test_two_servers_behind_nginx_are_stopped_in_turn_and_nothing_is_lost(tool, tmp_path):
-    given = of_the_machine(tmp_path)
-    with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, behind_nginx(
+    with machines(tmp_path, of_the_machine(1), '127.0.0.11', '127.0.0.12') as found, behind_nginx(
             tool, tmp_path, ''.join(f'server 127.0.0.{each}:{found[0].port} fail_timeout=1s;'
                                     for each in (11, 12))) as port, \
             Load(port, client_context(), PAUSE) as load:
         load.wait_for(100)
-        for number, each in enumerate(found * 2, 1):
+        for number, each in enumerate(found, 1):
             each.stop()
             replaced(each, load)
-            load.wait_for(max(load.count + 100, number * REQUESTS // 4))
+            load.wait_for(max(load.count + 100, number * REQUESTS // 2))
     assert load.wrong == []
 
 
@@ -265,7 +267,7 @@ def drained(machine: Machine, load: Load, given) -> None:
 
 
 def test_haproxy_passes_all_on_that_the_page_says(tool, tmp_path):
-    with machines(tmp_path, of_the_machine(tmp_path), '127.0.0.11', '127.0.0.12') as found, \
+    with machines(tmp_path, of_the_machine(), '127.0.0.11', '127.0.0.12') as found, \
             in_front(tool, tmp_path, 'haproxy.cfg', found, **{
                 '/etc/haproxy/shop.pem': certificate(tmp_path)}) as port:
         with secure(port) as sock:
@@ -288,7 +290,7 @@ def test_haproxy_passes_all_on_that_the_page_says(tool, tmp_path):
 
 def test_of_two_machines_behind_haproxy_each_is_drained_under_load_without_an_error(
         tool, tmp_path):
-    given = of_the_machine(tmp_path)
+    given = of_the_machine()
     with machines(tmp_path, given, '127.0.0.11', '127.0.0.12') as found, in_front(
             tool, tmp_path, 'haproxy.cfg', found, **NO_SECOND_TRY, **{
                 '/etc/haproxy/shop.pem': certificate(tmp_path)}) as port, \
@@ -311,10 +313,10 @@ def test_a_rolling_update_with_the_numbers_for_kubernetes_loses_nothing(tool, tm
                 '/etc/haproxy/shop.pem': certificate(tmp_path)}) as port, \
             Load(port, client_context(), PAUSE) as load:
         load.wait_for(100)
-        for number, each in enumerate(found * 2, 1):
+        for number, each in enumerate(found, 1):
             each.stop(int(yaml_value(text, 'terminationGracePeriodSeconds')))
             replaced(each, load)
-            load.wait_for(max(load.count + 100, number * REQUESTS // 4))
+            load.wait_for(max(load.count + 100, number * REQUESTS // 2))
     assert load.wrong == []
 
 
@@ -337,3 +339,26 @@ def test_haproxy_passes_tls_on_and_names_its_clients(tool, tmp_path):
         assert load.wrong == []
         for each in found:
             assert 'proxy_header' not in each.log and 'refused' not in each.log, each.log
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+
+def test_a_scrape_by_the_configuration_of_prometheus_finds_each_machine(tmp_path):
+    text = block('prometheus.yml', {'10.0.0.': '127.0.0.'})
+    targets = re.findall(r'"(127\.0\.0\.\d+):9100"', text)
+    given = of_the_machine()
+    for number, host in enumerate(targets, 1):
+        with socket.create_server((host, 0)) as sock:
+            port = sock.getsockname()[1]
+        machine = Machine(tmp_path, host, 0, {**given, 'TREMOLO_METRICS': f'{host}:{port}'})
+        try:
+            for _ in range(number):
+                with urllib.request.urlopen(f'http://{host}:{machine.port}/') as answer:
+                    answer.read()
+            assert machine.health() == 200
+            with urllib.request.urlopen(f'http://{host}:{port}/metrics') as answer:
+                lines = answer.read().decode().splitlines()
+            assert f'tremolo_requests_total{{method="GET",status="200"}} {number}' in lines
+        finally:
+            machine.stop()

@@ -253,7 +253,7 @@ def test_logrotate_loses_no_line_under_load(commands, tool, tmp_path):
     config.chmod(0o644)
     (tmp_path / 'shop.py').write_text(APPLICATION)
     given = variables(block('shop.env', {'/var/log/shop': logs, '127.0.0.1:9100': 'unix:metrics',
-                                         'DELAY=10': 'DELAY=0'}))
+                                         '/run/shop': '.', 'DELAY=10': 'DELAY=0'}))
     with started([sys.executable, '-m', 'tremolo', 'shop:app'], tmp_path, {
             **commands, 'TREMOLO_PORT': '0', **given}) as (process, log):
         port = port_of(process, log)

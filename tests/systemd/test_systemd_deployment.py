@@ -26,7 +26,7 @@ def started(unit, folder, sock):
     assert service['EnvironmentFile'] == '/etc/shop.env'
     given = variables(block('shop.env', {
         '/var/log/shop': folder, '127.0.0.1:9100': 'unix:metrics', 'DELAY=10': 'DELAY=0.2',
-        'WORKERS=2': 'WORKERS=1'}))
+        '/run/shop': '.', 'WORKERS=2': 'WORKERS=1'}))
     name, _, value = service['Environment'].partition('=')
     assert (name, value) == ('PWD', service['WorkingDirectory'])
     (folder / 'shop.py').write_text(APPLICATION)
