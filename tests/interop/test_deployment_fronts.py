@@ -55,6 +55,13 @@ class Machine:
         line = self.process.stdout.readline()
         assert line.startswith('running on '), self.log
         self.port = int(re.search(r':(\d+) ', line)[1])
+        # (Who stops it while one of its workers starts resets the clients of that one.)
+        wanted, seen = int(self._given.get('TREMOLO_WORKERS', 1)), set()
+        deadline = time.monotonic() + PATIENCE
+        while wanted > 1 and len(seen) < wanted:
+            assert time.monotonic() < deadline
+            with urllib.request.urlopen(f'http://{self._host}:{self.port}/') as answer:
+                seen.add(answer.read().split()[0])
 
     def health(self) -> int:
         """Return the status of the health path, by HTTP/1.0 and without a Host."""

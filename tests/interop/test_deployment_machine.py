@@ -96,7 +96,7 @@ def contained(tool, folder, user: str) -> list[str]:
     if os.geteuid():
         unshare.append('--map-root-user')    # (And it has no other user to become.)
     else:
-        # (It may read everything, as in an image that is its own: here others' folders are private.)
+        # (It may read all, as in an image of its own: here the folders of others are private.)
         capability = 'dac_read_search'
         uid, gid = user.split(':')
         who = [tool('setpriv'), f'--reuid={uid}', f'--regid={gid}', '--clear-groups',
