@@ -68,7 +68,7 @@ def test_what_cannot_be_written_is_named_in_one_line(tmp_path, make, reason):
 
 
 def test_a_folder_that_is_missing_is_not_made(tmp_path):
-    with pytest.raises(LogError, match='No such file or directory$'):
+    with pytest.raises(LogError, match=r'No such file or directory$'):
         check_log(str(tmp_path / 'missing' / 'log'))
     assert not list(tmp_path.iterdir())
 
@@ -76,7 +76,7 @@ def test_a_folder_that_is_missing_is_not_made(tmp_path):
 def test_a_stdout_that_is_closed_is_told_in_one_line():
     with open(os.devnull) as null, stdout_is(null.fileno()):
         os.close(1)
-        with pytest.raises(LogError, match='^the log on stdout cannot be written: Bad file desc'):
+        with pytest.raises(LogError, match=r'^the log on stdout cannot be written: Bad file desc'):
             check_log('-')
         check_log('')
 
@@ -105,7 +105,7 @@ def test_on_a_full_disk_whole_lines_are_written_and_the_rest_when_there_is_room(
                     left = left[log.write(left):]
             assert raised.value.errno == errno.EFBIG
             there = path.read_bytes()
-            assert len(there) <= size and LINES == there + left
+            assert len(there) <= size and there + left == LINES
             assert not there or there.endswith(b'\n')
         write_all(log, left)
     assert path.read_bytes() == LINES

@@ -10,6 +10,7 @@ from certificates import LOCALHOST
 
 from tremolo import cli
 from tremolo.cli import checking
+from tremolo.service import log
 
 APPS = {'native': '''
 from tremolo import Tremolo
@@ -128,9 +129,9 @@ def test_what_is_wrong_has_the_status_of_a_start(command, text, status, said):
     (('--port', 'x'), 2, '--port: '),
     (('--loop', 'uvloop', '--app-dir', 'none'), 2, 'none: no such folder'),
     (('--certfile', 'none.pem'), 1, 'none.pem cannot be read'),
-    (('--access-logfile', '.'), 1, 'access_logfile: '),
+    (('--access-logfile', '.'), 1, 'Is a directory'),
     (('--access-logfile', 'none/log'), 1, 'none is no folder'),
-    (('--control', 'x' * 120), 1, 'the path of a UNIX socket has at most 107 bytes'),
+    (('--control', 'x' * 120), 1, 'a UNIX socket has a path of 107 bytes, at most'),
     (('--metrics', 'unix:/none/metrics'), 1, 'metrics: /none/metrics: /none is no folder'),
     (('--connections', '2000000000'), 1, 'connections: 2000000000 need ')])
 def test_what_the_system_refuses_is_status_1_and_what_is_no_option_2(
@@ -146,8 +147,13 @@ def test_a_log_that_may_not_be_written_is_status_1(command, monkeypatch):
     os.mkdir('closed')
     status, _, err = command('--check', 'native_app:app', '--access-logfile', 'closed/log')
     assert status == 1 and 'closed may not be written' in err
-    status, _, err = command('--check', 'native_app:app', '--access-logfile', 'native_app.py')
-    assert status == 1 and 'native_app.py: it may not be written' in err
+
+
+def test_logging_that_cannot_be_set_up_ends_it(command, monkeypatch):
+    monkeypatch.setattr(checking, 'set_up_logging', log.set_up_logging)
+    with pytest.raises(SystemExit) as ended:
+        command('--check', 'native_app:app', '--log-config', 'none.json')
+    assert ended.value.code in (1, 2)
 
 
 def test_both_flags_print_both(command):

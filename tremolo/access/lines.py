@@ -1,32 +1,30 @@
 """Lines: what a line of the access log says, by the format that was asked for.
 
-All formats are one: a text with places for values, and the names of these values
-(settings/access_format.py). JSON quotes its values, and writes null for `-`.
-
     127.0.0.1 - - [30/Nov/2026:10:19:03 +0000] "GET / HTTP/1.1" 200 12 "-" "curl/8.5.0"
 
 A client chooses most of a line, so nothing of it is written as it came: `"`, `\\` and all bytes
 outside 20-7E are escapes, `\\xNN`, in JSON `\\u00NN`. There is no other byte in a line than printable
 ASCII and the line feed at its end. (A target is shown as it came, percent-encoded.)
+
+Any line can be made of the values by their names (`values`, `line`). The line of a whole answer is
+made in one step where its format is known here, `combined` and `json`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from operator import itemgetter
+from collections.abc import Iterable
+from datetime import datetime, timezone
 
 from ..http.response import MONTHS
 from ..loop import Reactor
 from ..server import Response
+from ..server.response import told_of
 from ..settings.access_format import COMBINED, JSON, NAMES, read_format
 from ..typed import Any
-
-# The order in which values are collected; those behind `pid` are worked out for a template only.
-_USUAL = ('time', 'client', 'method', 'target', 'protocol', 'status', 'bytes', 'ms', 'referer',
-          'user_agent', 'request_id', 'reason', 'pid')
-_RARE = ('path', 'query', 'host', 'scheme')
-ORDER = _USUAL + _RARE
+from .log_file import plainly_cut
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -38,113 +36,182 @@ _LONGEST_KEPT = 256
 
 
 class Lines:
-    """Makes the lines of one access log."""
+    """Makes the lines of one access log, by a template."""
 
-    def __init__(self, reactor: Reactor, form: str) -> None:
-        """Prepare for a format: `combined`, `json`, or a template that was checked."""
+    missing = '-'    # What stands for a value that is not there.
+
+    def __init__(self, reactor: Reactor, template: str, names: Iterable[str]) -> None:
+        """Prepare for a template of the operator %, and the names whose values it takes."""
+        self.now = reactor.time
         self._reactor = reactor
-        self._is_json = form == 'json'
-        if self._is_json:
-            places = ','.join(f'"{name}":%s' for name in JSON)
-            self._template, names = f'{{{places}}}\n', JSON
-        else:
-            template, names = read_format(COMBINED if form == 'combined' else form)
-            self._template = template + '\n'
-        self._pick = itemgetter(*map(ORDER.index, names))
-        self._wants_ms = 'ms' in names
-        self._wants_rare = not {*names}.isdisjoint(_RARE)
-        self.missing = 'null' if self._is_json else '-'
-        self._pid = str(os.getpid())
-        self._kept: dict[Any, str] = {}
-        self._known = self._kept.get    # (The texts of these values; `_text` adds them.)
+        self._template = template + '\n'
+        self._names = tuple(names)
+        self._pid = os.getpid()
+        # (`known(x) or text(x)`: to find a text is no call of ours.)
+        self._texts: dict[Any, str] = {}
+        self.known = self._texts.get
         self._forget()
-        self._time = ''
-        self._until = -1.0    # The time of the reactor at which the second is over.
+        self.second = ''    # The second of the clock, as it is written.
+        self.second_ends = -1.0    # The time of the reactor at which it is over.
 
-    def want_all(self) -> None:
-        """Collect all values from now on, for records."""
-        self._wants_ms = self._wants_rare = True
+    # -- lines ------------------------------------------------------------------------------------
+
+    def whole(self, response: Response) -> bytes:
+        """Return the line of an answer that is whole. Hot: once for each answer."""
+        return self.line(self.values(
+            response, response.status, response.size, '', response.connection.since))
+
+    def values(self, response: Response, status: int | None, size: int | None, reason: str,
+               began: float) -> dict[str, Any]:
+        """Return the values of an answer by their names, as they are written."""
+        request, text, missing = response.request, self.text, self.missing
+        client, referer, agent = self.of(response)
+        query = request.query_string if b'?' in request.target else None
+        return {
+            'time': self.time(), 'client': client, 'method': text(request.method),
+            'target': text(request.target), 'path': text(request.raw_path), 'query': text(query),
+            'protocol': text(request.minor), 'status': missing if status is None else status,
+            'bytes': missing if size is None else size,
+            'ms': f'{(self.now() - began) * 1000:.3f}', 'host': text(request.authority),
+            'scheme': text(request.scheme), 'referer': referer, 'user_agent': agent,
+            'request_id': self.written(request.id) if request.mark else missing,
+            'reason': text(reason or None), 'pid': self._pid}
+
+    def refused(self, client: Any, status: int, reason: str, mark: bytes) -> dict[str, Any]:
+        """Return the values of an answer to what is no request."""
+        values: dict[str, Any] = dict.fromkeys(NAMES, self.missing)
+        values.update(time=self.time(), client=self.text(client and client[0]), status=status,
+                      reason=self.text(reason), pid=self._pid)
+        if mark:
+            values['request_id'] = self.written(mark[14:-2].decode('ascii'))
+        return values
+
+    def line(self, values: dict[str, Any]) -> bytes:
+        """Return the line of these values, with its line feed."""
+        return (self._template % tuple([values[name] for name in self._names])).encode('ascii')
+
+    def cut(self, line: bytes, most: int) -> bytes:
+        """Return a line shorter that is too long for a pipe which workers share."""
+        return plainly_cut(line, most)
 
     # -- values -----------------------------------------------------------------------------------
 
-    def values(self, response: Response, status: Any, size: Any, reason: str,
-               began: float) -> tuple[Any, ...]:
-        """Return the values of an answer in `ORDER`. Hot: once for each answer."""
-        request, known, text = response.request, self._known, self._text
-        if self._reactor.now >= self._until:
-            self._make_time()
-        addresses = request.forwarded or request.connection.known_addresses
-        client = addresses and addresses[0]
-        client = client and client[0]    # (None on a UNIX socket.)
-        method, target, block = request.method, request.target, request.block
+    def of(self, response: Response) -> tuple[str, str, str]:
+        """Return who asked: the client, the referer and the user agent. Hot."""
+        request, known, text = response.request, self.known, self.text
+        addresses, block = request.forwarded or request.connection.known_addresses, request.block
+        client = addresses[0] if addresses is not None else None
+        if client is not None:    # (None on a UNIX socket.)
+            client = client[0]
         fields = dict(block if type(block) is list else request.fields)
         referer, agent = fields.get(b'referer'), fields.get(b'user-agent')
-        values = (
-            self._time, known(client) or text(client), known(method) or text(method),
-            known(target) or text(target), known(request.minor), status, size,
-            f'{(self._reactor.time() - began) * 1000:.3f}' if self._wants_ms else '',
-            known(referer) or text(referer), known(agent) or text(agent),
-            self._plain(request.id) if request.mark else self.missing,
-            self._plain(reason) if reason else self.missing, self._pid)
-        if self._wants_rare:
-            query = request.query_string if b'?' in target else None
-            values += (text(request.raw_path), text(query), text(request.authority),
-                       text(request.scheme if addresses else None))
-        return values
+        return (known(client) or text(client), known(referer) or text(referer),
+                known(agent) or text(agent))
 
-    def refused(self, client: Any, status: int, reason: str, mark: bytes) -> tuple[Any, ...]:
-        """Return the values of an answer to what is no request."""
-        if self._reactor.now >= self._until:
-            self._make_time()
-        values = dict.fromkeys(ORDER, self.missing)
-        values.update(time=self._time, client=self._text(client and client[0]),
-                      status=str(status), reason=self._plain(reason), pid=self._pid)
-        if mark:
-            values['request_id'] = self._plain(mark[14:-2].decode('ascii'))
-        return tuple(values.values())
-
-    def line(self, values: tuple[Any, ...]) -> bytes:
-        """Return the line of these values, with its line feed. Hot."""
-        return (self._template % self._pick(values)).encode('ascii')
-
-    def extra(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Return these values by name, for a record."""
-        return dict(zip(ORDER, values))
-
-    # -- texts ------------------------------------------------------------------------------------
-
-    def _plain(self, text: str) -> str:
-        """Return what needs no escape as it is written."""
-        return f'"{text}"' if self._is_json else text
-
-    def _text(self, value: bytes | str | None) -> str:
+    def text(self, value: bytes | str | int | None) -> str:
         """Return a value as it is written, escaped, and keep it if it may be kept."""
-        found = self._known(value)
+        found = self.known(value)
         if found is None:
             raw = value.decode('latin-1') if isinstance(value, bytes) else str(value)
-            found = self._plain(_UNSAFE.sub(self._escape, raw)) or self.missing
+            found = self.written(_UNSAFE.sub(self.escape, raw)) or self.missing
             if len(raw) <= _LONGEST_KEPT and '?' not in raw and '@' not in raw:
-                if len(self._kept) >= _MOST_KEPT:
+                if len(self._texts) >= _MOST_KEPT:
                     self._forget()
-                self._kept[value] = found
+                self._texts[value] = found
         return found
 
-    def _escape(self, found: re.Match[str]) -> str:
-        code = ord(found[0])
-        return f'\\u{code:04x}' if self._is_json else f'\\x{code:02X}'
-
     def _forget(self) -> None:
-        self._kept.clear()
-        self._kept.update({None: self.missing, 1: self._plain('HTTP/1.1'),
-                           0: self._plain('HTTP/1.0')})
+        self._texts.clear()
+        # (0 and 1 are the minor versions.)
+        self._texts.update({None: self.missing, 0: self.written('HTTP/1.0'),
+                            1: self.written('HTTP/1.1')})
 
-    def _make_time(self) -> None:
-        """Write the second of the clock: once a second, and only when a line needs it."""
-        from datetime import datetime, timezone
-        wall = self._reactor.wall_clock()
-        when = datetime.fromtimestamp(wall, timezone.utc)
-        if self._is_json:
-            self._time = f'"{when:%Y-%m-%dT%H:%M:%SZ}"'
-        else:
-            self._time = f'{when.day:02}/{MONTHS[when.month - 1]}/{when:%Y:%H:%M:%S} +0000'
-        self._until = self._reactor.now + 1.0 - wall % 1.0
+    def written(self, text: str) -> str:
+        """Return escaped text as a value."""
+        return text
+
+    def escape(self, found: re.Match[str]) -> str:
+        """Return what is written for a character."""
+        return f'\\x{ord(found[0]):02X}'
+
+    def time(self) -> str:
+        """Return the second of the clock as it is written; it is made when it is asked for."""
+        if self._reactor.now >= self.second_ends:
+            wall = self._reactor.wall_clock()
+            self.second = self.written_time(datetime.fromtimestamp(wall, timezone.utc))
+            self.second_ends = self._reactor.now + 1.0 - wall % 1.0
+        return self.second
+
+    def written_time(self, when: datetime) -> str:
+        """Return a time as it is written."""
+        return f'{when.day:02}/{MONTHS[when.month - 1]}/{when:%Y:%H:%M:%S} +0000'
+
+
+class Combined(Lines):
+    """Makes the lines of the format `combined`."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        super().__init__(reactor, *read_format(COMBINED))
+
+    def whole(self, response: Response) -> bytes:
+        """Return the line of an answer that is whole. Hot: once for each answer."""
+        request, known, text = response.request, self.known, self.text
+        client, referer, agent = self.of(response)
+        method, target, (line, size) = request.method, request.target, told_of(response)
+        return (f'{client} - - [{self.time()}] "{known(method) or text(method)} '
+                f'{known(target) or text(target)} {known(request.minor)}" '
+                f'{line[0]} {size} "{referer}" "{agent}"\n').encode('ascii')
+
+
+class JsonLines(Lines):
+    """Makes the lines of the format `json`."""
+
+    missing = 'null'
+
+    def __init__(self, reactor: Reactor) -> None:
+        places = ','.join(f'"{name}":%s' for name in JSON)
+        super().__init__(reactor, f'{{{places}}}', JSON)
+
+    def whole(self, response: Response) -> bytes:
+        """Return the line of an answer that is whole. Hot: once for each answer."""
+        request, known, text = response.request, self.known, self.text
+        client, referer, agent = self.of(response)
+        method, target, (line, size) = request.method, request.target, told_of(response)
+        ms = (self.now() - response.connection.since) * 1000
+        return (f'{{"time":{self.time()},"client":{client},"method":{known(method) or text(method)}'
+                f',"target":{known(target) or text(target)},"protocol":{known(request.minor)}'
+                f',"status":{line[0]},"bytes":{size},"ms":{ms:.3f}'
+                f',"referer":{referer},"user_agent":{agent}'
+                f',"request_id":{self.written(request.id) if request.mark else "null"}'
+                f',"reason":null,"pid":{self._pid}}}\n').encode('ascii')
+
+    def written(self, text: str) -> str:
+        """Return escaped text as a value."""
+        return f'"{text}"'
+
+    def cut(self, line: bytes, most: int) -> bytes:
+        """Return the line with its longest values cut, so that it has `most` bytes."""
+        values = json.loads(line)
+        while len(line) > most:
+            name = max(values, key=lambda name: len(str(values[name])))
+            text = values[name]
+            values[name] = text[:max(0, len(text) - (len(line) - most) - 3)] + '...'
+            line = json.dumps(values, separators=(',', ':')).encode('ascii') + b'\n'
+        return line
+
+    def escape(self, found: re.Match[str]) -> str:
+        """Return what is written for a character."""
+        return f'\\u{ord(found[0]):04x}'
+
+    def written_time(self, when: datetime) -> str:
+        """Return a time as it is written."""
+        return f'"{when:%Y-%m-%dT%H:%M:%SZ}"'
+
+
+def lines_of(reactor: Reactor, form: str) -> Lines:
+    """Return what makes the lines of a format: `combined`, `json`, or a template."""
+    if form == 'combined':
+        return Combined(reactor)
+    if form == 'json':
+        return JsonLines(reactor)
+    return Lines(reactor, *read_format(form))

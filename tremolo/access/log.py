@@ -18,65 +18,49 @@ import logging
 from ..server import Response, Server
 from ..server.connection import Connection
 from ..server.lifetime import Lifetime
-from ..typed import Any, Callable
-from .lines import Lines
-from .writer import STDOUT, LogWriter
+from ..typed import Any
+from .lines import lines_of
+from .log_file import STDOUT
+from .writer import LogWriter
 
 _log = logging.getLogger('tremolo.access')
 
 # What the end of a connection is called after an upgrade that ended in good order.
-_GOOD = ('', 'done', 'upgraded')
+_GOOD = ('done', 'upgraded')
 
 
 class AccessLog:
     """Writes a line for each answer of a server and of its parts."""
 
     def __init__(self, server: Server) -> None:
-        """Begin. Raises `TremoloError`, one line, if the file cannot be opened."""
+        """Begin. Raises `LogError`, one line, if the file cannot be opened."""
         settings = server.settings
         self._server = server
-        self._lines = lines = Lines(server.reactor, settings.access_logformat)
-        self._values, self._line = lines.values, lines.line
+        self._lines = lines = lines_of(server.reactor, settings.access_logformat)
         # Answers of 101: the answer, when its request came, and what had been sent before; None if
         # that is not known.
         self._upgraded: dict[Connection, tuple[Response, float, int | None]] = {}
-        self._write: Callable[[bytes], object]
-        if _log.handlers:
-            lines.want_all()
-            self._log_records()
-        else:
+        self._records = bool(_log.handlers)
+        if not self._records:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
-                               shared=bool(settings.workers))
+                               shared=bool(settings.workers), cut=lines.cut)
             self._write = writer.write
-            server.reactor.at_close.add(writer.close)
+            self._whole = lines.whole
+            server.at_end.append(writer.close)
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         server.request_observers.append(self._ended)
         server.refusal_observers.append(self._refused)
 
-    def _log_records(self) -> None:
-        """Make records instead of lines."""
-        line = self._line
-
-        def record(values: tuple[Any, ...]) -> tuple[Any, ...]:
-            return values
-
-        def write(values: Any) -> None:
-            _log.info('%s', line(values)[:-1].decode('ascii'), extra=self._lines.extra(values))
-
-        self._line, self._write = record, write    # type: ignore[assignment]
-
     def _ended(self, response: Response, reason: str) -> None:
         """Write the line of an answer that has ended. Hot: once for each answer."""
-        connection = response.connection
-        if reason or response.framing == 'upgraded':
-            self._cut(response, reason)
+        if reason or response.framing == 'upgraded' or self._records:
+            self._unusual(response, reason)
         else:
-            self._write(self._line(self._values(
-                response, response.status, response.size, '', connection.since)))
+            self._write(self._whole(response))
 
-    def _cut(self, response: Response, reason: str) -> None:
-        """Write the line of an answer that is not whole; or wait for the end of one of 101."""
+    def _unusual(self, response: Response, reason: str) -> None:
+        """Write the line of an answer that may not be whole; one of 101 has to wait for its end."""
         connection = response.connection
         stream = connection.stream
         if response.framing == 'upgraded':
@@ -85,28 +69,32 @@ class AccessLog:
                 stream.sent + stream.buffered + stream.unsent)
             self._upgraded[connection] = response, connection.since, before
             return
-        status: Any = response.status
-        if not response.framing and reason != 'handler_timeout':
-            status = self._lines.missing    # No head was sent.
-        size = max(0, response.size - stream.buffered)
-        self._write(self._line(self._values(response, status, size, reason, connection.since)))
+        # (Without a head no status was sent; after `handler_timeout` the server answers.)
+        sent = response.head_sent or reason == 'handler_timeout'
+        lost = stream.buffered if reason else 0
+        self._put(self._lines.values(response, response.status if sent else None,
+                                     max(0, response.size - lost), reason, connection.since))
 
     def _closed(self, connection: Connection, reason: str) -> None:
         """Write the line of an answer of 101, if the connection that has ended had one."""
-        if not self._upgraded:
-            return
-        response, began, before = self._upgraded.pop(connection, (None, 0.0, None))
-        if response is not None:
-            size: Any = self._lines.missing
-            if before is not None:
-                size = max(0, connection.stream.sent - before)
-            self._write(self._line(self._values(
-                response, 101, size, '' if reason in _GOOD else reason, began)))
+        if connection in self._upgraded:
+            response, began, before = self._upgraded.pop(connection)
+            size = None if before is None else max(0, connection.stream.sent - before)
+            self._put(self._lines.values(
+                response, 101, size, '' if reason in _GOOD else reason, began))
 
     def _refused(self, connection: Lifetime, status: int) -> None:
         """Write the line of what was refused before it was a request."""
-        self._write(self._line(self._lines.refused(
-            connection.addresses[0], status, connection.reason, self._server.heads.refused)))
+        self._put(self._lines.refused(
+            connection.addresses[0], status, connection.reason, self._server.heads.refused))
+
+    def _put(self, values: dict[str, Any]) -> None:
+        """Write the line of these values, or make a record of them."""
+        line = self._lines.line(values)
+        if self._records:
+            _log.info('%s', line[:-1].decode('ascii'), extra=values)
+        else:
+            self._write(line)
 
 
 def _ask_for_addresses(connection: Connection) -> None:

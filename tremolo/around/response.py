@@ -60,7 +60,6 @@ class WrappedResponse(Response):
         wrapped._headers = None
         wrapped.framing = ''
         wrapped.handler_timeout = response.handler_timeout
-        wrapped.size = 0
         wrapped.ended = response.live = False
         wrapped.live = wrapped.may_handle = True
         wrapped.layers = []

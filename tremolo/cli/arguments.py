@@ -21,7 +21,8 @@ from ..typed import Any, NoReturn
 
 __all__ = ['main']
 
-# These say how the application is found. They are no options of the server that runs it.
+# These say how the application is found, and whether it is served. They are no options of the
+# server that runs it.
 _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ('--factory', 'APP is a function: called without arguments, it returns the application',
      {'action': 'store_true'}),
@@ -91,12 +92,13 @@ def _parse(argv: list[str]) -> dict[str, Any]:
     parser.add_argument(
         '--version', action='version', help='show the version and exit',
         version=f'tremolo {__version__} ({_python()}, {sys.platform})')
+    # (Only those that are named, unless help is asked for: argparse takes 3 ms for all options, a
+    # twentieth of a start.)
+    words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
     group = parser.add_argument_group('application')
     for name, help, given in _FINDING:
-        group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
-    # (Of the options only those that are named, unless help is asked for: argparse takes 3 ms for
-    # all of them, a twentieth of a start.)
-    words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
+        if not words.isdisjoint(('-h', '--help', name)):
+            group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
     groups: dict[str, Any] = {}
     for option in OPTIONS:
         for name in option.names:

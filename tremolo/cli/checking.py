@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..errors import SettingError, TlsError
+from ..errors import LogError, SettingError, TlsError
 from ..importer import found_or_status
 from ..loop import ListenError
 from ..output import complain, say
 from ..service import Service
-from ..service.log import set_up_logging
+from ..service.log import check_logs, set_up_logging
 from ..service.place import only_checked
 from ..service.process import prepare_tls, secure_settings
 from ..service.reactors import make_reactor
@@ -28,6 +28,8 @@ from ..settings.doubts import doubts
 from ..settings.limits import limit_lines, memory_lines
 from ..settings.shown import shown_lines
 from ..typed import Any, Callable
+
+_LONGEST = 107    # Bytes of the path of a UNIX socket: unix(7).
 
 
 def show_config(options: dict[str, Any]) -> int:
@@ -52,7 +54,7 @@ def check(app: str, options: dict[str, Any], **finding: Any) -> int:
 def _status_of(act: Callable[[], int]) -> int:
     try:
         return act()
-    except (SettingError, ListenError, TlsError) as error:
+    except (SettingError, ListenError, LogError, TlsError) as error:
         complain(f'tremolo: error: {error}')
         return 2 if isinstance(error, SettingError) else 1
 
@@ -114,23 +116,28 @@ def _where(settings: Settings, addresses: Sequence[tuple[Any, Any]]) -> str:
 
 
 def _check_files(settings: Settings) -> None:
-    """Raise `ListenError` for a file or a socket that could not be opened; none is made."""
-    sockets = [settings.control, settings.metrics.path if settings.metrics else '']
-    for name, path in (('access_logfile', settings.access_logfile),
-                       ('control', sockets[0]), ('metrics', sockets[1])):
-        if path and path != '-' and (why := _refused(path, path in sockets)):
+    """Raise `LogError` or `ListenError` for what could not be opened; nothing is made.
+
+    (Who checks may be another user than who serves: a log that is made would be his.)
+    """
+    log, metrics = settings.access_logfile, settings.metrics
+    if os.path.exists(log):
+        check_logs(settings)
+    elif log not in ('', '-') and (why := _refused(log)):
+        raise LogError(f'access_logfile: {log}: {why}')
+    for name, path in (('control', settings.control), ('metrics', metrics and metrics.path)):
+        if path and len(os.fsencode(path)) > _LONGEST:
+            raise ListenError(f'{name}: {path}: a UNIX socket has a path of {_LONGEST} bytes, at '
+                              'most')
+        if path and (why := _refused(path)):
             raise ListenError(f'{name}: {path}: {why}')
 
 
-def _refused(path: str, is_socket: bool) -> str:
-    """Return why a file cannot be written, or a socket be made; '' if it can."""
+def _refused(path: str) -> str:
+    """Return why no file or socket can be made there; '' if one can."""
     folder = os.path.dirname(path) or '.'
     if os.path.isdir(path):
         return 'it is a folder'
-    if is_socket and len(os.fsencode(path)) > 107:
-        return 'the path of a UNIX socket has at most 107 bytes'
     if not os.path.isdir(folder):
         return f'{folder} is no folder'
-    if not is_socket and os.path.exists(path):
-        return '' if os.access(path, os.W_OK) else 'it may not be written'
     return '' if os.access(folder, os.W_OK | os.X_OK) else f'{folder} may not be written'

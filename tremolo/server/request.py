@@ -41,8 +41,8 @@ class Request(RequestHead):
     context: Context    # Lives as long as this request; made when its handler is known.
     # Fields after a chunked body, once the body has been read to its end (RFC 9112 section 7.1.2).
     trailers: Sequence[tuple[bytes, bytes]]
-    # The field line X-Request-ID of the answer; b'' without the option `request_id` (room access).
-    mark: bytes
+    # The field line X-Request-ID of the answer; None without the option `request_id` (room access).
+    mark: bytes | None
     _headers: Headers | None
     _path: str | None
     # The body, and what is worked out of the head, once they were asked for (most handlers ask for
@@ -52,10 +52,9 @@ class Request(RequestHead):
     def begin(self, connection: Connection) -> None:
         """Set up a request that came on this connection. Hot."""
         self.connection = connection
-        self.inbox = self._headers = self._path = self.kept = self.forwarded = None
+        self.inbox = self._headers = self._path = self.kept = self.forwarded = self.mark = None
         self.groups = _NONE
         self.trailers = ()
-        self.mark = b''
 
     # -- the head -------------------------------------------------------------------------------
 
@@ -137,7 +136,8 @@ class Request(RequestHead):
     @property
     def id(self) -> str:
         """The id of this request, which its answer and the logs have; '' without `request_id`."""
-        return self.mark[14:-2].decode('ascii')    # (Behind `X-Request-ID: `.)
+        mark = self.mark or b''
+        return mark[14:-2].decode('ascii')    # (Behind `X-Request-ID: `.)
 
     @property
     def signer(self) -> Any:

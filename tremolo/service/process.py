@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Sequence
 
-from ..errors import SettingError, TlsError, TremoloError
+from ..errors import LogError, SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
 from ..server import Handle, Server, announce
@@ -22,7 +22,7 @@ from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
 from .beginning import ended_by_sigterm, outlive_signals, served
 from .ending import Ending, starting
-from .log import set_up_logging, tell_doubts
+from .log import check_logs, set_up_logging, tell_doubts
 from .place import check_run
 from .reactors import complete, make_reactor
 from .release import command_line, launch
@@ -30,6 +30,7 @@ from .signals import HUP, hang_up_is_ignored, run_until_signal
 from .system import reserve_descriptors
 
 if TYPE_CHECKING:
+    from ..workers.program import Beside
     from ..workers.slot import Slot
     from .service import Service
 
@@ -47,7 +48,7 @@ def run(service: Service, options: dict[str, Any]) -> None:
         leave(error)
     if 'TREMOLO_TRIAL' in os.environ:
         from .trial import end_trial
-        end_trial(functools.partial(_try_tls, settings, service))
+        end_trial(functools.partial(_try, settings, service))
     slot = None
     afresh = 'TREMOLO_INHERITED' in os.environ
     outlive_signals(afresh)
@@ -84,7 +85,7 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
     with _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
-        except (ListenError, TlsError, SettingError) as error:
+        except (ListenError, TlsError, LogError, SettingError) as error:
             leave(error)
         try:
             with starting(reactor), ended_by_sigterm(tell=alone):
@@ -182,7 +183,12 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     set_up_logging(settings)
     tell_doubts(settings)
     secure: list[Settings] = []
+    beside: list[Beside] = []
+    if settings.access_logfile not in ('', '-'):
+        from .rotation import Rotation
+        beside.append(Rotation())
     try:
+        check_logs(settings)
         given = [] if manager is None else [place for place, _ in manager.given]
         secure = secure_settings(settings, [*addresses, *(
             (place, {}) for place in given
@@ -198,21 +204,37 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        run = Program(
-            work, program, moved, where, functools.partial(prepare_tls, secure), stand_in)
-        beside = [] if stand_in is None else [stand_in]
+        run = Program(functools.partial(_work_in, settings, work), program, moved, where,
+                      functools.partial(_renew, settings, secure), stand_in)
+        if stand_in is not None:
+            beside.append(stand_in)
         supervisor = Supervisor(
             settings, [address for address, _ in addresses], run, manager, beside)
         if stand_in is not None:
             stand_in.renew = supervisor.renew
         return supervisor.run()
-    except (ListenError, TlsError, SettingError) as error:
+    except (ListenError, TlsError, LogError, SettingError) as error:
         leave(error)
     finally:
         served()
         if secure:
             from ..tls.contexts import forget
             forget()
+
+
+def _work_in(settings: Settings, work: Callable[[Slot], int], slot: Slot) -> int:
+    """Work in a process that was forked."""
+    if settings.log_config:
+        set_up_logging(settings)
+    return work(slot)
+
+
+def _renew(settings: Settings, secure: Sequence[Settings]) -> None:
+    """Read anew, at SIGHUP, what the supervisor has read for its workers."""
+    if settings.log_config:
+        from .log_config import configure_anew
+        configure_anew(settings.log_config)
+    prepare_tls(secure)
 
 
 def secure_settings(settings: Settings,
@@ -229,13 +251,15 @@ def prepare_tls(secure: Sequence[Settings]) -> None:
         prepare(secure)
 
 
-def _try_tls(settings: Settings, service: Service) -> None:
-    """Leave with a line if the certificates cannot be used: in a trial."""
+def _try(settings: Settings, service: Service) -> None:
+    """Leave with a line if the logs or the certificates cannot be used: in a trial."""
+    set_up_logging(settings)
     # (The program that then serves warns of them.)
     logging.disable(logging.WARNING)
     try:
+        check_logs(settings)
         prepare_tls(secure_settings(settings, service.addresses(settings)))
-    except (TlsError, SettingError) as error:
+    except (TlsError, LogError, SettingError) as error:
         leave(error)
 
 

@@ -140,9 +140,6 @@ class Service:
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding
             Forwarding(server)
-        if settings.health:
-            from .health import Health
-            Health(server, settings.health)
         self._lock = Lock(reactor, slot.locks if slot else None)
         try:
             if settings.request_id:
@@ -152,6 +149,9 @@ class Service:
                 from ..access.log import AccessLog
                 AccessLog(server)
             self._prepare(server)
+            if settings.health:
+                from .health import Health
+                Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
         except BaseException:

@@ -52,6 +52,14 @@ class Dismissal:
                 worker.stop()
         self._reactor.call_later((0 if at_once else self._patience) + GRACE, self.kill)
 
+    def stop_again(self, worker: Worker) -> None:
+        """Stop a worker that was told to end before it was ready, and is ready now.
+
+        Its import has caught what SIGTERM raised, or a callback of Python's import lock lost it.
+        """
+        if worker.pid in self._group.workers:
+            worker.stop()
+
     def kill_late(self, worker: Worker, seconds: float) -> None:
         self._reactor.call_later(seconds + GRACE, self.kill, [worker])
 

@@ -27,7 +27,7 @@ from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
 from ..typed import Any, Callable
-from .channel import HAND_OVER, LISTENER, RETURN, STOP, TAKES_NAMED, Channel, copy_of
+from .channel import HAND_OVER, LISTENER, NAMED, RETURN, STOP, TAKES_NAMED, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, Sockets, open_first, open_next
 
@@ -285,6 +285,14 @@ class Group:
         serving = [each for each in self.workers.values() if each.state is SERVING
                    and each not in leaving and (each.takes_named or not named)]
         return next((each for each in serving if each.slot is slot), next(iter(serving), None))
+
+    def pass_on(self, worker: Worker, kind: bytes, sock: socket.socket, carried: bytes) -> None:
+        """Give a connection that a worker has sent to the one that takes over from it."""
+        heir = self.heir(worker.slot, named=kind == NAMED)
+        if heir is not None:
+            heir.channel.send(kind, sock, carried)
+        else:
+            sock.close()
 
     def slot_after(self, worker: Worker) -> SlotState | None:
         """Return the slot whose newest worker is to replace this one."""

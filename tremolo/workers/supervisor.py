@@ -187,11 +187,7 @@ class Supervisor:
         elif kind == TAKES_NAMED:
             worker.takes_named = True
         elif kind in (CONNECTION, NAMED) and sock is not None:
-            heir = self._group.heir(worker.slot, named=kind == NAMED)
-            if heir is not None:
-                heir.channel.send(kind, sock, carried)
-            else:
-                sock.close()
+            self._group.pass_on(worker, kind, sock, carried)
         elif kind in (LISTENER, SECURE) and sock is not None:
             worker.listens(sock, kind == SECURE)
         elif kind in (CONNECTION, NAMED):
@@ -201,6 +197,7 @@ class Supervisor:
         """Let a new worker take the place of its predecessor."""
         if worker.state is not STARTING or worker.pid not in self._group.workers:
             # It was told to end, and drains; or it has ended already. So it takes no place.
+            self._dismissal.stop_again(worker)
             outdated = self._group.slot_of(worker)
             if outdated is not None and outdated.state is OUTDATED:
                 outdated.fall_back(worker.predecessor)
