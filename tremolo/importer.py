@@ -74,6 +74,8 @@ def serve(
     if not (alone or settings.preload or afresh) and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code. (From another
         # folder only a new interpreter brings it: this one has imported modules of the old one.)
+        if settings.reload:
+            from .web import application  # noqa: F401 (Once, and not in each worker again.)
         with ended_by_sigterm():
             return supervise(settings, settings.listens(bool(manager.given)), work,
                              command_line(), launch.moved, manager, Service.answering_by)

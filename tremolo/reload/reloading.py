@@ -36,7 +36,7 @@ _log = logging.getLogger('tremolo')
 
 # Seconds between two looks: with few files, and at most, with many: a look takes 1.5 to 2.5 ms for
 # 1,000 files, and all looks together are to take less than 0.5 % of a processor.
-_LOOK, _RARELY = 0.25, 0.44
+_LOOK, _RARELY = 0.25, 0.45
 _SHARE = 0.004
 # Seconds in which nothing more changes; and how often they are waited for, at most.
 _SETTLE, _SETTLES = 0.04, 6
@@ -72,7 +72,9 @@ class Reloading:
             if folder.full:
                 _log.warning('reload_dir: %s: only the first %d files are watched', folder.path,
                              MOST_FILES)
-        self._beside: dict[str, set[str]] = {}    # Names in the folders, while one may be missing.
+        # The names in the folders of these files, before a worker imports; and while one may lack.
+        self._before: dict[str, set[str]] = {}
+        self._beside: dict[str, set[str]] = {}
         self._began = 0.0
         self._first = True
         self._reactor: Reactor
@@ -125,7 +127,7 @@ class Reloading:
                     self._files.pop(each, None)
         for path, names in self._beside.items():
             changed += [os.path.join(path, each) for each in sorted(_sources(path) - names)]
-            names |= _sources(path)
+            names.update(_sources(path))
         return changed
 
     def _look(self) -> None:
@@ -161,7 +163,7 @@ class Reloading:
         self.reports.number += 1
         self.reports.write_page({})
         self._told = set()
-        self._beside = {}
+        self._before, self._beside = self._names(), {}
         self._began = self._reactor.time()
 
     def serves(self) -> None:
@@ -193,10 +195,14 @@ class Reloading:
                 return 'again'
         elif page['mistake'] and first:
             return 'ends'
-        folders = {os.path.dirname(path) for path in self._files} | {os.getcwd()}
-        self._beside = {path: _sources(path) for path in folders if path}
+        # (What has come since it began to import may be what it lacks.)
+        self._beside = {**self._names(), **self._before}
         _log.info('reload: waiting for the next save')
         return 'waits'
+
+    def _names(self) -> dict[str, set[str]]:
+        folders = {os.path.dirname(path) for path in self._files}
+        return {path: _sources(path) for path in (*folders, os.curdir)}
 
     # -- in a worker ------------------------------------------------------------------------------
 
@@ -229,7 +235,6 @@ def _imported() -> bool:
 def _sources(folder: str) -> set[str]:
     try:
         return {name for name in os.listdir(folder)
-                if counts(name) and (name.endswith('.py') or name.isidentifier())
-                and os.path.exists(os.path.join(folder, name))}
+                if counts(name) and (name.endswith('.py') or name.isidentifier())}
     except OSError:
         return set()

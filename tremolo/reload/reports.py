@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import select
-import tempfile
 
 from ..typed import Any
 from .files import Signature
@@ -24,6 +23,11 @@ class Reports:
         self.files = files    # The end that is written to.
         self.page = page
         self.number = number
+        self._inodes = {fd: os.fstat(fd).st_ino for fd in (files, page)}
+
+    def _is_ours(self, fd: int) -> bool:
+        """Tell whether that is still open: a program may close all that it does not know."""
+        return os.fstat(fd).st_ino == self._inodes[fd]
 
     def tell(self, path: str, known: Signature) -> None:
         """Tell that a file is imported, and how it was before it was read."""
@@ -31,14 +35,16 @@ class Reports:
         # (Longer ones could be torn apart by those of another thread.)
         if len(line) <= select.PIPE_BUF:
             with contextlib.suppress(OSError):
-                os.write(self.files, line)
+                if self._is_ours(self.files):
+                    os.write(self.files, line)
 
     def write_page(self, page: dict[str, Any]) -> None:
         """Keep the page of a failure: `status`, `html`, `text`, `mistake`; {}: there is none."""
         data = json.dumps(page).encode() if page else b''
         with contextlib.suppress(OSError):
-            os.ftruncate(self.page, 0)
-            os.pwrite(self.page, data, 0)
+            if self._is_ours(self.page):
+                os.ftruncate(self.page, 0)
+                os.pwrite(self.page, data, 0)
 
     def read_page(self) -> dict[str, Any]:
         """Return what `write_page` has kept."""
@@ -61,10 +67,7 @@ class Received:
     def __init__(self) -> None:
         self.end, files = os.pipe()
         os.set_blocking(self.end, False)
-        # (The descriptor alone: the object would close it.)
-        with tempfile.TemporaryFile() as file:
-            page = os.dup(file.fileno())
-        self.reports = Reports(files, page)
+        self.reports = Reports(files, _unnamed_file())
         self._rest = b''
 
     def read(self) -> list[tuple[str, Signature]]:
@@ -84,3 +87,11 @@ class Received:
         """Close all of it."""
         for fd in (self.end, self.reports.files, self.reports.page):
             os.close(fd)
+
+
+def _unnamed_file() -> int:
+    if hasattr(os, 'memfd_create'):
+        return os.memfd_create('page')
+    import tempfile
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -77,6 +77,7 @@ class Server:
         # Has each error that became a 500, with its connection, for a test client (`append`).
         self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
+        self.held_back = 0.0    # Seconds that limits let transfers rest, of this part alone.
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
@@ -116,6 +117,8 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
+        # Tells what goes on here on a socket, when a supervisor asks for it (room control).
+        self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
         self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
         self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.

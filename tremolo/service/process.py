@@ -7,6 +7,7 @@ without workers this process calls `work` itself. `work` binds, starts the appli
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -27,9 +28,10 @@ from .place import check_run
 from .reactors import complete, make_reactor
 from .release import command_line, launch
 from .signals import HUP, hang_up_is_ignored, run_until_signal
-from .system import reserve_descriptors
+from .system import keep_from_children, reserve_descriptors
 
 if TYPE_CHECKING:
+    from ..metrics.metered import Metered
     from ..workers.program import Beside
     from ..workers.slot import Slot
     from .service import Service
@@ -82,9 +84,10 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
     alone = _is_alone(slot)
     from .report import answer_to_signal
     before = set(threading.enumerate())
-    with _reactor(settings, alone) as reactor:
+    with contextlib.ExitStack() as held, _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
+            metered = _meter(server, slot, held)
         except (ListenError, TlsError, LogError, SettingError) as error:
             leave(error)
         try:
@@ -119,6 +122,8 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ending.close(at_once=ended not in (0, HUP))
         if service.failure is not None:
             leave(service.failure, 3)
+        if ended == HUP and kept and metered is not None:
+            kept[0].kept = metered.leave()
     if ended == HUP:
         try:
             for each in kept:    # None, if SIGTERM has come since.
@@ -134,6 +139,24 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
 def _is_alone(slot: Slot | None) -> bool:
     """Return whether there is no supervisor. (Such a process may have a slot: after SIGHUP.)"""
     return slot is None or slot.channel_end is None
+
+
+def _meter(server: Server, slot: Slot | None, held: contextlib.ExitStack) -> Metered | None:
+    """Count for the metrics, if they are asked for. Raises `ListenError`."""
+    alone = _is_alone(slot)
+    kept = {} if slot is None else slot.kept
+    if not (kept or (alone and server.settings.metrics is not None)):
+        return None
+    from ..metrics.metered import Metered
+    try:
+        metered = Metered(server, kept, 1 if slot is None else slot.number, alone)
+    except ListenError:
+        server.close()
+        raise
+    held.callback(metered.close)
+    if metered.page is not None:
+        keep_from_children(metered.page.reactor)
+    return metered
 
 
 def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
@@ -204,6 +227,12 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
+        if settings.metrics is not None:
+            from ..metrics.metered import Shown
+            beside.append(Shown(settings.metrics, settings.socket_mode))
+        if settings.control:
+            from ..workers.asking import Asking
+            beside.append(Asking(settings.control))
         run = Program(functools.partial(_work_in, settings, work), program, moved, where,
                       functools.partial(_renew, settings, secure), stand_in)
         if stand_in is not None:

@@ -154,6 +154,12 @@ class Service:
                 Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
+                if settings.control:
+                    from ..control.desk import open_here, tell_supervisor
+                    if slot is not None and slot.channel_end is not None:
+                        tell_supervisor(server)
+                    else:
+                        open_here(server, settings.control)
         except BaseException:
             server.close()
             raise
@@ -438,7 +444,6 @@ def settings_inside(options: dict[str, Any]) -> Settings:
     placed = 'bind' in given or 'fd' in given
     settings = Settings(**given if placed else {'port': 0, **given})
     from ..settings.doubts import only_for_workers
-    # (Only `run` handles SIGTERM.)
-    if name := only_for_workers(settings) or ('drain_delay' if settings.drain_delay else ''):
+    if name := only_for_workers(settings):
         raise SettingError(f'{name}: has no effect inside another program, only with run')
     return settings

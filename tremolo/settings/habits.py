@@ -1,11 +1,11 @@
 """Habits: what options of other servers are here, or why they are not here.
 
     told('--uds', as_flag=True)     # 'write --bind unix:PATH'
-    told('reload')                  # 'not here: kill -HUP brings new code without a failed request'
+    told('daemon')                  # 'not here: a service manager does that (systemd, a container)'
 
 Who comes from another server types what he knows. A mistyped option is answered with the nearest
-one, but the nearest word to `--reload` is `--preload`, which is something else. So the options of
-others are one table. Each line of it says what to write here, or why there is nothing to write.
+one, but the nearest word to `--listen` may be something else. So the options of others are one
+table. Each line of it says what to write here, or why there is nothing to write.
 
 When an option comes that has the same name, its line is no longer used, and can be deleted.
 """

@@ -21,6 +21,7 @@ import logging
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterable
 
 from ..loop import Reactor
@@ -113,8 +114,9 @@ class Worker:
 class SlotState:
     """A slot, its worker, and when the next worker is forked."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, restarts: Counter[str] | None = None) -> None:
         self.slot = slot
+        self._restarts = Counter() if restarts is None else restarts
         self.state = WANTED
         self.worker: Worker | None = None    # The newest; it knows its predecessor.
         self.lent = False    # Whether another worker must accept from the queues.
@@ -126,8 +128,13 @@ class SlotState:
         self._pause = FIRST_PAUSE
         self._timer: Timer | None = None
 
-    def want(self) -> None:
-        """Let a worker be forked after this turn. It replaces the worker that the slot may have."""
+    def want(self, why: str = '') -> None:
+        """Let a worker be forked after this turn. It replaces the worker that the slot may have.
+
+        `why` is the reason to count, unless one was counted for this worker already.
+        """
+        if why and self.state is not WANTED:
+            self._restarts[why] += 1
         self._enter(WANTED)
 
     def fill(self, worker: Worker) -> None:
@@ -231,12 +238,15 @@ class Group:
         # Slots after SIGTTOU. Their sockets stay open: the connections in the queues are not lost.
         self._spare: list[SlotState] = []
         self.workers: dict[int, Worker] = {}    # By process id; all that have not ended.
+        # How often a worker took the place of another: by 'crash', 'killed', 'hung', 'reload',
+        # 'stopped', 'max_requests' and 'limit_memory'.
+        self.restarts: Counter[str] = Counter()
 
     def open(self, addresses: Iterable[Address], count: int,
              given: Sockets | None = None) -> None:
         """Open the sockets of so many slots, beside those given. Raises `ListenError`."""
         first = open_first(addresses, self._backlog, self._shared, self._mode, given)
-        self.slots = [SlotState(Slot(first, open_locks()))]
+        self.slots = [SlotState(Slot(first, open_locks()), self.restarts)]
         for _ in range(1, count):
             self.add()
 
@@ -252,7 +262,8 @@ class Group:
         except OSError as error:
             _log.error('no socket for another worker: %s', error.strerror)
         else:
-            self.slots.append(SlotState(Slot(sockets, first.locks)))
+            self.slots.append(SlotState(Slot(
+                sockets, first.locks, number=len(self.slots) + 1, kept=first.kept), self.restarts))
 
     def remove(self) -> list[Worker]:
         """Let the newest slot go, unless it is the only one; return the workers that must end."""

@@ -12,10 +12,14 @@ class Beside(Protocol):
     """What goes on beside the workers, on the reactor of the supervisor."""
 
     def begin(self, reactor: Reactor, group: Group) -> None:
-        """Begin: the sockets are open, and no worker is forked yet."""
+        """Begin: the sockets are open, and no worker is forked yet. May raise `ListenError`."""
 
     def close(self) -> None:
-        """End; also in each worker after its fork, to which nothing of this belongs."""
+        """End; also in each worker after its fork, to which nothing of this belongs.
+
+        (There the reactor is still that of the supervisor: it must not be touched.) It may not
+        have begun.
+        """
 
 
 class StandIn(Protocol):

@@ -38,6 +38,7 @@ from .dismissal import Dismissal
 from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .program import Beside, Program
+from .renewal import why_renewed
 from .slot import Slot
 from .standing_in import StandingIn
 from .terminal import MOMENT, Terminal
@@ -91,11 +92,11 @@ class Supervisor:
                 if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
-            for each in self._beside:
-                each.begin(reactor, self._group)
             if settings.worker_timeout:
                 Watch(reactor, self._group, settings.worker_timeout, self._dismissal.kill)
             try:
+                for each in self._beside:
+                    each.begin(reactor, self._group)
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
                     self._announcer.look()
@@ -134,7 +135,9 @@ class Supervisor:
         try:
             pid, channel_end = fork_worker(
                 slot.slot, work, (
-                    *self._beside, self._reactor, self._manager, *channels, *others))
+                    # (The reactor first: its poller is shared with this process until it is closed,
+                    # and what is closed after it takes nothing from that.)
+                    self._reactor, *self._beside, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
@@ -181,7 +184,7 @@ class Supervisor:
         elif kind == RENEW:
             slot = self._group.slot_of(worker)
             if slot is not None and worker.state is not ENDING:
-                slot.want()
+                slot.want(why_renewed(self._settings, worker.pid))
         elif kind == LEAVING:
             self._leaves(worker)
         elif kind == TAKES_NAMED:
@@ -227,7 +230,7 @@ class Supervisor:
         worker.state = ENDING
         self._dismissal.kill_late(worker, self._settings.shutdown_timeout)
         if slot is not None and slot.worker is worker and not self._delay.begun:
-            slot.want()
+            slot.want('stopped')
         elif slot is not None:
             slot.lent = True
         self._group.lend()
@@ -362,7 +365,7 @@ class Supervisor:
             if worker is None or worker.state is not STARTING:
                 # (Also in a pause: the code may be good now.)
                 slot.forget_crashes()
-                slot.want()
+                slot.want('reload')
             elif slot.state is not OUTDATED:
                 slot.outdate()
                 self._dismissal.dismiss(worker)
