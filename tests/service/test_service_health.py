@@ -243,3 +243,13 @@ def test_in_a_test_client_it_is_there_and_the_delay_is_refused():
     assert native().client(**HEALTH).get('/healthz').text == 'ok\n'
     with pytest.raises(SettingError, match='drain_delay: has no effect inside another program'):
         native().start(drain_delay=1)
+
+
+def test_it_has_no_line_in_the_access_log_and_no_id(tmp_path):
+    log = tmp_path / 'log'
+    with serving(native(), access_logfile=str(log), request_id=True, **HEALTH) as host:
+        health, other = host.ask(ASK + request('/', 'GET', 'Connection: close'))
+        assert (health.body, other.body) == (OURS, b'application')
+        assert ['x-request-id' in each.headers for each in (health, other)] == [False, True]
+    line, = log.read_text().splitlines()
+    assert '"GET / HTTP/1.1" 200' in line

@@ -32,6 +32,12 @@ from ..typed import Any, Callable
 _LONGEST = 107    # Bytes of the path of a UNIX socket: unix(7).
 
 
+_BESIDES = """\
+Not in these numbers: what the application keeps, and what a handler gives at once; a third more
+that Python's allocator may keep; the sockets of the kernel (tcp_rmem, tcp_wmem). To lower them set
+connections and limit_concurrency. limit_memory renews a worker that has grown."""
+
+
 def show_config(options: dict[str, Any]) -> int:
     """Print each option, its value, and where that came from; return the exit status."""
     def show() -> int:
@@ -88,6 +94,7 @@ def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
                 say(f'{line} (at {address})')
     say('\nThe most memory that clients can make it use:')
     say('\n'.join(memory_lines(parts, kind, websockets and settings.websocket)))
+    say(_BESIDES)
     return 0
 
 

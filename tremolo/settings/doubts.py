@@ -15,8 +15,9 @@ from .settings import Settings
 
 # Without a supervisor the process asks itself to be renewed: these two have their effect.
 _ALONE = ('workers', 'max_requests', 'limit_memory')
-# What a process of its own sets up: inside another program that is the program's.
-_OF_RUN = ('reload', 'log_format', 'log_config', 'drain_delay', 'metrics')
+# What a process of its own sets up, or does at a signal: inside another program that is the
+# program's.
+_OF_RUN = ('drain_delay', 'reload', 'log_format', 'log_config', 'metrics')
 # Variables that are no options: Kubernetes tells of a service with the name `tremolo` by these.
 _NOT_MEANT = expression(r'TREMOLO_(INHERITED|SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)')
 

@@ -70,10 +70,16 @@ _KIB = 1 << 10
 # Bytes of one connection (README.md, "Slow clients"): a piece that was read and the objects of a
 # connection; what an answer keeps that its client does not take.
 _READ, _KEPT = 72 * _KIB, 64 * _KIB
-# A body that a handler takes in pieces; one that it saves or reads as an upload.
-_BODY, _UPLOAD = 136 * _KIB, 4096 * _KIB
+# A body that a handler takes in pieces; one that it saves or reads as an upload. Fields of a form
+# are kept as bytes until they are text, of which Python keeps 4 bytes for each character if one of
+# them is rare. (Measured with 2 MiB: 10.7 MiB.)
+_BODY, _UPLOAD, _FORM = 136 * _KIB, 4096 * _KIB, 4 + 1
 # What OpenSSL and its transport keep of a connection that has been busy (tls/transport.py).
 _TLS = 192 * _KIB
+# What waits for its handler of a WebSocket, in messages: two (websocket/backlog.py), and one that
+# comes, in pieces and joined. Python keeps a text with one rare character as 4 bytes for each.
+# (Measured with 1 MiB each: 2.4 MiB as bytes, 8.5 MiB as such text.)
+_TEXT = 2 * 4 + 2
 # What a group keeps for a socket that is slow (websocket/group.py).
 _GROUP = 1024 * _KIB
 # Descriptors of the process that are no connections (server/scarcity.py).
@@ -120,9 +126,9 @@ def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
         if kind == 'native':
-            request += [part.body_buffer_size + _READ, part.form_size + _UPLOAD]
+            request += [part.body_buffer_size + _READ, _FORM * part.form_size + _UPLOAD]
         if websockets:
-            websocket.append(3 * part.ws_message_size + _GROUP)
+            websocket.append(_TEXT * part.ws_message_size + _GROUP)
     return Memory(max(connection), max(request), max(websocket))
 
 
@@ -150,13 +156,13 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     secure = any(part.secure for part in parts)
     lines = [_line('a connection', memory.connection, 'max(head_size, pipeline_size) + 136KiB'
                    + (' + 192KiB (TLS)' if secure else ''))]
-    body = 'max(body_buffer_size + 72KiB, form_size + 4MiB, 136KiB)'
+    body = 'max(body_buffer_size + 72KiB, 5 x form_size + 4MiB, 136KiB)'
     lines.append(_line('and its request', memory.request,
                        body if kind == 'native' else '136KiB'))
     if websockets:
-        lines.append(_line('or its WebSocket', memory.websocket, '3 x ws_message_size + 1MiB'))
+        lines.append(_line('or its WebSocket', memory.websocket, '10 x ws_message_size + 1MiB'))
     if not connections:
-        return [*lines, 'one worker             unbounded: set connections']
+        return [*lines, 'one process            unbounded: set connections']
     lines += [_count('connections', connections, settings.connections, (
         f'connections is off: this process may open {most} files (ulimit -n)')),
         _count('requests at a time', requests, settings.limit_concurrency,
@@ -167,11 +173,6 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     if settings.workers:
         lines.append(_line(f'{settings.workers} workers', settings.workers * total,
                            'workers x one process'))
-    lines.append('On top of that comes what the application keeps, what a handler gives at once, '
-                 'and the')
-    lines.append('sockets of the kernel (tcp_rmem, tcp_wmem). To lower it set limit_concurrency '
-                 'and connections;')
-    lines.append('limit_memory renews a worker that has grown.')
     return lines
 
 
