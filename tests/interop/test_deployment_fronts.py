@@ -361,11 +361,11 @@ def test_a_scrape_by_the_configuration_of_prometheus_finds_each_machine(tmp_path
         machine = Machine(tmp_path, host, 0, {**given, 'TREMOLO_METRICS': f'{host}:{port}'})
         try:
             for _ in range(number):
-                with urllib.request.urlopen(f'http://{host}:{machine.port}/') as answer:
+                with urllib.request.urlopen(f'http://{host}:{machine.port}/in', b'x') as answer:
                     answer.read()
             assert machine.health() == 200
             with urllib.request.urlopen(f'http://{host}:{port}/metrics') as answer:
                 lines = answer.read().decode().splitlines()
-            assert f'tremolo_requests_total{{method="GET",status="200"}} {number}' in lines
+            assert f'tremolo_requests_total{{method="POST",status="200"}} {number}' in lines
         finally:
             machine.stop()
