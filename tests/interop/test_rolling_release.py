@@ -115,8 +115,11 @@ def tell(folder, command) -> None:
 class Load:
     """Clients that ask again and again, on kept connections and on new ones."""
 
-    def __init__(self, port) -> None:
+    def __init__(self, port, context=None, pause=0.0) -> None:
+        """They ask at this port, with TLS if there is a context, and so many seconds apart."""
         self._port = port
+        self._context = context
+        self._pause = pause
         self.count = 0
         self.wrong: list[object] = []
         self.answers: Counter[str] = Counter()
@@ -142,7 +145,11 @@ class Load:
             time.sleep(0.01)
 
     def _ask(self, number) -> None:
-        connection = http.client.HTTPConnection('127.0.0.1', self._port, timeout=PATIENCE)
+        if self._context is None:
+            connection = http.client.HTTPConnection('127.0.0.1', self._port, timeout=PATIENCE)
+        else:
+            connection = http.client.HTTPSConnection('127.0.0.1', self._port, timeout=PATIENCE,
+                                                     context=self._context)
         try:
             self._ask_on(connection, number)
         except (OSError, http.client.HTTPException) as error:
@@ -166,6 +173,8 @@ class Load:
             self.answers[' '.join(said.split()[:2])] += 1
             if number == 1 or turn % 100 == 0:
                 connection.close()    # (The next request opens it again.)
+            if self._pause:
+                self.over.wait(self._pause)
 
 
 class Instance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -45,6 +46,20 @@ def test_an_idle_server_stops_at_once(app):
         host.settle()
         assert host.server.stopped.result() == 0
         assert host.server.drain() is host.server.stopped
+
+
+def test_a_client_that_comes_while_the_hooks_of_a_stop_run_is_answered(app):
+    """Nothing stands between the last accept and the close, which resets who waits then."""
+    with app.start(thread=False) as running, socket.socket() as client:
+        def come():
+            client.connect(running.address)
+            client.sendall(request())
+        running.server.at_drain = come
+        running.server.drain()
+        while not running.server.stopped.done():
+            running.step(0.1)
+        client.settimeout(60)
+        assert client.recv(9999).startswith(b'HTTP/1.1 200 ')
 
 
 def test_nothing_more_is_accepted(app):

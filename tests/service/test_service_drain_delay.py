@@ -89,6 +89,28 @@ def test_all_is_served_on_and_health_says_503(app, lines):
             'EXTEND_TIMEOUT_USEC=30000000']
 
 
+def test_a_worker_serves_until_its_supervisor_says_that_the_delay_is_over(app, lines):
+    """It closes its copies of the sockets first; what came between was reset with them."""
+    with virtual(app, **OPTIONS) as host:
+        serving = served(host, alone=False)
+        serving.signalled(TERM)
+        host.advance(5.5)
+        assert host.ask(request())[0].body == b'hello'
+        assert not host.server.draining
+        # (As the slot does it at STOP.)
+        host.server.drain_delay = 0.0
+        serving.signalled(TERM)
+        host.until(lambda: host.server.stopped.done())
+        assert len(lines()) == 1
+
+
+def test_a_worker_ends_by_itself_if_its_supervisor_says_nothing(app):
+    with virtual(app, **OPTIONS) as host:
+        served(host, alone=False).signalled(TERM)
+        host.advance(7.5)
+        assert host.server.draining
+
+
 def test_requests_of_kept_connections_at_the_end_of_the_delay_are_all_answered(app):
     """A client is told on its connection, so none sends a request while that is closed."""
     with virtual(app, **OPTIONS) as host:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 from simulated import World
@@ -15,6 +16,7 @@ from tremolo.settings import Settings
 from tremolo.systemd.manager import Manager
 from tremolo.workers.delay import DrainDelay
 from tremolo.workers.group import SERVING, STARTING, Group, Worker
+from tremolo.workers.supervisor import Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -44,6 +46,17 @@ def test_workers_serve_on_and_are_replaced(group):
     wait_until(lambda: health(workers) == {'stopping\n'})
     assert workers.log.count('everything is served for 60 s more') == 1
     assert workers.end('SIGINT') == 128 + signal.SIGINT
+
+
+def test_the_supervisor_closes_its_copies_of_the_sockets_before_it_stops_the_workers():
+    """What comes after a worker's last accept would wait in them, and be reset."""
+    order = []
+    supervisor = SimpleNamespace(
+        _ending=False, _settings=Settings(), _manager=Manager({}),
+        _group=SimpleNamespace(stop_listening=lambda: order.append('closed')),
+        _dismissal=SimpleNamespace(stop_all=lambda: order.append('stopped')))
+    Supervisor._end(supervisor, 0)
+    assert order == ['closed', 'stopped']
 
 
 def test_workers_stop_together_when_the_delay_is_over(group):

@@ -301,12 +301,12 @@ class Server:
         """
         self.leaving = self.leaving or not renewed
         if not self.draining:
-            # The clients in the kernel's queue have perhaps sent their requests: a close would cut
-            # them off.
-            for listener in self.parts:
-                listener.accept_waiting(self.settings.backlog)
             self.at_drain()
             self.begin_to_stop()
+            # The clients in the kernel's queue have perhaps sent their requests: a close would cut
+            # them off. So nothing stands between the two, least of all what the hooks do.
+            for listener in self.parts:
+                listener.accept_waiting(self.settings.backlog)
             self._stop_listening()
             give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
             hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)

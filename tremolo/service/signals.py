@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo')
 
+# Seconds by which a worker leaves later than its supervisor tells it to, if that does not.
+_LATER = 2.0
+
 HUP = getattr(signal, 'SIGHUP', -1)    # Windows has no SIGHUP.
 
 
@@ -189,7 +192,10 @@ class _Serving:
             self._manager.stopping(seconds + server.settings.shutdown_timeout + CLEANUP + SHUTDOWN)
             if self._alone:
                 _log.info('stopping: everything is served for %g s more (drain_delay)', seconds)
-            self._reactor.call_later(seconds, self._stop, 'stopping')
+            # (A supervisor says when, and closes its copies of the sockets first: a client that
+            # comes after our last `accept` would be reset with them.)
+            self._reactor.call_later(seconds + (0 if self._alone else _LATER), self._stop,
+                                     'stopping')
         return True
 
     def _stop(self, what: str, more: str = '', renewed: bool = False) -> None:

@@ -324,9 +324,10 @@ class Supervisor:
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
                       self._settings.shutdown_timeout, more)
-        self._dismissal.stop_all()
-        # A client that connects from now on is refused; in an open queue it would wait in vain.
+        # A client that connects from now on is refused; in an open queue it would wait in vain. And
+        # what came after a worker's last `accept` would be reset with our copy of its socket.
         self._group.stop_listening()
+        self._dismissal.stop_all()
 
     def _force(self, signum: int) -> None:
         """End all workers at once."""
