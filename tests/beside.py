@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent
 # What waits, by the first part of the path below tests/.
-WAITING = {'workers', 'service', 'systemd', 'cli', 'bridge', 'test_examples.py'}
+WAITING = {'workers', 'service', 'systemd', 'cli', 'test_beside.py', 'test_examples.py'}
 # So many tests on both sides are worth a process.
 FEWEST = 60
 
@@ -51,6 +52,7 @@ class Beside:
         self._at = 0          # So much of it was read.
         self._part = b''      # The beginning of a line.
         self._missing = 0
+        self._telling = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
@@ -76,22 +78,23 @@ class Beside:
                 raise
             finally:
                 os.close(release)
-                status = os.waitpid(self._pid, 0)[1]
+                os.waitpid(self._pid, 0)
                 self._pid = 0
                 self._take()
         if self._missing and not session.shouldfail:
-            raise RuntimeError(f'the process of {self._missing} tests ended ({status})')
+            raise RuntimeError(f'the other process ended before {self._missing} of its tests')
         return result
 
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self) -> None:
-        if self._pid:
+        if self._pid and not self._telling:
             self._take()
 
     def _waiting(self, session: pytest.Session) -> list[pytest.Item]:
         option = self._config.option
         if (not hasattr(os, 'sched_getaffinity') or len(os.sched_getaffinity(0)) < 2
                 or os.environ.get('TESTS_BESIDE') == '0' or session.testsfailed
-                or option.collectonly or option.usepdb or option.setupshow
+                or option.collectonly or option.usepdb or option.trace or option.setupshow
                 or option.capture == 'no'):
             return []
         firsts = [each.path.relative_to(FOLDER).parts[0] for each in session.items
@@ -103,7 +106,7 @@ class Beside:
 
     def _run(self, items: list[pytest.Item], waiting: int) -> None:
         """Run these tests in this process, the second one."""
-        config, status = self._config, 1
+        config, item = self._config, items[0]
         try:
             config.pluginmanager.unregister(name='terminalreporter')
             config.pluginmanager.unregister(self)
@@ -112,28 +115,32 @@ class Beside:
             capture: Any = config.pluginmanager.getplugin('capturemanager')
             capture.stop_global_capturing()
             capture.start_global_capturing()
-            session = items[0].session
             for item, following in zip(items, [*items[1:], None]):
                 config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                if session.shouldfail or session.shouldstop:
-                    config.hook.pytest_runtest_teardown(item=item, nextitem=None)
+                if item.session.shouldfail or item.session.shouldstop:
                     break
-            status = 0
             capture.stop_global_capturing()
             os.read(waiting, 1)
-        except BaseException as error:
-            sys.__stderr__.write(f'beside: {error!r}\n')
+        except KeyboardInterrupt:
+            pass
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
         finally:
-            os._exit(status)
+            # What was started for several tests ends, though the last of them did not run.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            config.hook.pytest_runtest_teardown(item=item, nextitem=None)
+            os._exit(0)
 
     def _take(self) -> None:
         """Tell the reports that have come."""
-        # (The second process writes at the end of the same open file: this reads by position.)
+        # (By position: the end of the open file, which both have, is where the other one writes.)
         while data := os.pread(self._reports, 1 << 20, self._at):
             self._at += len(data)
             *lines, self._part = (self._part + data).split(b'\n')
+            self._telling = True
             for line in lines:
                 self._tell(json.loads(line))
+            self._telling = False
 
     def _tell(self, data: dict[str, Any]) -> None:
         hook = self._config.hook
@@ -142,4 +149,5 @@ class Beside:
             hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
         hook.pytest_runtest_logreport(report=report)
         if report.when == 'teardown':
+            hook.pytest_runtest_logfinish(nodeid=report.nodeid, location=report.location)
             self._missing -= 1
