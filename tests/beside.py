@@ -30,6 +30,12 @@ WAITING = {'workers', 'service', 'systemd', 'cli', 'test_beside.py', 'test_examp
 FEWEST = 60
 
 
+def _processors() -> int:
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _Reporter:
     """In the second process: writes each report to the file, and nothing on the terminal."""
 
@@ -92,7 +98,7 @@ class Beside:
 
     def _waiting(self, session: pytest.Session) -> list[pytest.Item]:
         option = self._config.option
-        if (not hasattr(os, 'sched_getaffinity') or len(os.sched_getaffinity(0)) < 2
+        if (not hasattr(os, 'fork') or _processors() < 2
                 or os.environ.get('TESTS_BESIDE') == '0' or session.testsfailed
                 or option.collectonly or option.usepdb or option.trace or option.setupshow
                 or option.capture == 'no'):
@@ -125,10 +131,11 @@ class Beside:
             pass
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
-        finally:
+        try:
             # What was started for several tests ends, though the last of them did not run.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            config.hook.pytest_runtest_teardown(item=item, nextitem=None)
+            item.session._setupstate.teardown_exact(None)
+        finally:
             os._exit(0)
 
     def _take(self) -> None:
