@@ -23,6 +23,7 @@ from .typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
     from . import exceptions
+    from .access.request_ids import RequestIdFilter, request_id
     from .errors import SettingError, TremoloError
     from .events import EventStream
     from .files import send_file
@@ -62,6 +63,7 @@ __version__ = '0.6.0'
 
 # Where each public name is: its module is imported when a program asks for the name (late.py).
 _HOMES = {
+    'access.request_ids': 'RequestIdFilter request_id',
     'errors': 'SettingError TremoloError',
     'events': 'EventStream',
     'files': 'send_file',

@@ -18,6 +18,10 @@ class TlsError(TremoloError):
     """A certificate or a key that cannot be used as it is (exit status 1)."""
 
 
+class LogError(TremoloError):
+    """A log that the system does not let us write, or set up (exit status 1)."""
+
+
 class HookFailed(TremoloError):
     """A hook raised before the first connection (exit status 3); its traceback is in the log."""
 

@@ -4,6 +4,7 @@
       SettingError                  a bad option (exit status 2)
       ListenError                   the system refuses an address (exit status 1)
       TlsError                      a certificate or a key cannot be used (exit status 1)
+      LogError                      a log cannot be written, or set up (exit status 1)
       HookFailed, LifespanFailed    the application does not start (exit status 3)
       ProtocolError                 the peer broke HTTP: knows the answer's status
         FormError                   it broke a form; handlers get BadRequest or PayloadTooLarge
@@ -26,7 +27,7 @@
 
 from __future__ import annotations
 
-from .errors import HookFailed, LifespanFailed, SettingError, TlsError, TremoloError
+from .errors import HookFailed, LifespanFailed, LogError, SettingError, TlsError, TremoloError
 from .http import HeaderError, ProtocolError
 from .http.errors import FormError
 from .loop import Cancelled, InvalidState, LimitExceeded, ListenError, StreamClosed
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     'AnswerError', 'BadRequest', 'Cancelled', 'Forbidden', 'FormError', 'FrameError', 'HTTPError',
     'HandlerError', 'HandshakeError', 'HeaderError', 'HookFailed', 'InvalidState',
-    'LifespanFailed', 'LimitExceeded', 'ListenError', 'MethodNotAllowed', 'NotFound',
+    'LifespanFailed', 'LimitExceeded', 'ListenError', 'LogError', 'MethodNotAllowed', 'NotFound',
     'PartPassed', 'PayloadTooLarge', 'ProtocolError', 'SettingError', 'StreamClosed',
     'TlsError', 'TremoloError', 'UnsupportedMediaType', 'UploadEnded', 'WebSocketClosed',
     'WebSocketRefused',

@@ -17,7 +17,8 @@ from contextlib import suppress
 from .typed import Any, Callable
 
 # The names that our loggers have. What an application adds below them is its own.
-LOGGERS = ('tremolo', 'tremolo.app', 'tremolo.error', 'tremolo.loop', 'tremolo.server')
+LOGGERS = ('tremolo', 'tremolo.access', 'tremolo.app', 'tremolo.error', 'tremolo.loop',
+           'tremolo.server')
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:

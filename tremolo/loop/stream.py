@@ -269,6 +269,7 @@ class Stream(Endpoint):
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
+            self.buffered += sum(map(len, more), len(data))
             self._terminate(error)
             return
         self.sent += sent
@@ -394,8 +395,7 @@ class Stream(Endpoint):
         if self.closed:
             return
         self.closed = True
-        self._reading = 0
-        self._shutting = 'close'
+        self._reading, self._shutting = 0, 'close'
         self.cause = without_frames(cause)
         self.reactor.remove_fd(self.fd)
         self._socket.close()
@@ -403,9 +403,9 @@ class Stream(Endpoint):
             rest.cancel()
         if (out := self._out) is not None:
             out.close()
-        self._out = None
-        self._unsent = b''
-        self.buffered = 0
+        # (Until the receiver knows: `buffered` says how many bytes are lost.)
+        self.buffered += len(self._unsent)
+        self._out, self._unsent = None, b''
         receiver, self.receiver = self.receiver, None
         drain, self._drain = self._drain, None
         if drain is not None and not drain.done():
@@ -414,3 +414,4 @@ class Stream(Endpoint):
             self._inbox.feed_error(StreamClosed(cause))
         if receiver is not None:
             receiver.stream_closed(cause)
+        self.buffered = 0

@@ -27,7 +27,7 @@ def keep_context(server: Server, context: Context | None = None) -> None:
     base = copy_context() if context is None else context.copy()
     # What a request begins is no work of the start, though its context comes from there.
     base.run(of_startup.set, False)
-    new_context = _maker_of_copies(base)
+    new_context = server.with_ids(_maker_of_copies(base))
     for part in {server, *server.parts.values()}:
         part.new_context = new_context
 

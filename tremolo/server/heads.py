@@ -20,6 +20,8 @@ class AnswerHeads:
 
     def __init__(self, reactor: Reactor, server_name: str) -> None:
         self._reactor = reactor
+        # X-Request-ID of the answer that refuses the request in hand (room access), as a line.
+        self.refused = b''
         self._date_until = -1.0    # The time at which the Date changes.
         self._date = self._common = b''    # The Date field; the Date and the Server field.
         self._starts: dict[str, bytes] = {}    # The heads of this second, by Content-Type.

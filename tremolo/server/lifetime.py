@@ -114,6 +114,7 @@ class Lifetime:
 
     def rest_upload(self, now: float, until: float) -> None:
         """Hold the client's clock: bytes have come, and we read none before `until`."""
+        self.server.held_back += until - now
         if self.phase is BUSY or self.phase is DISCARD:
             if self.request_body is not None:
                 self.request_body.minimum_rate.rest(now, until)
@@ -123,6 +124,7 @@ class Lifetime:
 
     def rest_download(self, now: float, until: float) -> None:
         """Hold the client's clock: what is kept waits for us until `until`."""
+        self.server.held_back += until - now
         deadlines.look_at_sent(self)
         if self.progress is not None:
             self.progress.rest(now, until)
@@ -139,7 +141,8 @@ class Lifetime:
         if reason != 'handler_timeout':    # (Its request has ended, and was told.)
             for observer in self.server.refusal_observers:
                 observer(self, error.status)
-        self.send(refusal(error, self.server.heads.common_fields()))
+        heads = self.server.heads
+        self.send(refusal(error, heads.refused + heads.common_fields()))
         self.linger(reason)
 
     def ends_because(self, reason: str, fault: object = '') -> None:

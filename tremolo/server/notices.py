@@ -121,9 +121,10 @@ def record(connection: Lifetime, reason: str, fault: object = '') -> None:
 
 
 def shown_request(request: Request) -> str:
-    """Return method and target for the log: escaped and bounded."""
+    """Return method, target and id for the log: escaped and bounded."""
     target = request.target[:_LONGEST_TARGET].decode('latin-1')
-    return f'{request.method[:_LONGEST_METHOD]} {target!a}'
+    mark = f' ({request.id})' if request.mark else ''
+    return f'{request.method[:_LONGEST_METHOD]} {target!a}{mark}'
 
 
 class Notices:

@@ -26,6 +26,7 @@ def stop_handler(connection: Connection) -> None:
     if connection.server.request_observers:
         # (Now, as long as `since` is the request's begin.)
         connection.server.request_ended(response, 'handler_timeout')
+    connection.server.heads.refused = response.request.mark or b''
     connection.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
                       'handler_timeout')
     cancel(task, why(connection.reason))

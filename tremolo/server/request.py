@@ -31,16 +31,19 @@ class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'forwarded', 'groups',
-                 'inbox', 'kept', 'trailers')
+                 'inbox', 'kept', 'mark', 'received', 'trailers')
 
     connection: Connection
     # The addresses that a trusted proxy names for this request; None: those of the connection.
     forwarded: Addresses | None
     inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
+    received: int    # Bytes of the body that have come; set when it is whole, or is read no more.
     groups: Mapping[str, Any]    # The named groups of the route's path.
     context: Context    # Lives as long as this request; made when its handler is known.
     # Fields after a chunked body, once the body has been read to its end (RFC 9112 section 7.1.2).
     trailers: Sequence[tuple[bytes, bytes]]
+    # The field line X-Request-ID of the answer; None without the option `request_id` (room access).
+    mark: bytes | None
     _headers: Headers | None
     _path: str | None
     # The body, and what is worked out of the head, once they were asked for (most handlers ask for
@@ -50,7 +53,7 @@ class Request(RequestHead):
     def begin(self, connection: Connection) -> None:
         """Set up a request that came on this connection. Hot."""
         self.connection = connection
-        self.inbox = self._headers = self._path = self.kept = self.forwarded = None
+        self.inbox = self._headers = self._path = self.kept = self.forwarded = self.mark = None
         self.groups = _NONE
         self.trailers = ()
 
@@ -130,6 +133,12 @@ class Request(RequestHead):
             return None
         from ..tls.facts import facts_of  # (Who listens with TLS has imported it.)
         return facts_of(stream)
+
+    @property
+    def id(self) -> str:
+        """The id of this request, which its answer and the logs have; '' without `request_id`."""
+        mark = self.mark or b''
+        return mark[14:-2].decode('ascii')    # (Behind `X-Request-ID: `.)
 
     @property
     def signer(self) -> Any:

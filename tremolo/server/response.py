@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.headers import SentHeaders
+from ..http.response import with_field
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
@@ -151,6 +153,8 @@ class Response(ResponseHead):
             else:
                 whole = self._with_own_fields(body)
         if whole:
+            if head.mark is not None:
+                whole = with_field(whole, head.mark)
             self.framing = 'sized'
             self.ended = True
             self._size = size
@@ -256,7 +260,8 @@ class Response(ResponseHead):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        return b'%s%s%s\r\n' % (start, framing, common)
+        whole = b'%s%s%s\r\n' % (start, framing, common)
+        return with_field(whole, head.mark) if head.mark is not None else whole
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
         """Return the framing and its field line.
@@ -307,6 +312,8 @@ class Response(ResponseHead):
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
 answer_to = Response.to
+# The status with its phrase, and the size, of an answer that is whole. (Properties are calls.)
+told_of = attrgetter('_line', '_size')
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..http import status_line
 from ..http.encoder import encode
+from ..http.response import with_field
 from ..loop import Stream
 from ..throttling import begin_answer
 from ..typed import TYPE_CHECKING
@@ -28,7 +29,9 @@ def switch(response: ResponseHead, protocol: str) -> Stream:
     stream = connection.upgrade()
     begin_answer(response)
     response.framing = 'upgraded'
-    connection.send(b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
+    head = b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
         status_line(101), protocol.encode('ascii'), fields,
-        connection.server.heads.common_fields(date, server)))
+        connection.server.heads.common_fields(date, server))
+    mark = response.request.mark
+    connection.send(with_field(head, mark) if mark else head)
     return stream

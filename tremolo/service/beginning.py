@@ -3,7 +3,7 @@
     SIGTERM           ends the import, or the start, as Ctrl-C does: a `finally` runs
     second SIGTERM    ends the process within a second, also if something caught the first
     SIGHUP            the renewal follows when the server serves; from a terminal: the end
-    SIGUSR1           nothing, also while the server serves (a tool that rotates logs sends it)
+    SIGUSR1           opens the access log's file anew, also while the server serves; else nothing
 
 The first process of a container (PID 1) ignores each signal that it does not handle. So these
 handlers stand before anything of the application runs. (Python calls them between two of its own
@@ -16,12 +16,13 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 
 from ..loop.signals import is_ignored
-from ..typed import Any
+from ..typed import Any, Callable
 from ..workers.leaving import leave_process
 from ..workers.terminal import has_terminal
 
@@ -33,7 +34,7 @@ _HUP = getattr(signal, 'SIGHUP', None)    # Windows has none.
 
 
 def outlive_signals(afresh: bool = False) -> None:
-    """Let SIGUSR1 do nothing in this process, unless the program handles it, or ignores it.
+    """Let SIGUSR1 do no harm in this process, unless the program handles it, or ignores it.
 
     `afresh`: SIGHUP has begun this program (`Slot.start_afresh`), and the next one waits. Until now
     SIGUSR1 was ignored; ignored signals would stay so in what the application starts.
@@ -42,13 +43,23 @@ def outlive_signals(afresh: bool = False) -> None:
         return
     unhandled = signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, signal.SIG_IGN)
     if unhandled and (afresh or not is_ignored(signal.SIGUSR1)):
-        signal.signal(signal.SIGUSR1, _nothing)
+        signal.signal(signal.SIGUSR1, _usr1)
     if afresh:
         _let_hup_wait()
 
 
-def _nothing(*_: object) -> None:
-    """Do what SIGUSR1 does."""
+# What SIGUSR1 does beside: the supervisor passes it on (rotation.py).
+at_usr1: list[Callable[[], object]] = []
+
+
+def _usr1(*_: object) -> None:
+    """Let each log that this process writes be opened anew: its file was renamed."""
+    for each in at_usr1:
+        each()
+    # (Without the option nothing has imported it, and there is nothing to do.)
+    module = sys.modules.get('tremolo.access.writer')
+    if module is not None:
+        module.reopen_all()
 
 
 class _Hup:
@@ -114,7 +125,7 @@ def outlive_the_end() -> None:
     """
     for name in ('SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
         signum = getattr(signal, name, None)
-        if signum is not None and signal.getsignal(signum) in (signal.SIG_DFL, _nothing):
+        if signum is not None and signal.getsignal(signum) in (signal.SIG_DFL, _usr1):
             signal.signal(signum, signal.SIG_IGN)
 
 

@@ -1,25 +1,65 @@
-"""Log: what a process that serves shows of its log."""
+"""Log: what a process that serves shows of its log.
+
+The loggers, of which `tremolo` is the root:
+
+    tremolo           start, stop, signals, workers, certificates, the log's own trouble
+    tremolo.app       the application's: `server['logger']`, `request.app.logger`
+    tremolo.error     errors of handlers, hooks, jobs and of an ASGI or WSGI application
+    tremolo.server    what clients do that a server does not expect: from DEBUG to WARNING
+    tremolo.loop      errors of callbacks and tasks of the loop
+    tremolo.access    one record an answer, if it has a handler (room access); else unused
+
+A program, or the file of `log_config`, may set up their handlers; else all go to stderr.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 
+from ..errors import LogError, SettingError
+from ..output import complain
 from ..settings import Settings
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
 
+# What no line may hold: a client could write what looks like a line of ours, or move the cursor of
+# a terminal. (A `\n` of the application's is kept, and what follows is indented.)
+_HARMLESS = {number: f'\\x{number:02x}' for number in (*range(32), *range(127, 160))}
+_HARMLESS.update({ord('\t'): '\t', ord('\n'): '\n    ', 0x2028: '\\u2028', 0x2029: '\\u2029'})
+
 
 def set_up_logging(settings: Settings) -> None:
-    """Show our log on stderr, unless the program has set up logging itself; keep its level."""
+    """Show our log on stderr, unless the program has set up logging itself; keep its level.
+
+    With `log_config` that file sets it up first, once in each process. If it cannot, this prints a
+    line and raises `SystemExit`: 2 for a file that says nothing, 1 for what the system refuses.
+    """
+    if settings.log_config:
+        from .log_config import configure  # (Late: `logging.config` takes 5 ms.)
+        try:
+            configure(settings.log_config)
+        except (SettingError, LogError) as error:
+            complain(f'tremolo: error: {error}')
+            raise SystemExit(2 if isinstance(error, SettingError) else 1) from None
     logger = logging.getLogger('tremolo')
     if logger.level == logging.NOTSET or logger.level == _Shown.level_given:
         logger.setLevel('DEBUG' if settings.debug else settings.log_level.upper())
         _Shown.level_given = logger.level
     if not logging.getLogger().handlers and not logger.handlers:
         handler = _Shown()
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        in_json = settings.log_format == 'json'
+        handler.setFormatter(JsonFormatter() if in_json else TextFormatter(_FORMAT))
         logger.addHandler(handler)
+
+
+def check_logs(settings: Settings) -> None:
+    """Raise `LogError` if the access log cannot be written: before anything is bound or forked."""
+    if settings.access_log or settings.access_logfile:
+        from ..access.log_file import STDOUT, check_log
+        check_log(settings.access_logfile or STDOUT)
 
 
 def tell_doubts(settings: Settings) -> None:
@@ -29,6 +69,66 @@ def tell_doubts(settings: Settings) -> None:
 
     for line in doubts(settings, os.environ):
         logging.getLogger('tremolo').warning('%s', line)
+
+
+def request_id_of(record: logging.LogRecord) -> str:
+    """Return the id of the request that a record is about; '' if there is none."""
+    given = getattr(record, 'request_id', '')    # (By a filter of the application's.)
+    if given not in ('', '-'):
+        return str(given)
+    # (Without the option nothing has imported it.)
+    module = sys.modules.get('tremolo.access.request_ids')
+    return module.request_id.get() if module is not None else ''
+
+
+class TextFormatter(logging.Formatter):
+    """A record as text: what follows its first line is indented, and no byte of it is a command."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        text = super().format(record).translate(_HARMLESS)
+        number = request_id_of(record)
+        if not number:
+            return text
+        first, end, rest = text.partition('\n')
+        return f'{first} [{number.translate(_HARMLESS)}]{end}{rest}'
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as a JSON object on one line, in ASCII.
+
+        {"time": "2026-11-30T10:22:04.123Z", "level": "ERROR", "logger": "tremolo.error",
+         "pid": 12, "message": "...", "request_id": "...", "exception": "Traceback ..."}
+
+    (Here it has two lines.) The last two are there if the record has them, and likewise `stack`.
+    """
+
+    def __init__(self) -> None:
+        import json  # (Late: the text needs none.)
+        super().__init__()
+        self._dumps = json.dumps
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, without its end."""
+        seconds = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))
+        entry = {'time': f'{seconds}.{int(record.msecs):03d}Z', 'level': record.levelname,
+                 'logger': record.name, 'pid': record.process, 'message': _message(record)}
+        number = request_id_of(record)
+        if number:
+            entry['request_id'] = number
+        if record.exc_info and record.exc_info[0] is not None:
+            entry['exception'] = self.formatException(record.exc_info)
+        if record.stack_info:
+            entry['stack'] = record.stack_info
+        return self._dumps(entry)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        # (`logging` would write a traceback of many lines.)
+        return f'{record.msg!r} % {record.args!r}: {error!r}'
 
 
 class _Shown(logging.StreamHandler):  # type: ignore[type-arg]

@@ -40,6 +40,7 @@ def exit_status(work: Callable[[], int]) -> int:
 def leave_process(status: int) -> NoReturn:
     """End the process without waiting for its threads."""
     try:
+        _write_logs()
         thread = threading.Thread(target=_flush_all, daemon=True)
         thread.start()
         thread.join(_FLUSH)
@@ -48,6 +49,14 @@ def leave_process(status: int) -> NoReturn:
     finally:
         # (The kernel keeps the same eight bits; but `os._exit` refuses what is no C int.)
         os._exit(status & 0xff)
+
+
+def _write_logs() -> None:
+    """Write what is left of the access log, unless the server has done so at its end."""
+    module = sys.modules.get('tremolo.access.writer')
+    if module is not None:
+        with contextlib.suppress(Exception):
+            module.close_all()
 
 
 def _flush_all() -> None:

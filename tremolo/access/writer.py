@@ -1,0 +1,240 @@
+"""Writer: takes lines on a worker's loop, and writes them in a thread.
+
+    writer = LogWriter(reactor, '/var/log/shop/access.log', shared=True)
+    writer.write(b'127.0.0.1 - - [...]\\n')    # appends to a list
+    writer.reopen()                           # the file was renamed: SIGUSR1
+    writer.close()                            # writes what is left, within a second
+
+    loop                                          thread
+    write: into a list of lines
+      0.25 s later, or 64 KiB: a batch   ----->   LogFile.write: whole lines, again and again
+      1 MiB waits already: dropped                no room (ENOSPC, EIO): again each 0.5 s
+      the log tells, each 10 s at most   <-----   what is wrong
+
+write(2) may block: on a pipe whose reader is slow, on a terminal that Ctrl-S holds, on a disk that
+others keep busy, on a network file system. The loop cannot rule that out. O_NONBLOCK would hold for
+all who share a stdout, and where several write, poll(2) promises nothing: another one takes the
+room. So a thread writes. Measured: a thousand batches cost the loop 60 ms, which is what write(2)
+to a file would cost it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from ..errors import LogError
+from ..loop import Reactor
+from .log_file import STDOUT, Cut, LogFile, plainly_cut, shown
+
+_log = logging.getLogger('tremolo')
+
+_LATEST = 0.25      # Seconds until a line is given to the thread.
+_BATCH = 1 << 16    # Bytes that are given to it at once, if they come earlier.
+_MOST = 1 << 20     # Bytes that wait, at most; more is dropped.
+_AGAIN = 0.5        # Seconds until it is tried again to write what could not be written.
+_QUIET = 10.0       # Seconds from one message of the log to the next.
+_LAST = 1.0         # Seconds for what is left at the end.
+
+
+class LogWriter:
+    """Writes lines to a file, or to stdout, and never holds up the loop.
+
+    All but `reopen` is for the thread of the loop.
+    """
+
+    def __init__(self, reactor: Reactor, path: str, shared: bool,
+                 cut: Cut = plainly_cut) -> None:
+        """Open the log; '-' is stdout. `shared`: other processes write there, too.
+
+        `cut(line, most)` makes a line shorter that is too long for a pipe; the thread calls it.
+        Raises `LogError`, a line, if the log cannot be opened.
+        """
+        self._reactor = reactor
+        self._path = path
+        self._file = LogFile(path, shared, cut)
+        self._lines: list[bytes] = []
+        self._size = 0     # Their bytes.
+        self._mark = 0     # From how many bytes on there is something to do: 0 before the first.
+        self._given = 0    # The bytes that the thread was given so far,
+        self._done = 0     # and those that it has written.
+        self._lost = 0     # Lines that were dropped, and the log does not tell it yet,
+        self._why = ''     # and why.
+        self._problem = ''    # Why nothing can be written now: the thread says it.
+        self._said = ''       # What the log said of it.
+        self._tells = False    # Whether the log will tell something.
+        self._next = 0.0       # When it may.
+        self._closed = False
+        # What the thread has to do: write lines; True: open the file anew; None: end.
+        # (`put` may be called in a signal handler; what has a lock in Python may not.)
+        self._orders: SimpleQueue[bytes | bool | None] = SimpleQueue()
+        self._left: deque[bytes] = deque()    # The thread's: what it has to write.
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._work, name='tremolo log', daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._file.close()
+            raise LogError(f'the log {shown(path)} has no thread: {error}') from error
+        _writers.add(self)
+
+    def write(self, line: bytes) -> None:
+        """Write a line, which ends with its only line feed. Hot: once for each answer."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > self._mark:
+            self._look()
+
+    def _look(self) -> None:
+        if not self._mark:
+            self._mark = _BATCH
+            self._reactor.call_later(_LATEST, self._due)
+        if self._size > _BATCH:
+            self._give()
+
+    def _due(self) -> None:
+        if self._lines:
+            self._give()
+            self._reactor.call_later(_LATEST, self._due)
+        else:
+            self._mark = 0
+
+    def _give(self) -> None:
+        """Give the lines to the thread, unless too many wait already."""
+        lines, size, self._lines, self._size = self._lines, self._size, [], 0
+        if self._given - self._done + size > _MOST:
+            self._lose(len(lines))
+            self._tell_soon()
+        else:
+            self._given += size
+            self._orders.put(b''.join(lines))
+
+    def reopen(self) -> None:
+        """Open the file anew, which was renamed; stdout stays. It may be called on any thread.
+
+        If that fails, the old one is kept, and the log tells it.
+        """
+        if self._path != STDOUT:
+            self._orders.put(True)
+
+    def close(self) -> None:
+        """Write what is left, within a second; a second call does nothing."""
+        # (In a process that the application has forked there is no such thread.)
+        if self._closed or self._process != os.getpid():
+            return
+        self._closed = True
+        _writers.discard(self)
+        if self._lines:
+            self._give()
+        self._orders.put(None)
+        self._thread.join(_LAST)
+        for lines in self._not_written():
+            self._lose(lines.count(b'\n'))
+        self._tell()
+
+    # -- what the log tells -----------------------------------------------------------------------
+
+    def _lose(self, number: int) -> None:
+        self._lost += number
+        self._why = self._problem or 'they are taken too slowly'
+
+    def _tell_soon(self) -> None:
+        if not self._tells and not self._closed:
+            self._tells = True
+            self._reactor.call_at(max(self._next, self._reactor.time()), self._tell)
+
+    def _tell(self) -> None:
+        self._tells = False
+        problem, lost, self._lost = self._problem, self._lost, 0
+        if lost:
+            _log.error('the log %s: %d lines were dropped: %s', shown(self._path), lost, self._why)
+        elif problem and not self._said:
+            _log.error('the log %s cannot be written: %s', shown(self._path), problem)
+        elif self._said and not problem:
+            _log.info('the log %s can be written again', shown(self._path))
+        else:
+            return
+        self._said = problem
+        self._next = self._reactor.time() + _QUIET
+
+    # -- the thread -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        ends = False
+        while not ends:
+            try:
+                order = self._orders.get(timeout=_AGAIN if self._left else None)
+            except Empty:
+                order = b''
+            if order is True:
+                self._open_anew()
+            elif order:
+                self._left.append(order)
+            ends = order is None
+            problem = self._write_left()
+            if problem != self._problem:
+                self._problem = problem
+                self._reactor.call_soon_threadsafe(self._tell_soon)
+        self._file.close()
+
+    def _write_left(self) -> str:
+        """Write what is left; return what is wrong, '' if nothing is."""
+        while self._left:
+            lines = self._left[0]
+            try:
+                written = self._file.write(lines)
+            except BlockingIOError:
+                # (Others have set O_NONBLOCK on our stdout; or it is a FIFO.)
+                if self._file.wait(_AGAIN):
+                    continue
+                return ''
+            except OSError as error:
+                return error.strerror or str(error)
+            self._done += written
+            if written < len(lines):
+                self._left[0] = lines[written:]
+            else:
+                self._left.popleft()
+        return ''
+
+    def _open_anew(self) -> None:
+        try:
+            self._file.reopen()
+        except LogError as error:
+            _log.error('%s; the old file is kept', error)
+
+    def _not_written(self) -> list[bytes]:
+        """Return what the thread has not written: it has ended, or write(2) holds it."""
+        left = list(self._left)
+        with suppress(Empty):
+            while True:
+                order = self._orders.get_nowait()
+                if isinstance(order, bytes):
+                    left.append(order)
+        self._orders.put(None)
+        return left
+
+
+# All that are open: for signals, and for the end of the process.
+_writers: set[LogWriter] = set()
+
+
+def reopen_all() -> None:
+    """Open each log of this process anew. It may be called in a signal handler."""
+    for writer in list(_writers):
+        writer.reopen()
+
+
+def close_all() -> None:
+    """Write what is left in each log of this process."""
+    for writer in list(_writers):
+        writer.close()
+
+
+# (Python waits for no daemon thread, and a program may end without closing its server.)
+atexit.register(close_all)
