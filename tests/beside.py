@@ -25,7 +25,8 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parent
 # What waits, by the first part of the path below tests/.
-WAITING = {'workers', 'service', 'systemd', 'cli', 'test_beside.py', 'test_examples.py'}
+WAITING = {'workers', 'service', 'systemd', 'cli', 'control', 'reload', 'test_beside.py',
+           'test_examples.py'}
 # So many tests on both sides are worth a process.
 FEWEST = 60
 
