@@ -7,6 +7,7 @@ the fixture `logged`), or when it leaves an open file descriptor or a suspended 
 
 from __future__ import annotations
 
+import compileall
 import faulthandler
 import gc
 import logging
@@ -15,12 +16,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import hosts
 import pytest
+from beside import Beside
 from forked import ForkServer
 from simulated import World
 
+import tremolo
 from tremolo.loop import Reactor
 
 # The programs that tests start begin as in a terminal. (Where tests run in the background, or under
@@ -30,8 +34,9 @@ if hasattr(signal, 'SIGHUP'):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # These check as tests do: under `python -O`, too, where a plain `assert` does nothing.
-pytest.register_assert_rewrite('asgi_sockets', 'prometheus_text', 'server_support', 'web_sockets',
-                               'websocket_peer', 'websocket_support', 'websocket_wire')
+pytest.register_assert_rewrite('asgi_sockets', 'each_case', 'prometheus_text', 'server_support',
+                               'web_sockets', 'websocket_peer', 'websocket_support',
+                               'websocket_wire')
 
 if 'TEST_HOST' in os.environ:
     hosts.use(os.environ['TEST_HOST'])
@@ -69,6 +74,11 @@ class _Watchdog:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_Watchdog())
+    config.pluginmanager.register(Beside(config))
+    # Each of the many programs that tests start would compile all anew where no bytecode is written
+    # (PYTHONDONTWRITEBYTECODE): more than half of its start.
+    compileall.compile_dir(
+        Path(tremolo.__file__).parent, quiet=2, optimize=[*{0, sys.flags.optimize}])
 
 
 class _Records(logging.Handler):

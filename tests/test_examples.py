@@ -202,6 +202,11 @@ def test_sse(tmp_path):
         write('%0A%3Cb%3E%C3%A9', '', 'two')
         assert (live.next()['data'], live.next()) == (
             '<b>é', {'id': '32', 'retry': '1000', 'data': 'two'})
+        # (A stream reads the lines themselves; which is the newest is looked for every 0.1 s.)
+        for _ in range(1000):
+            with Events(f'{url}/events').stream as stream:
+                if stream.readline() == b'id: 13\n':
+                    break
         for bad in ('-1', '1e9', '9' * 30, 'x', '%C3%A9'):
             with Events(f'{url}/events', bad).stream as stream:
                 assert stream.readline() == b'id: 13\n'

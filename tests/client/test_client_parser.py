@@ -6,6 +6,7 @@ import os
 import random
 
 import pytest
+from each_case import for_each
 
 from tremolo.client.parser import AnswerHead, AnswerParser, EndOfAnswer
 from tremolo.exceptions import AnswerError
@@ -120,7 +121,7 @@ def test_an_answer_may_end_with_the_connection(data, body):
         assert outcome('GET', pieces, eof=True)[1:] == (body, [], False)
 
 
-@pytest.mark.parametrize('data, word', BAD)
+@for_each('data, word', BAD)
 def test_what_breaks_http_is_told_however_it_is_cut(data, word):
     said = set()
     for pieces in cuts(data):

@@ -10,6 +10,7 @@ import socket
 import sys
 
 import pytest
+from each_case import for_each
 from server_support import request, serving
 
 from tremolo import Tremolo
@@ -151,8 +152,7 @@ POSIX = [
 
 
 @pytest.mark.parametrize('prefix', ['/assets', ''])
-@pytest.mark.parametrize(('spelling', 'meant'),
-                         SPELLINGS + (POSIX if sys.platform != 'win32' else []))
+@for_each(('spelling', 'meant'), SPELLINGS + (POSIX if sys.platform != 'win32' else []))
 def test_each_spelling_is_404_or_the_file_that_is_meant(ask, spelling, meant, prefix):
     target = prefix + spelling
     if not target.startswith('/'):

@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 
 import pytest
+from each_case import for_each
 from files_support import DATE, KINDS, LARGE, SMALL, application, etag
 from server_support import request, serving
 
@@ -207,7 +208,7 @@ def test_a_download_name_is_sent_as_one_field(folder, name):
     assert 'content-disposition' not in answer.headers
 
 
-@pytest.mark.parametrize('name, kind', [
+@for_each('name, kind', [
     ('a.html', 'text/html; charset=utf-8'), ('A.HTML', 'text/html; charset=utf-8'),
     ('a.js', 'text/javascript; charset=utf-8'), ('a.mjs', 'text/javascript; charset=utf-8'),
     ('a.css', 'text/css; charset=utf-8'), ('a.txt', 'text/plain; charset=utf-8'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from each_case import for_each
 
 from tremolo.files.static import best_coding
 from tremolo.http.accept import best_type, read_elements
@@ -27,7 +28,7 @@ def test_the_most_specific_range_gives_the_weight(kind, weight):
             assert (best_type(accept, ['x/y', kind]) == kind) is better
 
 
-@pytest.mark.parametrize(('accept', 'offers', 'best'), [
+@for_each(('accept', 'offers', 'best'), [
     # No Accept, and an empty one, give the first.
     (None, [HTML, JSON], HTML), ('', [HTML, JSON], HTML), (None, [], None),
     ('*/*', [JSON, HTML], JSON), ('text/html', [JSON, HTML], HTML), ('text/html', [JSON], None),
@@ -69,7 +70,7 @@ def test_what_is_no_offer_is_told(offer):
         best_type(None, [offer])
 
 
-@pytest.mark.parametrize(('accept', 'best'), [
+@for_each(('accept', 'best'), [
     (None, ''), ('', ''), ('br', 'br'), ('gzip', 'gzip'), ('gzip, br', 'br'), ('br, gzip', 'br'),
     ('gzip, deflate, br, zstd', 'br'), ('br;q=0.5, gzip', 'gzip'), ('br;q=0', ''), ('*', 'br'),
     ('*;q=0', ''), ('br;q=0, *', 'gzip'), ('gzip;q=0, br;q=0', ''), ('x-gzip', 'gzip'),

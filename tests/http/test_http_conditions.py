@@ -6,6 +6,7 @@ import random
 import time
 
 import pytest
+from each_case import for_each
 
 from tremolo.http import RequestHead, http_date
 from tremolo.http.conditions import may_be_part, outcome, parse_date
@@ -80,12 +81,12 @@ CASES: list[tuple[tuple[str, ...], int]] = [
 
 
 @pytest.mark.parametrize('method', ['GET', 'HEAD'])
-@pytest.mark.parametrize('lines, status', CASES, ids=[' '.join(case[0]) for case in CASES])
+@for_each('lines, status', CASES, ids=[' '.join(case[0]) for case in CASES])
 def test_a_condition_is_answered(lines, status, method):
     assert outcome(head(*lines, method=method), ETAG, DATE, NOW) == status
 
 
-@pytest.mark.parametrize('lines, status', CASES)
+@for_each('lines, status', CASES)
 def test_another_method_has_done_its_work_already(lines, status):
     assert outcome(head(*lines, method='PUT'), ETAG, DATE, NOW) == 0
 
@@ -139,7 +140,7 @@ def test_without_if_range_a_part_may_be_sent():
     assert may_be_part(head('If-Match: "a"'), ETAG, DATE, NOW)
 
 
-@pytest.mark.parametrize('text, seconds', [
+@for_each('text, seconds', [
     (DATE, MOMENT),
     ('Sunday, 06-Nov-94 08:49:37 GMT', MOMENT),
     ('Sun Nov  6 08:49:37 1994', MOMENT),

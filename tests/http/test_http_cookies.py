@@ -7,6 +7,7 @@ import random
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from each_case import for_each
 
 from tremolo.http import HeaderError, format_cookie, parse_cookies
 from tremolo.http.cookies import read_cookies
@@ -129,7 +130,7 @@ def test_prefixes_keep_their_promise():
         == '__Secure-a=b; Domain=c; Path=/d; Secure'
 
 
-@pytest.mark.parametrize(('name', 'value', 'attributes'), [
+@for_each(('name', 'value', 'attributes'), [
     ('', 'b', {}),
     ('a b', 'b', {}),
     ('a=', 'b', {}),

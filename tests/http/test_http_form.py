@@ -11,6 +11,7 @@ import sys
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from each_case import for_each
 from linear import is_linear
 
 from tremolo.http import ProtocolError
@@ -28,7 +29,7 @@ from tremolo.http.parameters import (
 # -- urlencoded -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('data', 'fields'), [
+@for_each(('data', 'fields'), [
     (b'', {}),
     (b'a=b', {'a': ['b']}),
     (b'a', {'a': ['']}),
@@ -225,7 +226,7 @@ def test_kinds_of_forms(content_type, kind):
     assert media_type(content_type) == kind
 
 
-@pytest.mark.parametrize(('parameters', 'boundary'), [
+@for_each(('parameters', 'boundary'), [
     ('boundary=a', b'a'), ('BOUNDARY=a', b'a'), ('boundary="a"', b'a'),
     ('boundary = "a b"', b'a b'),
     ('charset=utf-8; boundary=a;', b'a'), ('boundary=----=_Part_0.1/2', b'----=_Part_0.1/2'),

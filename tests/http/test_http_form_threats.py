@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from each_case import for_each
 from http_forms import Part, alike_however_split, body, events_of, form_data, parts_of
 from test_http_multipart import FIELD, FILE, calls_while, drained, in_a_file
 
@@ -156,7 +157,7 @@ def test_php_waf_line_ends_that_two_parsers_read_differently():
             assert alike_however_split(data)[1][0] == 400, data
 
 
-@pytest.mark.parametrize('filename', [
+@for_each('filename', [
     '../../../etc/passwd', '..\\..\\windows\\system.ini', '/etc/passwd', 'C:\\boot.ini',
     '\\\\server\\share\\a', '....//a', 'a/../../b', './a', '..', '.', '../', '..\\', '/', '\\',
     '\x00', 'a\x00/../b', '.\x00.', '..\x00', '\x00..', '%2e%2e/a', 'a\r\nb', '..\x7f',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from each_case import for_each
 from http_cases import BROWSER, CASES, HOST, get, post
 from http_reference import reference
 from http_runner import facts, run
@@ -135,7 +136,7 @@ def test_what_a_caller_does_with_the_fields_of_a_head_is_not_learnt():
     b'Transfer-Encoding: chunked\r\n', b'Transfer-Encoding: x, chunked\r\n', b'Upgrade: h2c\r\n',
     b'A : b\r\n', b' folded\r\n', b'A\r\n', b'A: \x00\r\n', b'A: b\n', b'A: b\rc\r\n',
     b'X: ' + b'y' * 5000 + b'\r\n', b'X: y\r\n' * 200, b'Referer: /\r\nReferer: /b\r\n'])
-@pytest.mark.parametrize('first', FIRST)
+@for_each('first', FIRST)
 def test_what_follows_a_lead_is_read_as_in_a_head_without_one(first, lines):
     for number in range(5):
         lead = b''.join(LEAD[:number])

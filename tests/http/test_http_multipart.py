@@ -10,6 +10,7 @@ import re
 import sys
 
 import pytest
+from each_case import for_each
 from http_forms import (
     Part,
     alike_however_split,
@@ -72,7 +73,7 @@ def test_a_part_tells_what_its_head_said():
         [(b'content-disposition', b'form-data; name="a"')])
 
 
-@pytest.mark.parametrize(('parameters', 'name', 'filename'), [
+@for_each(('parameters', 'name', 'filename'), [
     ('name=a', 'a', None),
     ('name=""', '', None),
     ('name=', '', None),
@@ -153,7 +154,7 @@ def test_a_part_is_as_long_as_it_is_and_is_not_decoded(line):
 # -- where parts begin and end --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('content', [
+@for_each('content', [
     b'', b'x', b'\r', b'\n', b'\r\n', b'\r\r', b'\r\n\r\n', b'\n\n', b'x\r', b'x\r\n', b'x\n',
     b'\r\nx', b'\r\n-', b'\r\n--', b'-', b'--', b'--bx', b'x--b\r\n', b'\n--bx\r\n',
     b'\r--b\r\n', b'\n--b -', b'x\n--b--x', b'\n--b-', b'\n--', b'\r\r\n--',
@@ -290,7 +291,7 @@ def test_all_short_contents_end_where_a_slow_parser_says():
 # -- what is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(('data', 'words'), [
+@for_each(('data', 'words'), [
     # No last delimiter.
     (b'', 'without its last'),
     (b'x', 'without its last'),
@@ -400,7 +401,7 @@ def test_a_malformed_form_is_refused(data, words):
     assert words in sentence
 
 
-@pytest.mark.parametrize('octet', [*range(9), *range(10, 32), 127])
+@for_each('octet', [*range(9), *range(10, 32), 127])
 def test_no_head_holds_a_control_character(octet):
     for line in (b'Content-Disposition: form-data; name="a%c"', b'Content-Type: a/b; c="%c"\r\n'
                  b'Content-Disposition: form-data; name=a', b'X%c: b\r\n' + FIELD[:-4]):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from each_case import for_each
 from http_cases import BROWSER, CASES, GET, HOST, chunked, get, post
 from http_runner import is_whole, requests, run
 
@@ -62,7 +63,7 @@ def check(case):
         assert requests(events, error)[-1] == GET
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+@for_each('case', CASES, ids=lambda case: case.name)
 def test_the_case(case):
     check(case)
 
@@ -398,7 +399,7 @@ def test_a_field_that_decides_is_noticed_each_time(name):
                         each for each, _ in head.fields].count(name) == 1
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+@for_each('case', CASES, ids=lambda case: case.name)
 def test_what_was_seen_before_is_understood_as_what_is_new(case):
     """All that is remembered is forgotten, or known from the same bytes: with the same events."""
     found = [run([case.data], case.limits) for _ in range(3)]

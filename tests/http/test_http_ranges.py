@@ -6,6 +6,7 @@ import random
 import time
 
 import pytest
+from each_case import for_each
 
 from tremolo.http.ranges import content_range, ranges_of
 
@@ -75,7 +76,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize('value, size, meant', CASES, ids=[repr(case[0][:24]) for case in CASES])
+@for_each('value, size, meant', CASES, ids=[repr(case[0][:24]) for case in CASES])
 def test_a_range_is(value, size, meant):
     assert ranges_of(value, size) == meant
 

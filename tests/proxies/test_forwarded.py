@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from each_case import for_each
 from forwarded_cases import FORWARDED, HOST, SERVER, TRUSTED, UNIX, X_FORWARDED, Case
 from server_support import Client, serving
 
@@ -139,11 +140,11 @@ def test_there_are_at_least_150_cases_of_each():
     assert len(set(FORWARDED)) == len(FORWARDED) >= 150
 
 
-@pytest.mark.parametrize('case', X_FORWARDED, ids=str)
+@for_each('case', X_FORWARDED, ids=str)
 def test_x_forwarded(x_site, case):
     check(x_site, case)
 
 
-@pytest.mark.parametrize('case', FORWARDED, ids=str)
+@for_each('case', FORWARDED, ids=str)
 def test_forwarded(w_site, case):
     check(w_site, case)

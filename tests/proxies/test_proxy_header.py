@@ -7,7 +7,7 @@ import random
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-import pytest
+from each_case import for_each
 from linear import FACTOR, ratio
 from proxy_cases import (
     A4,
@@ -55,8 +55,8 @@ def check_cuts(data: bytes, result: Any, ends: list[int] | None = None) -> None:
     assert seen
 
 
-@pytest.mark.parametrize(('data', 'ends'), [case[1:] for case in VALID],
-                         ids=[case[0] for case in VALID])
+@for_each(('data', 'ends'), [case[1:] for case in VALID],
+          ids=[case[0] for case in VALID])
 def test_a_header_is_read_however_it_is_cut(data, ends):
     for after in (b'', AFTER, data, b'\n'):
         assert read(data + after) == (len(data), ends)
@@ -69,8 +69,8 @@ def test_a_header_is_read_however_it_is_cut(data, ends):
     assert read(bytes(data), 'v2' if data[:1] == b'\r' else 'v1') == (size, ends)
 
 
-@pytest.mark.parametrize(('data', 'message'), [case[1:] for case in INVALID],
-                         ids=[case[0] for case in INVALID])
+@for_each(('data', 'message'), [case[1:] for case in INVALID],
+          ids=[case[0] for case in INVALID])
 def test_a_broken_header_is_refused_however_it_is_cut(data, message):
     found = read(data)
     assert message in found
@@ -83,13 +83,13 @@ def test_there_are_enough_cases():
     assert len({name for name, *_ in VALID + INVALID}) == len(VALID) + len(INVALID)
 
 
-@pytest.mark.parametrize(('data', 'ends'), [case[1:] for case in VALID],
-                         ids=[case[0] for case in VALID])
+@for_each(('data', 'ends'), [case[1:] for case in VALID],
+          ids=[case[0] for case in VALID])
 def test_the_reference_reads_the_same_headers(data, ends):
     assert comparable(reference(data + AFTER)) == comparable((len(data), ends))
 
 
-@pytest.mark.parametrize('data', [case[1] for case in INVALID], ids=[case[0] for case in INVALID])
+@for_each('data', [case[1] for case in INVALID], ids=[case[0] for case in INVALID])
 def test_the_reference_refuses_the_same_headers(data):
     assert reference(data + AFTER) == 'error'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from each_case import for_each
 
 from tremolo import SettingError
 from tremolo.proxies.trusted import TrustedProxies
@@ -26,7 +27,7 @@ PEERS = [
 ]
 
 
-@pytest.mark.parametrize(('host', 'believed'), PEERS)
+@for_each(('host', 'believed'), PEERS)
 def test_a_peer_is_compared_as_a_number(host, believed):
     trusted = TrustedProxies(LIST)
     for _ in 'first', 'known':

@@ -7,6 +7,7 @@ import math
 import uuid
 
 import pytest
+from each_case import for_each
 
 from tremolo.routing import Router
 
@@ -20,7 +21,7 @@ def read(kind, text):
     return router.find('GET', f'/{text}'.encode()).groups.get('value')
 
 
-@pytest.mark.parametrize(('kind', 'text', 'value'), [
+@for_each(('kind', 'text', 'value'), [
     ('int', '0', 0), ('int', '007', 7), ('int', '9' * 18, int('9' * 18)), ('int', '9' * 19, None),
     ('int', '9' * 5000, None), ('int', '-1', None), ('int', '+1', None), ('int', '1_0', None),
     ('int', '%D9%A1', None), ('int', '1%0A', None), ('int', '%201', None), ('int', '', None),
@@ -136,7 +137,7 @@ def url(path, **groups):
     return made
 
 
-@pytest.mark.parametrize(('path', 'groups', 'expected'), [
+@for_each(('path', 'groups', 'expected'), [
     ('/', {}, '/'), ('/a b/é', {}, '/a%20b/%C3%A9'), ('/x?y#z%', {}, '/x%3Fy%23z%25'),
     ('/<x>', {'x': 'a/b'}, '/a%2Fb'), ('/<x>', {'x': 'é ?#%'}, '/%C3%A9%20%3F%23%25'),
     ('/<x>', {'x': '/'}, '/%2F'), ('/<x>', {'x': '//evil.example'}, '/%2F%2Fevil.example'),
@@ -156,7 +157,7 @@ def test_a_url_is_escaped_and_leads_back(path, groups, expected):
     assert url(path, **groups) == expected
 
 
-@pytest.mark.parametrize(('path', 'groups', 'said'), [
+@for_each(('path', 'groups', 'said'), [
     ('/<x>', {'x': ''}, "x of '/<x>': '' does not match <str"),
     ('/<x>', {'x': None}, 'None is no value of a URL'), ('/<x>', {'x': b'x'}, "b'x' is no value"),
     ('/<x>', {'x': '.'}, r'no URL has a segment \. or \.\.'), ('/<x>', {'x': '..'}, 'no URL has'),

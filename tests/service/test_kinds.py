@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import pytest
+from each_case import for_each
 
 from tremolo import Tremolo
 from tremolo.asgi_app import AsgiApplication
@@ -64,7 +64,7 @@ class Odd:
         pass
 
 
-@pytest.mark.parametrize('app, kind', [
+@for_each('app, kind', [
     (Tremolo(), 'native'), (AsgiApplication(coroutine), 'native'),
     (WsgiApplication(environ), 'native'),
     (coroutine, 'asgi'), (Asgi(), 'asgi'), (functools.partial(coroutine, {}), 'asgi'),

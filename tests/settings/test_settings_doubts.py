@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from each_case import for_each
 
 from tremolo import SettingError, Tremolo
 from tremolo.settings import OPTIONS, Address, Settings, parse_bind
@@ -62,7 +63,7 @@ def test_a_unix_socket_may_say_its_mode():
 
 # Numbers without use
 
-@pytest.mark.parametrize('option', [
+@for_each('option', [
     each for each in OPTIONS if each.kind in ('count', 'size', 'rate', 'time')],
     ids=lambda each: each.name)
 def test_a_number_that_breaks_what_it_is_used_for_is_refused(option):

@@ -7,6 +7,7 @@ import os
 import pickle
 
 import pytest
+from each_case import for_each
 from server_support import request, virtual
 
 from tremolo import Tremolo, cli
@@ -92,7 +93,7 @@ def check(settings, option):
     assert changed == Settings(**{option.name: value})
 
 
-@pytest.mark.parametrize(('option', 'name'), NAMES)
+@for_each(('option', 'name'), NAMES)
 def test_an_option_is_set_by_each_of_its_names(option, name, command_line):
     text, _ = OTHER[option.kind]
     check(Settings(**{name: text}), option)
@@ -103,7 +104,7 @@ def test_an_option_is_set_by_each_of_its_names(option, name, command_line):
                        beside=beside_of(option)), option)
 
 
-@pytest.mark.parametrize(('option', 'name'), NAMES)
+@for_each(('option', 'name'), NAMES)
 def test_an_error_starts_with_the_name_that_was_written(option, name, command_line):
     wrong = WRONG[option.kind]
     for make in (lambda: Settings(**{name: wrong}), lambda: Settings().replace(**{name: wrong}),
@@ -119,7 +120,7 @@ def test_an_error_starts_with_the_name_that_was_written(option, name, command_li
         assert line.startswith(f'tremolo: error: {flag_of(name)}: ')
 
 
-@pytest.mark.parametrize(('option', 'one', 'two'), PAIRS)
+@for_each(('option', 'one', 'two'), PAIRS)
 def test_an_option_under_two_names_is_refused_when_both_are_given(option, one, two, command_line):
     text, _ = OTHER[option.kind]
     for make in (Settings, Settings().replace, lambda **given: Settings.load(given, {})):
@@ -131,7 +132,7 @@ def test_an_option_under_two_names_is_refused_when_both_are_given(option, one, t
     assert line == f'tremolo: error: {flag_of(first)}: given twice, also as {flag_of(second)}\n'
 
 
-@pytest.mark.parametrize(('option', 'one', 'two'), PAIRS)
+@for_each(('option', 'one', 'two'), PAIRS)
 def test_of_two_variables_the_first_name_wins_and_an_empty_one_is_not_set(option, one, two):
     text, _ = OTHER[option.kind]
     first, second = sorted((one, two), key=option.names.index)
@@ -141,7 +142,7 @@ def test_of_two_variables_the_first_name_wins_and_an_empty_one_is_not_set(option
     check(Settings.load(beside_of(option), environ), option)
 
 
-@pytest.mark.parametrize(('option', 'name'), NAMES)
+@for_each(('option', 'name'), NAMES)
 def test_what_was_given_wins_over_each_variable(option, name, command_line):
     text, _ = OTHER[option.kind]
     environ = {variable: option.show(option.default) for variable in option.variables}

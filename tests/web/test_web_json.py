@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from each_case import for_each
 
 from tremolo.web.request import read_json
 
@@ -21,7 +22,7 @@ def test_what_is_json_is_read_and_can_be_sent_again(text):
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
-@pytest.mark.parametrize(('data', 'reason'), [
+@for_each(('data', 'reason'), [
     (b'', r'^$'), (b'{"a":\n1,', '^$'), (b'{} x', '^$'),
     (b"{'a': 1}", r'^$'), (b'[01]', '^$'), (b'[1,]', '^$'), (b'"\x00"', '^$'),
     (b'"\t"', r'^$'), (b'"\\x"', '^$'), (b'\x0b1', '^$'), (b'nan', '^$'),

@@ -8,6 +8,7 @@ import sys
 import zlib
 
 import pytest
+from each_case import for_each
 from linear import is_linear
 from websocket_wire import client, octets, reference, run, same_however_split
 
@@ -30,7 +31,7 @@ def small(payload, window=12, end=zlib.Z_SYNC_FLUSH, level=6):
 
 # Agreeing
 
-@pytest.mark.parametrize(('offers', 'answer'), [
+@for_each(('offers', 'answer'), [
     (b'', None), (b'x', None), (b'permessage-deflat', None), (b'Permessage-Deflate', None),
     (b'permessage-bzip2, x-webkit-deflate-frame', None),
     (b'permessage-deflate', b'client_no_context_takeover'),
@@ -177,7 +178,7 @@ def test_without_an_agreement_nothing_is_compressed():
 
 
 @pytest.mark.parametrize('agreed', [KEEPS, FORGETS])
-@pytest.mark.parametrize('payload', [
+@for_each('payload', [
     b'\xff', b'\x07', HELLO[:1], HELLO[:-1], HELLO[:-2], HELLO + b'\x00', HELLO + b'x', b'\x00' * 2,
     b'\x00\x05\x00\xfa\xffHel', b'\x00\x05\x00\xfa\xfeHello\x00', small(b'x' * 99)[:-3],
     # After the last block: nothing, two bytes, another block, garbage.

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from each_case import for_each
 from linear import is_linear
 from websocket_wire import MASK, client, masked, octets, reference, run, same_however_split, text
 
@@ -69,8 +70,8 @@ def test_what_frames_mean(data, events):
     assert reference(data) == (events, None)
 
 
-@pytest.mark.parametrize('size', [0, 1, 2, 3, 4, 5, 7, 124, 125, 126, 127, 128, 255, 256, 699, 700,
-                                  701, 702, 703, 1000, 65534, 65535, 65536, 65537, 100_001])
+@for_each('size', [0, 1, 2, 3, 4, 5, 7, 124, 125, 126, 127, 128, 255, 256, 699, 700,
+                   701, 702, 703, 1000, 65534, 65535, 65536, 65537, 100_001])
 @pytest.mark.parametrize('mask', [MASK, b'\0\0\0\0', b'\xff\xff\xff\xff', b'\0\0\0\x01'])
 def test_payloads_of_every_size_are_unmasked(size, mask):
     payload = random.Random(size).choices(range(256), k=size)
@@ -100,7 +101,7 @@ def test_events_are_bytes_and_str():
 
 # What is refused
 
-@pytest.mark.parametrize(('data', 'expected'), [
+@for_each(('data', 'expected'), [
     (frame(TEXT, b'Hello'), 1002),                        # not masked
     (b'\x88\x00', 1002),
     (client(0x80), 1002), (client(0x00, b'x'), 1002),     # a continuation without a beginning

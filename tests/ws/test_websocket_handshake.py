@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+from each_case import for_each
 from linear import is_linear
 
 from tremolo.http import Limits, ProtocolError, RequestParser
@@ -147,7 +148,7 @@ def test_subprotocols_are_tokens_in_their_order_and_case(lines, expected):
         assert read(request(fields)).subprotocols == expected
 
 
-@pytest.mark.parametrize(('value', 'expected'), [
+@for_each(('value', 'expected'), [
     (b'', []), (b' ', []), (b',', []), (b'x', [(b'x', [])]),
     (b'permessage-deflate; client_max_window_bits',
      [(b'permessage-deflate', [(b'client_max_window_bits', None)])]),
@@ -174,7 +175,7 @@ def test_extensions_have_the_grammar_of_the_rfc(value, expected):
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-@pytest.mark.parametrize('octet', range(256))
+@for_each('octet', range(256))
 def test_every_byte_in_every_field_has_an_answer(octet):
     byte = bytes([octet])
     is_text = (octet >= 32 and octet != 127) or octet == 9
