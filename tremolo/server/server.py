@@ -62,6 +62,9 @@ class Server:
         reactor.run()
     """
 
+    # Tells on a socket what goes on here, when a supervisor asks for that (room control).
+    tell: Callable[[Any], object] | None = None
+
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
         self.settings = settings
@@ -117,8 +120,6 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
-        # Tells what goes on here on a socket, when a supervisor asks for it (room control).
-        self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
         self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
         self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
