@@ -64,6 +64,8 @@ class Server:
 
     leaving = False    # Whether it stops, and is not renewed: then no new request is welcome.
     delayed = False    # Whether SIGTERM stops it at once: its `drain_delay` is over.
+    # Tells on a socket what goes on here, when a supervisor asks for that (room control).
+    tell: Callable[[Any], object] | None = None
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
@@ -120,8 +122,6 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
-        # Tells what goes on here on a socket, when a supervisor asks for it (room control).
-        self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
         self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
