@@ -122,7 +122,7 @@ class Server:
         self.draining = False    # Whether a graceful stop is going on.
         self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
         self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
-        self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
+        self.at_end: Callable[[], object] = lambda: None    # Called when it is closed.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
@@ -363,5 +363,4 @@ class Server:
         for connection in list(self.connections):
             connection.abort('shutdown')
         self.notices.close()
-        while self.at_end:
-            self.at_end.pop()()
+        self.at_end()
