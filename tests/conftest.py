@@ -30,8 +30,8 @@ if hasattr(signal, 'SIGHUP'):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # These check as tests do: under `python -O`, too, where a plain `assert` does nothing.
-pytest.register_assert_rewrite('asgi_sockets', 'server_support', 'web_sockets', 'websocket_peer',
-                               'websocket_support', 'websocket_wire')
+pytest.register_assert_rewrite('asgi_sockets', 'prometheus_text', 'server_support', 'web_sockets',
+                               'websocket_peer', 'websocket_support', 'websocket_wire')
 
 if 'TEST_HOST' in os.environ:
     hosts.use(os.environ['TEST_HOST'])

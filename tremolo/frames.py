@@ -29,6 +29,32 @@ _KINDS: dict[Any, tuple[str, str]] = {
 _DEEPEST = 100    # Frames that are looked at, at most: a report has to be quick.
 
 
+class Place(str):
+    """Where code stands, as file:line, and the name of its function."""
+
+    function = ''
+
+
+def _place(frame: FrameType) -> Place:
+    place = Place(f'{frame.f_code.co_filename}:{frame.f_lineno}')
+    place.function = frame.f_code.co_name
+    return place
+
+
+def standing(running: Any) -> str:
+    """Return where something that runs a handler stands, a task for instance.
+
+    'running' if there is none: a handler that has not returned yet becomes a task when it has to
+    wait. '?' if it cannot tell.
+    """
+    if running is None:
+        return 'running'
+    try:
+        return running.where()    # type: ignore[no-any-return]
+    except Exception:
+        return '?'
+
+
 def is_house(module: str) -> bool:
     """Return whether the module of that name belongs to tremolo."""
     return module.startswith(_HOUSE)
@@ -41,12 +67,12 @@ def is_application(module: str, file: str) -> bool:
 
 
 def place_of(awaitable: Any) -> str:
-    """Return where a coroutine or generator stands, as file:line; 'ended' if it has ended.
+    """Return where a coroutine or generator stands, a `Place`; 'ended' if it has ended.
 
     It is the innermost line of the application; if there is none, the innermost line of all. While
     a chain of generators runs, Python tells the line of the outermost one only.
     """
-    innermost, found = 'ended', ''
+    innermost = found = Place('')
     for _ in range(_DEEPEST):
         if type(awaitable) not in _KINDS:
             awaitable = _behind(awaitable)
@@ -57,11 +83,11 @@ def place_of(awaitable: Any) -> str:
         if frame is None:
             break
         file = frame.f_code.co_filename
-        innermost = f'{file}:{frame.f_lineno}'
+        innermost = _place(frame)
         if is_application(str(frame.f_globals.get('__name__')), file):
             found = innermost
         awaitable = getattr(awaitable, next_name)
-    return found or innermost
+    return found or innermost or 'ended'
 
 
 def caller() -> str:
@@ -82,14 +108,14 @@ def caller() -> str:
 
 
 def place_in(innermost: FrameType) -> str:
-    """Return where a thread stands, from its innermost frame; the choice is that of `place_of`."""
+    """Return where a thread stands, from its innermost frame: a `Place` as `place_of` chooses."""
     frame: FrameType | None = innermost
     while frame is not None:
         file = frame.f_code.co_filename
         if is_application(str(frame.f_globals.get('__name__')), file):
-            return f'{file}:{frame.f_lineno}'
+            return _place(frame)
         frame = frame.f_back
-    return f'{innermost.f_code.co_filename}:{innermost.f_lineno}'
+    return _place(innermost)
 
 
 def place_in_thread(thread: int) -> str:

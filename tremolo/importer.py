@@ -67,18 +67,21 @@ def serve(
 
     def work(slot: Slot) -> int:
         with ended_by_sigterm(tell=False):
-            found = _found(app, factory, app_dir, interface)
+            found = found_or_status(app, factory, app_dir, interface)
             return found if isinstance(found, int) else found.work(settings, slot)
 
-    if settings.workers and not settings.preload and isinstance(app, str) and not afresh:
+    alone = not settings.workers and not settings.reload
+    if not (alone or settings.preload or afresh) and isinstance(app, str):
         # Each worker imports the application itself, so that SIGHUP brings new code. (From another
         # folder only a new interpreter brings it: this one has imported modules of the old one.)
+        if settings.reload:
+            from .web import application  # noqa: F401 (Once, and not in each worker again.)
         with ended_by_sigterm():
             return supervise(settings, settings.listens(bool(manager.given)), work,
-                             command_line(), launch.moved, manager)
+                             command_line(), launch.moved, manager, Service.answering_by)
     set_up_logging(settings)
     with ended_by_sigterm():
-        found = _found(app, factory, app_dir, interface)
+        found = found_or_status(app, factory, app_dir, interface)
         if isinstance(found, int):
             return found
         found.manager = manager
@@ -86,18 +89,27 @@ def serve(
     return 0
 
 
-def _found(*what: Any) -> Service | int:
-    """Find an application; if there is none, print why and return the exit status."""
+def found_or_status(*what: Any, **more: Any) -> Service | int:
+    """Do as `find_application`; if there is none, print why and return the exit status."""
     try:
-        return find_application(*what)
+        return find_application(*what, **more)
     except SettingError as error:
         complain(f'tremolo: error: {error}')
+        _tell_reload(error)
         return 2
     except ImportFailed as failure:
         what_failed, cause = failure.args
+        _tell_reload(cause)
         _print_traceback(cause)
         complain(f'tremolo: error: {what_failed} failed, see above')
         return 4
+
+
+def _tell_reload(error: BaseException) -> None:
+    """Let the page of `--reload` show the error, if this process is its worker."""
+    inside = sys.modules.get(f'{__package__}.reload.inside')
+    if inside is not None:
+        inside.failed(error)
 
 
 def find_application(

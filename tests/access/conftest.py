@@ -32,5 +32,5 @@ class Kept:
 def kept(monkeypatch):
     """Let access logs write into an object that keeps the lines."""
     found = Kept()
-    monkeypatch.setattr(log_module, 'LogWriter', lambda reactor, path, shared: found)
+    monkeypatch.setattr(log_module, 'LogWriter', lambda *_, **more: found)
     return found

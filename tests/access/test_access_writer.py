@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from test_access_log_file import room, stdout_is
 
 from tremolo.access import writer
+from tremolo.access.parts import lines_of
 from tremolo.access.writer import LogWriter, close_all, reopen_all
 from tremolo.errors import LogError
 
@@ -256,11 +258,20 @@ def test_a_log_that_cannot_be_written_leaves_nothing_behind(reactor, tmp_path):
             LogWriter(reactor, str(path), False)
 
 
-def test_how_long_a_line_may_be_depends_on_where_it_goes(opened):
-    assert opened().longest > 1 << 30
+def test_where_workers_share_a_pipe_a_long_line_of_json_stays_json(reactor):
     ours, theirs = os.pipe()
+    cut = lines_of(reactor, 'json').cut
     with stdout_is(theirs):
-        assert opened('-').longest == 4096
-        assert opened('-', shared=False).longest > 1 << 30
-    os.close(ours)
+        log = LogWriter(reactor, '-', shared=True, cut=cut)
     os.close(theirs)
+    for target, agent in (('x' * 9000, None), ('\xe9' * 700, 'y'), ('\xe9' * 3000, 'é' * 3000),
+                          ('', '"' * 9000)):
+        entry = {'target': target, 'status': 200, 'user_agent': agent, 'ms': 0.125}
+        log.write(json.dumps(entry).encode() + b'\n')
+    log.close()
+    lines = read_all(ours).splitlines(keepends=True)
+    assert len(lines) == 4
+    for line in lines:
+        assert len(line) <= 4096
+        assert list(json.loads(line)) == ['target', 'status', 'user_agent', 'ms']
+        assert any('...' in str(value) for value in json.loads(line).values())

@@ -78,6 +78,7 @@ ROWS['native-mount'] = Row('mount', Workload(
 PROXIED = (('X-Forwarded-For', '{n:ipv4}'), ('X-Forwarded-Proto', 'https'))
 ROWS['native-proxied'] = Row('proxied', Workload(
     HELLO, HEADERS3 + PROXIED, 'a proxy that is believed names the client'), needs='proxies')
+ROWS['native-metrics'] = Row('metrics', WORK['3'], needs='metrics')
 ROWS.update({f'wsgi-{name}': Row('wsgi', WORK[name], needs='wsgi') for name in ('3', 'post')})
 ROWS.update({name: Row(app, WORK['3'], needs='access')
              for name, app in (('native-access', 'access'), ('native-access-json', 'access_json'),

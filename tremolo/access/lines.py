@@ -22,6 +22,7 @@ from ..loop import Reactor
 from ..server import Response
 from ..settings.access_format import NAMES
 from ..typed import Any, Callable
+from .log_file import plainly_cut
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -96,6 +97,10 @@ class Lines:
     def line(self, values: dict[str, Any]) -> bytes:
         """Return the line of these values, with its line feed."""
         return (self._template % tuple([values[name] for name in self._names])).encode('ascii')
+
+    def cut(self, line: bytes, most: int) -> bytes:
+        """Return a line shorter that is too long for a pipe which workers share."""
+        return plainly_cut(line, most)
 
     # -- texts ------------------------------------------------------------------------------------
 

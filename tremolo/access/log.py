@@ -43,7 +43,7 @@ class AccessLog:
         self._records = bool(_log.handlers)
         if not self._records:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
-                               shared=bool(settings.workers))
+                               shared=bool(settings.workers), cut=lines.cut)
             lines.write = writer.write
             server.at_end.append(writer.close)
         server.at_connect.append(_ask_for_addresses)

@@ -20,8 +20,10 @@ import stat
 import sys
 
 from ..errors import LogError
+from ..typed import Callable
 
 STDOUT = '-'
+Cut = Callable[[bytes, int], bytes]
 _AT_ONCE = getattr(select, 'PIPE_BUF', 4096)    # Bytes that a pipe takes at once: pipe(7).
 _MORE = b'...\n'    # The end of a line that was cut.
 
@@ -54,12 +56,21 @@ def check_log(path: str) -> None:
         os.close(open_log(path))
 
 
+def plainly_cut(line: bytes, most: int) -> bytes:
+    """Return the begin of a line, of so many bytes."""
+    return line[:most - len(_MORE)] + _MORE
+
+
 class LogFile:
     """A log that is open."""
 
-    def __init__(self, path: str, shared: bool) -> None:
-        """Open it. `shared`: other processes write there, too. Raises `LogError`."""
+    def __init__(self, path: str, shared: bool, cut: Cut = plainly_cut) -> None:
+        """Open it. `shared`: other processes write there, too. Raises `LogError`.
+
+        `cut` makes a line shorter that is too long for a pipe.
+        """
         self._path = path
+        self._cut_line = cut
         self._fd = open_log(path)
         self._shared = shared
         self._torn = False    # Whether a part of a line stands at its end.
@@ -97,8 +108,9 @@ class LogFile:
         end = lines.rfind(b'\n', 0, self.at_once) + 1
         if end:
             return os.write(self._fd, lines[:end])
-        os.write(self._fd, lines[:self.at_once - len(_MORE)] + _MORE)
-        return lines.index(b'\n') + 1
+        end = lines.index(b'\n') + 1
+        os.write(self._fd, self._cut_line(lines[:end], self.at_once))
+        return end
 
     def _append(self, lines: bytes) -> int:
         """Write to a file; what is in it afterwards are whole lines."""

@@ -30,7 +30,7 @@ from queue import Empty, SimpleQueue
 
 from ..errors import LogError
 from ..loop import Reactor
-from .log_file import STDOUT, LogFile, shown
+from .log_file import STDOUT, Cut, LogFile, plainly_cut, shown
 
 _log = logging.getLogger('tremolo')
 
@@ -48,14 +48,16 @@ class LogWriter:
     All but `reopen` is for the thread of the loop.
     """
 
-    def __init__(self, reactor: Reactor, path: str, shared: bool) -> None:
+    def __init__(self, reactor: Reactor, path: str, shared: bool,
+                 cut: Cut = plainly_cut) -> None:
         """Open the log; '-' is stdout. `shared`: other processes write there, too.
 
-        Raises `LogError`, a line, if it cannot be opened.
+        `cut(line, most)` makes a line shorter that is too long for a pipe; the thread calls it.
+        Raises `LogError`, a line, if the log cannot be opened.
         """
         self._reactor = reactor
         self._path = path
-        self._file = LogFile(path, shared)
+        self._file = LogFile(path, shared, cut)
         self._lines: list[bytes] = []
         self._size = 0     # Their bytes.
         self._mark = 0     # From how many bytes on there is something to do: 0 before the first.
@@ -80,11 +82,6 @@ class LogWriter:
             self._file.close()
             raise LogError(f'the log {shown(path)} has no thread: {error}') from error
         _writers.add(self)
-
-    @property
-    def longest(self) -> int:
-        """The bytes that a line may have, its end included; a longer one is cut."""
-        return self._file.at_once
 
     def write(self, line: bytes) -> None:
         """Write a line, which ends with its only line feed. Hot: once for each answer."""

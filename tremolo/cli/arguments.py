@@ -21,7 +21,8 @@ from ..typed import Any, NoReturn
 
 __all__ = ['main']
 
-# These say how the application is found. They are no options of the server that runs it.
+# These say how the application is found, and whether it is served. They are no options of the
+# server that runs it.
 _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ('--factory', 'APP is a function: called without arguments, it returns the application',
      {'action': 'store_true'}),
@@ -29,6 +30,10 @@ _FINDING: tuple[tuple[str, str, dict[str, Any]], ...] = (
      {'metavar': 'DIR'}),
     ('--interface', 'what APP is; asgi and wsgi take any callable; default: auto, see what it is',
      {'choices': INTERFACES}),
+    ('--show-config', 'print each option with its value and where that came from, and exit',
+     {'action': 'store_true'}),
+    ('--check', 'import APP, load certificates and logs, print each limit with the attack that it '
+     'answers and the worst-case memory, and exit', {'action': 'store_true'}),
 )
 
 # Kinds of options that are on unless they are turned off.
@@ -52,7 +57,15 @@ def main(argv: list[str] | None = None) -> int:
     except SettingError as error:
         complain(f'tremolo: error: {error}')
         return 2
-    return serve(**options)
+    show, check = options.pop('show_config', False), options.pop('check', False)
+    if not (show or check):
+        return serve(**options)
+    from . import checking  # (Late: serving does not need it.)
+    app = options.pop('app')
+    finding = {name: options.pop(name) for name in ('factory', 'app_dir', 'interface')
+               if name in options}
+    status = checking.show_config(options) if show else 0
+    return checking.check(app, options, **finding) if check and not status else status
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,12 +92,13 @@ def _parse(argv: list[str]) -> dict[str, Any]:
     parser.add_argument(
         '--version', action='version', help='show the version and exit',
         version=f'tremolo {__version__} ({_python()}, {sys.platform})')
+    # (Only those that are named, unless help is asked for: argparse takes 3 ms for all options, a
+    # twentieth of a start.)
+    words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
     group = parser.add_argument_group('application')
     for name, help, given in _FINDING:
-        group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
-    # (Of the options only those that are named, unless help is asked for: argparse takes 3 ms for
-    # all of them, a twentieth of a start.)
-    words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
+        if not words.isdisjoint(('-h', '--help', name)):
+            group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
     groups: dict[str, Any] = {}
     for option in OPTIONS:
         for name in option.names:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # `struct tcp_info` (linux/tcp.h): tcpi_last_ack_recv, in milliseconds; tcpi_rtt, in microseconds
 # (the smoothed time; a client that delays its acknowledgements makes it longer: 28 ms on loopback,
-# measured); and tcpi_bytes_acked, which is there since Linux 4.1.
-_INFO = struct.Struct('=56xI8xI48xQ')
+# measured); tcpi_bytes_acked and tcpi_bytes_received, which are there since Linux 4.1.
+_INFO = struct.Struct('=56xI8xI48xQQ')
 
 # A peer that has something to acknowledge has vanished after so many seconds of silence. (A peer
 # that is there and does not read is asked by its kernel at least every 120 seconds.)
@@ -37,18 +37,16 @@ _SILENCE = 150
 _KEEP_IDLE, _KEEP_INTERVAL, _KEEP_COUNT = 60, 15, 4
 
 
-def _ask(sock: Transport, network: Any) -> tuple[int, int, int] | None:
-    """Return the three numbers of `_INFO`, or None. One system call."""
+def _ask(sock: Transport, network: Any) -> tuple[int, ...] | None:
+    """Return the four numbers of `_INFO`, or None. One system call."""
     if sys.platform != 'linux':
         return None    # (FreeBSD has a TCP_INFO too, with other fields.)
     try:
         info = sock.getsockopt(network.IPPROTO_TCP, network.TCP_INFO, _INFO.size)
     except OSError:
         return None    # A UNIX socket, for example.
-    if not isinstance(info, bytes) or len(info) < _INFO.size:
-        return None    # An old kernel.
-    silence, round_trip, acked = _INFO.unpack(info)
-    return silence, round_trip, acked
+    # (An old kernel tells less.)
+    return _INFO.unpack(info) if isinstance(info, bytes) and len(info) >= _INFO.size else None
 
 
 class Endpoint:
@@ -95,6 +93,11 @@ class Endpoint:
         """Return how many bytes the peer's kernel has taken; None if our kernel cannot tell."""
         found = _ask(self._socket, self.reactor.network)
         return None if found is None else found[2] - getattr(self._socket, 'overhead', 0)
+
+    def received(self) -> int | None:
+        """Return how many bytes have come, encrypted ones as well; None if nobody can tell."""
+        found = _ask(self._socket, self.reactor.network)
+        return None if found is None else found[3]
 
     def has_vanished(self) -> bool:
         """Tell whether the peer has acknowledged nothing for minutes, though it should."""

@@ -64,16 +64,28 @@ def send_failure_page(response: Response, error: BaseException, handler: str) ->
 
 
 def _failure(response: Response, error: BaseException, handler: str) -> str:
+    return f'{_errors(error)}{_request(response, handler)}{_as_text(error)}'
+
+
+def told(error: BaseException, variables: bool = True) -> str:
+    """Return what was raised, and where, as HTML for a page that has no request."""
+    return _errors(error, variables) + _as_text(error)
+
+
+def _errors(error: BaseException, variables: bool = True) -> str:
     errors = list(read_errors(error))
     calls = [call for raised in errors for call in raised.calls]
-    values = dict(zip(map(id, calls), read_values(
+    values = {} if not variables else dict(zip(map(id, calls), read_values(
         [call.variables for call in calls], _SECONDS)))
     parts = _Parts(_FOR_CALLS)
     for raised in errors:
         _add_error(parts, raised, values)
+    return f'<style>{_STYLE}</style>{parts.joined()}'
+
+
+def _as_text(error: BaseException) -> str:
     text = escape(_middle_out(traceback_of(error)))
-    return (f'<style>{_STYLE}</style>{parts.joined()}{_request(response, handler)}'
-            f'<details><summary>As text</summary><pre>{text}</pre></details>')
+    return f'<details><summary>As text</summary><pre>{text}</pre></details>'
 
 
 def send_missing_page(response: Response, routes: Iterable[tuple[str, Iterable[str]]]) -> None:
@@ -95,6 +107,11 @@ def send_missing_page(response: Response, routes: Iterable[tuple[str, Iterable[s
 def _wants_text(response: Response) -> bool:
     accepted = response.request.headers.get_all('accept')
     return bool(accepted) and 'text/html' not in ','.join(accepted).lower()
+
+
+def send_told(response: Response, status: int, text: str, more: str) -> None:
+    """Answer with a text, or with HTML for who wants that."""
+    _send(response, status, text if _wants_text(response) else '', more)
 
 
 def _send(response: Response, status: int, text: str, more: str) -> None:

@@ -110,7 +110,9 @@ def traceback_of(error: BaseException) -> str:
             lines.append(f'  ... {raised.left_out:,} calls are left out')
         for call in reversed(raised.inner):
             lines += call.lines()
-        lines.append(f'{raised.kind}: {raised.text}' if raised.text else raised.kind)
+        whole = raised.text.startswith('  File ')    # (A SyntaxError tells its place first.)
+        lines.append(raised.text if whole else
+                     f'{raised.kind}: {raised.text}' if raised.text else raised.kind)
     return '\n'.join(lines)
 
 

@@ -114,6 +114,7 @@ class Lifetime:
 
     def rest_upload(self, now: float, until: float) -> None:
         """Hold the client's clock: bytes have come, and we read none before `until`."""
+        self.server.held_back += until - now
         if self.phase is BUSY or self.phase is DISCARD:
             if self.request_body is not None:
                 self.request_body.minimum_rate.rest(now, until)
@@ -123,6 +124,7 @@ class Lifetime:
 
     def rest_download(self, now: float, until: float) -> None:
         """Hold the client's clock: what is kept waits for us until `until`."""
+        self.server.held_back += until - now
         deadlines.look_at_sent(self)
         if self.progress is not None:
             self.progress.rest(now, until)

@@ -31,12 +31,13 @@ class Request(RequestHead):
     """One request. Body reads are Futures: `data = yield request.read(65536)`."""
 
     __slots__ = ('__weakref__', '_headers', '_path', 'connection', 'context', 'forwarded', 'groups',
-                 'inbox', 'kept', 'mark', 'trailers')
+                 'inbox', 'kept', 'mark', 'received', 'trailers')
 
     connection: Connection
     # The addresses that a trusted proxy names for this request; None: those of the connection.
     forwarded: Addresses | None
     inbox: Inbox | None    # Where the body waits; None as long as nobody has read.
+    received: int    # Bytes of the body that have come; set when it is whole, or is read no more.
     groups: Mapping[str, Any]    # The named groups of the route's path.
     context: Context    # Lives as long as this request; made when its handler is known.
     # Fields after a chunked body, once the body has been read to its end (RFC 9112 section 7.1.2).

@@ -56,6 +56,11 @@ class RequestBody:
         return not self.done and self._error is None and self.request.inbox is not None
 
     @property
+    def received(self) -> int:
+        """How many bytes of it have come, without those that nobody has looked at yet."""
+        return self._size + self._discarded
+
+    @property
     def untouched(self) -> bool:
         """Whether nobody has read anything of it."""
         inbox = self.request.inbox
@@ -113,6 +118,7 @@ class RequestBody:
                 inbox.feed(event)
             else:
                 self.request.trailers = event.trailers
+                self.request.received = self._size
                 self.done = True
                 rate.stop(now)
                 inbox.feed_eof()
@@ -174,6 +180,7 @@ class RequestBody:
 
     def close(self, cause: BaseException | None = None) -> None:
         """Let reads raise `StreamClosed`, for a reader that goes on after the answer."""
+        self.request.received = self.received
         if self.request.inbox is not None and not self.done:
             self.request.inbox.feed_error(StreamClosed(cause))
 

@@ -41,6 +41,7 @@ class ResponseHead:
     connection: Connection
     request: Request
     _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
+    line: Any    # The same, to read: `status` is a function, and takes as long as a counter.
     _content_type: str
     _chunked: bool
     _headers: Headers | Encoded | None
@@ -218,3 +219,6 @@ def rate_answer(response: ResponseHead, rate: Any) -> None:
         limit = connection.stream.write_limit = Download(connection, None, None)
     if isinstance(limit, Download):
         limit.rate(response, number)
+
+
+ResponseHead.line = vars(ResponseHead)['_line']

@@ -77,6 +77,7 @@ class Server:
         # Has each error that became a 500, with its connection, for a test client (`append`).
         self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
+        self.held_back = 0.0    # Seconds that limits let transfers rest, of this part alone.
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
@@ -116,7 +117,11 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
+        # Tells what goes on here on a socket, when a supervisor asks for it (room control).
+        self.tell: Callable[[Any], object] | None = None
         self.draining = False    # Whether a graceful stop is going on.
+        self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
+        self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
         self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
@@ -286,13 +291,24 @@ class Server:
         if not self.stopping.done():
             self.stopping.set_result()
 
-    def drain(self) -> Future:
-        """Stop gracefully; return `stopped`.
+    def begin_to_leave(self) -> None:
+        """Go on serving, and let clients go elsewhere: before a stop, during `drain_delay`.
+
+        Health says so, and each answer ends its connection. A kept connection that were closed
+        while it is idle could have a request on its way; a client that is told sends none.
+        """
+        self.leaving = True
+        for part in {self, *self.parts.values()}:
+            part.keep_alive = False
+
+    def drain(self, renewed: bool = False) -> Future:
+        """Stop gracefully; return `stopped`. If it is `renewed`, another process goes on.
 
         Nothing more is accepted. Requests in flight are answered, with `Connection: close`. After
         `shutdown_timeout` the connections that are left are aborted, and soon those whose client
         has not even begun its handshake.
         """
+        self.leaving = self.leaving or not renewed
         if not self.draining:
             # The clients in the kernel's queue have perhaps sent their requests: a close would cut
             # them off.

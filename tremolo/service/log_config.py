@@ -8,8 +8,8 @@ The file is JSON, the dictionary of `logging.config.dictConfig`:
      "loggers": {"tremolo": {"level": "INFO", "handlers": ["file"]}}}
 
 It is applied before the application is imported, in the supervisor and in each worker: what a
-handler has opened does not survive a fork as a rule (a thread, a connection). A worker that is
-forked gets what the supervisor has read. One that SIGHUP starts afresh reads the file anew.
+handler has opened does not survive a fork as a rule (a thread, a connection). A worker gets what
+the supervisor has read; at SIGHUP that reads it anew, and nothing is renewed if it cannot be used.
 
 Unless the file says `"disable_existing_loggers": true`, no logger is silenced; Python would silence
 all that the file does not name, and with them ours.
@@ -43,6 +43,20 @@ def configure(path: str) -> None:
     text = _Applied.text if _Applied.path == path else _read(path)
     _apply(path, text)
     _Applied.path, _Applied.text, _Applied.process = path, text, os.getpid()
+
+
+def configure_anew(path: str) -> None:
+    """Read and apply the file once more, at SIGHUP; if it cannot be, all stays as it was.
+
+    Raises what `configure` raises.
+    """
+    text = _read(path)
+    try:
+        _apply(path, text)
+    except (SettingError, LogError):
+        _apply(path, _Applied.text)
+        raise
+    _Applied.text = text
 
 
 def _read(path: str) -> bytes:

@@ -8,14 +8,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import sys
 import threading
+from collections.abc import Iterator
 
 from ..loop import InvalidState, Reactor, current_reactor
 from ..typed import Any, Callable, TypeVar
 
 T = TypeVar('T')
+
+# While an application is only checked (`--check`), what it does at its import serves nothing.
+_checked: list[str] = []
 
 
 def in_asyncio() -> bool:
@@ -34,8 +39,21 @@ def _reactor_here() -> Reactor | None:
         return None
 
 
+@contextlib.contextmanager
+def only_checked() -> Iterator[None]:
+    """Let `run` and `start` be refused in this block."""
+    _checked.append('the application is only checked (--check), and serves as soon as it is '
+                    "imported: write that below if __name__ == '__main__'")
+    try:
+        yield
+    finally:
+        _checked.pop()
+
+
 def check_run() -> None:
     """Raise `InvalidState` where `run` cannot be called."""
+    if _checked:
+        raise InvalidState(f'run: {_checked[0]}')
     if in_asyncio():
         raise InvalidState('run: an asyncio loop runs in this thread, and run would hold it up; '
                            'write `await app.serve(...)` here, or `app.start(...)`')
@@ -52,6 +70,8 @@ def check_start(reactor: Reactor | None, thread: bool, waits: Callable[[], bool]
 
     `waits` tells whether the start or the end of the application may have to wait.
     """
+    if _checked:
+        raise InvalidState(f'start: {_checked[0]}')
     if (reactor is None and thread) or not in_asyncio():
         return
     if reactor is None:

@@ -7,6 +7,7 @@ without workers this process calls `work` itself. `work` binds, starts the appli
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from ..errors import LogError, SettingError, TlsError, TremoloError
 from ..loop import ListenError, Reactor
 from ..output import complain
-from ..server import Server, announce
+from ..server import Handle, Server, announce
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import TYPE_CHECKING, Any, Callable, NoReturn
@@ -27,9 +28,10 @@ from .place import check_run
 from .reactors import complete, make_reactor
 from .release import command_line, launch
 from .signals import HUP, hang_up_is_ignored, run_until_signal
-from .system import reserve_descriptors
+from .system import keep_from_children, reserve_descriptors
 
 if TYPE_CHECKING:
+    from ..metrics.metered import Metered
     from ..workers.program import Beside
     from ..workers.slot import Slot
     from .service import Service
@@ -56,11 +58,12 @@ def run(service: Service, options: dict[str, Any]) -> None:
         from ..workers.slot import Slot
         slot = Slot.inherited()
     with ended_by_sigterm(tell=_is_alone(slot)):
-        if settings.workers and slot is None:
+        if (settings.workers or settings.reload) and slot is None:
             worker = functools.partial(service.work, settings)
             program = None if settings.preload else command_line()
             addresses = service.addresses(settings, bool(manager.given))
-            status = supervise(settings, addresses, worker, program, manager=manager)
+            status = supervise(settings, addresses, worker, program, manager=manager,
+                               answering_by=service.answering_by)
         else:
             set_up_logging(settings)
             if slot is None:
@@ -81,9 +84,10 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
     alone = _is_alone(slot)
     from .report import answer_to_signal
     before = set(threading.enumerate())
-    with _reactor(settings, alone) as reactor:
+    with contextlib.ExitStack() as held, _reactor(settings, alone) as reactor:
         try:
             server = service.serve_on(reactor, settings, slot)
+            metered = _meter(server, slot, held)
         except (ListenError, TlsError, LogError, SettingError) as error:
             leave(error)
         try:
@@ -111,13 +115,15 @@ def work(service: Service, settings: Settings, slot: Slot | None = None,
         ignored = (slot is None or not slot.renewed) and hang_up_is_ignored()
         ended = run_until_signal(server, ending, functools.partial(_ready, server, slot, manager),
                                  keep if alone and not ignored else None,
-                                 functools.partial(_discard, kept), manager)
+                                 functools.partial(_discard, kept), manager, alone)
         if ended in (0, HUP):
             seconds = ending.for_shutdown
             complete(reactor, service.shutdown(seconds), seconds)
         ending.close(at_once=ended not in (0, HUP))
         if service.failure is not None:
             leave(service.failure, 3)
+        if ended == HUP and kept and metered is not None:
+            kept[0].kept = metered.leave()
     if ended == HUP:
         try:
             for each in kept:    # None, if SIGTERM has come since.
@@ -135,8 +141,29 @@ def _is_alone(slot: Slot | None) -> bool:
     return slot is None or slot.channel_end is None
 
 
+def _meter(server: Server, slot: Slot | None, held: contextlib.ExitStack) -> Metered | None:
+    """Count for the metrics, if they are asked for. Raises `ListenError`."""
+    alone = _is_alone(slot)
+    kept = {} if slot is None else slot.kept
+    if not (kept or (alone and server.settings.metrics is not None)):
+        return None
+    from ..metrics.metered import Metered
+    try:
+        metered = Metered(server, kept, 1 if slot is None else slot.number, alone)
+    except ListenError:
+        server.close()
+        raise
+    held.callback(metered.close)
+    if metered.page is not None:
+        keep_from_children(metered.page.reactor)
+    return metered
+
+
 def _ready(server: Server, slot: Slot | None, manager: Manager) -> None:
     """Tell all who wait for it that the server accepts."""
+    if server.settings.reload:
+        from ..reload.inside import served as tell
+        tell()
     if slot is not None:
         slot.ready(server)
     if _is_alone(slot):
@@ -165,12 +192,14 @@ def _reactor(settings: Settings, alone: bool) -> Reactor:
 
 def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, Any]]],
               work: Callable[[Slot], int], program: list[str] | None = None,
-              moved: Callable[[], bool] | None = None, manager: Manager | None = None) -> int:
+              moved: Callable[[], bool] | None = None, manager: Manager | None = None,
+              answering_by: Callable[[Handle], Service] | None = None) -> int:
     """Serve with workers; return the exit status, 1 if the system refuses an address.
 
     `work(slot)` serves in a worker. `program` is the command line that SIGHUP starts in new
     workers; without one new workers are forked, and likewise until `moved`, if that is given. Each
-    address comes with its own options.
+    address comes with its own options. `answering_by` makes what stands in for an application that
+    does not run, under `reload`.
     """
     from ..workers.program import Program
     from ..workers.supervisor import Supervisor
@@ -184,18 +213,35 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     try:
         check_logs(settings)
         given = [] if manager is None else [place for place, _ in manager.given]
-        secure = _secure(settings, [*addresses, *(
+        secure = secure_settings(settings, [*addresses, *(
             (place, {}) for place in given
             if not any(address.means(place) for address, _ in addresses))])
-        _prepare_tls(secure)
+        prepare_tls(secure)
         reserve_descriptors(settings.connections)
+        stand_in = None
+        if settings.reload and answering_by is not None:
+            from .reloaded import reloading
+            stand_in = reloading(settings, work, answering_by, moved)
+            # (The program may stand still in a debugger.)
+            settings, work, program = settings.replace(worker_timeout=0), stand_in.work, None
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
+        if settings.metrics is not None:
+            from ..metrics.metered import Shown
+            beside.append(Shown(settings.metrics, settings.socket_mode))
+        if settings.control:
+            from ..workers.asking import Asking
+            beside.append(Asking(settings.control))
         run = Program(functools.partial(_work_in, settings, work), program, moved, where,
-                      functools.partial(_prepare_tls, secure))
-        return Supervisor(settings, [address for address, _ in addresses], run, manager,
-                          beside).run()
+                      functools.partial(_renew, settings, secure), stand_in)
+        if stand_in is not None:
+            beside.append(stand_in)
+        supervisor = Supervisor(
+            settings, [address for address, _ in addresses], run, manager, beside)
+        if stand_in is not None:
+            stand_in.renew = supervisor.renew
+        return supervisor.run()
     except (ListenError, TlsError, LogError, SettingError) as error:
         leave(error)
     finally:
@@ -212,14 +258,22 @@ def _work_in(settings: Settings, work: Callable[[Slot], int], slot: Slot) -> int
     return work(slot)
 
 
-def _secure(settings: Settings,
+def _renew(settings: Settings, secure: Sequence[Settings]) -> None:
+    """Read anew, at SIGHUP, what the supervisor has read for its workers."""
+    if settings.log_config:
+        from .log_config import configure_anew
+        configure_anew(settings.log_config)
+    prepare_tls(secure)
+
+
+def secure_settings(settings: Settings,
             addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
     """Return the settings of each address that speaks TLS. Raises `SettingError`."""
     parts = [settings.for_address(options) for _, options in addresses]
     return [part for part in parts if part.secure]
 
 
-def _prepare_tls(secure: Sequence[Settings]) -> None:
+def prepare_tls(secure: Sequence[Settings]) -> None:
     """Make the contexts for these settings, anew at each call (see `prepare`)."""
     if secure:
         from ..tls.contexts import prepare  # (Late: `ssl` takes 10 ms.)
@@ -233,7 +287,7 @@ def _try(settings: Settings, service: Service) -> None:
     logging.disable(logging.WARNING)
     try:
         check_logs(settings)
-        _prepare_tls(_secure(settings, service.addresses(settings)))
+        prepare_tls(secure_settings(settings, service.addresses(settings)))
     except (TlsError, LogError, SettingError) as error:
         leave(error)
 

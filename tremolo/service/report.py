@@ -23,8 +23,8 @@ import signal
 import sys
 from contextlib import suppress
 
+from ..frames import standing
 from ..server import Server
-from ..server.connection import Running
 from ..typed import Any
 
 
@@ -36,22 +36,11 @@ def report(server: Server) -> str:
         tasks.discard(connection.task)
         if connection.response is not None:
             age = server.reactor.time() - connection.since
-            lines.append(f'{connection.describe()}: {age:.1f} s, {_place(connection.task)}')
+            lines.append(f'{connection.describe()}: {age:.1f} s, {standing(connection.task)}')
         elif (socket := getattr(connection.stream.receiver, 'report', None)) is not None:
-            lines.append(f'{connection.describe()}: {socket()}, {_place(connection.task)}')
-    lines += [f'waiting: {_place(task)}' for task in tasks]
+            lines.append(f'{connection.describe()}: {socket()}, {standing(connection.task)}')
+    lines += [f'waiting: {standing(task)}' for task in tasks]
     return '\n'.join(lines)
-
-
-def _place(task: Running | None) -> str:
-    """Return where something that runs stands; '?' if it cannot tell."""
-    if task is None:
-        # A handler that has not returned yet: it becomes a task when it has to wait.
-        return 'running'
-    try:
-        return task.where()
-    except Exception:
-        return '?'
 
 
 def answer_to_signal(server: Server) -> None:

@@ -86,6 +86,13 @@ class Service:
         """
         return ()
 
+    @staticmethod
+    def answering_by(handle: Handle) -> Service:
+        """Return a service that answers each request by this function, for `--reload`."""
+        service = Service()
+        service.handle_on = lambda *_: handle  # type: ignore[method-assign]
+        return service
+
     # -- serving ----------------------------------------------------------------------------------
 
     def listen(self, port: int | str, host: str = '127.0.0.1', **options: Any) -> None:
@@ -142,8 +149,17 @@ class Service:
                 from ..access.log import AccessLog
                 AccessLog(server)
             self._prepare(server)
+            if settings.health:
+                from .health import Health
+                Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
+                if settings.control:
+                    from ..control.desk import open_here, tell_supervisor
+                    if slot is not None and slot.channel_end is not None:
+                        tell_supervisor(server)
+                    else:
+                        open_here(server, settings.control)
         except BaseException:
             server.close()
             raise

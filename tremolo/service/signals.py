@@ -1,6 +1,7 @@
 """Signals: serve until a signal, and what each signal does.
 
-    SIGTERM, SIGINT           the end, gracefully (ending.py tells its parts)
+    SIGTERM, SIGINT           the end, gracefully (ending.py tells its parts); after SIGTERM it
+                              begins when `drain_delay` is over (nobody waits so after Ctrl-C)
     SIGHUP                    the same, and the program begins anew (only without a supervisor);
                               if the terminal has gone away: the end, gracefully
     SIGQUIT, second SIGINT    the end, at once
@@ -26,7 +27,7 @@ from ..systemd.manager import NOT_RENEWED, Manager
 from ..typed import TYPE_CHECKING, Any, Callable
 from ..workers.terminal import Terminal
 from .beginning import hup_came, served
-from .ending import Ending
+from .ending import CLEANUP, SHUTDOWN, Ending
 from .release import command_line, launch
 from .system import keep_from_children
 
@@ -46,15 +47,16 @@ def hang_up_is_ignored() -> bool:
 def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
                      renew: Callable[[], None] | None = None,
                      forget: Callable[[], None] = lambda: None,
-                     manager: Manager | None = None) -> int:
+                     manager: Manager | None = None, alone: bool = True) -> int:
     """Serve until a signal; return 0, or the number of the signal that forced the end.
 
     When this returns, the answers are finished, and what they left running. `ready` is called once
     the server accepts. With `renew` SIGHUP calls `renew`, ends gracefully, and its number is
     returned. After the return, SIGTERM or SIGINT after SIGHUP calls `forget`; a second SIGINT or
     SIGQUIT ends the process at once. The service manager is told when a renewal or the end begins.
+    If it is not `alone`, a supervisor tells the log of the delay after SIGTERM.
     """
-    serving = _Serving(server, ending, renew, forget, manager or Manager({}))
+    serving = _Serving(server, ending, renew, forget, manager or Manager({}), alone)
     for name in ('SIGTERM', 'SIGINT', 'SIGQUIT', *(('SIGHUP',) if renew else ())):
         signum = getattr(signal, name, None)
         if signum is not None:
@@ -73,8 +75,9 @@ class _Serving:
     """A server that serves until a signal."""
 
     def __init__(self, server: Server, ending: Ending, renew: Callable[[], None] | None,
-                 forget: Callable[[], None], manager: Manager) -> None:
+                 forget: Callable[[], None], manager: Manager, alone: bool) -> None:
         self._server = server
+        self._alone = alone
         self._manager = manager
         self._reactor: Reactor = server.reactor
         self._ending = ending
@@ -115,11 +118,13 @@ class _Serving:
             self._reactor.stop()
         elif signum != HUP or (self._terminal is not None and self._terminal.hung_up()):
             self._ended = 0
+            if signum == signal.SIGTERM and self._delay():
+                return
             self._stop('the terminal is gone: stopping' if signum == HUP else 'stopping',
                        '; a second Ctrl-C ends it at once' if signum == signal.SIGINT else '')
         elif self._ended == HUP:
             self._manager.reloading()
-        elif not self._server.draining:
+        elif not (self._server.draining or self._server.leaving):
             self._manager.reloading()
             self._try()
 
@@ -158,7 +163,7 @@ class _Serving:
             _log.error('no renewal, the old program goes on: the new one, tried beside it, ended '
                        'with status %d before it served', status)
             self._not_renewed()
-        elif not self._server.draining:
+        elif not (self._server.draining or self._server.leaving):
             self._ended = HUP
             # Until then it serves: nobody else accepts from its sockets.
             if self._ending.finish_first(self._begin_anew):
@@ -168,13 +173,30 @@ class _Serving:
         if self._ended == HUP and not self._server.draining and self._renew is not None:
             self._renewing = True
             self._renew()
-            self._stop('renewing')
+            self._stop('renewing', renewed=True)
 
-    def _stop(self, what: str, more: str = '') -> None:
+    def _delay(self) -> bool:
+        """Serve on for `drain_delay` after SIGTERM; return whether the stop waits for that.
+
+        (Who sends SIGTERM takes the server out of a load balancer, or an orchestrator does so at
+        the same time. Until that is known everywhere, new clients come here.)
+        """
+        server, seconds = self._server, self._server.drain_delay
+        if not seconds or server.draining:
+            return False
+        if not server.leaving:
+            server.begin_to_leave()
+            self._manager.stopping(seconds + server.settings.shutdown_timeout + CLEANUP + SHUTDOWN)
+            if self._alone:
+                _log.info('stopping: everything is served for %g s more (drain_delay)', seconds)
+            self._reactor.call_later(seconds, self._stop, 'stopping')
+        return True
+
+    def _stop(self, what: str, more: str = '', renewed: bool = False) -> None:
         self._tell_manager()
         if not self._server.draining:
             self._tell(what, more)
-        self._server.drain()
+        self._server.drain(renewed)
 
     def _tell(self, what: str, more: str = '') -> None:
         """Tell in one line for what the end waits, and for how long."""

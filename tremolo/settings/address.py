@@ -64,10 +64,13 @@ class Address(NamedTuple):
         return f'{text}?{"&".join(query)}' if query else text
 
     def __repr__(self) -> str:
-        # (What is printed has no password in it.)
-        shown = self._replace(options=tuple(
+        return f'<Address {self.without_password}>'
+
+    @property
+    def without_password(self) -> Address:
+        """The address as it is shown: `***` in place of a password."""
+        return self._replace(options=tuple(
             (name, '***' if 'password' in name else value) for name, value in self.options))
-        return f'<Address {shown}>'
 
     @property
     def place(self) -> Address:

@@ -16,7 +16,7 @@ from .settings import Settings
 # Without a supervisor the process asks itself to be renewed: these two have their effect.
 _ALONE = ('workers', 'max_requests', 'limit_memory')
 # What a process of its own sets up: inside another program that is the program's.
-_OF_RUN = ('log_format', 'log_config')
+_OF_RUN = ('reload', 'log_format', 'log_config', 'drain_delay', 'metrics')
 # Variables that are no options: Kubernetes tells of a service with the name `tremolo` by these.
 _NOT_MEANT = expression(r'TREMOLO_(INHERITED|SERVICE_HOST|SERVICE_PORT\w*|PORT_[0-9]+_\w+)')
 
@@ -27,6 +27,8 @@ def doubts(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     if not settings.workers:
         lines = [f'{name}: has no effect without workers' for name in _changed(settings)
                  if name not in _ALONE]
+    if settings.reload_dir and not settings.reload:
+        lines.append('reload_dir: has no effect without reload')
     for variable in sorted(environ):
         name = variable[len('TREMOLO_'):].lower()
         if variable.startswith('TREMOLO_') and name not in BY_NAME \

@@ -1,11 +1,11 @@
 """Habits: what options of other servers are here, or why they are not here.
 
     told('--uds', as_flag=True)     # 'write --bind unix:PATH'
-    told('reload')                  # 'not here: kill -HUP brings new code without a failed request'
+    told('daemon')                  # 'not here: a service manager does that (systemd, a container)'
 
 Who comes from another server types what he knows. A mistyped option is answered with the nearest
-one, but the nearest word to `--reload` is `--preload`, which is something else. So the options of
-others are one table. Each line of it says what to write here, or why there is nothing to write.
+one, but the nearest word to `--listen` may be something else. So the options of others are one
+table. Each line of it says what to write here, or why there is nothing to write.
 
 When an option comes that has the same name, its line is no longer used, and can be deleted.
 """
@@ -20,7 +20,7 @@ from .options import OPTIONS
 # Letters that mean the same with each server that has them, and the option that they are here.
 SHORT = {'b': 'bind', 'w': 'workers'}
 
-_LOG = 'messages go to stderr, or where the program sends the loggers `tremolo.*`'
+_LOG = 'messages go to stderr, unless that file gives the loggers `tremolo.*` handlers'
 _STRICT = 'what breaks HTTP is refused'
 _HTTP = 'it speaks HTTP/1.1, by one parser; a proxy in front speaks HTTP/2 and HTTP/3'
 _MANAGER = 'a service manager does that (systemd, a container)'
@@ -78,11 +78,13 @@ HABITS = (
     _habit('--no-sendfile', '',
            'files are sent by sendfile where the kernel can do it, and else read'),
     _habit('-v', '`--version`'),
-    _habit('--disable-redirect-access-to-syslog', '', _LOG),
     _habit('--log-config-json', '`--log-config PATH`'),
-    _habit('--error-log --error-logfile --log-file --log-fmt '
-           '--logger-class --log-syslog --log-syslog-to --log-syslog-prefix '
-           '--log-syslog-facility --capture-output -R --enable-stdio-inheritance', '', _LOG),
+    _habit('--error-log --error-logfile --log-file --logger-class --log-syslog --log-syslog-to '
+           '--log-syslog-prefix --log-syslog-facility', '`--log-config PATH`', _LOG),
+    _habit('--log-fmt', '`--log-format json` or `--log-config PATH`', _LOG),
+    _habit('--disable-redirect-access-to-syslog', '', 'nothing goes to syslog by itself'),
+    _habit('--capture-output -R --enable-stdio-inheritance', '',
+           'what is printed goes where stdout and stderr go'),
     _habit('--use-colors --no-use-colors', '', 'the log has no colours'),
     _habit('--statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric',
            '`--metrics ADDRESS`', 'Prometheus fetches them'),

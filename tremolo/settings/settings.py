@@ -16,7 +16,7 @@ with the name, the flag or the variable that the user wrote.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..errors import SettingError
 from ..typed import TYPE_CHECKING, Any
@@ -61,16 +61,10 @@ class Settings(Options):
         given = _converted({name: value for name, value in options.items()
                             if value is not None or name not in ('host', 'port')})
         found: dict[str, Any] = {}
-        for option in OPTIONS:
-            # TREMOLO_BIND must not win over a host or a port that was given.
-            if option.name in ('bind', 'fd') and not given.keys().isdisjoint(('host', 'port')):
-                continue
-            for variable in option.variables:
-                if environ.get(variable):
-                    found[option.name] = option.convert(environ[variable], variable)
-                    if option.name == 'bind':
-                        _check_options(found['bind'], variable)
-                    break
+        for name, variable in variables_of(given, environ).items():
+            found[name] = BY_NAME[name].convert(environ[variable], variable)
+            if name == 'bind':
+                _check_options(found['bind'], variable)
         settings = _overlaid(cls(), {**found, **given})
         settings.check()
         return settings
@@ -173,6 +167,20 @@ class Settings(Options):
         changed = (f"{n}={'***' if BY_NAME[n].kind == 'secret' else repr(v)}"
                    for n, v in self.items() if v != getattr(default, n))
         return f'Settings({", ".join(changed)})'
+
+
+def variables_of(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that sets each option, if one does; `given` are other options."""
+    found = {}
+    given = set(given)
+    for option in OPTIONS:
+        # TREMOLO_BIND must not win over a host or a port that was given.
+        if option.name in ('bind', 'fd') and not given.isdisjoint(('host', 'port')):
+            continue
+        variable = next(filter(environ.get, option.variables), None)
+        if variable is not None:
+            found[option.name] = variable
+    return found
 
 
 def part_options(options: Mapping[str, Any]) -> dict[str, Any]:

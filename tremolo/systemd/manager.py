@@ -77,11 +77,12 @@ class Manager:
         # (The clock of the manager. The loop's own time is that of the beginning of its turn.)
         self._send(f'RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}\nSTATUS=renewing')
 
-    def stopping(self) -> None:
-        """Tell, once, that the end has begun."""
+    def stopping(self, seconds: float = 0.0) -> None:
+        """Tell, once, that the end has begun; with `seconds`, that it may take so long."""
         if not self._stopping:
             self._stopping = True
-            self._send('STOPPING=1\nSTATUS=stopping: finishing what is in flight')
+            extend = f'\nEXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}' if seconds else ''
+            self._send('STOPPING=1\nSTATUS=stopping: finishing what is in flight' + extend)
 
     def keep(self, environ: MutableMapping[str, str]) -> None:
         """Put the variables back; the time until the next sign of life begins anew."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .limits import Download, Throttles, begin_answer, leave, rate_of
+from .limits import Download, Throttles, begin_answer, held_by, leave, rate_of
 
-__all__ = ['Download', 'Throttles', 'begin_answer', 'leave', 'rate_of']
+__all__ = ['Download', 'Throttles', 'begin_answer', 'held_by', 'leave', 'rate_of']

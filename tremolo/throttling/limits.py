@@ -200,6 +200,15 @@ class Download(_Throttle):
         shares = self._rate if self._rated is response else self._own
         return shares[0].bucket.rate if shares else 0
 
+    @property
+    def held_by(self) -> str:
+        """The option of the limit that holds most; 'rate' if it is an answer's own, '' for none."""
+        if not self._shares:
+            return ''
+        latest = [max(self._shares, key=lambda share: share.due)]
+        return ('worker_download_rate' if latest == self._total else
+                'download_rate' if latest == self._own else 'rate')
+
     def begin(self, response: Answer) -> None:
         """Let the limits of this answer hold from the next byte on."""
         stream = self._connection.stream
@@ -247,6 +256,12 @@ def rate_of(response: Answer) -> int:
     """Return the rate of an answer in bytes/second; 0 for no limit."""
     limit = response.connection.stream.write_limit
     return limit.rate_of(response) if isinstance(limit, Download) else 0
+
+
+def held_by(stream: Stream) -> str:
+    """Return the option that limits most what a stream sends; '' if none does."""
+    limit = stream.write_limit
+    return limit.held_by if isinstance(limit, Download) else ''
 
 
 def begin_answer(response: Answer) -> None:

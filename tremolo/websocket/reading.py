@@ -20,7 +20,7 @@ from .backlog import Backlog
 from .errors import WebSocketClosed, tell
 from .message import ALONE, NextMessage, count
 from .outlet import Outlet
-from .report import describe
+from .report import describe, waits_for
 
 if TYPE_CHECKING:
     from ..loop import Reactor, Stream
@@ -325,6 +325,10 @@ class Reading:
     def report(self) -> str:
         """Tell what it is and what it waits for, for the report of SIGUSR2."""
         return describe(self)
+
+    def waits_for(self) -> str:
+        """Tell what it waits for, for `python -m tremolo.top`."""
+        return waits_for(self)
 
     @property
     def kept(self) -> int:

@@ -14,17 +14,19 @@ _ELSE = {'handshake': 'not accepted yet', 'closing': 'waits for the close of the
 def describe(websocket: Reading) -> str:
     """Tell how old a socket is, and what it waits for."""
     age = websocket.reactor.time() - websocket.connection.since
+    return f'WebSocket {websocket.state}, {age:.1f} s, {waits_for(websocket)}'
+
+
+def waits_for(websocket: Reading) -> str:
+    """Tell what a socket waits for."""
     if websocket.state == 'open':
         if websocket.taker is not None or (
                 websocket.waiting is not None and not websocket.waiting.done()):
-            what = 'its handler waits for a message'
-        elif websocket.backlog is not None and websocket.backlog.messages:
+            return 'its handler waits for a message'
+        if websocket.backlog is not None and websocket.backlog.messages:
             count = len(websocket.backlog.messages)
-            what = f'{count} message{"s wait" if count > 1 else " waits"} for its handler'
-        elif websocket.kept:
-            what = f'{websocket.kept} bytes wait for the client'
-        else:
-            what = 'its handler is busy'
-    else:
-        what = _ELSE[websocket.state]
-    return f'WebSocket {websocket.state}, {age:.1f} s, {what}'
+            return f'{count} message{"s wait" if count > 1 else " waits"} for its handler'
+        if websocket.kept:
+            return f'{websocket.kept} bytes wait for the client'
+        return 'its handler is busy'
+    return _ELSE[websocket.state]

@@ -35,6 +35,7 @@ class Announcer:
 
     def ended(self, worker: Worker, code: int, unserved: bool) -> None:
         """Tell in the log how a worker has ended that nobody told to."""
+        self._group.restarts['killed' if code < 0 else 'crash'] += 1
         how = f'was ended by signal {-code}' if code < 0 else f'ended with status {code}'
         if unserved:
             how += (' before it served (with workers, a program that makes itself a daemon cannot '

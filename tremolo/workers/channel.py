@@ -15,9 +15,11 @@ come two with a length, and so many bytes:
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
                             HAND_OVER     give the connections away, and end
+                            STOP          end as after SIGTERM, but at once (`drain_delay` is over)
                             CONNECTION    an open connection: serve it from now on
                             NAMED         the same, with its addresses
                             TAKES_NAMED   so does the worker that HAND_OVER will send to
+                            CONTROL       tell on this socket what goes on (room control)
 
 The programs at both ends may be of different versions. One that does not know a message of a single
 byte ignores it, so NAMED is sent only to those that have told that they take it.
@@ -39,8 +41,8 @@ from ..typed import Callable
 
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
 LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
-NAMED, TAKES_NAMED = b'a', b'k'
-_WITH_SOCKETS = (CONNECTION, NAMED, LISTENER, SECURE)
+NAMED, TAKES_NAMED, STOP, CONTROL = b'a', b'k', b'o', b'q'
+_WITH_SOCKETS = (CONNECTION, NAMED, LISTENER, SECURE, CONTROL)
 
 # The bytes that NAMED carries at most: two addresses need 100; the path of a UNIX socket has 108.
 MOST_CARRIED = 1024

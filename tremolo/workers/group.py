@@ -19,14 +19,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+from collections import Counter
 from collections.abc import Iterable
 
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
 from ..typed import Any, Callable
-from .channel import HAND_OVER, LISTENER, RETURN, TAKES_NAMED, Channel, copy_of
+from .channel import HAND_OVER, LISTENER, NAMED, RETURN, STOP, TAKES_NAMED, Channel, copy_of
 from .lock import open_locks
 from .slot import Slot, Sockets, open_first, open_next
 
@@ -85,6 +87,17 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
 
+    def leave(self) -> None:
+        """Tell it that the server stops when `drain_delay` is over; until then it serves."""
+        if self.state is SERVING:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Let it end gracefully, and at once: without a delay."""
+        self.channel.send(STOP)
+        self.end(signal.SIGTERM)
+
     def listens(self, sock: socket.socket, secure: bool) -> None:
         """Note where the worker listens by itself, or with TLS; close the socket that shows it."""
         (self.secure if secure else self.opened).append(sock.getsockname())
@@ -101,17 +114,27 @@ class Worker:
 class SlotState:
     """A slot, its worker, and when the next worker is forked."""
 
-    def __init__(self, slot: Slot) -> None:
+    def __init__(self, slot: Slot, restarts: Counter[str] | None = None) -> None:
         self.slot = slot
+        self._restarts = Counter() if restarts is None else restarts
         self.state = WANTED
         self.worker: Worker | None = None    # The newest; it knows its predecessor.
         self.lent = False    # Whether another worker must accept from the queues.
         self.heir: Worker | None = None    # The worker that does so.
+        # A worker that answers while the program does not run; whether one is to be forked; and
+        # whether the program does not run.
+        self.stand_in: Worker | None = None
+        self.lacks = self.down = False
         self._pause = FIRST_PAUSE
         self._timer: Timer | None = None
 
-    def want(self) -> None:
-        """Let a worker be forked after this turn. It replaces the worker that the slot may have."""
+    def want(self, why: str = '') -> None:
+        """Let a worker be forked after this turn. It replaces the worker that the slot may have.
+
+        `why` is the reason to count, unless one was counted for this worker already.
+        """
+        if why and self.state is not WANTED:
+            self._restarts[why] += 1
         self._enter(WANTED)
 
     def fill(self, worker: Worker) -> None:
@@ -134,6 +157,40 @@ class SlotState:
     def ready(self) -> None:
         """Record that the worker of this slot accepts."""
         self.lent = False
+        self._enter(FILLED)
+
+    def lack(self) -> None:
+        """Let a worker be forked that stands in, unless there is one."""
+        self.down, self.lacks = True, self.stand_in is None
+
+    def stands_in(self, worker: Worker | None) -> None:
+        """Record the worker that was forked to stand in; None if the system refused it."""
+        self.stand_in, self.lacks = worker, False
+
+    def lose(self) -> None:
+        """Let another worker stand in for the one that did, and has ended by itself."""
+        self.lacks = self.down and self.stand_in is None
+
+    def rise(self) -> list[Worker]:
+        """Record that the program runs again; return the worker that stood in for it."""
+        self.down = self.lacks = False
+        worker, self.stand_in = self.stand_in, None
+        return [] if worker is None else [worker]
+
+    def relieve(self) -> list[Worker]:
+        """Record that the one that stands in accepts; return the workers that served before."""
+        newest = self.worker
+        older = [each for each in (newest, newest and newest.predecessor)
+                 if each is not None and each.state is not STARTING]
+        if newest in older:
+            self.worker = None
+        elif newest is not None:
+            newest.predecessor = None
+        return older
+
+    def wait(self, predecessor: Worker | None) -> None:
+        """Want no worker until a renewal: the new one could not start."""
+        self.worker = predecessor
         self._enter(FILLED)
 
     def outdate(self) -> None:
@@ -181,12 +238,15 @@ class Group:
         # Slots after SIGTTOU. Their sockets stay open: the connections in the queues are not lost.
         self._spare: list[SlotState] = []
         self.workers: dict[int, Worker] = {}    # By process id; all that have not ended.
+        # How often a worker took the place of another: by 'crash', 'killed', 'hung', 'reload',
+        # 'stopped', 'max_requests' and 'limit_memory'.
+        self.restarts: Counter[str] = Counter()
 
     def open(self, addresses: Iterable[Address], count: int,
              given: Sockets | None = None) -> None:
         """Open the sockets of so many slots, beside those given. Raises `ListenError`."""
         first = open_first(addresses, self._backlog, self._shared, self._mode, given)
-        self.slots = [SlotState(Slot(first, open_locks()))]
+        self.slots = [SlotState(Slot(first, open_locks()), self.restarts)]
         for _ in range(1, count):
             self.add()
 
@@ -202,7 +262,8 @@ class Group:
         except OSError as error:
             _log.error('no socket for another worker: %s', error.strerror)
         else:
-            self.slots.append(SlotState(Slot(sockets, first.locks)))
+            self.slots.append(SlotState(Slot(
+                sockets, first.locks, number=len(self.slots) + 1, kept=first.kept), self.restarts))
 
     def remove(self) -> list[Worker]:
         """Let the newest slot go, unless it is the only one; return the workers that must end."""
@@ -235,6 +296,14 @@ class Group:
         serving = [each for each in self.workers.values() if each.state is SERVING
                    and each not in leaving and (each.takes_named or not named)]
         return next((each for each in serving if each.slot is slot), next(iter(serving), None))
+
+    def pass_on(self, worker: Worker, kind: bytes, sock: socket.socket, carried: bytes) -> None:
+        """Give a connection that a worker has sent to the one that takes over from it."""
+        heir = self.heir(worker.slot, named=kind == NAMED)
+        if heir is not None:
+            heir.channel.send(kind, sock, carried)
+        else:
+            sock.close()
 
     def slot_after(self, worker: Worker) -> SlotState | None:
         """Return the slot whose newest worker is to replace this one."""

@@ -3,7 +3,8 @@
 An idle connection has no byte in our buffers: only its descriptor has to be sent. On HAND_OVER the
 worker stops accepting. It sends each idle connection at once, and each busy one after its answer.
 After half of `shutdown_timeout` it drains the connections that are still busy, as after SIGTERM.
-Those that speak TLS cannot be sent: their next answer is their last one here.
+Those that speak TLS cannot be sent: their next answer is their last one here. Under `--reload` it
+drains at once: then the answers in hand are the last ones of the old code.
 
 What the socket says of a connection, the next worker can ask itself. The client that a proxy named
 by PROXY is known here alone, so that goes with the descriptor (NAMED): without it the proxy would
@@ -98,7 +99,9 @@ class Handover:
         for connection in list(server.connections):
             if connection.transferable and connection not in self._kept:
                 self._give(connection)
-        late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
+        # (While somebody writes the program, the next answers are to come from what he has saved.)
+        late = (server.settings.reload
+                or reactor.time() - self._begun > server.settings.shutdown_timeout / 2)
         if (server.connections or server.arriving) and not late:
             reactor.call_later(_LOOK, self._look)
         else:
@@ -122,6 +125,7 @@ class Handover:
             return
         closed = server.closed
         cut = closed['shutdown']
-        server.drain().add_done_callback(lambda done: _log.info(
-            'handed over %d, drained %d, cut %d', self._given,
+        level = logging.DEBUG if server.settings.reload else logging.INFO
+        server.drain(renewed=True).add_done_callback(lambda done: _log.log(
+            level, 'handed over %d, drained %d, cut %d', self._given,
             self._had - self._given - (closed['shutdown'] - cut), closed['shutdown'] - cut))

@@ -12,6 +12,7 @@ import random
 import signal
 
 from ..server import Response, Server
+from ..settings import Settings
 from .channel import RENEW, Channel
 
 _log = logging.getLogger('tremolo')
@@ -86,10 +87,17 @@ def renew_alone(server: Server) -> None:
         look()
 
 
-def resident_memory() -> int:
-    """Return the bytes of this process's resident memory; 0 on a system without /proc."""
+def why_renewed(settings: Settings, pid: int) -> str:
+    """Return which option is the reason that a worker asks: RENEW does not say it."""
+    limit = settings.limit_memory
+    return 'limit_memory' if limit and (
+        not settings.max_requests or resident_memory(pid) > limit) else 'max_requests'
+
+
+def resident_memory(pid: int | str = 'self') -> int:
+    """Return the bytes of a process's resident memory; 0 on a system without /proc."""
     try:
-        with open('/proc/self/statm', 'rb') as file:
+        with open(f'/proc/{pid}/statm', 'rb') as file:
             return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     except OSError:
         return 0

@@ -25,6 +25,7 @@ from ..settings import Address, parse_bind
 from ..typed import NoReturn
 from .channel import (
     CONNECTION,
+    CONTROL,
     HAND_OVER,
     LEAVING,
     LISTENER,
@@ -32,6 +33,7 @@ from .channel import (
     READY,
     RETURN,
     SECURE,
+    STOP,
     TAKES_NAMED,
     Channel,
     copy_of,
@@ -58,12 +60,16 @@ Sockets = list[tuple[Address, list[socket.socket]]]
 class Slot:
     """The sockets of one worker at a time; a slot outlives its workers.
 
-    `locks` is the descriptor of the file of `server['lock']`.
+    `locks` is the descriptor of the file of `server['lock']`, `kept` has further ones by the name
+    that a room above gives them: they go from program to program, and all slots share them.
     """
 
     def __init__(self, sockets: Sockets, locks: int | None = None,
-                 channel_end: socket.socket | None = None) -> None:
+                 channel_end: socket.socket | None = None, number: int = 1,
+                 kept: dict[str, list[int]] | None = None) -> None:
         self.sockets = sockets
+        self.number = number
+        self.kept = {} if kept is None else kept
         self._files = [(address.path, file_of(address.path)) for address, _ in sockets]
         self.left = list(sockets)    # What no server of this process listens on yet.
         # Whether `start_afresh` has left it: then this is no first start.
@@ -109,7 +115,8 @@ class Slot:
         channel = None if self.channel_end is None else self.channel_end.fileno()
         sockets = [(str(address.place), [sock.fileno() for sock in each])
                    for address, each in self.sockets]
-        for fd in (channel, self.locks, *(sock.fileno() for sock in self)):
+        for fd in (channel, self.locks, *(sock.fileno() for sock in self),
+                   *itertools.chain(*self.kept.values())):
             if fd is not None:
                 os.set_inheritable(fd, True)
         # These would kill the program before it has set its handlers; exec keeps only SIG_IGN.
@@ -120,7 +127,8 @@ class Slot:
         folder, *command = program
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        os.environ[_VARIABLE] = json.dumps([os.getpid(), channel, self.locks, sockets, marks])
+        os.environ[_VARIABLE] = json.dumps(
+            [os.getpid(), channel, self.locks, sockets, marks, self.number, self.kept])
         os.execv(command[0], command)
 
     @classmethod
@@ -129,17 +137,18 @@ class Slot:
 
         The variable is removed: programs that this process starts get nothing from it.
         """
-        pid, channel, locks, sockets, *marks = json.loads(
+        # (A program of an older version says less.)
+        pid, channel, locks, sockets, *more = json.loads(
             os.environ.pop(_VARIABLE, '[0, 0, 0, []]'))
-        if pid != os.getpid() and (channel is not None or not marks or marks[0] != _inodes(
+        if pid != os.getpid() and (channel is not None or not more or more[0] != _inodes(
                 fd for _, fds in sockets for fd in fds)):
             return None
         slot = cls([(parse_bind(address), [socket_of(fd) for fd in fds])
                     for address, fds in sockets], locks,
-                   None if channel is None else socket_of(channel))
+                   None if channel is None else socket_of(channel), *more[1:3])
         slot.renewed = True
-        if locks is not None:
-            os.set_inheritable(locks, False)
+        for fd in itertools.chain([] if locks is None else [locks], *slot.kept.values()):
+            os.set_inheritable(fd, False)
         if channel is not None:
             leave_to_supervisor()
         return slot
@@ -200,6 +209,10 @@ class Slot:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
             Handover(server, self._channel, self._takes_named).start()
+        elif kind == STOP and server.drain_delay:
+            # (SIGTERM may have come before: then this process still serves, and waits.)
+            server.drain_delay = 0.0
+            os.kill(os.getpid(), signal.SIGTERM)
         elif kind == RETURN:
             # (The supervisor has these sockets, too: no client in their queues is cut off.)
             for listener in self._lent:
@@ -207,7 +220,9 @@ class Slot:
                 server.parts.pop(listener, None)
             self._lent.clear()
         elif sock is not None:
-            if kind == CONNECTION:
+            if kind == CONTROL:
+                _tell(server, sock)
+            elif kind == CONNECTION:
                 server.part_at(sock.getsockname()).take(sock)
             elif kind == NAMED:
                 _take_named(server, sock, carried)
@@ -217,6 +232,16 @@ class Slot:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+
+def _tell(server: Server, sock: socket.socket) -> None:
+    """Tell on a socket what goes on here."""
+    try:
+        if server.tell is None:    # (This program is another one, without the option `control`.)
+            raise OSError
+        server.tell(sock)
+    except (OSError, ValueError):
+        sock.close()
 
 
 def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:

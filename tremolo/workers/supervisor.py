@@ -20,6 +20,7 @@ from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
+from ..typed import Callable
 from .announcer import Announcer
 from .channel import (
     CONNECTION,
@@ -32,18 +33,20 @@ from .channel import (
     TAKES_NAMED,
     Channel,
 )
+from .delay import DrainDelay
+from .dismissal import Dismissal
 from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .program import Beside, Program
+from .renewal import why_renewed
 from .slot import Slot
+from .standing_in import StandingIn
 from .terminal import MOMENT, Terminal
-from .watch import LAST_WORDS, Watch
+from .watch import Watch
 
 _log = logging.getLogger('tremolo')
 
 _SETTLED = 10.0    # A worker that has lived for so many seconds did not crash at its start.
-# Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
-_GRACE = 6.0
 _TOLD_ANEW = 60.0    # Seconds until the log says again that no worker can be forked.
 
 
@@ -69,6 +72,9 @@ class Supervisor:
         self._reactor = Reactor(debug=settings.debug)
         self._group = Group(settings)
         self._announcer = Announcer(self._reactor, self._group, self._manager)
+        self._delay = DrainDelay(self._reactor, self._group, self._manager, settings)
+        self._standing_in = StandingIn(self._reactor, self._group, program.stand_in)
+        self._dismissal = Dismissal(self._reactor, self._group, settings.shutdown_timeout)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -86,11 +92,11 @@ class Supervisor:
                 if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
-            for each in self._beside:
-                each.begin(reactor, self._group)
             if settings.worker_timeout:
-                Watch(reactor, self._group, settings.worker_timeout, self._kill)
+                Watch(reactor, self._group, settings.worker_timeout, self._dismissal.kill)
             try:
+                for each in self._beside:
+                    each.begin(reactor, self._group)
                 while not (self._ending and not self._group.workers):
                     self._fork_wanted()
                     self._announcer.look()
@@ -109,28 +115,40 @@ class Supervisor:
             alone = not self._announced and self._group.workers
             if slot.state is WANTED and not alone and not self._ending and not self._fork(slot):
                 break
+            if slot.lacks and not self._ending:
+                slot.stands_in(self._forked(slot, self._standing_in.work))
 
     def _fork(self, slot: SlotState) -> bool:
-        """Fork a worker; return whether the system did not refuse it."""
+        """Fork a worker that runs the program; return whether the system did not refuse it."""
+        self._standing_in.begins()
+        if (worker := self._forked(slot, self._be_worker)) is None:
+            return False
+        slot.fill(worker)
+        if not self._standing_in.expect(worker):
+            slot.expect(self._reactor, partial(self._lend, slot))
+        return True
+
+    def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
+        """Fork a worker; return it, or None if the system refused that."""
         others = self._group.other_slots(slot)
         channels = [worker.channel for worker in self._group.workers.values()]
         try:
             pid, channel_end = fork_worker(
-                slot.slot, self._be_worker, (
-                    *self._beside, self._reactor, self._manager, *channels, *others))
+                slot.slot, work, (
+                    # (The reactor first: its poller is shared with this process until it is closed,
+                    # and what is closed after it takes nothing from that.)
+                    self._reactor, *self._beside, self._manager, *channels, *others))
         except OSError as error:
             problem = f'cannot fork a worker: {error.strerror}'
             if not self._announced:
                 raise ListenError(problem) from error
             self._fork_refused(problem)
-            return False
+            return None
         worker = Worker(pid, slot.slot, self._reactor.time())
         worker.channel = Channel(
             self._reactor, channel_end, partial(self._heard, worker), lambda: None)
         self._group.workers[pid] = worker
-        slot.fill(worker)
-        slot.expect(self._reactor, partial(self._lend, slot))
-        return True
+        return worker
 
     def _fork_refused(self, problem: str) -> None:
         """Pause all slots that want a worker: the next fork would be refused, too."""
@@ -166,17 +184,13 @@ class Supervisor:
         elif kind == RENEW:
             slot = self._group.slot_of(worker)
             if slot is not None and worker.state is not ENDING:
-                slot.want()
+                slot.want(why_renewed(self._settings, worker.pid))
         elif kind == LEAVING:
             self._leaves(worker)
         elif kind == TAKES_NAMED:
             worker.takes_named = True
         elif kind in (CONNECTION, NAMED) and sock is not None:
-            heir = self._group.heir(worker.slot, named=kind == NAMED)
-            if heir is not None:
-                heir.channel.send(kind, sock, carried)
-            else:
-                sock.close()
+            self._group.pass_on(worker, kind, sock, carried)
         elif kind in (LISTENER, SECURE) and sock is not None:
             worker.listens(sock, kind == SECURE)
         elif kind in (CONNECTION, NAMED):
@@ -186,38 +200,27 @@ class Supervisor:
         """Let a new worker take the place of its predecessor."""
         if worker.state is not STARTING or worker.pid not in self._group.workers:
             # It was told to end, and drains; or it has ended already. So it takes no place.
+            self._dismissal.stop_again(worker)
             outdated = self._group.slot_of(worker)
             if outdated is not None and outdated.state is OUTDATED:
                 outdated.fall_back(worker.predecessor)
             return
         worker.state = SERVING
+        self._delay.tell(worker)
         if not self._announced:
             self._announced = True
             self._announcer.ready(worker)
         slot = self._group.slot_of(worker)
         if slot is not None:
             slot.ready()
+        for each in self._standing_in.ready(worker, slot):
+            self._dismissal.dismiss(each)
         predecessor, worker.predecessor = worker.predecessor, None
         if predecessor is not None:
-            self._dismiss(predecessor)
+            self._dismissal.dismiss(predecessor)
         self._group.lend()
 
     # -- how a worker ends: all of them by one of these -------------------------------------------
-
-    def _dismiss(self, worker: Worker) -> None:
-        """Let a worker end while the server goes on; SIGKILL follows if it does not.
-
-        One that serves gives its connections away. One that still starts has none.
-        """
-        if worker.pid not in self._group.workers or worker.state is ENDING:
-            return
-        if worker.state is STARTING:
-            worker.end(signal.SIGTERM)
-            self._reactor.call_later(LAST_WORDS, self._kill_unready, worker)
-        else:
-            worker.hand_over(self._group.heir(worker.slot, [worker]))
-        # (The handover takes half of the time, at most; draining may take all of it.)
-        self._kill_late(worker, 1.5 * self._settings.shutdown_timeout)
 
     def _leaves(self, worker: Worker) -> None:
         """Replace a worker that drains by itself: another program told it to, or `app.stop`."""
@@ -225,20 +228,12 @@ class Supervisor:
             return
         slot = self._group.slot_of(worker) or self._group.slot_after(worker)
         worker.state = ENDING
-        self._kill_late(worker, self._settings.shutdown_timeout)
-        if slot is not None and slot.worker is worker:
-            slot.want()
+        self._dismissal.kill_late(worker, self._settings.shutdown_timeout)
+        if slot is not None and slot.worker is worker and not self._delay.begun:
+            slot.want('stopped')
         elif slot is not None:
             slot.lent = True
         self._group.lend()
-
-    def _kill_late(self, worker: Worker, seconds: float) -> None:
-        self._reactor.call_later(seconds + _GRACE, self._kill, [worker])
-
-    def _kill_unready(self, worker: Worker) -> None:
-        """Kill a worker that was told to end before it was ready, and hangs."""
-        if worker.beat == NEVER:
-            self._kill([worker])
 
     def _lend(self, slot: SlotState) -> None:
         slot.lent = True
@@ -255,11 +250,15 @@ class Supervisor:
         worker.channel.finish()
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
+        if not (told or begun or self._ending or slot is None) \
+                and self._standing_in.failed(slot, worker, code, not self._announced):
+            return
         if not told:
             self._announcer.ended(worker, code, self._afresh and not (code or begun))
         if self._ending:
             return
         if slot is None:
+            self._standing_in.ended(worker)
             # Its successor may be long in starting: until then its clients get another worker.
             slot = self._group.slot_after(worker)
             if slot is not None and not slot.served:
@@ -295,11 +294,15 @@ class Supervisor:
                 # (Before READY a worker may not be able to report yet.)
                 if worker.beat < NEVER:
                     os.kill(worker.pid, signum)
-        elif signum == signal.SIGQUIT or (signum == signal.SIGINT and self._ending):
+        elif signum == signal.SIGQUIT or (
+                signum == signal.SIGINT and (self._ending or self._delay.begun)):
             self._force(signum)
         elif signum == signal.SIGHUP:
             self._reactor.call_later(MOMENT if self._terminal.recent else 0, self._hang_up)
         elif signum in (signal.SIGTERM, signal.SIGINT):
+            if (signum == signal.SIGTERM and self._announced and not self._ending
+                    and self._delay.begin(self._end)):
+                return
             self._end(0, '; a second Ctrl-C ends them at once' if signum == signal.SIGINT else '')
         elif not self._ending:
             if signum == signal.SIGTTIN:
@@ -309,7 +312,7 @@ class Supervisor:
                 # The heir needs the listeners before it gets the first connection.
                 self._group.lend(leaving)
                 for worker in leaving:
-                    self._dismiss(worker)
+                    self._dismissal.dismiss(worker)
 
     def _end(self, status: int, more: str = '') -> None:
         """Let all workers finish what is in flight, and end."""
@@ -321,39 +324,28 @@ class Supervisor:
         if not status:
             _log.info('stopping: the workers finish what is in flight, for at most %g s%s',
                       self._settings.shutdown_timeout, more)
-        for worker in self._group.workers.values():
-            # (What a start has begun cleans up meanwhile.)
-            self._reactor.call_later(_GRACE, self._kill_unready, worker)
-            worker.end(signal.SIGTERM)
+        self._dismissal.stop_all()
         # A client that connects from now on is refused; in an open queue it would wait in vain.
         self._group.stop_listening()
-        self._reactor.call_later(self._settings.shutdown_timeout + _GRACE, self._kill)
 
     def _force(self, signum: int) -> None:
         """End all workers at once."""
         self._ending = True
         self._manager.stopping()
         self._status = 128 + signum
-        for worker in self._group.workers.values():
-            worker.end(signal.SIGQUIT)
-        self._reactor.call_later(_GRACE, self._kill)
-
-    def _kill(self, workers: Iterable[Worker] | None = None) -> None:
-        """Kill these workers, or all, unless they have ended."""
-        for worker in self._group.workers.values() if workers is None else workers:
-            if worker.pid in self._group.workers:
-                _log.error('worker %d did not end, and is killed', worker.pid)
-                worker.end(signal.SIGKILL)
+        self._dismissal.stop_all(at_once=True)
 
     def _hang_up(self) -> None:
         """Do what SIGHUP means."""
         if self._terminal.hung_up():
             self._end(0, '; the terminal is gone')
-        elif not self._ending:
-            self._renew()
+        else:
+            self.renew()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
         """Fork a new worker for each slot; the old worker ends when the new one is ready."""
+        if self._ending or self._delay.begun:
+            return
         if self._announced:
             self._announcer.reloading()
         try:
@@ -372,7 +364,7 @@ class Supervisor:
             if worker is None or worker.state is not STARTING:
                 # (Also in a pause: the code may be good now.)
                 slot.forget_crashes()
-                slot.want()
+                slot.want('reload')
             elif slot.state is not OUTDATED:
                 slot.outdate()
-                self._dismiss(worker)
+                self._dismissal.dismiss(worker)

@@ -42,6 +42,7 @@ class Watch:
             if worker.beat < late:
                 _log.error('worker %d does not answer (worker_timeout), and is killed when it has '
                            'said where it hangs', worker.pid)
+                self._group.restarts['hung'] += 1
                 worker.hang()
                 os.kill(worker.pid, signal.SIGUSR2)
                 self._reactor.call_later(LAST_WORDS, self._kill, [worker])

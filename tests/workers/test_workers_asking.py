@@ -1,0 +1,83 @@
+"""The control socket of a supervisor: what each worker tells, and those that tell nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from control_scene import APPLICATION, differs, seen, staged
+from worker_group import PATIENCE, TWO, wait_until
+
+from tremolo import top
+from tremolo.control.look import LookFailed, look
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+
+
+def address(workers):
+    host, port = workers.address[7:].split(':')
+    return host, int(port)
+
+
+def workers_in(rows):
+    return {row['worker']: row for row in rows if row['row'] == 'worker'}
+
+
+def serving(rows, count=2):
+    states = [row['state'] for row in workers_in(rows).values()]
+    return states == ['serves'] * count
+
+
+@pytest.fixture
+def scene(group, tmp_path):
+    (tmp_path / 'example.py').write_text(APPLICATION)
+    return group(*TWO, '--control', str(tmp_path / 'ctl'))
+
+
+def test_two_workers_tell_of_their_connections_and_one_that_hangs_is_named(
+        scene, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(top, '_TWICE', 0.0)
+    path = str(tmp_path / 'ctl')
+    rows = seen(path, serving)
+    with staged(address(scene)):
+        rows = seen(path, lambda rows: not differs(rows))
+        processes = workers_in(rows)
+        assert {*processes} == {1, 2} and {row['pid'] for row in processes.values()} == scene.pids
+        pids = {number: row['pid'] for number, row in processes.items()}
+        for row in rows:
+            assert row['pid'] == pids[row['worker']]
+        # One worker hangs; the other one tells as before.
+        client = scene.connect()
+        client.sendall(b'GET /spin HTTP/1.1\r\nHost: x\r\n\r\n')
+        rows = seen(path, lambda rows: 'does not answer' in str(rows))
+        (silent,) = [row for row in rows if row.get('state') == 'does not answer']
+        assert silent['pid'] == pids[silent['worker']] and silent['beat'] < PATIENCE
+        other = 3 - silent['worker']
+        assert workers_in(rows)[other]['state'] == 'serves'
+        assert top.main(['--once', path]) == 0
+        assert f'`kill -USR2 {silent["pid"]}` tells where' in capsys.readouterr().out
+        os.kill(silent['pid'], signal.SIGUSR2)
+        wait_until(lambda: "GET '/spin'" in scene.log)
+        # It is replaced: the new one tells.
+        os.kill(silent['pid'], signal.SIGKILL)
+        rows = seen(path, serving)
+        assert workers_in(rows)[silent['worker']]['pid'] not in pids.values()
+        client.close()
+
+
+def test_a_renewal_keeps_it_and_the_end_removes_it(scene, tmp_path):
+    path = str(tmp_path / 'ctl')
+    first = {row['pid'] for row in seen(path, serving)}
+    inode = os.stat(path).st_ino
+    scene.signal('SIGHUP')
+    seen(path, lambda rows: serving(rows) and not first & {row['pid'] for row in rows})
+    assert os.stat(path).st_ino == inode
+    scene.signal('SIGTTIN')
+    seen(path, lambda rows: serving(rows, 3))
+    assert scene.end('SIGTERM') == 0
+    assert not os.path.exists(path)
+    with pytest.raises(LookFailed):
+        look(path)
+    assert 'Traceback' not in scene.log

@@ -1,0 +1,1 @@
+"""control: what a running server tells of its connections, and who reads it. See README.md."""
