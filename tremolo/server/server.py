@@ -38,10 +38,6 @@ Handle = Callable[[Request, Response], None]
 RequestObserver = Callable[[Response, str], object]
 
 
-def _unchanged(new_context: Callable[[], Context]) -> Callable[[], Context]:
-    return new_context
-
-
 class Arriving(Protocol):
     """A socket that was accepted, and that is no connection yet."""
 
@@ -61,6 +57,10 @@ class Server:
         server.start()
         reactor.run()
     """
+
+    # Makes of what makes contexts what also notes the request's id in each (room access).
+    with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = staticmethod(lambda it: it)
+    at_end: Callable[[], object] = staticmethod(lambda: None)    # Called when it is closed.
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
@@ -86,8 +86,6 @@ class Server:
         self.plenty = plenty(settings.connections)
         # Makes the context of each request (contexts.py). It is set when the server starts.
         self.new_context: Callable[[], Context] = Context
-        # Makes of that what also notes the request's id in the context (room access).
-        self.with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = _unchanged
         # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
@@ -122,7 +120,6 @@ class Server:
         self.draining = False    # Whether a graceful stop is going on.
         self.leaving = False    # Whether the end is no renewal: then no new request is welcome.
         self.drain_delay = settings.drain_delay    # Seconds that SIGTERM still leaves for that.
-        self.at_end: Callable[[], object] = lambda: None    # Called when it is closed.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
