@@ -101,8 +101,8 @@ def injections():
     chance = random.Random(42)
     forged = '127.0.0.1 - - [30/Nov/2026:10:19:03 +0000] "GET /forged HTTP/1.1" 200 1 "-" "-"'
     texts = ['"', '\\', '\\"', '" 200 1 "', '\\x0a', '%0a', '%0d%0a' + forged, '\x80\x9b31m',
-             '\xff', 'a\tb', '{status}', '%s', '%(x)s', '","status":500,"x":"', '\\u000a', '}{', "'", '`',
-             '\u00e9\u00e8']
+             '\xff', 'a\tb', '{status}', '%s', '%(x)s', '","status":500,"x":"', '\\u000a', '}{',
+             "'", '`', '\u00e9\u00e8']
     odd = '"\\%{A\x80\x85\x9b\xa0\xff'
     texts += [''.join(chance.choices(odd, k=20)) for _ in range(20)]
     for text in texts:

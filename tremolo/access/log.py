@@ -46,7 +46,7 @@ class AccessLog:
                                shared=bool(settings.workers),
                                cut=cut_json if lines.is_json else cut_plainly)
             lines.write = writer.write
-            server.at_end.append(writer.close)
+            server.at_end = writer.close
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         lines.unusual = self._unusual

@@ -113,10 +113,12 @@ class Combined(_Parts):
             self.make_second()
         request, connection, size = response.request, response.connection, response.whole_size
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
+        # (Locals first: in CPython 3.11 a callable in an attribute never specialises.)
+        write = self.write
         count, tail = self.tails[connection.parser.lead]
         if count != len(request.block):
             tail = self.longer_tail(request, count, tail)
-        self.write(b''.join((
+        write(b''.join((
             self.clients[None if client is None else client[0]], self.second,
             self.asked[request.method, request.target, request.minor],
             _NUMBERS[response.line[0]], b' ', _NUMBERS[size] if size < 1000 else b'%d' % size,
@@ -156,13 +158,14 @@ class JsonLines(_Parts):
             self.make_second()
         request, connection, size = response.request, response.connection, response.whole_size
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
+        write, clock = self.write, reactor.time
         count, tail = self.tails[connection.parser.lead]
         if count != len(request.block):
             tail = self.longer_tail(request, count, tail)
         if request.mark is not None:
             tail = self._with_id(tail, request.id)
-        ms, rest = divmod(int((reactor.time() - connection.since) * 1e6), 1000)
-        self.write(b''.join((
+        ms, rest = divmod(int((clock() - connection.since) * 1e6), 1000)
+        write(b''.join((
             self.second, self.clients[None if client is None else client[0]],
             self.asked[request.method, request.target, request.minor],
             _NUMBERS[response.line[0]], b',"bytes":',

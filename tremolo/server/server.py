@@ -38,10 +38,6 @@ Handle = Callable[[Request, Response], None]
 RequestObserver = Callable[[Response, str], object]
 
 
-def _unchanged(new_context: Callable[[], Context]) -> Callable[[], Context]:
-    return new_context
-
-
 class Arriving(Protocol):
     """A socket that was accepted, and that is no connection yet."""
 
@@ -66,6 +62,9 @@ class Server:
     delayed = False    # Whether SIGTERM stops it at once: its `drain_delay` is over.
     # Tells on a socket what goes on here, when a supervisor asks for that (room control).
     tell: Callable[[Any], object] | None = None
+    # Makes of what makes contexts what also notes the request's id in each (room access).
+    with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = staticmethod(lambda it: it)
+    at_end: Callable[[], object] = staticmethod(lambda: None)    # Called when it is closed.
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
@@ -91,8 +90,6 @@ class Server:
         self.plenty = plenty(settings.connections)
         # Makes the context of each request (contexts.py). It is set when the server starts.
         self.new_context: Callable[[], Context] = Context
-        # Makes of that what also notes the request's id in the context (room access).
-        self.with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = _unchanged
         # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
@@ -123,7 +120,6 @@ class Server:
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
         self.draining = False    # Whether a graceful stop is going on.
-        self.at_end: list[Callable[[], object]] = []    # Called when it is closed, once each.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
@@ -354,5 +350,4 @@ class Server:
         for connection in list(self.connections):
             connection.abort('shutdown')
         self.notices.close()
-        while self.at_end:
-            self.at_end.pop()()
+        self.at_end()
