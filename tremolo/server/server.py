@@ -38,10 +38,6 @@ Handle = Callable[[Request, Response], None]
 RequestObserver = Callable[[Response, str], object]
 
 
-def _unchanged(new_context: Callable[[], Context]) -> Callable[[], Context]:
-    return new_context
-
-
 class Arriving(Protocol):
     """A socket that was accepted, and that is no connection yet."""
 
@@ -61,6 +57,9 @@ class Server:
         server.start()
         reactor.run()
     """
+
+    # Makes of `new_context` what notes the request's id in the context, too (room access).
+    with_ids: Any = staticmethod(lambda new_context: new_context)
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
@@ -86,8 +85,6 @@ class Server:
         self.plenty = plenty(settings.connections)
         # Makes the context of each request (contexts.py). It is set when the server starts.
         self.new_context: Callable[[], Context] = Context
-        # Makes of that what also notes the request's id in the context (room access).
-        self.with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = _unchanged
         # The parts share what follows (see `part`). `parts` has each listener's server or part.
         self.parts: dict[Listener, Server] = {}
         self.heads = AnswerHeads(reactor, settings.server_name)
