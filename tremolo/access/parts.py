@@ -6,9 +6,9 @@
     status, size    b'200', b' ', b'12'
     the tail        b' "-" "curl/8.5.0"\\n'             by the lines with which the head begins
 
-Measured: a request is 45,000 instructions, and a line made by its template 15,000, since each
-value is looked for, escaped and formatted by itself. Of the parts only larger numbers are formatted
-each time. Their dictionaries have bounds as that of the values (lines.py), and
+Measured, of a request with 45,700 instructions: the line of such parts, and all that it takes until
+it lies in the writer's list, is 8,400. Where each value is looked for, escaped and formatted by
+itself it is 20,000. The dictionaries of parts have bounds as that of the values (lines.py), and
 keep nothing that may be secret.
 
 To look for Referer and User-Agent in all fields would take 6,000 instructions. Most heads begin
