@@ -480,3 +480,14 @@ def test_the_routes():
         put = urllib.request.Request(f'{server.url}/notes/7', data=b'"x"', method='PUT')
         with urllib.request.urlopen(put, timeout=30) as answer:
             assert answer.read() == b'{"id": 7, "note": "x"}'
+
+
+def test_the_ids_of_requests(capsys):
+    names = run('RequestIdFilter')
+    try:
+        with names['app'].start(request_id=True) as server:
+            first, second = get(f'{server.url}/order').split()
+            assert first == second != b''
+        assert f'WARNING {first.decode()} out of stock' in capsys.readouterr().err
+    finally:
+        names['log'].removeHandler(names['handler'])

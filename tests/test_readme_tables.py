@@ -24,7 +24,7 @@ NOT_TOLD = {
     Request: '''addresses authority begin block chunked expect_continue forwarded inbox
         keep_alive kept mark minor received signer upgrade''',
     Response: '''begun connection cut encode finish framing handler_timeout layers line live
-        request reset send_body send_hint set_encoded size switch to whole_size write_pieces
+        request reset send_body send_hint set_encoded size switch to write_pieces
         yielded''',
 }
 

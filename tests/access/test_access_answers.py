@@ -410,3 +410,10 @@ def test_without_the_option_there_is_no_observer():
     with virtual(application()) as host:
         assert host.server.request_observers == host.server.refusal_observers == []
         assert host.server.at_connect == host.server.at_close == []
+
+
+def test_health_checks_have_no_line(kept):
+    with virtual(application(), health='/healthz', **SHORT) as host:
+        found = host.ask(request('/healthz') + request('/plain', 'GET', LAST))
+    assert [answer.status for answer in found] == [200, 200]
+    assert short(kept) == ['GET /plain 200 5 -']

@@ -6,9 +6,9 @@
     status, size    b'200', b' ', b'12'
     the tail        b' "-" "curl/8.5.0"\\n'             by the lines with which the head begins
 
-Measured: a request is 45,000 instructions, and a line made by its template 15,000, since each
-value is looked for, escaped and formatted by itself. Of the parts only larger numbers are formatted
-each time. Their dictionaries have bounds as that of the values (lines.py), and
+Measured, of a request with 45,700 instructions: the line of such parts, and all that it takes until
+it lies in the writer's list, is 8,400. Where each value is looked for, escaped and formatted by
+itself it is 20,000. The dictionaries of parts have bounds as that of the values (lines.py), and
 keep nothing that may be secret.
 
 To look for Referer and User-Agent in all fields would take 6,000 instructions. Most heads begin
@@ -24,6 +24,8 @@ from ..settings.access_format import COMBINED, JSON, read_format
 from ..typed import Any, Callable
 from .lines import MOST_KEPT, Lines, may_keep
 
+# The size of an answer that is whole. (The property `size` is a call of 400 instructions.)
+_size_of = vars(Response)['_size'].__get__
 _TOLD = frozenset((b'referer', b'user-agent'))
 _NUMBERS = tuple(b'%d' % number for number in range(1000))
 _THOUSANDTHS = tuple(b'.%03d' % number for number in range(1000))
@@ -111,7 +113,7 @@ class Combined(_Parts):
             return
         if self.reactor.now >= self.ends:
             self.make_second()
-        request, connection, size = response.request, response.connection, response.whole_size
+        request, connection, size = response.request, response.connection, _size_of(response)
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
         # (Locals first: in CPython 3.11 a callable in an attribute never specialises.)
         write = self.write
@@ -156,7 +158,7 @@ class JsonLines(_Parts):
         reactor = self.reactor
         if reactor.now >= self.ends:
             self.make_second()
-        request, connection, size = response.request, response.connection, response.whole_size
+        request, connection, size = response.request, response.connection, _size_of(response)
         client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
         write, clock = self.write, reactor.time
         count, tail = self.tails[connection.parser.lead]

@@ -123,8 +123,8 @@ def record(connection: Lifetime, reason: str, fault: object = '') -> None:
 def shown_request(request: Request) -> str:
     """Return method, target and id for the log: escaped and bounded."""
     target = request.target[:_LONGEST_TARGET].decode('latin-1')
-    mark = f' ({request.id})' if request.mark else ''
-    return f'{request.method[:_LONGEST_METHOD]} {target!a}{mark}'
+    shown = f'{request.method[:_LONGEST_METHOD]} {target!a}'
+    return f'{shown} ({request.id})' if request.mark else shown
 
 
 class Notices:

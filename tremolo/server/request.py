@@ -137,8 +137,8 @@ class Request(RequestHead):
     @property
     def id(self) -> str:
         """The id of this request, which its answer and the logs have; '' without `request_id`."""
-        mark = self.mark or b''
-        return mark[14:-2].decode('ascii')    # (Behind `X-Request-ID: `.)
+        # (Behind `X-Request-ID: `.)
+        return (self.mark or b'')[14:-2].decode('ascii')
 
     @property
     def signer(self) -> Any:

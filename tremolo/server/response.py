@@ -27,7 +27,7 @@ from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
 from ..throttling import begin_answer
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING
 from . import sending
 from .bodiless import BODILESS, UNMET, frame_bodiless, leave_out
 from .errors import HandlerError
@@ -50,7 +50,6 @@ class Response(ResponseHead):
     ended: bool                      # Whether all is sent.
     handler_timeout: float | None    # Seconds, 0: no limit; None: as the server's option says.
     live: bool                       # Whether the connection waits for it (it sets this).
-    whole_size: Any                  # The size of a body that is whole.
     _left: int                       # Bytes of a sized body that are still to come.
     _size: int                       # Those that were given to the stream; set with the head.
     # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
@@ -260,8 +259,7 @@ class Response(ResponseHead):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        whole = b'%s%s%s\r\n' % (start, framing, common)
-        return with_field(whole, head.mark) if head.mark is not None else whole
+        return with_field(b'%s%s%s\r\n' % (start, framing, common), head.mark)
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
         """Return the framing and its field line.
@@ -312,8 +310,6 @@ class Response(ResponseHead):
 
 # (Python 3.11 finds a name of the module 0.1 us sooner than a static method.)
 answer_to = Response.to
-# The slot by a public name, for an answer that is whole. (`size` is a call.)
-Response.whole_size = vars(Response)['_size']
 
 
 @functools.lru_cache(maxsize=256)

@@ -62,8 +62,8 @@ class Server:
     delayed = False    # Whether SIGTERM stops it at once: its `drain_delay` is over.
     # Tells on a socket what goes on here, when a supervisor asks for that (room control).
     tell: Callable[[Any], object] | None = None
-    # Makes of what makes contexts what also notes the request's id in each (room access).
-    with_ids: Callable[[Callable[[], Context]], Callable[[], Context]] = staticmethod(lambda it: it)
+    # Makes of `new_context` what notes the request's id in the context, too (room access).
+    with_ids: Any = staticmethod(lambda new_context: new_context)
     at_end: Callable[[], object] = staticmethod(lambda: None)    # Called when it is closed.
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:

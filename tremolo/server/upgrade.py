@@ -32,6 +32,5 @@ def switch(response: ResponseHead, protocol: str) -> Stream:
     head = b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
         status_line(101), protocol.encode('ascii'), fields,
         connection.server.heads.common_fields(date, server))
-    mark = response.request.mark
-    connection.send(with_field(head, mark) if mark else head)
+    connection.send(with_field(head, response.request.mark))
     return stream
