@@ -9,7 +9,8 @@
 A busy server answers much alike in one turn: the same to the same address, asked for by heads that
 begin with the same lines. Such answers are counted, and their line is written so many times at the
 end of the turn, just before they are sent. (The milliseconds of `json` are the time until then.)
-Measured, of a request with 45,500 instructions: MEASURED
+Measured, of a request with 45,700 instructions: 3,500 for a line of 64 that are alike, which is all
+that the log costs, and 3,900 in `json`; 9,000 for one alone.
 
 The dictionaries have bounds as that of the values (lines.py), and keep nothing that may be secret.
 
@@ -73,7 +74,8 @@ class _Parts(Lines):
             nonlocal target, method, minor, line, given, host, lead, count
             nonlocal parts, number, since, ends
             request, connection = response.request, response.connection
-            client: Any = (request.forwarded or connection.known_addresses)[0]    # type: ignore[index]
+            addresses: Any = request.forwarded or connection.known_addresses
+            client = addresses[0]
             if (request.target is target and connection.since is since and response.line is line
                     and response.given == given and connection.parser.lead is lead
                     and len(request.block) == count and request.method is method
