@@ -15,6 +15,7 @@ from .kinds import KINDS
 # Variables without our prefix, which hosts of applications set for any server.
 _SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',),
                      'trusted_proxies': ('FORWARDED_ALLOW_IPS',)}
+SHARED = frozenset(name for names in _SHARED_VARIABLES.values() for name in names)
 
 # The `off` of an option that cannot be off. (None cannot stand for that: it is the `off` of some.)
 _NEVER: Any = object()
