@@ -15,8 +15,8 @@ from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
 from ..output import complain
 from ..settings import OPTIONS, Option
-from ..settings.habits import SHORT, told
 from ..settings.kinds import KINDS
+from ..settings.option import SHORT
 from ..settings.options import BY_NAME
 from ..typed import Any, NoReturn
 
@@ -113,6 +113,7 @@ def _parse(argv: list[str]) -> dict[str, Any]:
         wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
         if not wrong.startswith('-'):
             raise SettingError(f'{wrong}: one application is served, and another is named already')
+        from ..settings.habits import told  # (Late: a start that succeeds does without.)
         if here := told(wrong, as_flag=True):
             raise SettingError(f'{wrong}: {here}')
         known = ['--help', '--version', *(name for name, _, _ in _FINDING)]
