@@ -25,7 +25,11 @@ PATIENCE = 60
 # What `import tremolo` and a server of plain handlers do without. (Those of the second line come
 # with asyncio.)
 NEVER = {'difflib', 'email', 'encodings.idna', 'pathlib', 'platform', 'zlib', 'typing',
-         'asyncio', 'concurrent.futures', 'ssl', 'subprocess'}
+         'asyncio', 'concurrent.futures', 'ssl', 'subprocess',
+         # What an option brings, and what only a start that fails needs.
+         'tremolo.access', 'tremolo.control', 'tremolo.metrics', 'tremolo.reload',
+         'tremolo.service.health', 'tremolo.service.log_config', 'tremolo.service.rotation',
+         'tremolo.settings.access_format', 'tremolo.settings.habits'}
 # `traceback` itself imports `ast` when it shows the first traceback with a line of source; without
 # a descriptor it cannot read that line either, and shows the traceback without it. PyPy's imports
 # more for it.
