@@ -294,6 +294,15 @@ def test_no_request_imports_anything(serve, source):
     assert new <= TRACEBACK
 
 
+@pytest.mark.parametrize('source', [ASYNC, ASGI], ids=['async', 'ASGI'])
+def test_no_request_that_is_logged_counted_and_shown_imports_anything(serve, source):
+    options = ('--access-logfile=log', '--access-logformat=json', '--request-id', '--health=/none',
+               '--log-format=json', '--metrics=127.0.0.1:0', '--control=control')
+    there, new = serve(source, NOTE, *options)
+    assert {'tremolo.access.writer', 'tremolo.control.desk', 'tremolo.metrics.page'} <= there
+    assert new <= TRACEBACK
+
+
 @pytest.mark.parametrize('source', [NATIVE, ASGI], ids=['native', 'ASGI'])
 def test_no_request_of_debug_mode_imports_anything(serve, source):
     there, new = serve(source, NOTE, '--debug')
