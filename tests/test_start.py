@@ -25,7 +25,11 @@ PATIENCE = 60
 # What `import tremolo` and a server of plain handlers do without. (Those of the second line come
 # with asyncio.)
 NEVER = {'difflib', 'email', 'encodings.idna', 'pathlib', 'platform', 'zlib', 'typing',
-         'asyncio', 'concurrent.futures', 'ssl', 'subprocess'}
+         'asyncio', 'concurrent.futures', 'ssl', 'subprocess',
+         # What an option brings, and what only a start that fails needs.
+         'tremolo.access', 'tremolo.control', 'tremolo.metrics', 'tremolo.reload',
+         'tremolo.service.health', 'tremolo.service.log_config', 'tremolo.service.rotation',
+         'tremolo.settings.access_format', 'tremolo.settings.habits'}
 # `traceback` itself imports `ast` when it shows the first traceback with a line of source; without
 # a descriptor it cannot read that line either, and shows the traceback without it. PyPy's imports
 # more for it.
@@ -287,6 +291,15 @@ def test_an_application_of_exact_paths_does_without_what_is_for_groups_and_debug
 def test_no_request_imports_anything(serve, source):
     there, new = serve(source, NOTE)
     assert 'tremolo.server' in there and 'tremolo.pages.debug' not in there
+    assert new <= TRACEBACK
+
+
+@pytest.mark.parametrize('source', [ASYNC, ASGI], ids=['async', 'ASGI'])
+def test_no_request_that_is_logged_counted_and_shown_imports_anything(serve, source):
+    options = ('--access-logfile=log', '--access-logformat=json', '--request-id', '--health=/none',
+               '--log-format=json', '--metrics=127.0.0.1:0', '--control=control')
+    there, new = serve(source, NOTE, *options)
+    assert {'tremolo.access.writer', 'tremolo.control.desk', 'tremolo.metrics.page'} <= there
     assert new <= TRACEBACK
 
 

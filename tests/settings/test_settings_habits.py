@@ -9,7 +9,8 @@ import pytest
 
 from tremolo import SettingError, cli
 from tremolo.settings import OPTIONS, Settings
-from tremolo.settings.habits import HABITS, SHORT, habit_table, told
+from tremolo.settings.habits import HABITS, habit_table, told
+from tremolo.settings.option import SHORT
 
 README = (Path(__file__).resolve().parents[2] / 'README.md').read_text(encoding='utf-8')
 FLAGS = {'--' + name.replace('_', '-') for each in OPTIONS for name in each.names}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+from collections.abc import Iterable
 
 from .. import SettingError, __version__
 from ..importer import INTERFACES, serve, suggest
 from ..output import complain
 from ..settings import OPTIONS, Option
-from ..settings.habits import SHORT, told
 from ..settings.kinds import KINDS
+from ..settings.option import SHORT
 from ..settings.options import BY_NAME
 from ..typed import Any, NoReturn
 
@@ -95,35 +96,43 @@ def _parse(argv: list[str]) -> dict[str, Any]:
     # (Only those that are named, unless help is asked for: argparse takes 3 ms for all options, a
     # twentieth of a start.)
     words = {*(word.split('=')[0] for word in argv), *(word[:2] for word in argv)}
+    helps, named = not words.isdisjoint(('-h', '--help')), _names(words)
     group = parser.add_argument_group('application')
-    for name, help, given in _FINDING:
-        if not words.isdisjoint(('-h', '--help', name)):
-            group.add_argument(name, default=argparse.SUPPRESS, help=help, **given)
+    for flag, help, given in _FINDING:
+        if helps or flag in words:
+            group.add_argument(flag, default=argparse.SUPPRESS, help=help, **given)
     groups: dict[str, Any] = {}
-    for option in OPTIONS:
-        for name in option.names:
-            flags = _flags(option, name)
-            if flags and not words.isdisjoint(('-h', '--help', *flags)):
-                if option.group not in groups:
-                    groups[option.group] = parser.add_argument_group(option.group)
-                _add(groups[option.group], option, name, flags)
+    for name, option in BY_NAME.items():
+        if (helps or name in named) and (flags := _flags(option, name)):
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            _add(groups[option.group], option, name, flags)
     namespace, rest = parser.parse_known_args(argv)
     if rest:
         # Complain of an option rather than of a word: the word may be the option's value.
         wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
         if not wrong.startswith('-'):
             raise SettingError(f'{wrong}: one application is served, and another is named already')
+        from ..settings.habits import told  # (Late: a start that succeeds does without.)
         if here := told(wrong, as_flag=True):
             raise SettingError(f'{wrong}: {here}')
         known = ['--help', '--version', *(name for name, _, _ in _FINDING)]
         known += [_flag(name) for each in OPTIONS for name in each.names if each.main_variables]
         raise SettingError(f'{wrong}: no such option{suggest(wrong, known)}')
     given = vars(namespace)
-    for each in OPTIONS:
-        flags = [_flag(name) for name in each.names if name in given]
-        if len(flags) > 1:
-            raise SettingError(f'{flags[0]}: given twice, also as {flags[1]}')
+    first: dict[str, str] = {}    # The own name to the flag that was given.
+    for name in [name for name in BY_NAME if name in given]:
+        flag = first.setdefault(BY_NAME[name].name, _flag(name))
+        if flag != _flag(name):
+            raise SettingError(f'{flag}: given twice, also as {_flag(name)}')
     return given
+
+
+def _names(words: Iterable[str]) -> set[str]:
+    """Return the names that these flags may be of."""
+    names = {word[2:].replace('-', '_') for word in words}
+    return {*names, *(name.removeprefix('no_') for name in names),
+            *(long for letter, long in SHORT.items() if f'-{letter}' in words)}
 
 
 def _python() -> str:

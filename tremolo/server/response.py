@@ -259,7 +259,8 @@ class Response(ResponseHead):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        return with_field(b'%s%s%s\r\n' % (start, framing, common), head.mark)
+        whole = b'%s%s%s\r\n' % (start, framing, common)
+        return whole if head.mark is None else with_field(whole, head.mark)
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
         """Return the framing and its field line.

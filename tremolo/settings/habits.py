@@ -15,10 +15,8 @@ from __future__ import annotations
 import re
 
 from ..typed import NamedTuple
+from .option import SHORT
 from .options import OPTIONS
-
-# Letters that mean the same with each server that has them, and the option that they are here.
-SHORT = {'b': 'bind', 'w': 'workers'}
 
 _LOG = 'messages go to stderr, unless that file gives the loggers `tremolo.*` handlers'
 _STRICT = 'what breaks HTTP is refused'

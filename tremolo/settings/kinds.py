@@ -18,7 +18,7 @@ from functools import partial
 
 from ..errors import SettingError
 from ..late import expression
-from ..typed import Any, Callable, NamedTuple
+from ..typed import Any, Callable
 from .address import Address, bare_host, parse_bind, parse_mode
 
 LIFESPANS = ('auto', 'on', 'off')
@@ -218,17 +218,21 @@ def _access_format(value: Any) -> str:
     return checked_format(_text(value))
 
 
-class Kind(NamedTuple):
-    """How the values of one kind are read and written."""
+class Kind:
+    """How the values of one kind are read and written. (A NamedTuple would slow down the start.)"""
 
-    # Returns the value as it is kept; raises `ValueError` or `TypeError` for any other value, and
-    # `SettingError` where it can say more.
-    convert: Callable[[Any], Any]
-    unit: str       # what a bare number counts; empty if it counts nothing
-    metavar: str    # what stands for the value in the help; empty for a flag
-    accepts: str    # what the error says is accepted
-    show: Callable[[Any], str] = str
-    most: float = math.inf    # larger numbers break what they are used for: C's integers, pollers
+    __slots__ = ('accepts', 'convert', 'metavar', 'most', 'show', 'unit')
+
+    def __init__(self, convert: Callable[[Any], Any], unit: str, metavar: str, accepts: str,
+                 show: Callable[[Any], str] = str, most: float = math.inf) -> None:
+        # Returns the value as it is kept; raises `ValueError` or `TypeError` for any other value,
+        # and `SettingError` where it can say more.
+        self.convert = convert
+        self.unit = unit          # what a bare number counts; empty if it counts nothing
+        self.metavar = metavar    # what stands for the value in the help; empty for a flag
+        self.accepts = accepts    # what the error says is accepted
+        self.show = show
+        self.most = most    # larger numbers break what they are used for: C's integers, pollers
 
 
 def _show_size(value: int) -> str:

@@ -15,6 +15,9 @@ from .kinds import KINDS
 # Variables without our prefix, which hosts of applications set for any server.
 _SHARED_VARIABLES = {'port': ('PORT',), 'workers': ('WEB_CONCURRENCY',),
                      'trusted_proxies': ('FORWARDED_ALLOW_IPS',)}
+SHARED = frozenset(name for names in _SHARED_VARIABLES.values() for name in names)
+# Letters that mean the same with each server that has them, and the option that they are here.
+SHORT = {'b': 'bind', 'w': 'workers'}
 
 # The `off` of an option that cannot be off. (None cannot stand for that: it is the `off` of some.)
 _NEVER: Any = object()
