@@ -36,7 +36,8 @@ class _Applied:
 def configure(path: str, made: bool = True) -> None:
     """Set up logging as a file says, unless this process has done so.
 
-    If none shall be `made`, a log file that does not exist is left to the first line in it. Raises `SettingError` if the file does not say it, `LogError` if the system refuses something.
+    If none shall be `made`, a log file that does not exist is left to the first line in it. Raises
+    `SettingError` if the file does not say it, `LogError` if the system refuses something.
     """
     if _Applied.path == path and _Applied.process == os.getpid():
         return    # (The application may have changed it since, and means it.)

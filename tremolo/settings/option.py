@@ -9,6 +9,7 @@ Where 0 makes sense but no use (`head_timeout`), it is refused.
 from __future__ import annotations
 
 import re
+
 from ..errors import SettingError
 from ..typed import Any
 from .kinds import KINDS
