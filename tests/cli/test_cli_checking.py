@@ -139,7 +139,7 @@ def test_what_is_wrong_has_the_status_of_a_start(command, text, status, said):
     (('--bind', 'unix:native_app.py'), 1, 'bind: native_app.py: something that is no socket is'),
     (('--bind', 'unix:none/socket'), 1, 'bind: none/socket: none is no folder'),
     (('--workers', '1000000000'), 1, 'workers: 1000000000 need '),
-    (('--reload', '--reload-dir', 'none'), 2, 'none: no such folder'),
+    (('--reload', '--reload-dir', 'nowhere'), 2, 'nowhere: no such folder'),
     (('--connections', '2000000000'), 1, 'connections: 2000000000 need ')])
 def test_what_the_system_refuses_is_status_1_and_what_is_no_option_2(
         command, arguments, status, said):
