@@ -43,9 +43,10 @@ class Screen:
         self._woken_before = signal.set_wakeup_fd(
             self._wake_out.fileno(), warn_on_full_buffer=False)
         self._ended = False
-        self._handlers = {signum: signal.signal(signum, handler) for signum, handler in (
-            *((signum, self._end) for signum in _ENDS), (signal.SIGTSTP, self._suspend),
-            (signal.SIGWINCH, lambda *_: None))}
+        handlers: dict[int, Any] = {
+            **dict.fromkeys(_ENDS, self._end), signal.SIGTSTP: self._suspend,
+            signal.SIGWINCH: lambda *_: None}
+        self._handlers = {each: signal.signal(each, handlers[each]) for each in handlers}
         try:
             self._enter()
         except BaseException:
