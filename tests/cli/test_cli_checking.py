@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -10,7 +11,7 @@ from certificates import LOCALHOST
 
 from tremolo import cli
 from tremolo.cli import checking
-from tremolo.service import log
+from tremolo.service import log, log_config
 
 APPS = {'native': '''
 from tremolo import Tremolo
@@ -48,7 +49,7 @@ def command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'path', list(sys.path))
     monkeypatch.setattr(sys, 'dont_write_bytecode', True)
-    monkeypatch.setattr(checking, 'set_up_logging', lambda settings: None)
+    monkeypatch.setattr(checking, 'set_up_logging', lambda *_, **__: None)
     for name in [each for each in os.environ if each.startswith('TREMOLO_') or each == 'PORT']:
         monkeypatch.delenv(name)
     before = set(sys.modules)
@@ -133,6 +134,12 @@ def test_what_is_wrong_has_the_status_of_a_start(command, text, status, said):
     (('--access-logfile', 'none/log'), 1, 'none is no folder'),
     (('--control', 'x' * 120), 1, 'a UNIX socket has a path of 107 bytes, at most'),
     (('--metrics', 'unix:/none/metrics'), 1, 'metrics: /none/metrics: /none is no folder'),
+    (('--metrics', 'unix:native_app.py'), 1, 'metrics: native_app.py: something that is no socket'),
+    (('--control', 'native_app.py'), 1, 'native_app.py: something that is no socket is there'),
+    (('--bind', 'unix:native_app.py'), 1, 'bind: native_app.py: something that is no socket is'),
+    (('--bind', 'unix:none/socket'), 1, 'bind: none/socket: none is no folder'),
+    (('--workers', '1000000000'), 1, 'workers: 1000000000 need '),
+    (('--reload', '--reload-dir', 'nowhere'), 2, 'nowhere: no such folder'),
     (('--connections', '2000000000'), 1, 'connections: 2000000000 need ')])
 def test_what_the_system_refuses_is_status_1_and_what_is_no_option_2(
         command, arguments, status, said):
@@ -154,6 +161,31 @@ def test_logging_that_cannot_be_set_up_ends_it(command, monkeypatch):
     with pytest.raises(SystemExit) as ended:
         command('--check', 'native_app:app', '--log-config', 'none.json')
     assert ended.value.code in (1, 2)
+
+
+def test_a_log_file_of_a_log_config_is_not_made(command, monkeypatch):
+    handler = {'class': 'logging.FileHandler', 'filename': 'made.log'}
+
+    def checked():
+        with open('log.json', 'w') as file:
+            json.dump({'version': 1, 'handlers': {'file': handler},
+                       'loggers': {'elsewhere': {'handlers': ['file']}}}, file)
+        monkeypatch.setattr(log_config._Applied, 'path', '')
+        return command('--check', 'native_app:app', '--log-config', 'log.json')[0]
+
+    monkeypatch.setattr(checking, 'set_up_logging', log.set_up_logging)
+    assert checked() == 0
+    assert not os.path.exists('made.log')
+    handler['filename'] = 'none/made.log'
+    with pytest.raises(SystemExit) as ended:
+        checked()
+    assert ended.value.code == 1
+
+
+def test_a_password_in_an_address_that_cannot_be_read_is_not_shown(command):
+    for option in ('--metrics', '--bind'):
+        status, out, err = command('--show-config', option, ':x?ssl_keyfile_password=geheim')
+        assert (status, out) == (2, '') and 'geheim' not in err
 
 
 def test_both_flags_print_both(command):

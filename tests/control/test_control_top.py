@@ -87,7 +87,10 @@ def test_where_no_server_is_it_is_status_1(capsys, path, tmp_path):
     (b'HTTP/1.1 400 Bad Request\r\n"end"}\n', 'no control socket'),
     (b'[]\n' + END, 'no control socket'), (b'{"row": "connection"}\n' + END, 'no control socket'),
     (b'{"row": "worker", "connections": 3}\n' + END, 'no control socket'),
-    (b'[' * 100_000 + END, 'no control socket')])
+    (b'[' * 100_000 + END, 'no control socket'),
+    # (What is no number is no JSON either, and has no size.)
+    *((b'{"row": "worker", "worker": 1, "pid": 1, "state": "x", "beat": %s}\n' % beat + END,
+       'no control socket') for beat in (b'NaN', b'-Infinity', b'1e999', b'9' * 400))])
 def test_what_is_no_answer_is_status_1(capsys, path, said, why):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path)
@@ -217,16 +220,25 @@ def test_the_table_lives_and_a_server_that_goes_away_is_looked_for(path):
         terminal.end(0)
 
 
-@pytest.mark.parametrize('how, status', [('SIGTERM', 143), ('SIGHUP', 129), ('Ctrl-C', 130)])
+@pytest.mark.parametrize('how, status', [
+    ('SIGTERM', 143), ('SIGHUP', 129), ('Ctrl-C', 130), ('Ctrl-\\', 131)])
 def test_the_terminal_is_left_as_it_was(path, how, status):
     with closing(Terminal(path)) as terminal:
         terminal.until('looking again')
-        if how == 'Ctrl-C':
-            terminal.press('\x03')
+        if how.startswith('Ctrl'):
+            terminal.press(chr(ord(how[-1]) & 31))
         else:
             terminal.process.send_signal(getattr(signal, how))
         terminal.end(status)
         assert 'Traceback' not in terminal.text
+
+
+def test_signals_that_come_one_after_the_other_do_not_keep_the_terminal_from_being_put_back(path):
+    with closing(Terminal(path)) as terminal:
+        terminal.until('looking again')
+        for _ in range(20):
+            terminal.process.send_signal(signal.SIGTERM)
+        terminal.end(143)
 
 
 def test_it_can_be_suspended(path):

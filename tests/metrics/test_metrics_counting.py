@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from metrics_support import counted
 from server_support import chunked, request, serving, virtual
@@ -281,3 +283,15 @@ def test_one_request_after_another_in_many_pieces_adds_up(app):
         assert samples.value(REQUESTS, method='GET', status='200') == len(found_answers) == 6
         assert samples.value('tremolo_response_bytes_total') == sum(
             len(each.body) for each in found_answers)
+
+
+def test_a_child_that_the_application_forks_counts_nothing(app):
+    with virtual(app) as host, counted(host) as metrics:
+        host.ask(request('/'))
+        pid = os.fork()
+        if not pid:
+            # (It goes on with the loop of its parent.)
+            metrics.counting._add('GET', 200, 5, 0.0, 5)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert metrics.read().value(REQUESTS, method='GET', status='200') == 1

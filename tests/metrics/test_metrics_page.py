@@ -83,6 +83,14 @@ def test_slow_clients_cannot_hold_it(host):
     assert len(host.server.connections) <= 32
 
 
+def test_fifty_hostile_clients_do_not_let_a_scrape_wait(host):
+    for each in (b'GET /metr', b'', request('/metrics')) * 17:
+        host.connect(each)
+    began = host.reactor.time()
+    assert take(host, request('/metrics')).status == 200
+    assert host.reactor.time() - began < 0.5
+
+
 def test_one_page_is_made_for_all_who_ask_at_once_and_one_for_each_connection(host):
     clients = [host.connect(request('/metrics') * 20) for _ in range(30)]
     for each in clients:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 
@@ -11,7 +12,7 @@ from control_scene import APPLICATION, differs, seen, staged
 from worker_group import PATIENCE, TWO, wait_until
 
 from tremolo import top
-from tremolo.control.look import LookFailed, look
+from tremolo.control.look import Look, LookFailed, look
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -81,3 +82,24 @@ def test_a_renewal_keeps_it_and_the_end_removes_it(scene, tmp_path):
     with pytest.raises(LookFailed):
         look(path)
     assert 'Traceback' not in scene.log
+
+
+def test_two_who_look_at_the_same_time_are_both_told(scene, tmp_path):
+    path = str(tmp_path / 'ctl')
+    pids = [row['pid'] for row in workers_in(seen(path, serving)).values()]
+
+    def both():
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        looks = [Look(path), Look(path)]
+        select.select(looks, [], [], 0.1)    # (Both ask, before any worker tells.)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        for each in looks:
+            while each.rows is None:
+                select.select([each], [], [], PATIENCE)
+                each.readable()
+        return all(serving(each.rows) for each in looks)
+
+    # (Where all is so slow that a worker needs a second, it is said to be silent.)
+    wait_until(both)

@@ -10,6 +10,7 @@ has failed, 1 for what the system refuses.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 
@@ -74,7 +75,7 @@ def tell_doubts(settings: Settings) -> None:
 def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
     settings = Settings.load(options, os.environ)
     tell_doubts(settings)
-    set_up_logging(settings)
+    set_up_logging(settings, made=False)
     _check_files(settings)
     reserve_descriptors(settings.connections)
     with only_checked():
@@ -82,6 +83,7 @@ def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
     if isinstance(service, int):
         return service
     addresses = service.addresses(settings)
+    _check_processes(settings, addresses)
     parts = [settings.for_address(options) for _, options in addresses]
     prepare_tls(secure_settings(settings, addresses))
     _bind(service, settings)
@@ -133,11 +135,31 @@ def _check_files(settings: Settings) -> None:
     elif log not in ('', '-') and (why := _refused(log)):
         raise LogError(f'access_logfile: {log}: {why}')
     for name, path in (('control', settings.control), ('metrics', metrics and metrics.path)):
-        if path and len(os.fsencode(path)) > _LONGEST:
-            raise ListenError(f'{name}: {path}: a UNIX socket has a path of {_LONGEST} bytes, at '
-                              'most')
-        if path and (why := _refused(path)):
-            raise ListenError(f'{name}: {path}: {why}')
+        _check_socket(name, path)
+
+
+def _check_processes(settings: Settings, addresses: Sequence[tuple[Any, Any]]) -> None:
+    """Raise what a start raises of the addresses, and of what workers and `reload` need."""
+    for address, _ in addresses:
+        _check_socket('bind', address.path)
+    if settings.workers:
+        reserve_descriptors(settings.workers, 'workers', len(addresses) + 2)
+    if settings.reload:
+        from ..reload.files import check_folders
+        check_folders(settings.reload_dir)
+
+
+def _check_socket(name: str, path: str | None) -> None:
+    """Raise `ListenError` if no UNIX socket can be opened at a path."""
+    if not path or path.startswith('@'):
+        return
+    why = _refused(path)
+    if len(os.fsencode(path)) > _LONGEST:
+        why = f'a UNIX socket has a path of {_LONGEST} bytes, at most'
+    elif not why and os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        why = 'something that is no socket is there'
+    if why:
+        raise ListenError(f'{name}: {path}: {why}')
 
 
 def _refused(path: str) -> str:

@@ -29,6 +29,7 @@ _TELLS: dict[str, Any] = {
 
 PATIENCE = 3.0    # Seconds until the server has begun to answer, and then between two pieces.
 _MOST = 256 << 20    # Bytes of an answer.
+_TOO_LARGE = 1e18    # No number of a row comes near it.
 
 
 class LookFailed(Exception):
@@ -97,7 +98,8 @@ class Look:
 
     def _finish(self) -> None:
         try:
-            rows = [json.loads(each) for each in b''.join(self._pieces).splitlines()]
+            rows = [json.loads(each, parse_float=_number, parse_int=_number, parse_constant=_number)
+                    for each in b''.join(self._pieces).splitlines()]
             if not all(map(_is_row, rows)):
                 raise ValueError
         except (ValueError, RecursionError):
@@ -125,6 +127,14 @@ def _is_row(row: Any) -> bool:
     return (all(isinstance(row.get(name), kinds) for name, kinds in names.items())
             and isinstance(counts, dict)
             and all(type(count) is int for count in counts.values()))
+
+
+def _number(text: str) -> float:
+    """Read a number; raise `ValueError` if it is too large to be one of ours, or none (`NaN`)."""
+    number = float(text)
+    if not abs(number) < _TOO_LARGE:
+        raise ValueError
+    return number if '.' in text or 'e' in text.lower() else int(text)
 
 
 def look(path: str) -> list[Row]:

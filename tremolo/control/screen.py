@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..typed import Any
 
@@ -24,6 +25,9 @@ except ImportError:    # Windows.
 
 _ENTER = '\x1b[?1049h\x1b[?25l'    # The second screen; no cursor.
 _LEAVE = '\x1b[?25h\x1b[?1049l'
+# The signals that end it. (The second is of Ctrl-\, the third of a terminal that goes away.)
+_ENDS = [getattr(signal, name) for name in ('SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGTERM')
+         if hasattr(signal, name)]
 _HOME, _REST_OF_LINE, _REST = '\x1b[H', '\x1b[K', '\x1b[J'
 
 
@@ -38,13 +42,20 @@ class Screen:
             sock.setblocking(False)
         self._woken_before = signal.set_wakeup_fd(
             self._wake_out.fileno(), warn_on_full_buffer=False)
-        self._handlers = {signum: signal.signal(signum, handler) for signum, handler in (
-            (signal.SIGTERM, _end), (signal.SIGHUP, _end), (signal.SIGTSTP, self._suspend),
-            (signal.SIGWINCH, lambda *_: None))}
-        self._enter()
+        self._ended = False
+        handlers: dict[int, Any] = {
+            **dict.fromkeys(_ENDS, self._end), signal.SIGTSTP: self._suspend,
+            signal.SIGWINCH: lambda *_: None}
+        self._handlers = {each: signal.signal(each, handlers[each]) for each in handlers}
+        try:
+            self._enter()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended = True
         self._leave()
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
@@ -91,7 +102,16 @@ class Screen:
         try:
             _write(_LEAVE)
         finally:
-            termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+            with suppress(termios.error):    # (The terminal may be gone.)
+                termios.tcsetattr(self._keys, termios.TCSADRAIN, self._before)
+
+    def _end(self, signum: int, _: object) -> None:
+        """End, by the first signal: a second one must not keep the terminal from being put back."""
+        if not self._ended:
+            self._ended = True
+            if signum == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + signum)
 
     def _suspend(self, *_: object) -> None:
         """Stop as the shell expects it (Ctrl-Z), and go on when it says so."""
@@ -100,10 +120,6 @@ class Screen:
         os.kill(os.getpid(), signal.SIGTSTP)
         signal.signal(signal.SIGTSTP, ours)
         self._enter()
-
-
-def _end(signum: int, _: object) -> None:
-    raise SystemExit(128 + signum)
 
 
 def _write(text: str) -> None:

@@ -7,8 +7,10 @@ memory that outlives the process. A timer of the loop, the *beat*, writes the re
 from __future__ import annotations
 
 import os
+import weakref
 from bisect import bisect_left
 from collections import Counter, deque
+from contextlib import suppress
 
 from ..loop.stream import APART
 from ..server import Request, Response, Server
@@ -77,6 +79,7 @@ class Counting:
         self._due = 0.0
         self._timer = server.reactor.timers.new(self._beat)
         self._timer.move(server.reactor.time())
+        _keep_from_children(self)
         self._observe()
         server.refusal_observers.append(self._refused)
         server.at_close.append(self._closed)
@@ -136,6 +139,12 @@ class Counting:
                   response.size)
         if self._late or request.has_body:
             self._count_bodies(request, connection)
+
+    def forked(self) -> None:
+        """Count elsewhere from now on, in a child: the block is that of its parent."""
+        with suppress(ValueError):    # (It is closed already.)
+            copy = memoryview(bytearray(self._words))
+            self._words, self._times = copy.cast('Q'), copy.cast('d')
 
     def close(self) -> None:
         """Let go of the block: the server has ended, and nothing is counted any more."""
@@ -216,3 +225,16 @@ class Counting:
         found['arriving'] = len(self._server.arriving)
         for place, phase in enumerate(PHASES, PHASE):
             self._words[place] = found[phase]
+
+
+def _keep_from_children(counting: Counting) -> None:
+    """Let no process count that the application forks, and that goes on with the loop."""
+    # (A function that is registered for forks stays registered: it must not keep the server.)
+    this = weakref.ref(counting)
+
+    def leave() -> None:
+        if (counting := this()) is not None:
+            counting.forked()
+
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=leave)

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 
 from ..loop import ListenError, Reactor, bind, bind_unix
 from ..server import Request, Response, Server
+from ..server.connection import Connection
+from ..server.phases import CLOSED
 from ..settings import Address, Settings
 from ..typed import Callable
 from .exposition import CONTENT_TYPE
@@ -26,6 +28,7 @@ _log = logging.getLogger('tremolo')
 _PATH = b'/metrics'
 _MOMENT = 0.2    # Seconds for clients that are there, at the end.
 _JOIN = 2.0    # Seconds to wait for the thread at the end.
+_LONGEST = 0.1    # Seconds for clients that leave no room for others.
 _LIMITS = {'connections': 32, 'head_size': 8192, 'body_size': 0, 'discard_size': 0,
            'first_byte_timeout': 2.0, 'head_timeout': 2.0, 'idle_timeout': 0.0,
            'stall_timeout': 5.0, 'linger_timeout': 0.5, 'websocket': False, 'backlog': 64}
@@ -44,6 +47,7 @@ class Page:
         self._make = make
         self._made, self._page = -1, b''    # In which turn, and what.
         self._server = Server(reactor, Settings(**_LIMITS), self._handle)
+        self._server.at_connect.append(self._connected)
         self.sockets = list(given) or _listening(reactor, address, mode)
         for sock in self.sockets:
             self._server.adopt(sock)
@@ -96,6 +100,20 @@ class Page:
         for listener in self._server.listeners:
             listener.pause()
         self.reactor.call_later(_MOMENT if self._server.connections else 0, self.reactor.stop)
+
+    def _connected(self, _: object) -> None:
+        """Let all go that are there in a moment yet, if no other client has room.
+
+        To be answered takes a few milliseconds: who stays is slow, or says nothing, and Prometheus
+        would wait for the ends of these until its time is over.
+        """
+        if self._server.is_full:
+            self.reactor.call_later(_LONGEST, self._end, list(self._server.connections))
+
+    def _end(self, connections: Iterable[Connection]) -> None:
+        for each in connections:
+            if each.phase is not CLOSED:
+                each.abort('first_byte_timeout')
 
     def _handle(self, request: Request, response: Response) -> None:
         body = b'metrics are at /metrics\n'

@@ -31,16 +31,17 @@ _HARMLESS = {number: f'\\x{number:02x}' for number in (*range(32), *range(127, 1
 _HARMLESS.update({ord('\t'): '\t', ord('\n'): '\n    ', 0x2028: '\\u2028', 0x2029: '\\u2029'})
 
 
-def set_up_logging(settings: Settings) -> None:
+def set_up_logging(settings: Settings, made: bool = True) -> None:
     """Show our log on stderr, unless the program has set up logging itself; keep its level.
 
     With `log_config` that file sets it up first, once in each process. If it cannot, this prints a
     line and raises `SystemExit`: 2 for a file that says nothing, 1 for what the system refuses.
+    If no file shall be `made`, one that does not exist is left to its first line.
     """
     if settings.log_config:
         from .log_config import configure  # (Late: `logging.config` takes 5 ms.)
         try:
-            configure(settings.log_config)
+            configure(settings.log_config, made)
         except (SettingError, LogError) as error:
             complain(f'tremolo: error: {error}')
             raise SystemExit(2 if isinstance(error, SettingError) else 1) from None

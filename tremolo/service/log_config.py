@@ -33,15 +33,16 @@ class _Applied:
     process = 0
 
 
-def configure(path: str) -> None:
+def configure(path: str, made: bool = True) -> None:
     """Set up logging as a file says, unless this process has done so.
 
-    Raises `SettingError` if the file does not say it, `LogError` if the system refuses something.
+    If none shall be `made`, a log file that does not exist is left to the first line in it. Raises
+    `SettingError` if the file does not say it, `LogError` if the system refuses something.
     """
     if _Applied.path == path and _Applied.process == os.getpid():
         return    # (The application may have changed it since, and means it.)
     text = _Applied.text if _Applied.path == path else _read(path)
-    _apply(path, text)
+    _apply(path, text, made)
     _Applied.path, _Applied.text, _Applied.process = path, text, os.getpid()
 
 
@@ -67,7 +68,7 @@ def _read(path: str) -> bytes:
         raise LogError(f'log_config: {path}: {error.strerror}') from error
 
 
-def _apply(path: str, text: bytes) -> None:
+def _apply(path: str, text: bytes, made: bool = True) -> None:
     try:
         config: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -76,9 +77,20 @@ def _apply(path: str, text: bytes) -> None:
         raise SettingError(f'log_config: {path} is JSON, but not an object: {{"version": 1, ...}}')
     config.setdefault('disable_existing_loggers', False)
     try:
+        if not made:
+            _delay_new_files(config)
         logging.config.dictConfig(config)
     except Exception as error:    # (A class that it names may raise any.)
         raise _told(path, error) from error
+
+
+def _delay_new_files(config: dict[str, Any]) -> None:
+    """Let handlers make no file until they write. Raises `OSError` if the folder is missing."""
+    for handler in config.get('handlers', {}).values():
+        name = handler.get('filename')
+        if name and not os.path.exists(name) and str(handler.get('class')).startswith('logging.'):
+            os.scandir(os.path.dirname(name) or '.').close()
+            handler['delay'] = True
 
 
 def _told(path: str, error: BaseException) -> Exception:

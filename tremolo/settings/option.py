@@ -8,6 +8,8 @@ Where 0 makes sense but no use (`head_timeout`), it is refused.
 
 from __future__ import annotations
 
+import re
+
 from ..errors import SettingError
 from ..typed import Any
 from .kinds import KINDS
@@ -112,7 +114,8 @@ class Option:
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    # (An address may have been written with the password of its certificate.)
+    text = re.sub('(password=)[^&]*', r'\1***', repr(value), flags=re.I)
     return text if len(text) <= 64 else text[:61] + '...'
 
 

@@ -5,7 +5,8 @@
                                                        within a second
 
 A worker whose loop hangs tells nothing: a row of its own says so, with its process id, for
-`kill -USR2`. It is asked again only when it has answered, or ended: nothing piles up before it.
+`kill -USR2`. As long as it lets a question wait for longer than that, it is asked no other one:
+nothing piles up before it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .channel import CONTROL
 from .group import STARTING, Group, Worker
 
 _PROMPT = 1.0    # Seconds in which a worker begins to tell.
+_MOST = 8    # Questions that wait at a worker.
 
 
 class Asking:
@@ -30,8 +32,7 @@ class Asking:
     def __init__(self, path: str) -> None:
         self._path = path
         self._desk: Desk | None = None
-        # The workers that were asked, and have not ended their answers: what comes from each.
-        self.asked: dict[Worker, Part] = {}
+        self.parts: set[Part] = set()    # What comes from workers that have not told all.
 
     def begin(self, reactor: Reactor, group: Group) -> None:
         """Open the control socket. Raises `ListenError`."""
@@ -41,8 +42,14 @@ class Asking:
         """Close it, and what comes from workers."""
         if self._desk is not None:
             self._desk.close()
-        for part in list(self.asked.values()):
+        for part in list(self.parts):
             part.stream.abort()
+
+    def is_silent(self, worker: Worker, now: float) -> bool:
+        """Return whether a worker has let a question wait for too long, or has enough of them."""
+        waits = [now - each.asked for each in self.parts
+                 if each.worker is worker and not each.begun]
+        return len(waits) >= _MOST or max(waits, default=0.0) >= _PROMPT
 
 
 class Answer:
@@ -67,7 +74,7 @@ class Answer:
     def _ask(self, worker: Worker, number: int) -> None:
         if worker.state is STARTING:
             self.send(line(row_of(worker, number, 'starts')))
-        elif worker in self._asking.asked:
+        elif self._asking.is_silent(worker, self._reactor.time()):
             self.send(line(self._silent(worker, number)))
         else:
             try:
@@ -86,8 +93,10 @@ class Answer:
                 else round(max(0.0, self._reactor.time() - worker.beat), 1)}
 
     def take(self, part: Part, lines: bytes) -> None:
-        """Pass lines of a worker on, unless it was given up."""
-        if lines and part in self._parts:
+        """Pass lines of a worker on, unless it was given up, or the client has gone."""
+        if self._client.closed or part not in self._parts:
+            part.stream.abort()
+        elif lines:
             self.send(lines)
 
     def send(self, lines: bytes) -> None:
@@ -135,9 +144,10 @@ class Part:
         self.worker = worker
         self.number = number
         self.stream = stream
+        self.asked = stream.reactor.time()
         self.begun = False
         self._rest = b''    # Of a line that has not come whole.
-        asking.asked[worker] = self
+        asking.parts.add(self)
         stream.receiver = self
         stream.start()
 
@@ -160,8 +170,8 @@ class Part:
         self._end(False)
 
     def _end(self, whole: bool) -> None:
-        if self._asking.asked.get(self.worker) is self:
-            del self._asking.asked[self.worker]
+        if self in self._asking.parts:
+            self._asking.parts.discard(self)
             self._answer.told(self, whole)
             self.stream.abort()
 
