@@ -71,8 +71,8 @@ class Beside:
         with tempfile.TemporaryFile() as file:
             self._reports = file.fileno()
             self._missing = len(items)
-            # (That it has ended is no signal in the midst of a test: it waits for the last, which is
-            # a byte. The end of the file says that this process has been ended, or was killed.)
+            # (That it has ended is no signal in the midst of a test: it waits for the last, which a
+            # byte tells. The end of the file says that this process was ended before, or killed.)
             waiting, release = os.pipe()
             self._pid = os.fork()
             if not self._pid:
@@ -153,8 +153,8 @@ class Beside:
 
     def _unlock(self) -> None:
         """Let a later run remove the folder of `tmp_path`, as pytest does at its end."""
-        folder = getattr(self._config, '_tmp_path_factory').getbasetemp()
-        (folder / '.lock').unlink(missing_ok=True)
+        factory: Any = self._config._tmp_path_factory  # type: ignore[attr-defined]
+        (factory.getbasetemp() / '.lock').unlink(missing_ok=True)
 
     def _take(self) -> None:
         """Tell the reports that have come."""
