@@ -123,7 +123,9 @@ class Beside:
         """Run these tests in this process, the second one."""
         config, item = self._config, items[0]
         try:
-            config.pluginmanager.unregister(name='terminalreporter')
+            # (pytest 8 asks it when it shows what an assertion compares.)
+            terminal: Any = config.pluginmanager.getplugin('terminalreporter')
+            terminal._tw._file = open(os.devnull, 'w')
             config.pluginmanager.unregister(self)
             config.pluginmanager.register(_Reporter(config, self._reports))
             # What tests write is captured in files, which are not to be shared.
