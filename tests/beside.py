@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +71,8 @@ class Beside:
         with tempfile.TemporaryFile() as file:
             self._reports = file.fileno()
             self._missing = len(items)
-            # (That it has ended is no signal in the midst of a test: it waits for the last.)
+            # (That it has ended is no signal in the midst of a test: it waits for the last, which a
+            # byte tells. The end of the file says that this process was ended before, or killed.)
             waiting, release = os.pipe()
             self._pid = os.fork()
             if not self._pid:
@@ -80,12 +83,17 @@ class Beside:
                 chosen = set(items)
                 session.items[:] = [each for each in session.items if each not in chosen]
                 result = yield
+                os.write(release, b'.')
+                while not os.waitpid(self._pid, os.WNOHANG)[0]:
+                    self._take()
+                    time.sleep(0.02)
+                os.close(release)
             except BaseException:
+                os.close(release)
                 os.kill(self._pid, signal.SIGINT)
+                os.waitpid(self._pid, 0)
                 raise
             finally:
-                os.close(release)
-                os.waitpid(self._pid, 0)
                 self._pid = 0
                 self._take()
         if self._missing and not session.shouldfail:
@@ -115,16 +123,21 @@ class Beside:
         """Run these tests in this process, the second one."""
         config, item = self._config, items[0]
         try:
-            config.pluginmanager.unregister(name='terminalreporter')
+            # (pytest 8 asks it when it shows what an assertion compares.)
+            terminal: Any = config.pluginmanager.getplugin('terminalreporter')
+            terminal._tw._file = open(os.devnull, 'w')
             config.pluginmanager.unregister(self)
             config.pluginmanager.register(_Reporter(config, self._reports))
             # What tests write is captured in files, which are not to be shared.
             capture: Any = config.pluginmanager.getplugin('capturemanager')
             capture.stop_global_capturing()
             capture.start_global_capturing()
+            first = select.poll()
+            first.register(waiting, 0)
             for item, following in zip(items, [*items[1:], None]):
                 config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                if item.session.shouldfail or item.session.shouldstop:
+                # (A test may have taken SIGINT for its own; then the first process is awaited.)
+                if item.session.shouldfail or item.session.shouldstop or first.poll(0):
                     break
             capture.stop_global_capturing()
             os.read(waiting, 1)
@@ -136,8 +149,14 @@ class Beside:
             # What was started for several tests ends, though the last of them did not run.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             item.session._setupstate.teardown_exact(None)
+            self._unlock()
         finally:
             os._exit(0)
+
+    def _unlock(self) -> None:
+        """Let a later run remove the folder of `tmp_path`, as pytest does at its end."""
+        factory: Any = self._config._tmp_path_factory  # type: ignore[attr-defined]
+        (factory.getbasetemp() / '.lock').unlink(missing_ok=True)
 
     def _take(self) -> None:
         """Tell the reports that have come."""
@@ -153,6 +172,9 @@ class Beside:
     def _tell(self, data: dict[str, Any]) -> None:
         hook = self._config.hook
         report = hook.pytest_report_from_serializable(config=self._config, data=data)
+        if isinstance(report.longrepr, list):
+            # The place and the reason of a skip.
+            report.longrepr = tuple(report.longrepr)
         if report.when == 'setup':
             hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
         hook.pytest_runtest_logreport(report=report)

@@ -49,8 +49,20 @@ class Written(Group):
     def waits_for(self, text: str, path: str = '/') -> float:
         """Wait until that is in an answer; return the seconds."""
         began = time.monotonic()
-        wait_until(lambda: text in self.get(path))
+        self.answer_with(text, path)
         return time.monotonic() - began
+
+    def answer_with(self, text: str, path: str = '/', accept: str = '*/*') -> str:
+        """Wait until that is in an answer; return the answer."""
+        answer = ''
+
+        def answered() -> bool:
+            nonlocal answer
+            answer = self.get(path, accept)
+            return text in answer
+
+        wait_until(answered)
+        return answer
 
     def tells(self, text: str, times: int = 1) -> None:
         """Wait until that is in the log so often."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import json
 import logging
 import re
 import sys
@@ -21,6 +22,7 @@ from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Reactor, Task
 from tremolo.service import monitor
+from tremolo.service.log import JsonFormatter, TextFormatter
 from tremolo.service.monitor import Monitor
 
 # Seconds between two looks that are made by hand: one is no long turn, two are.
@@ -89,6 +91,17 @@ def test_a_turn_is_told_once_and_so_is_the_next(watched):
         watched.turn(slow)
         watched.wait(1)
         assert watched.told() == []
+
+
+def test_the_stack_is_shown_line_by_line_and_is_no_part_of_the_message(watched, caplog):
+    watched.turn(lambda: watched.wait(6))
+    record, = caplog.records
+    first, second, *_, last = TextFormatter('%(message)s').format(record).splitlines()
+    assert first.startswith('the loop did not poll for 0.12 s; now at ')
+    assert second.startswith('      File ') and last.startswith('        ')
+    entry = json.loads(JsonFormatter().format(record))
+    assert entry['message'] == first
+    assert entry['stack'].splitlines()[0] == second[4:]
 
 
 def test_many_fast_callbacks_of_one_turn_are_told_together(watched):
@@ -171,7 +184,7 @@ class Blocking(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        self.messages.append(self.format(record))
         self._told.set()
 
     def begin(self) -> Callable[[float], bool]:

@@ -354,7 +354,7 @@ def test_a_process_goes_on_after_an_exit_and_ends_after_ctrl_c(tmp_path):
     assert [status for status, _ in said] == [500, 500, 200]
     assert said[2][1] == b'the last answer'
     assert process.returncode == 0
-    assert b'SystemExit: 3' in log and b'\nKeyboardInterrupt' in log
+    assert b'\n    SystemExit: 3\n' in log and b'\n    KeyboardInterrupt\n' in log
 
 
 @dataclasses.dataclass(frozen=True)

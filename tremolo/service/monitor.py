@@ -91,9 +91,13 @@ class Monitor:
         at = places[theirs[-1] if theirs else -1]
         if theirs:
             places = [place for place in places[theirs[0]:] if not is_house(place.module)]
-        stack = format_list([FrameSummary(*place[1:]) for place in places])
-        _log.warning('the loop did not poll for %.2f s; now at %s:%d in %s\n%s', now - since,
-                     at.file, at.line, at.function, ''.join(stack).rstrip('\n'))
+        stack = ''.join(format_list([FrameSummary(*place[1:]) for place in places]))
+        if _log.isEnabledFor(logging.WARNING):
+            # (The stack is no part of the message, which is one line; see output.py.)
+            _log.handle(_log.makeRecord(
+                _log.name, logging.WARNING, __file__, 0,
+                'the loop did not poll for %.2f s; now at %s:%d in %s',
+                (now - since, at.file, at.line, at.function), None, sinfo=stack.rstrip('\n')))
 
 
 def _places(reactor: Reactor) -> list[_Place]:
