@@ -18,6 +18,7 @@ from ..typed import Any, NoReturn
 from . import inside
 from .failure import without_machinery
 from .inside import Inside
+from .lifeline import hold
 from .reports import Reports
 
 VARIABLE = 'TREMOLO_WATCHED'    # What `Reloading` tells the program that it starts.
@@ -25,9 +26,10 @@ VARIABLE = 'TREMOLO_WATCHED'    # What `Reloading` tells the program that it sta
 
 def main(words: list[str]) -> None:
     """Run a program: its path, or `-m` and a name, or `-c` and a text, and its arguments."""
-    files, page, number, folders, variables = json.loads(os.environ.pop(VARIABLE))
+    files, page, number, line, folders, variables = json.loads(os.environ.pop(VARIABLE))
     for fd in (files, page):
         os.set_inheritable(fd, False)
+    hold(line)
     inside.begin(Inside(Reports(files, page, number), folders, variables))
     try:
         _run(words)

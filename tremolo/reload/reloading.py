@@ -29,6 +29,8 @@ from .files import (
     signatures,
 )
 from .inside import Inside
+from .lifeline import Lifeline, hold
+from .modes import Modes
 from .program import VARIABLE
 from .reports import Received
 
@@ -64,6 +66,8 @@ class Reloading:
         self._moved = moved
         self._paths = check_folders(settings.reload_dir)
         self._received = Received()
+        self._line = Lifeline()
+        self._modes = Modes()
         self.reports = self._received.reports
         self._files: dict[str, Signature] = {}    # What is watched, and how it was.
         self._told: set[str] = set()    # What the newest worker has told.
@@ -91,11 +95,18 @@ class Reloading:
         reactor.call_later(_LOOK, self._look)
 
     def close(self) -> None:
-        """End; in a worker, which needs its descriptors, do nothing."""
-        if os.getpid() == self._owner and not self._closed:
-            self._closed = True
+        """End; in a worker, close what only the supervisor may have."""
+        if self._closed:
+            return
+        self._closed = True
+        if os.getpid() == self._owner:
             self._reactor.remove_fd(self._received.end)
             self._received.close()
+            self._line.close()
+            self._modes.give_back()
+        else:
+            self._received.leave()
+            self._line.let_go()
 
     def _read(self) -> None:
         for path, known in self._received.read():
@@ -200,6 +211,10 @@ class Reloading:
         _log.info('reload: waiting for the next save')
         return 'waits'
 
+    def cut(self) -> None:
+        """Take note that a worker was ended by a signal."""
+        self._modes.give_back()
+
     def _names(self) -> dict[str, set[str]]:
         folders = {os.path.dirname(path) for path in self._files}
         return {path: _sources(path) for path in (*folders, os.curdir)}
@@ -209,9 +224,11 @@ class Reloading:
     def work(self, slot: Any) -> int:
         """Be the worker that runs the program."""
         if self._moved() or _imported():
-            told = [*self.reports.inheritable(), self._paths, self._debug]
+            os.set_inheritable(self._line.end, True)
+            told = [*self.reports.inheritable(), self._line.end, self._paths, self._debug]
             os.environ[VARIABLE] = json.dumps(told)
             slot.start_afresh(self._command)
+        hold(self._line.end)
         inside.begin(Inside(self.reports, self._paths, self._debug))
         try:
             return self._work(slot)
@@ -221,6 +238,7 @@ class Reloading:
 
     def stand_in(self, slot: Any) -> int:
         """Be the worker that answers while the program does not run."""
+        hold(self._line.end)
         return self._stand_in(slot)
 
 
