@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import sys
 
 import pytest
 
@@ -11,9 +12,12 @@ from tremolo.loop import Reactor
 from tremolo.reload import files, reloading
 from tremolo.reload.command import runner_command, split
 from tremolo.reload.files import Folder, check_folders, counts, is_application, signature
+from tremolo.reload.hints import Hints
 from tremolo.reload.reloading import Reloading
 from tremolo.reload.reports import Received, Reports
 from tremolo.settings import Settings
+
+LINUX = sys.platform == 'linux'
 
 
 @pytest.mark.parametrize(('line', 'options', 'program'), [
@@ -170,6 +174,39 @@ def test_each_change_is_noticed_once(watching, change):
     for _ in range(5):
         reactor.step(0.02)
     assert noticed == [1]
+
+
+@pytest.mark.parametrize('change', [
+    lambda path: path.write_text('other'),
+    lambda path: path.open('r+').close() or os.utime(path, ns=(1, 1)),
+    lambda path: path.with_name('new').touch(),
+    lambda path: os.replace(path.with_name('beside'), path),
+    lambda path: (path.parent.parent / 'target').write_text('other'),
+    lambda path: (path.parent.parent / 'second').write_text('other'),
+    lambda path: path.parent.rename(path.parent.with_name('away')),
+])
+def test_no_look_is_left_out_when_something_has_changed(tmp_path, change):
+    """In place, beside it, through a link, by its second name, and the whole folder."""
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    for name in ('target', 'second', 'folder/file', 'folder/beside'):
+        (tmp_path / name).write_text('text!')
+    (folder / 'link').symlink_to(tmp_path / 'target')
+    os.link(tmp_path / 'second', folder / 'hard')
+    paths = [str(folder / name) for name in ('file', 'beside', 'link', 'hard', 'none')]
+    with Reactor() as reactor:
+        hints = Hints(reactor)
+        hints.begin()
+        hints.arm(paths, True)
+        reactor.step(0)
+        assert hints.quiet() == LINUX
+        change(folder / 'file')
+        reactor.step(0)
+        assert not hints.quiet()
+        hints.arm(paths, False)
+        reactor.step(0)
+        assert hints.quiet() == LINUX
+        hints.close()
 
 
 def test_a_change_is_noticed_within_half_a_second():

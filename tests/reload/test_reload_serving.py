@@ -80,6 +80,7 @@ def written(shared):
     if shared.get() != '<good>':
         shared.save('pack/part.py', "NAME = 'good'\n")
         shared.waits_for('<good>')
+    wait_until(lambda: len(shared.pids) == 1)    # (Until then the one before accepts as well.)
     yield shared
     print(shared.log)
 
