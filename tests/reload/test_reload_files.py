@@ -1,9 +1,13 @@
 """Which files are watched, and how the command line of a program is taken apart."""
 
+import importlib
 import os
+import pty
 import select
 import socket
 import sys
+import termios
+import zipfile
 
 import pytest
 
@@ -13,6 +17,8 @@ from tremolo.reload import files, reloading
 from tremolo.reload.command import runner_command, split
 from tremolo.reload.files import Folder, check_folders, counts, is_application, signature
 from tremolo.reload.hints import Hints
+from tremolo.reload.inside import Inside
+from tremolo.reload.modes import Modes
 from tremolo.reload.reloading import Reloading
 from tremolo.reload.reports import Received, Reports
 from tremolo.settings import Settings
@@ -131,6 +137,40 @@ def test_a_page_that_is_half_written_is_no_page():
             assert received.reports.read_page() == {}
     finally:
         received.close()
+
+
+def test_an_application_in_a_zip_file_is_watched_by_that(tmp_path, monkeypatch):
+    path = tmp_path / 'app.zip'
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('zipped_shop.py', '')
+    monkeypatch.syspath_prepend(str(path))
+    importlib.import_module('zipped_shop')
+    received = Received()
+    try:
+        Inside(received.reports, [], False).served()
+        told = dict(received.read())
+        assert told[str(path)] == signature(str(path))
+    finally:
+        del sys.modules['zipped_shop']
+        received.close()
+
+
+def test_the_terminal_is_given_back_after_a_worker_was_killed_in_a_debugger():
+    pid, fd = pty.fork()
+    if not pid:
+        status = 1
+        try:
+            modes = Modes()
+            kept = termios.tcgetattr(0)
+            termios.tcsetattr(0, termios.TCSANOW, [*kept[:3], 0, *kept[4:]])
+            modes.give_back()
+            status = int(termios.tcgetattr(0) != kept)
+        finally:
+            os._exit(status)
+    try:
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture

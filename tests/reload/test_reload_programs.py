@@ -22,9 +22,8 @@ app = Tremolo()
 def index():
     return f'<{part.NAME}> {__name__} {sys.argv} {sys.path[0]} {__file__}'
 
-@app.on_worker_start
-def begin():
-    """Leave a thread that never ends."""
+import os
+if 'TREMOLO_INHERITED' in os.environ:    # (In the worker: it leaves a thread that never ends.)
     import threading, time
     threading.Thread(target=time.sleep, args=[10 ** 6]).start()
 

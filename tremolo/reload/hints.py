@@ -86,7 +86,7 @@ class Hints:
 def _ask(fd: int) -> bool:
     """Ask for a signal at the next change in a folder; return False if the system has none."""
     try:
-        import fcntl    # (Late: Windows has none.)
+        import fcntl  # (Late: Windows has none.)
         fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_MODIFY | fcntl.DN_ATTRIB | fcntl.DN_DELETE
                     | fcntl.DN_CREATE | fcntl.DN_RENAME)
     except (ImportError, AttributeError, OSError):
@@ -97,11 +97,11 @@ def _ask(fd: int) -> bool:
 def _local_devices() -> set[int]:
     """Return the devices whose file systems only this machine writes."""
     found = set()
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        with open('/proc/self/mountinfo', encoding='utf-8', errors='replace') as file:
-            for line in file:
-                mount, _, kind = line.partition(' - ')
-                if kind.split()[0] in _LOCAL:
-                    major, minor = map(int, mount.split()[2].split(':'))
-                    found.add(os.makedev(major, minor))
+    with contextlib.suppress(OSError, ValueError, IndexError), \
+            open('/proc/self/mountinfo', encoding='utf-8', errors='replace') as file:
+        for line in file:
+            mount, _, kind = line.partition(' - ')
+            if kind.split()[0] in _LOCAL:
+                major, minor = map(int, mount.split()[2].split(':'))
+                found.add(os.makedev(major, minor))
     return found

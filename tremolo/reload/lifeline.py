@@ -34,7 +34,7 @@ class Lifeline:
 def hold(end: int) -> None:
     """Let this process end with its supervisor; `end` is closed, or becomes ours."""
     try:
-        import fcntl    # (Late: Windows has none.)
+        import fcntl  # (Late: Windows has none.)
         # (Only one process is told of each opened end. So this one opens it once more.)
         ours = os.open(f'/proc/self/fd/{end}', os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(ours, fcntl.F_SETOWN, os.getpid())

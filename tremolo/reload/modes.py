@@ -33,5 +33,5 @@ class Modes:
 
 def _modes() -> Any:
     """Return the modes of the terminal; None if stdin is none."""
-    import termios    # (Late: Windows has none.)
+    import termios  # (Late: Windows has none.)
     return termios.tcgetattr(0) if os.isatty(0) else None
