@@ -45,12 +45,12 @@ class AccessLog:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
                                shared=bool(settings.workers),
                                cut=cut_json if lines.is_json else cut_plainly)
-            lines.write = writer.write
-            server.at_end = writer.close
+            lines.writer = writer
+            server.at_end = self._end
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         lines.unusual = self._unusual
-        server.request_observers.append(self._unusual if self._records else lines.ended)
+        server.request_observers.append(self._unusual if self._records else lines.observer())
         server.refusal_observers.append(self._refused)
 
     def _unusual(self, response: Response, reason: str) -> None:
@@ -83,13 +83,17 @@ class AccessLog:
         self._put(self._lines.refused(
             connection.addresses[0], status, connection.reason, self._server.heads.refused))
 
+    def _end(self) -> None:
+        self._lines.tell()
+        self._lines.writer.close()
+
     def _put(self, values: dict[str, Any]) -> None:
         """Write the line of these values, or make a record of them."""
         line = self._lines.line(values)
         if self._records:
             _log.info('%s', line[:-1].decode('ascii'), extra=values)
         else:
-            self._lines.write(line)
+            self._lines.writer.write(line)
 
 
 def _ask_for_addresses(connection: Connection) -> object:
