@@ -1,8 +1,13 @@
 """Which files are watched, and how the command line of a program is taken apart."""
 
+import importlib
 import os
+import pty
 import select
 import socket
+import sys
+import termios
+import zipfile
 
 import pytest
 
@@ -11,9 +16,14 @@ from tremolo.loop import Reactor
 from tremolo.reload import files, reloading
 from tremolo.reload.command import runner_command, split
 from tremolo.reload.files import Folder, check_folders, counts, is_application, signature
+from tremolo.reload.hints import Hints
+from tremolo.reload.inside import Inside
+from tremolo.reload.modes import Modes
 from tremolo.reload.reloading import Reloading
 from tremolo.reload.reports import Received, Reports
 from tremolo.settings import Settings
+
+LINUX = sys.platform == 'linux'
 
 
 @pytest.mark.parametrize(('line', 'options', 'program'), [
@@ -129,6 +139,40 @@ def test_a_page_that_is_half_written_is_no_page():
         received.close()
 
 
+def test_an_application_in_a_zip_file_is_watched_by_that(tmp_path, monkeypatch):
+    path = tmp_path / 'app.zip'
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('zipped_shop.py', '')
+    monkeypatch.syspath_prepend(str(path))
+    importlib.import_module('zipped_shop')
+    received = Received()
+    try:
+        Inside(received.reports, [], False).served()
+        told = dict(received.read())
+        assert told[str(path)] == signature(str(path))
+    finally:
+        del sys.modules['zipped_shop']
+        received.close()
+
+
+def test_the_terminal_is_given_back_after_a_worker_was_killed_in_a_debugger():
+    pid, fd = pty.fork()
+    if not pid:
+        status = 1
+        try:
+            modes = Modes()
+            kept = termios.tcgetattr(0)
+            termios.tcsetattr(0, termios.TCSANOW, [*kept[:3], 0, *kept[4:]])
+            modes.give_back()
+            status = int(termios.tcgetattr(0) != kept)
+        finally:
+            os._exit(status)
+    try:
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        os.close(fd)
+
+
 @pytest.fixture
 def watching(tmp_path, monkeypatch):
     """A `Reloading` on a reactor, and what it has noticed so far."""
@@ -170,6 +214,39 @@ def test_each_change_is_noticed_once(watching, change):
     for _ in range(5):
         reactor.step(0.02)
     assert noticed == [1]
+
+
+@pytest.mark.parametrize('change', [
+    lambda path: path.write_text('other'),
+    lambda path: path.open('r+').close() or os.utime(path, ns=(1, 1)),
+    lambda path: path.with_name('new').touch(),
+    lambda path: os.replace(path.with_name('beside'), path),
+    lambda path: (path.parent.parent / 'target').write_text('other'),
+    lambda path: (path.parent.parent / 'second').write_text('other'),
+    lambda path: path.parent.rename(path.parent.with_name('away')),
+])
+def test_no_look_is_left_out_when_something_has_changed(tmp_path, change):
+    """In place, beside it, through a link, by its second name, and the whole folder."""
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    for name in ('target', 'second', 'folder/file', 'folder/beside'):
+        (tmp_path / name).write_text('text!')
+    (folder / 'link').symlink_to(tmp_path / 'target')
+    os.link(tmp_path / 'second', folder / 'hard')
+    paths = [str(folder / name) for name in ('file', 'beside', 'link', 'hard', 'none')]
+    with Reactor() as reactor:
+        hints = Hints(reactor)
+        hints.begin()
+        hints.arm(paths, True)
+        reactor.step(0)
+        assert hints.quiet() == LINUX
+        change(folder / 'file')
+        reactor.step(0)
+        assert not hints.quiet()
+        hints.arm(paths, False)
+        reactor.step(0)
+        assert hints.quiet() == LINUX
+        hints.close()
 
 
 def test_a_change_is_noticed_within_half_a_second():

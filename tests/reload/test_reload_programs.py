@@ -22,6 +22,11 @@ app = Tremolo()
 def index():
     return f'<{part.NAME}> {__name__} {sys.argv} {sys.path[0]} {__file__}'
 
+import os
+if 'TREMOLO_INHERITED' in os.environ:    # (In the worker: it leaves a thread that never ends.)
+    import threading, time
+    threading.Thread(target=time.sleep, args=[10 ** 6]).start()
+
 if __name__ == '__main__':
     app.run(debug=True, reload=True, port=0, log_level='info')
 '''
@@ -56,6 +61,7 @@ def test_a_program_starts_afresh_and_survives_a_syntax_error_in_itself(written, 
         f"{tmp_path / 'shop.py'}")
     server.save('part.py', "NAME = 'two'\n")
     server.waits_for('<two>')
+    wait_until(lambda: len(server.pids) == 1)    # (No old one is left, in spite of its thread.)
     server.save('shop.py', PROGRAM.replace('import part', 'import part = 3'))
     server.waits_for('SyntaxError')
     assert 'importlib' not in server.get()

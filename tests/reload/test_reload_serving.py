@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from worker_group import wait_until
+from worker_group import runs, wait_until
 from written import Written
 
 # Of each kind. (tests/benchmarks/reload.py does 100, and measures.)
@@ -59,6 +59,10 @@ def chat(websocket):
 '''
 
 
+LOOP = ('while True:\n    try:\n        while True:\n            pass\n'
+        '    except BaseException:\n        pass')
+
+
 @pytest.fixture(scope='module')
 def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp('written')
@@ -80,6 +84,7 @@ def written(shared):
     if shared.get() != '<good>':
         shared.save('pack/part.py', "NAME = 'good'\n")
         shared.waits_for('<good>')
+    wait_until(lambda: len(shared.pids) == 1)    # (Until then the one before accepts as well.)
     yield shared
     print(shared.log)
 
@@ -151,8 +156,7 @@ def test_a_file_that_is_deleted_is_noticed_and_its_return_too(written):
 
 @pytest.mark.parametrize('loop', [
     'import time\ntime.sleep(1000)',
-    'while True:\n    try:\n        while True:\n            pass\n'
-    '    except BaseException:\n        pass'])
+    LOOP])
 def test_an_endless_import_tells_where_it_stands_and_the_next_save_begins_anew(written, loop):
     before = written.log.count('still starts')
     written.save('pack/part.py', loop)
@@ -161,6 +165,18 @@ def test_an_endless_import_tells_where_it_stands_and_the_next_save_begins_anew(w
     assert written.log.count('still starts') > before
     written.save('pack/part.py', "NAME = 'through'\n")
     written.waits_for('<through>')
+
+
+@pytest.mark.parametrize('loop', [LOOP, 'sum(iter(int, 1))'])
+def test_no_worker_is_left_when_the_supervisor_is_killed(tmp_path, loop):
+    """Not one in an endless loop in C, either, which no handler of Python can end."""
+    (tmp_path / 'shop.py').write_text(f"open('begun', 'w').close()\n{loop}\n")
+    killed = Written(tmp_path, '--port', '0', 'shop:app')
+    wait_until((tmp_path / 'begun').exists)
+    assert killed.pids
+    killed.process.kill()
+    wait_until(lambda: not any(map(runs, killed.seen)))
+    killed.end()
 
 
 def test_a_long_import_is_served_when_it_has_ended(written):

@@ -76,11 +76,15 @@ class Inside:
         """Tell what else was imported: the server accepts."""
         self._over = True
         self._end_waiting()
+        told: set[str] = set()
         for module in list(sys.modules.values()):
-            path = getattr(module, '__file__', None)
+            # (Of what is in a zip file that is the one.)
+            path = getattr(getattr(module, '__loader__', None), 'archive', None) \
+                or getattr(module, '__file__', None)
             # (Sources are told already, as they were when they were read.)
             if isinstance(path, str) and not path.endswith(('.py', '.pyc')) \
-                    and is_application(path, self._folders):
+                    and path not in told and is_application(path, self._folders):
+                told.add(path)
                 self.imported(path)
 
     def _end_waiting(self) -> None:

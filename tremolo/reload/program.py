@@ -7,10 +7,13 @@ What the program raises is told as Python tells it, and kept for the page. Its `
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib.util
 import json
 import os
 import sys
+import threading
+import time
 from types import ModuleType
 
 from ..errors import TremoloError
@@ -18,21 +21,27 @@ from ..typed import Any, NoReturn
 from . import inside
 from .failure import without_machinery
 from .inside import Inside
+from .lifeline import hold
 from .reports import Reports
 
+_LAST = 1.0    # Seconds for Python's own end of a program.
 VARIABLE = 'TREMOLO_WATCHED'    # What `Reloading` tells the program that it starts.
 
 
 def main(words: list[str]) -> None:
     """Run a program: its path, or `-m` and a name, or `-c` and a text, and its arguments."""
-    files, page, number, folders, variables = json.loads(os.environ.pop(VARIABLE))
+    files, page, number, line, folders, variables = json.loads(os.environ.pop(VARIABLE))
     for fd in (files, page):
         os.set_inheritable(fd, False)
+    hold(line)
     inside.begin(Inside(Reports(files, page, number), folders, variables))
+    status: Any = 1
     try:
         _run(words)
+        status = 0
     except SystemExit as error:
         inside.failed(error)
+        status = error.code
         raise
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -40,6 +49,27 @@ def main(words: list[str]) -> None:
         _tell(error)
         inside.failed(error)
         raise SystemExit(1) from None
+    finally:
+        _end_soon(status if isinstance(status, int) else int(status is not None))
+
+
+def _end_soon(status: int) -> None:
+    """End the processes that the program has begun, and this one, whatever its threads do.
+
+    Python's own end, which runs what is registered with `atexit`, waits for both without limit: so
+    each save would leave one more that works on as before.
+    """
+    module = sys.modules.get('multiprocessing.process')
+    for process in module.active_children() if module is not None else ():
+        with contextlib.suppress(Exception):
+            process.terminate()
+    with contextlib.suppress(RuntimeError):    # (No more threads.)
+        threading.Thread(target=_force, args=[status], daemon=True).start()
+
+
+def _force(status: int) -> None:
+    time.sleep(_LAST)
+    os._exit(status & 0xff)
 
 
 def _tell(error: BaseException) -> None:

@@ -28,16 +28,22 @@ from .files import (
     is_application,
     signatures,
 )
+from .hints import Hints
 from .inside import Inside
+from .lifeline import Lifeline, hold
+from .modes import Modes
 from .program import VARIABLE
 from .reports import Received
 
 _log = logging.getLogger('tremolo')
 
-# Seconds between two looks: with few files, and at most, with many: a look takes 1.5 to 2.5 ms for
+# Seconds between two looks: with few files, and at most, with many: a look takes 1.5 to 3 ms for
 # 1,000 files, and all looks together are to take less than 0.5 % of a processor.
 _LOOK, _RARELY = 0.25, 0.45
 _SHARE = 0.004
+# A look at the files is left out if there is no hint of a change (hints.py), until these seconds
+# are over.
+_UNHINTED = 1.8
 # Seconds in which nothing more changes; and how often they are waited for, at most.
 _SETTLE, _SETTLES = 0.04, 6
 
@@ -64,6 +70,8 @@ class Reloading:
         self._moved = moved
         self._paths = check_folders(settings.reload_dir)
         self._received = Received()
+        self._line = Lifeline()
+        self._modes = Modes()
         self.reports = self._received.reports
         self._files: dict[str, Signature] = {}    # What is watched, and how it was.
         self._told: set[str] = set()    # What the newest worker has told.
@@ -77,6 +85,9 @@ class Reloading:
         self._beside: dict[str, set[str]] = {}
         self._began = 0.0
         self._first = True
+        self._hints: Hints | None = None
+        self._others = True    # Whether other files are watched than at the last look.
+        self._looked = 0.0    # When all files were looked at.
         self._reactor: Reactor
         self._closed = False
         self._owner = os.getpid()
@@ -87,24 +98,37 @@ class Reloading:
         """Begin to watch."""
         self._reactor = reactor
         self._add(path for folder in self._folders for path in folder.paths)
+        self._hints = Hints(reactor)
+        self._hints.begin()
         reactor.add_reader(self._received.end, self._read)
         reactor.call_later(_LOOK, self._look)
 
     def close(self) -> None:
-        """End; in a worker, which needs its descriptors, do nothing."""
-        if os.getpid() == self._owner and not self._closed:
-            self._closed = True
+        """End; in a worker, close what only the supervisor may have."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._hints is not None:
+            self._hints.close()
+        if os.getpid() == self._owner:
             self._reactor.remove_fd(self._received.end)
             self._received.close()
+            self._line.close()
+            self._modes.give_back()
+        else:
+            self._received.leave()
+            self._line.let_go()
 
     def _read(self) -> None:
         for path, known in self._received.read():
             self._told.add(path)
+            self._others = True
             self._files[path] = known
 
     def _add(self, paths: Iterable[str]) -> None:
         paths = list(paths)
         self._files.update(zip(paths, signatures(paths)))
+        self._others = True
 
     def _changed(self) -> list[str]:
         """Return what has changed since the last call; it is known as it is now."""
@@ -135,7 +159,17 @@ class Reloading:
             return
         reactor = self._reactor
         before = reactor.time()
+        hints = self._hints
+        if (hints is not None and before - self._looked < _UNHINTED
+                and not (self._others or self._beside) and hints.quiet()):
+            reactor.call_later(_LOOK, self._look)
+            return
+        self._looked = before
+        if hints is not None:
+            hints.arm(self._files, self._others)
+        self._others = False
         if changed := self._changed():
+            self._others = True
             reactor.call_later(_SETTLE, self._settle, changed, 1)
         else:
             took = reactor.time() - before
@@ -200,6 +234,10 @@ class Reloading:
         _log.info('reload: waiting for the next save')
         return 'waits'
 
+    def cut(self) -> None:
+        """Take note that a worker was ended by a signal."""
+        self._modes.give_back()
+
     def _names(self) -> dict[str, set[str]]:
         folders = {os.path.dirname(path) for path in self._files}
         return {path: _sources(path) for path in (*folders, os.curdir)}
@@ -209,9 +247,11 @@ class Reloading:
     def work(self, slot: Any) -> int:
         """Be the worker that runs the program."""
         if self._moved() or _imported():
-            told = [*self.reports.inheritable(), self._paths, self._debug]
+            os.set_inheritable(self._line.end, True)
+            told = [*self.reports.inheritable(), self._line.end, self._paths, self._debug]
             os.environ[VARIABLE] = json.dumps(told)
             slot.start_afresh(self._command)
+        hold(self._line.end)
         inside.begin(Inside(self.reports, self._paths, self._debug))
         try:
             return self._work(slot)
@@ -221,6 +261,7 @@ class Reloading:
 
     def stand_in(self, slot: Any) -> int:
         """Be the worker that answers while the program does not run."""
+        hold(self._line.end)
         return self._stand_in(slot)
 
 

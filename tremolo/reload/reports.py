@@ -83,6 +83,10 @@ class Received:
                             found.append((path, known and tuple(known)))
         return found
 
+    def leave(self) -> None:
+        """Close the end that is read: a worker that had it would never learn that nobody reads."""
+        os.close(self.end)
+
     def close(self) -> None:
         """Close all of it."""
         for fd in (self.end, self.reports.files, self.reports.page):

@@ -15,16 +15,20 @@ _log = logging.getLogger('tremolo')
 
 # Seconds after `shutdown_timeout` until SIGKILL. A worker that can end by itself takes 5 s at most.
 GRACE = 6.0
+# The same where somebody sits at the terminal, and has pressed Ctrl-C twice, or while it imports.
+SOON = 1.0
 
 
 class Dismissal:
     """Ends workers; each is killed a while after its time is over."""
 
-    def __init__(self, reactor: Reactor, group: Group, patience: float) -> None:
-        """`patience` is `shutdown_timeout`, in seconds."""
+    def __init__(self, reactor: Reactor, group: Group, patience: float,
+                 grace: float = GRACE) -> None:
+        """`patience` is `shutdown_timeout`, in seconds; `grace` follows if it is not waited for."""
         self._reactor = reactor
         self._group = group
         self._patience = patience
+        self._grace = grace
 
     def dismiss(self, worker: Worker) -> None:
         """Let a worker end while the server goes on; SIGKILL follows if it does not.
@@ -48,9 +52,9 @@ class Dismissal:
                 worker.end(signal.SIGQUIT)
             else:
                 # (What a start has begun cleans up meanwhile.)
-                self._reactor.call_later(GRACE, self.kill_unready, worker)
+                self._reactor.call_later(self._grace, self.kill_unready, worker)
                 worker.stop()
-        self._reactor.call_later((0 if at_once else self._patience) + GRACE, self.kill)
+        self._reactor.call_later(self._grace if at_once else self._patience + GRACE, self.kill)
 
     def stop_again(self, worker: Worker) -> None:
         """Stop a worker that was told to end before it was ready, and is ready now.

@@ -39,6 +39,9 @@ class StandIn(Protocol):
         `first`: nothing has been served yet.
         """
 
+    def cut(self) -> None:
+        """Take note that a worker was ended by a signal."""
+
     def stand_in(self, slot: Slot) -> int:
         """Be the worker that stands in; return its exit status."""
 

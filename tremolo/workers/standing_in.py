@@ -64,6 +64,11 @@ class StandingIn:
             slot.lack()
         return fate != ENDS
 
+    def cut(self, code: int) -> None:
+        """Take note of how a worker has ended."""
+        if code < 0 and self._stand_in is not None:
+            self._stand_in.cut()
+
     def ended(self, worker: Worker) -> None:
         """Take note that a worker without a slot has ended: perhaps the one that stood in."""
         for each in self._group.slots:

@@ -34,7 +34,7 @@ from .channel import (
     Channel,
 )
 from .delay import DrainDelay
-from .dismissal import Dismissal
+from .dismissal import GRACE, SOON, Dismissal
 from .fork import SIGNALS, children, ended, fork_worker
 from .group import ENDING, OUTDATED, SERVING, STARTING, WANTED, Group, SlotState, Worker
 from .program import Beside, Program
@@ -74,7 +74,8 @@ class Supervisor:
         self._announcer = Announcer(self._reactor, self._group, self._manager)
         self._delay = DrainDelay(self._reactor, self._group, self._manager, settings)
         self._standing_in = StandingIn(self._reactor, self._group, program.stand_in)
-        self._dismissal = Dismissal(self._reactor, self._group, settings.shutdown_timeout)
+        self._dismissal = Dismissal(self._reactor, self._group, settings.shutdown_timeout,
+                                    SOON if settings.reload else GRACE)
         self._announced = False    # Whether a worker has been ready, and the address is printed.
         self._tell_refusal = 0.0    # When the log may say (again) that a fork was refused.
         self._ending = False
@@ -248,6 +249,7 @@ class Supervisor:
 
     def _ended(self, worker: Worker, code: int) -> None:
         worker.channel.finish()
+        self._standing_in.cut(code)
         slot = self._group.slot_of(worker)
         told, begun, worker.state = worker.state is ENDING, worker.state is not STARTING, ENDING
         if not (told or begun or self._ending or slot is None) \
