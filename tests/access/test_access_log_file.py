@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import resource
+import sys
 import threading
 
 import pytest
@@ -79,6 +80,13 @@ def test_a_stdout_that_is_closed_is_told_in_one_line():
         with pytest.raises(LogError, match=r'^the log on stdout cannot be written: Bad file desc'):
             check_log('-')
         check_log('')
+
+
+def test_a_stdout_that_was_closed_before_is_not_what_has_its_number_now(monkeypatch):
+    """(`>&-`: a database of the application, or the poller, was number 1, and got the lines.)"""
+    monkeypatch.setattr(sys, '__stdout__', None)    # As Python sets it then.
+    with pytest.raises(LogError, match=r'^the log on stdout cannot be written: Bad file desc'):
+        check_log('-')
 
 
 def test_several_processes_append_to_one_file_also_after_it_was_cut(tmp_path):

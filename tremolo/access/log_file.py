@@ -14,6 +14,7 @@ O_NONBLOCK is never set on stdout: the flag would hold for all programs that sha
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -36,7 +37,10 @@ def open_log(path: str) -> int:
     """
     try:
         if path == STDOUT:
-            # (If the program closes its stdout, the number 1 may soon be that of a client.)
+            # (If the program closes its stdout, the number 1 may soon be that of a client; and if
+            # it was closed before Python began, it may be that of a database already.)
+            if sys.__stdout__ is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return os.dup(1)
         # (O_NONBLOCK: a FIFO that nobody reads is refused, ENXIO, and not waited for. The flag
         # belongs to this opening alone, and a file does not know it.)
