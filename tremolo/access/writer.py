@@ -8,6 +8,7 @@
     loop                                          thread
     write: into a list of lines
       0.25 s later, or 64 KiB: a batch   ----->   LogFile.write: whole lines, again and again
+      held up by a handler for 0.5 s     ----->   takes the lines by itself: they may be the last
       1 MiB waits already: dropped                no room (ENOSPC, EIO): again each 0.5 s
       the log tells, each 10 s at most   <-----   what is wrong
 
@@ -37,7 +38,7 @@ _log = logging.getLogger('tremolo')
 _LATEST = 0.25      # Seconds until a line is given to the thread.
 _BATCH = 1 << 16    # Bytes that are given to it at once, if they come earlier.
 _MOST = 1 << 20     # Bytes that wait, at most; more is dropped.
-_AGAIN = 0.5        # Seconds until it is tried again to write what could not be written.
+_AGAIN = 0.5        # Seconds until the thread looks again: for room, and for lines that wait.
 _QUIET = 10.0       # Seconds from one message of the log to the next.
 _LAST = 1.0         # Seconds for what is left at the end.
 
@@ -70,6 +71,8 @@ class LogWriter:
         self._tells = False    # Whether the log will tell something.
         self._next = 0.0       # When it may.
         self._closed = False
+        self._given_up = False    # Whether what is left is counted as dropped.
+        self._taking = threading.Lock()    # For who takes the lines out of the list.
         # What the thread has to do: write lines; True: open the file anew; None: end.
         # (`put` may be called in a signal handler; what has a lock in Python may not.)
         self._orders: SimpleQueue[bytes | bool | None] = SimpleQueue()
@@ -93,6 +96,7 @@ class LogWriter:
     def _look(self) -> None:
         if not self._mark:
             self._mark = _BATCH
+            self._orders.put(b'')
             self._reactor.call_later(_LATEST, self._due)
         if self._size > _BATCH:
             self._give()
@@ -106,13 +110,15 @@ class LogWriter:
 
     def _give(self) -> None:
         """Give the lines to the thread, unless too many wait already."""
-        lines, size, self._lines, self._size = self._lines, self._size, [], 0
-        if self._given - self._done + size > _MOST:
-            self._lose(len(lines))
-            self._tell_soon()
-        else:
-            self._given += size
-            self._orders.put(b''.join(lines))
+        with self._taking:
+            lines, self._lines, self._size = self._lines, [], 0
+            batch = b''.join(lines)
+            if self._given - self._done + len(batch) <= _MOST:
+                self._given += len(batch)
+                self._orders.put(batch)
+                return
+        self._lose(len(lines))
+        self._tell_soon()
 
     def reopen(self) -> None:
         """Open the file anew, which was renamed; stdout stays. It may be called on any thread.
@@ -133,6 +139,7 @@ class LogWriter:
             self._give()
         self._orders.put(None)
         self._thread.join(_LAST)
+        self._given_up = True
         for lines in self._not_written():
             self._lose(lines.count(b'\n'))
         self._tell()
@@ -168,9 +175,9 @@ class LogWriter:
         ends = False
         while not ends:
             try:
-                order = self._orders.get(timeout=_AGAIN if self._left else None)
+                order = self._orders.get(timeout=_AGAIN if self._left or self._mark else None)
             except Empty:
-                order = b''
+                order = b'' if self._left else self._held_up()
             if order is True:
                 self._open_anew()
             elif order:
@@ -182,9 +189,20 @@ class LogWriter:
                 self._reactor.call_soon_threadsafe(self._tell_soon)
         self._file.close()
 
+    def _held_up(self) -> bytes:
+        """Return the lines that the loop should have given: something holds it up."""
+        with self._taking:
+            if not self._orders.empty():
+                return b''
+            # (The loop appends without the lock: not to what is taken here, but behind it.)
+            lines = b''.join(self._lines[:])
+            del self._lines[:lines.count(b'\n')]
+        self._done -= len(lines)    # (They were not given.)
+        return lines
+
     def _write_left(self) -> str:
         """Write what is left; return what is wrong, '' if nothing is."""
-        while self._left:
+        while self._left and not self._given_up:
             lines = self._left[0]
             try:
                 written = self._file.write(lines)
