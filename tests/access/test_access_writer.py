@@ -84,11 +84,11 @@ def test_a_line_is_in_the_file_a_moment_later(reactor, tmp_path, opened):
 
 def test_many_lines_do_not_wait(reactor, tmp_path, opened):
     log = opened()
-    line = b'x' * 1023 + b'\n'
-    for _ in range(65):
+    line = b'x' * 126 + b'\n'
+    for _ in range(513):
         log.write(line)
     deadline = time.monotonic() + 30
-    while (tmp_path / 'log').stat().st_size < 65 * 1024:    # (The loop does not turn.)
+    while (tmp_path / 'log').stat().st_size < 513 * 127:    # (The loop does not turn.)
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -244,7 +244,7 @@ def test_a_handler_that_holds_up_the_loop_does_not_hold_up_the_lines(
 def test_lines_are_neither_lost_nor_doubled_while_both_take_them(
         reactor, tmp_path, opened, monkeypatch):
     monkeypatch.setattr(writer, '_AGAIN', 0.0001)
-    monkeypatch.setattr(writer, '_BATCH', 500)
+    monkeypatch.setattr(writer, '_MANY', 100)
     log = opened()
     lines = [b'%d\n' % number for number in range(20000)]
     for line in lines:

@@ -264,9 +264,9 @@ def drained(machine: Machine, load: Load, given) -> None:
     assert machine.health() == 200
     began = time.monotonic()
     machine.process.send_signal(signal.SIGTERM)
-    while machine.health() == 200:
+    while (said := machine.health()) == 200:
         assert time.monotonic() < began + PATIENCE
-    assert machine.health() == 503
+    assert said == 503
     machine.gone()
     assert time.monotonic() - began >= float(given['TREMOLO_DRAIN_DELAY'])
     load.wait_for(load.count + 100)

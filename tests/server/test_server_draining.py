@@ -56,6 +56,7 @@ def test_a_client_that_comes_while_the_hooks_of_a_stop_run_is_answered(app):
             client.sendall(request())
         running.server.at_drain = come
         running.server.drain()
+        client.shutdown(socket.SHUT_WR)    # (It has no more to ask.)
         while not running.server.stopped.done():
             running.step(0.1)
         client.settimeout(60)

@@ -22,6 +22,7 @@ from ..loop import Reactor
 from ..server import Response
 from ..settings.access_format import NAMES
 from ..typed import Any, Callable
+from .writer import LogWriter
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -30,6 +31,7 @@ _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 # kept: a value with a query, or with a `@` (a password in a URL).
 MOST_KEPT = 1024
 _LONGEST_KEPT = 256
+_SECOND = 1.0    # As long as a line's time is true.
 
 
 def may_keep(value: bytes | str) -> bool:
@@ -48,9 +50,9 @@ class Lines:
     def __init__(self, reactor: Reactor, template: str, names: Iterable[str]) -> None:
         """Prepare for a template of the operator %, and the names whose values it takes."""
         self.reactor = reactor
-        self.write: Callable[[bytes], object]    # What takes a line.
+        self.writer: LogWriter    # Takes the lines.
         # What writes the line of an answer that may not be whole.
-        self.unusual: Callable[[Response, str], object]
+        self.unusual: Callable[[Response, str], None]
         self._template = template + '\n'
         self._names = tuple(names)
         self.pid = os.getpid()
@@ -58,9 +60,9 @@ class Lines:
         self._time = ''
         self.until = -1.0    # The time of the reactor at which the second is over.
 
-    def ended(self, response: Response, reason: str) -> None:
-        """Write the line of an answer that has ended. Hot: once for each answer."""
-        self.unusual(response, reason)
+    def observer(self) -> Callable[[Response, str], None]:
+        """Return what writes the line of each answer that has ended."""
+        return self.unusual
 
     def values(self, response: Response, status: int | None, size: int | None, reason: str,
                began: float) -> dict[str, Any]:
@@ -130,5 +132,5 @@ class Lines:
                 self._time = f'"{when:%Y-%m-%dT%H:%M:%SZ}"'
             else:
                 self._time = f'{when.day:02}/{MONTHS[when.month - 1]}/{when:%Y:%H:%M:%S} +0000'
-            self.until = self.reactor.now + 1.0 - wall % 1.0
+            self.until = self.reactor.now + _SECOND - wall % 1.0
         return self._time
