@@ -216,6 +216,9 @@ def test_what_a_stopped_reader_finds_and_what_was_dropped_are_all_lines(
     os.close(theirs)
     for number in range(20000):
         log.write(b'line %d\n' % number)
+    deadline = time.monotonic() + 30
+    while log._file.wait(0):    # Until the pipe is full.
+        assert time.monotonic() < deadline
     log.close()
     os.set_blocking(ours, False)
     got = os.read(ours, 1 << 20)
