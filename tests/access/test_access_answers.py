@@ -258,6 +258,16 @@ def test_a_websocket_that_is_cut_has_the_reason(kept, logged):
     assert line.startswith('GET /socket 101 ') and line.endswith(' ws_ping_timeout')
 
 
+def test_what_goes_on_by_another_protocol_when_the_server_is_closed_has_the_reason(kept):
+    """(SIGQUIT: a WebSocket was `reset`, as if its client were to blame, an upgrade had none.)"""
+    with virtual(application(), **SHORT) as host:
+        upgrade = request('/upgrade', 'GET', 'Connection: upgrade', 'Upgrade: echo')
+        for data in (handshake('/socket'), upgrade):
+            host.connect(data).until(b'\r\n\r\n')
+        host.server.close()
+    assert sorted(line.split()[0::4] for line in short(kept)) == [['GET', 'shutdown']] * 2
+
+
 def test_a_handshake_that_is_refused_has_its_status(kept):
     with virtual(application(), **SHORT) as host:
         host.ask(request('/socket', 'GET', LAST))

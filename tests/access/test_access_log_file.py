@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import resource
+import sys
 import threading
 
 import pytest
@@ -79,6 +80,13 @@ def test_a_stdout_that_is_closed_is_told_in_one_line():
         with pytest.raises(LogError, match=r'^the log on stdout cannot be written: Bad file desc'):
             check_log('-')
         check_log('')
+
+
+def test_a_stdout_that_was_closed_before_is_not_what_has_its_number_now(monkeypatch):
+    """(`>&-`: a database of the application, or the poller, was number 1, and got the lines.)"""
+    monkeypatch.setattr(sys, '__stdout__', None)    # As Python sets it then.
+    with pytest.raises(LogError, match=r'^the log on stdout cannot be written: Bad file desc'):
+        check_log('-')
 
 
 def test_several_processes_append_to_one_file_also_after_it_was_cut(tmp_path):
@@ -200,12 +208,32 @@ def test_the_lines_of_two_writers_on_one_pipe_are_never_mixed():
     assert sorted(found) == sorted(lines[one] + lines[other])
 
 
-def test_where_nobody_shares_it_a_pipe_takes_all_at_once():
+def test_where_nobody_shares_it_a_pipe_takes_a_long_line_whole():
     ours, theirs = os.pipe()
     with stdout_is(theirs), opened('-', shared=False) as log:
         os.close(theirs)
         assert log.write(b'x' * 5000 + b'\n') == 5001
     os.close(ours)
+
+
+def test_a_file_that_tells_an_error_when_it_is_closed_is_left_for_the_new_one(
+        tmp_path, monkeypatch):
+    """(A network file system: close(2) says then what write(2) did not. It ended the thread.)"""
+    close = os.close
+
+    def failing(fd):
+        close(fd)
+        raise OSError(errno.EIO, 'Input/output error')
+
+    path = tmp_path / 'log'
+    with opened(path) as log:
+        path.rename(tmp_path / 'log.1')
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'close', failing)
+            log.reopen()
+        log.write(b'new\n')
+        monkeypatch.setattr(os, 'close', failing)
+    assert path.read_bytes() == b'new\n'
 
 
 def test_it_is_opened_anew_by_its_name(tmp_path):

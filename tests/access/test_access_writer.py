@@ -206,6 +206,56 @@ def test_at_the_end_what_cannot_be_written_is_told_and_not_waited_for(
     assert not log._thread.is_alive()
 
 
+def test_what_a_stopped_reader_finds_and_what_was_dropped_are_all_lines(
+        reactor, opened, monkeypatch, logged):
+    """(A batch that write(2) held was dropped as a whole, though half of it was in the pipe.)"""
+    monkeypatch.setattr(writer, '_LAST', 0.1)
+    ours, theirs = os.pipe()
+    with stdout_is(theirs):
+        log = opened('-', shared=False)
+    os.close(theirs)
+    for number in range(20000):
+        log.write(b'line %d\n' % number)
+    deadline = time.monotonic() + 30
+    while log._file.wait(0):    # Until the pipe is full.
+        assert time.monotonic() < deadline
+    log.close()
+    os.set_blocking(ours, False)
+    got = os.read(ours, 1 << 20)
+    os.close(ours)
+    log._thread.join(30)
+    assert got.endswith(b'\n')
+    assert got.count(b'\n') + sum(map(dropped, logged.text.splitlines())) == 20000
+
+
+def test_a_handler_that_holds_up_the_loop_does_not_hold_up_the_lines(
+        reactor, tmp_path, opened, monkeypatch):
+    """(They may be the last: who hangs is killed. And a second is a second.)"""
+    monkeypatch.setattr(writer, '_AGAIN', 0.02)
+    log = opened()
+    for number in range(3):    # No turn of the loop is between them.
+        log.write(b'line %d\n' % number)
+        deadline = time.monotonic() + 30
+        while (tmp_path / 'log').read_bytes().count(b'\n') <= number:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    log.write(b'last\n')
+    log.close()
+    assert (tmp_path / 'log').read_bytes() == b'line 0\nline 1\nline 2\nlast\n'
+
+
+def test_lines_are_neither_lost_nor_doubled_while_both_take_them(
+        reactor, tmp_path, opened, monkeypatch):
+    monkeypatch.setattr(writer, '_AGAIN', 0.0001)
+    monkeypatch.setattr(writer, '_MANY', 100)
+    log = opened()
+    lines = [b'%d\n' % number for number in range(20000)]
+    for line in lines:
+        log.write(line)
+    log.close()
+    assert (tmp_path / 'log').read_bytes() == b''.join(lines)
+
+
 def test_it_is_opened_anew_and_no_line_is_lost(reactor, tmp_path, opened):
     log, path = opened(), tmp_path / 'log'
     for number in range(50):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -217,6 +218,26 @@ def test_sigusr1_ends_no_renewal(program):
     process.terminate()
     assert process.stdout.readline() == 'stopped\n'
     assert process.wait(PATIENCE) == 0
+
+
+LAST_MOMENT = '''
+import os, signal
+from tremolo.service.beginning import outlive_signals
+outlive_signals()
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), signum=signal.SIGUSR1):
+        kill(pid, signum)    # The handlers of signals are gone by now.
+
+late = Late()
+'''
+
+
+def test_sigusr1_ends_no_program_at_its_own_end():
+    """(A rotation while an `app.run` came to its end: it had ended well, with status -10.)"""
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    assert subprocess.run((sys.executable, '-c', LAST_MOMENT), env=environment,
+                          timeout=PATIENCE).returncode == 0
 
 
 def _children(process):

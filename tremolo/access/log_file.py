@@ -2,8 +2,9 @@
 
 Workers share the file. Each opens it by itself, with O_APPEND, so what it writes is put behind what
 the others have written, also after the file was cut to nothing (logrotate's `copytruncate`). A pipe
-that they share takes 4,096 bytes at once (PIPE_BUF); more could be mixed with the lines of others.
-So whole lines of so many bytes together are written there, and a longer line is cut.
+takes 4,096 bytes at once (PIPE_BUF), or none of them; more could be mixed with what others write,
+and would be half written if its reader stops. So whole lines of so many bytes together are written
+there. A longer line is cut where workers share the pipe.
 
 If a disk is full in the middle of a line, the part that is in the file is cut off again. So the
 line can be written as a whole when there is room. (Only a worker that writes in this very moment,
@@ -14,6 +15,8 @@ O_NONBLOCK is never set on stdout: the flag would hold for all programs that sha
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import select
@@ -36,7 +39,10 @@ def open_log(path: str) -> int:
     """
     try:
         if path == STDOUT:
-            # (If the program closes its stdout, the number 1 may soon be that of a client.)
+            # (If the program closes its stdout, the number 1 may soon be that of a client; and if
+            # it was closed before Python began, it may be that of a database already.)
+            if sys.__stdout__ is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             return os.dup(1)
         # (O_NONBLOCK: a FIFO that nobody reads is refused, ENXIO, and not waited for. The flag
         # belongs to this opening alone, and a file does not know it.)
@@ -90,20 +96,20 @@ class LogFile:
 
     def _look(self) -> None:
         self._regular = stat.S_ISREG(os.fstat(self._fd).st_mode)
-        # The bytes of one write, at most.
-        self.at_once = _AT_ONCE if self._shared and not self._regular else sys.maxsize
+        self.at_once = sys.maxsize if self._regular else _AT_ONCE    # Bytes of one write, at most.
 
     def reopen(self) -> None:
         """Open what has the name now. Raises `LogError`, and keeps what was open."""
-        fd = open_log(self._path)
-        os.close(self._fd)
-        self._fd = fd
+        before, self._fd = self._fd, open_log(self._path)
+        with contextlib.suppress(OSError):    # (What a network file system tells only now is lost.)
+            os.close(before)
         self._torn = False
         self._look()
 
     def close(self) -> None:
         """Close it."""
-        os.close(self._fd)
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
 
     def write(self, lines: bytes) -> int:
         """Write lines, or some of them; return how many bytes need not be written any more.
@@ -121,6 +127,8 @@ class LogFile:
         if end:
             return os.write(self._fd, lines[:end])
         end = lines.index(b'\n') + 1
+        if not self._shared:
+            return os.write(self._fd, lines[:end])
         os.write(self._fd, self._cut_line(lines[:end], self.at_once))
         return end
 

@@ -160,6 +160,8 @@ class Lifetime:
         With `reset` the client is told by RST, and so is the client of a body that only the close
         ends (`Response` has prepared the socket for that): after a FIN a part would look whole.
         """
+        if self.reason == 'upgraded' and reason == 'shutdown':
+            self.reason = ''    # (It goes on by another protocol, which has not ended it.)
         record(self, reason)
         stream = self.stream
         stream.push()

@@ -12,6 +12,7 @@ instructions: a function of C that takes long delays them, and what never return
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -44,6 +45,7 @@ def outlive_signals(afresh: bool = False) -> None:
     unhandled = signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, signal.SIG_IGN)
     if unhandled and (afresh or not is_ignored(signal.SIGUSR1)):
         signal.signal(signal.SIGUSR1, _usr1)
+        atexit.register(_ignore_usr1)
     if afresh:
         _let_hup_wait()
 
@@ -60,6 +62,12 @@ def _usr1(*_: object) -> None:
     reopen_all = getattr(sys.modules.get('tremolo.access.writer'), 'reopen_all', None)
     if reopen_all is not None:
         reopen_all()
+
+
+def _ignore_usr1() -> None:
+    """Let it do no harm at Python's own end, which takes handlers away: it would be a kill."""
+    if signal.getsignal(signal.SIGUSR1) is _usr1:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 class _Hup:
