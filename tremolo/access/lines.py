@@ -22,6 +22,7 @@ from ..loop import Reactor
 from ..server import Response
 from ..settings.access_format import NAMES
 from ..typed import Any, Callable
+from .writer import LogWriter
 
 _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
@@ -48,7 +49,7 @@ class Lines:
     def __init__(self, reactor: Reactor, template: str, names: Iterable[str]) -> None:
         """Prepare for a template of the operator %, and the names whose values it takes."""
         self.reactor = reactor
-        self.write: Callable[[bytes], object]    # What takes a line.
+        self.writer: LogWriter    # Takes the lines.
         # What writes the line of an answer that may not be whole.
         self.unusual: Callable[[Response, str], object]
         self._template = template + '\n'

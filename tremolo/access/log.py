@@ -45,7 +45,7 @@ class AccessLog:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
                                shared=bool(settings.workers),
                                cut=cut_json if lines.is_json else cut_plainly)
-            lines.write = writer.write
+            lines.writer = writer
             server.at_end = writer.close
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
@@ -89,7 +89,7 @@ class AccessLog:
         if self._records:
             _log.info('%s', line[:-1].decode('ascii'), extra=values)
         else:
-            self._lines.write(line)
+            self._lines.writer.write(line)
 
 
 def _ask_for_addresses(connection: Connection) -> object:

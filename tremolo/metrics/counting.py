@@ -100,13 +100,13 @@ class Counting:
             nonlocal method, line, alike, sent
             connection = response.connection
             if (connection.phase is IDLE and connection.since is reactor.now
-                    and response.size <= APART and reactor.turning):
+                    and response.given <= APART and reactor.turning):
                 request = response.request
                 if response.line is not line or request.method != method:
                     count_alike()
                     method, line = request.method, response.line
                 alike += 1
-                sent += response.size
+                sent += response.given
                 if late or request.has_body:
                     self._count_bodies(request, connection)
             else:

@@ -44,13 +44,13 @@ class Response(ResponseHead):
     """One answer. `status`, `content_type` and `headers` may be set until the first bytes go."""
 
     # (Made by `to`: without an `__init__`, as `Context`.)
-    __slots__ = ('_left', '_size', 'ended', 'handler_timeout', 'live', 'yielded')
+    __slots__ = ('_left', 'ended', 'given', 'handler_timeout', 'live', 'yielded')
 
     ended: bool                      # Whether all is sent.
+    given: int                       # Bytes of the body given to the stream; set with the head.
     handler_timeout: float | None    # Seconds, 0: no limit; None: as the server's option says.
     live: bool                       # Whether the connection waits for it (it sets this).
     _left: int                       # Bytes of a sized body that are still to come.
-    _size: int                       # Those that were given to the stream; set with the head.
     # What its handler has yielded and what waits to be sent; only handlers of `web` set it.
     yielded: list[bytes]
 
@@ -80,7 +80,7 @@ class Response(ResponseHead):
     @property
     def size(self) -> int:
         """How many bytes of the body were given to the stream so far, without their framing."""
-        return self._size if self.framing and self.framing != 'upgraded' else 0
+        return self.given if self.framing and self.framing != 'upgraded' else 0
 
     def set_encoded(self, status: int, fields: Encoded) -> None:
         """Set the status and all fields at once, when they are bytes already. Hot.
@@ -155,7 +155,7 @@ class Response(ResponseHead):
                 whole = head.marked(whole)
             self.framing = 'sized'
             self.ended = True
-            self._size = size
+            self.given = size
             connection.send_whole(self, whole)
         else:
             connection.send(self._begin(size))
@@ -163,7 +163,7 @@ class Response(ResponseHead):
                 self._seal()
             self.ended = True
             if self.line is line and head.method != 'HEAD' and line[0] not in BODILESS:
-                self._size = size
+                self.given = size
                 connection.send(body)
             connection.answered()
 
@@ -194,7 +194,7 @@ class Response(ResponseHead):
             raise HandlerError('after an upgrade write to the stream, nothing is to be yielded')
         if head and type(self._headers) is Headers:
             self._seal()
-        self._size += size
+        self.given += size
         # (A long piece is sent as it is: it may be the same object for many slow clients.)
         if framing == 'chunked' and size:
             if len(data) > APART:
@@ -240,7 +240,7 @@ class Response(ResponseHead):
         """Decide the framing of a body of `size` bytes (None: not known), return the head. Hot."""
         connection, head, line = self.connection, self.request, self.line
         length, close = None, False
-        self._size = 0
+        self.given = 0
         if connection.stream.write_limit is not None:
             begin_answer(self)
         if self._headers is None:
