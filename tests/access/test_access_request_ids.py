@@ -223,6 +223,25 @@ def test_records_of_other_loggers_have_the_id_by_the_filter(caplog):
         ('from a handler', 'log-1'), ('later', 'log-1'), ('outside', '-')]
 
 
+def test_the_filter_leaves_the_id_that_a_record_of_the_access_log_has():
+    """(A formatter with `%(request_id)s` on `tremolo.access` showed `-` for each answer.)"""
+    logger = logging.getLogger('tremolo.access')
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    handler.addFilter(RequestIdFilter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with virtual(application(), **ON) as host:
+            for path in ('/plain', '/generator', '/thread'):
+                host.ask(request(path, 'GET', f'X-Request-ID: {path[1:]}', LAST))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert [each.request_id for each in records] == ['plain', 'generator', 'thread']
+
+
 def test_the_log_of_errors_names_the_request(logged):
     with virtual(application(), request_id=True, handler_timeout=5) as host:
         host.connect(request('/waits', 'GET', 'X-Request-ID: slow-1'))

@@ -77,6 +77,20 @@ def test_a_record_that_cannot_be_written_is_one_object_too():
     assert list(entry) == ['time', 'level', 'logger', 'pid', 'message']
 
 
+@pytest.mark.parametrize('message, args', [(True, ()), (False, (1,))])
+def test_an_object_that_can_be_shown_in_no_way_is_one_object_too(message, args):
+    """(`logging` wrote thirty lines of its own on stderr, which are no JSON.)"""
+    class Odd:
+        def __str__(self):
+            raise RuntimeError('no')
+
+        __repr__ = __str__
+
+    record = record_of(Odd() if message else '%s', *((Odd(),) if args else ()))
+    entry = json.loads(JsonFormatter().format(record))
+    assert entry['message'].endswith(': RuntimeError')
+
+
 def test_the_id_of_a_request_stands_in_both_kinds():
     """(fault 43 of the earlier tremolo: no request id.)"""
     given = tremolo.request_id.set('abc-1')

@@ -73,9 +73,13 @@ class RequestIds:
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives each record the attribute `request_id`; `-` outside of a request. It drops none."""
+    """Gives each record the attribute `request_id`; `-` outside of a request. It drops none.
+
+    A record that has one keeps it: those of the access log are made when the request is over.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Give it to one record."""
-        record.request_id = request_id.get() or '-'
+        if getattr(record, 'request_id', '-') == '-':
+            record.request_id = request_id.get() or '-'
         return True

@@ -129,7 +129,11 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception as error:
         # (`logging` would write a traceback of many lines.)
-        return f'{record.msg!r} % {record.args!r}: {error!r}'
+        try:
+            return f'{record.msg!r} % {record.args!r}: {error!r}'
+        except Exception:    # (An object that can be shown in no way at all.)
+            return f'{type(record.msg).__name__} % {type(record.args).__name__}: ' \
+                   f'{type(error).__name__}'
 
 
 class _Shown(logging.StreamHandler):  # type: ignore[type-arg]
