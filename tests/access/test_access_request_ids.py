@@ -215,10 +215,14 @@ def test_records_of_other_loggers_have_the_id_by_the_filter(caplog):
         yield sleep(0.001)
         logging.getLogger('mine').warning('later')
 
-    caplog.handler.addFilter(RequestIdFilter())
-    with virtual(app, request_id=True) as host:
-        host.ask(request('/logs', 'GET', 'X-Request-ID: log-1', LAST))
-    logging.getLogger('mine').warning('outside')
+    adds = RequestIdFilter()
+    caplog.handler.addFilter(adds)
+    try:
+        with virtual(app, request_id=True) as host:
+            host.ask(request('/logs', 'GET', 'X-Request-ID: log-1', LAST))
+        logging.getLogger('mine').warning('outside')
+    finally:
+        caplog.handler.removeFilter(adds)    # (pytest has one handler for all tests.)
     assert [(each.message, each.request_id) for each in caplog.records if each.name == 'mine'] == [
         ('from a handler', 'log-1'), ('later', 'log-1'), ('outside', '-')]
 
