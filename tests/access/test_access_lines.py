@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from types import SimpleNamespace
 
 import pytest
 from server_support import request, serving, virtual
@@ -76,8 +77,8 @@ def test_the_line_made_of_parts_is_that_of_the_template(form):
         lines = lines_of(host.reactor, form)
         host.server.at_connect.append(lambda connection: connection.addresses)
         parts = []
-        lines.write = parts.append
-        host.server.request_observers.append(lines.ended)
+        lines.writer = SimpleNamespace(waiting=parts, most=1 << 30, look=lambda: None)
+        host.server.request_observers.append(lines.observer())
         host.server.request_observers.append(lambda response, reason: seen.append(
             (parts.pop(), lines.line(lines.values(
                 response, response.status, response.size, '', response.connection.since)))))

@@ -51,7 +51,7 @@ class Lines:
         self.reactor = reactor
         self.writer: LogWriter    # Takes the lines.
         # What writes the line of an answer that may not be whole.
-        self.unusual: Callable[[Response, str], object]
+        self.unusual: Callable[[Response, str], None]
         self._template = template + '\n'
         self._names = tuple(names)
         self.pid = os.getpid()
@@ -59,9 +59,9 @@ class Lines:
         self._time = ''
         self.until = -1.0    # The time of the reactor at which the second is over.
 
-    def ended(self, response: Response, reason: str) -> None:
-        """Write the line of an answer that has ended. Hot: once for each answer."""
-        self.unusual(response, reason)
+    def observer(self) -> Callable[[Response, str], None]:
+        """Return what writes the line of each answer that has ended."""
+        return self.unusual
 
     def values(self, response: Response, status: int | None, size: int | None, reason: str,
                began: float) -> dict[str, Any]:

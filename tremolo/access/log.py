@@ -50,7 +50,7 @@ class AccessLog:
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         lines.unusual = self._unusual
-        server.request_observers.append(self._unusual if self._records else lines.ended)
+        server.request_observers.append(self._unusual if self._records else lines.observer())
         server.refusal_observers.append(self._refused)
 
     def _unusual(self, response: Response, reason: str) -> None:
