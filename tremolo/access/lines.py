@@ -31,6 +31,7 @@ _UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 # kept: a value with a query, or with a `@` (a password in a URL).
 MOST_KEPT = 1024
 _LONGEST_KEPT = 256
+_SECOND = 1.0    # As long as a line's time is true.
 
 
 def may_keep(value: bytes | str) -> bool:
@@ -131,5 +132,5 @@ class Lines:
                 self._time = f'"{when:%Y-%m-%dT%H:%M:%SZ}"'
             else:
                 self._time = f'{when.day:02}/{MONTHS[when.month - 1]}/{when:%Y:%H:%M:%S} +0000'
-            self.until = self.reactor.now + 1.0 - wall % 1.0
+            self.until = self.reactor.now + _SECOND - wall % 1.0
         return self._time
