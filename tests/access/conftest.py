@@ -12,19 +12,13 @@ class Kept:
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
-        self.waiting = self.written
-        self.most = 0
         self.closed = False
 
     def write(self, line: bytes) -> None:
-        self.written.append(line)
-        self.look()
-
-    def look(self) -> None:
         # Each is a line, and a line only.
-        line = self.written[-1]
         assert line.endswith(b'\n') and line.count(b'\n') == 1, line
         assert line.isascii() and line[:-1].decode('ascii').isprintable(), line
+        self.written.append(line)
 
     def close(self) -> None:
         self.closed = True

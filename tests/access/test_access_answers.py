@@ -393,9 +393,7 @@ def test_an_access_log_that_fails_hurts_no_request(monkeypatch, logged):
         def __init__(self, *args, **options):
             pass
 
-        waiting, most = [], 0
-
-        def look(self):
+        def write(self, line):
             raise RuntimeError('the log is broken')
 
         def close(self):

@@ -77,9 +77,9 @@ def test_the_line_made_of_parts_is_that_of_the_template(form):
         lines = lines_of(host.reactor, form)
         host.server.at_connect.append(lambda connection: connection.addresses)
         parts = []
-        lines.writer = SimpleNamespace(waiting=parts, most=1 << 30, look=lambda: None)
+        lines.writer = SimpleNamespace(write=parts.append)
         host.server.request_observers.append(lines.observer())
-        host.server.request_observers.append(lambda response, reason: seen.append(
+        host.server.request_observers.append(lambda response, reason: lines.tell() or seen.append(
             (parts.pop(), lines.line(lines.values(
                 response, response.status, response.size, '', response.connection.since)))))
         for path in ('/', '/none?x="', '/large'):

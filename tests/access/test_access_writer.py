@@ -84,11 +84,11 @@ def test_a_line_is_in_the_file_a_moment_later(reactor, tmp_path, opened):
 
 def test_many_lines_do_not_wait(reactor, tmp_path, opened):
     log = opened()
-    line = b'x' * 126 + b'\n'
-    for _ in range(513):
+    line = b'x' * 1023 + b'\n'
+    for _ in range(65):
         log.write(line)
     deadline = time.monotonic() + 30
-    while (tmp_path / 'log').stat().st_size < 513 * 127:    # (The loop does not turn.)
+    while (tmp_path / 'log').stat().st_size < 65 * 1024:    # (The loop does not turn.)
         assert time.monotonic() < deadline
         time.sleep(0.001)
 

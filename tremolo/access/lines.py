@@ -60,6 +60,9 @@ class Lines:
         self._time = ''
         self.until = -1.0    # The time of the reactor at which the second is over.
 
+    def tell(self) -> None:
+        """Write what is known and not written yet."""
+
     def observer(self) -> Callable[[Response, str], None]:
         """Return what writes the line of each answer that has ended."""
         return self.unusual

@@ -46,7 +46,7 @@ class AccessLog:
                                shared=bool(settings.workers),
                                cut=cut_json if lines.is_json else cut_plainly)
             lines.writer = writer
-            server.at_end = writer.close
+            server.at_end = self._end
         server.at_connect.append(_ask_for_addresses)
         server.at_close.append(self._closed)
         lines.unusual = self._unusual
@@ -82,6 +82,10 @@ class AccessLog:
         """Write the line of what was refused before it was a request."""
         self._put(self._lines.refused(
             connection.addresses[0], status, connection.reason, self._server.heads.refused))
+
+    def _end(self) -> None:
+        self._lines.tell()
+        self._lines.writer.close()
 
     def _put(self, values: dict[str, Any]) -> None:
         """Write the line of these values, or make a record of them."""

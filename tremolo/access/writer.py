@@ -7,7 +7,7 @@
 
     loop                                          thread
     write: into a list of lines
-      0.25 s later, or 512: a batch      ----->   LogFile.write: whole lines, again and again
+      0.25 s later, or 64 KiB: a batch   ----->   LogFile.write: whole lines, again and again
       1 MiB waits already: dropped                no room (ENOSPC, EIO): again each 0.5 s
       the log tells, each 10 s at most   <-----   what is wrong
 
@@ -35,8 +35,7 @@ from .log_file import STDOUT, Cut, LogFile, cut_plainly, shown
 _log = logging.getLogger('tremolo')
 
 _LATEST = 0.25      # Seconds until a line is given to the thread.
-_MANY = 512         # Lines that are given to it at once, if they come earlier.
-LONG = 1024        # So long is no usual line: it is given at once, so that few bytes wait here.
+_BATCH = 1 << 16    # Bytes that are given to it at once, if they come earlier.
 _MOST = 1 << 20     # Bytes that wait, at most; more is dropped.
 _AGAIN = 0.5        # Seconds until it is tried again to write what could not be written.
 _QUIET = 10.0       # Seconds from one message of the log to the next.
@@ -59,9 +58,9 @@ class LogWriter:
         self._reactor = reactor
         self._path = path
         self._file = LogFile(path, shared, cut)
-        # Lines that the thread was not given yet. The hot path appends to it, as `write` does.
-        self.waiting: list[bytes] = []
-        self.most = 0      # With more lines than that, `look` has something to do.
+        self._lines: list[bytes] = []
+        self._size = 0     # Their bytes.
+        self._mark = 0     # From how many bytes on there is something to do: 0 before the first.
         self._given = 0    # The bytes that the thread was given so far,
         self._done = 0     # and those that it has written.
         self._lost = 0     # Lines that were dropped, and the log does not tell it yet,
@@ -86,37 +85,34 @@ class LogWriter:
 
     def write(self, line: bytes) -> None:
         """Write a line, which ends with its only line feed. Hot: once for each answer."""
-        waiting = self.waiting
-        waiting.append(line)
-        if len(waiting) > self.most or len(line) > LONG:
-            self.look()
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > self._mark:
+            self._look()
 
-    def look(self) -> None:
-        """Give lines to the thread: soon if these are the first, at once if there are many."""
-        if not self.most:
-            self.most = _MANY
+    def _look(self) -> None:
+        if not self._mark:
+            self._mark = _BATCH
             self._reactor.call_later(_LATEST, self._due)
-        if len(self.waiting) > _MANY or len(self.waiting[-1]) > LONG:
+        if self._size > _BATCH:
             self._give()
 
     def _due(self) -> None:
-        if self.waiting:
+        if self._lines:
             self._give()
             self._reactor.call_later(_LATEST, self._due)
         else:
-            self.most = 0
+            self._mark = 0
 
     def _give(self) -> None:
         """Give the lines to the thread, unless too many wait already."""
-        batch = b''.join(self.waiting)
-        number, size = len(self.waiting), len(batch)
-        self.waiting.clear()    # (The hot path has this list.)
+        lines, size, self._lines, self._size = self._lines, self._size, [], 0
         if self._given - self._done + size > _MOST:
-            self._lose(number)
+            self._lose(len(lines))
             self._tell_soon()
         else:
             self._given += size
-            self._orders.put(batch)
+            self._orders.put(b''.join(lines))
 
     def reopen(self) -> None:
         """Open the file anew, which was renamed; stdout stays. It may be called on any thread.
@@ -133,7 +129,7 @@ class LogWriter:
             return
         self._closed = True
         _writers.discard(self)
-        if self.waiting:
+        if self._lines:
             self._give()
         self._orders.put(None)
         self._thread.join(_LAST)

@@ -6,7 +6,6 @@ memory that outlives the process. A timer of the loop, the *beat*, writes the re
 
 from __future__ import annotations
 
-import logging
 import os
 from bisect import bisect_left
 from collections import Counter, deque
@@ -17,6 +16,7 @@ from ..server.connection import Connection
 from ..server.lifetime import Lifetime
 from ..server.phases import IDLE
 from ..server.request_body import RequestBody
+from ..server.turn_end import before_sending
 from ..typed import Any
 from .layout import (
     BOUNDS,
@@ -41,8 +41,6 @@ from .layout import (
     UNSENT,
     key_of,
 )
-
-_log = logging.getLogger('tremolo')
 
 _EVERY = 0.25    # Seconds between two beats: a loop that stands still for longer misses one.
 _KEPT = 60       # The lag is the longest of so many beats: 15 s, as Prometheus asks by default.
@@ -119,15 +117,7 @@ class Counting:
                 took = reactor.time() - reactor.now
                 self._add(method, line[0], number, took, size)
 
-        def end_turn() -> None:
-            if alike:
-                try:
-                    count_alike()
-                except Exception:
-                    _log.exception('metrics: some answers are not counted')
-            send()
-
-        send, reactor.end_turn = reactor.end_turn, end_turn    # type: ignore[method-assign]
+        before_sending(reactor, count_alike, 'metrics: some answers are not counted')
         server.request_observers.append(ended)
 
     def _add(self, method: str, status: int, number: int, took: float, size: int) -> None:

@@ -264,8 +264,13 @@ class Connection(Lifetime):
         response.live = False
         self.phase = IDLE
         if self.server.request_observers:
-            # (Now, as long as `since` is the request's begin.)
-            self.server.request_ended(response, '')
+            # (Now, as long as `since` is the request's begin. As `Server.request_ended` does: its
+            # call would take 800 instructions.)
+            for observer in self.server.request_observers:
+                try:
+                    observer(response, '')
+                except Exception:
+                    self.server.observer_failed(observer)
         if self._left_alone:
             self._come_back()
         if stream.buffered:

@@ -151,7 +151,11 @@ class Server:
             try:
                 observer(response, reason)
             except Exception:
-                _log.exception('%r failed', observer)
+                self.observer_failed(observer)
+
+    def observer_failed(self, observer: object) -> None:
+        """Log the error that an observer has raised."""
+        _log.exception('%r failed', observer)
 
     # -- listening ------------------------------------------------------------------------------
 

@@ -10,8 +10,7 @@ from tremolo.access import lines, writer
 
 
 def run(form: str) -> None:
-    # (Under valgrind time flies. At a server's own speed a batch is 512 lines, and a second has many
-    # of them.)
+    # (Under valgrind time flies. At a server's own speed a batch is 64 KiB, and a second has many.)
     writer._LATEST = lines._SECOND = 1000.0
     with tempfile.NamedTemporaryFile() as file:
         app.run('127.0.0.1', 0, log_level='warning', access_logfile=file.name,
