@@ -22,8 +22,8 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 # What is there for the server itself, or an old name.
 NOT_TOLD = {
     Request: '''addresses authority begin block chunked expect_continue forwarded inbox
-        keep_alive kept mark minor received signer upgrade''',
-    Response: '''begun connection cut encode finish framing handler_timeout layers line live
+        keep_alive kept mark marked minor received signer upgrade''',
+    Response: '''begun connection cut encode finish framing given handler_timeout layers line live
         request reset send_body send_hint set_encoded size switch to write_pieces
         yielded''',
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 
@@ -13,6 +14,7 @@ from websocket_frames import handshake
 import tremolo
 from tremolo import RequestIdFilter, Tremolo, request_id, run_in_thread, sleep
 from tremolo.asgi_app import AsgiApplication
+from tremolo.service.log import JsonFormatter, TextFormatter
 from tremolo.wsgi_app import WsgiApplication
 
 LAST = 'Connection: close'
@@ -213,10 +215,14 @@ def test_records_of_other_loggers_have_the_id_by_the_filter(caplog):
         yield sleep(0.001)
         logging.getLogger('mine').warning('later')
 
-    caplog.handler.addFilter(RequestIdFilter())
-    with virtual(app, request_id=True) as host:
-        host.ask(request('/logs', 'GET', 'X-Request-ID: log-1', LAST))
-    logging.getLogger('mine').warning('outside')
+    adds = RequestIdFilter()
+    caplog.handler.addFilter(adds)
+    try:
+        with virtual(app, request_id=True) as host:
+            host.ask(request('/logs', 'GET', 'X-Request-ID: log-1', LAST))
+        logging.getLogger('mine').warning('outside')
+    finally:
+        caplog.handler.removeFilter(adds)    # (pytest has one handler for all tests.)
     assert [(each.message, each.request_id) for each in caplog.records if each.name == 'mine'] == [
         ('from a handler', 'log-1'), ('later', 'log-1'), ('outside', '-')]
 
@@ -247,6 +253,65 @@ def test_the_log_of_errors_names_the_request(logged):
         host.ask(request('/fails', 'GET', 'X-Request-ID: fail-1', LAST))
     assert "GET '/waits' (slow-1)" in logged.text
     assert "failed on GET '/fails' (fail-1)" in logged.text
+
+
+class Broken:
+    """Applications of each kind whose handlers fail."""
+
+    @staticmethod
+    def native() -> Tremolo:
+        app = Tremolo()
+
+        @app.route('/plain')
+        def plain():
+            raise ValueError('no')
+
+        @app.route('/generator')
+        def generator():
+            yield sleep(0.001)
+            raise ValueError('no')
+
+        @app.route('/thread')
+        def thread(thread=True):
+            raise ValueError('no')
+
+        @app.route('/async')
+        async def coroutine():
+            await asyncio.sleep(0)
+            raise ValueError('no')
+
+        return app
+
+    @staticmethod
+    def asgi() -> AsgiApplication:
+        async def fails(scope, receive, send):
+            await asyncio.sleep(0)
+            raise ValueError('no')
+
+        return AsgiApplication(fails)
+
+    @staticmethod
+    def wsgi() -> WsgiApplication:
+        return WsgiApplication(wsgi)
+
+
+@pytest.mark.parametrize('make, path', [
+    (Broken.native, '/plain'), (Broken.native, '/generator'), (Broken.native, '/thread'),
+    (Broken.native, '/async'), (Broken.asgi, '/fails'), (Broken.wsgi, '/fails')])
+def test_the_record_of_an_error_has_the_id_of_its_request(make, path, logged):
+    with serving(make(), request_id=True, lifespan='off') as host:
+        host.ask(request(path, 'GET', 'X-Request-ID: fail-1', LAST))
+    [record] = [each for each in logged.records if each.name == 'tremolo.error']
+    assert json.loads(JsonFormatter().format(record))['request_id'] == 'fail-1'
+    # (In a line of text it stands once.)
+    assert TextFormatter().format(record).partition('\n')[0].count('fail-1') == 1
+
+
+def test_the_record_of_a_client_that_is_cut_has_the_id_of_its_request(logged):
+    with virtual(application(), request_id=True, handler_timeout=5) as host:
+        host.connect(request('/waits', 'GET', 'X-Request-ID: slow-1'))
+        host.advance(10)
+    assert [each.request_id for each in logged.records] == ['slow-1']
 
 
 def test_without_the_option_there_is_no_id():

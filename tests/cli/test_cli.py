@@ -244,6 +244,8 @@ def test_a_file_called_tremolo_does_not_hide_the_package(given, project):
     (['--bind', ':80', '--port', '80'], 'give either'),
     (['--log-level', 'loud'], '--log-level: '),
     (['a:b', 'c:d'], 'c:d: one application is served'),
+    (['a:b', '--access-log', '-'], '--access-log: takes no value'),
+    (['--access-log', 'access.log', 'a:b'], 'write --access-logfile PATH'),
     (['gone:app'], 'gone: no such module'),
     (['helo:app'], 'helo: no such module, did you mean hello?'),
     (['helo'], 'helo: no such module, did you mean hello?'),

@@ -180,7 +180,7 @@ def watching(tmp_path, monkeypatch):
     monkeypatch.setattr(reloading, '_RARELY', 0.01)
     monkeypatch.setattr(reloading, '_SETTLE', 0.01)
     made = Reloading(Settings(reload=True, reload_dir=str(tmp_path)), lambda slot: 0,
-                     lambda slot: 0, [])
+                     lambda reports, slot: 0, [])
     noticed = []
     made.renew = lambda: noticed.append(1)
     with Reactor() as reactor:

@@ -8,7 +8,7 @@ from server_support import answers, chunked, request, serving, virtual
 from tremolo import Tremolo
 from tremolo.asgi_app import AsgiApplication
 from tremolo.exceptions import ProtocolError
-from tremolo.server.refusal import refusal
+from tremolo.server.lifetime import refusal
 
 HOST = b'Host: a\r\n'
 MARK = b'<mark>'    # It is never in an answer, escaped or not.

@@ -7,7 +7,7 @@ import sys
 import pytest
 from server_support import request, virtual
 
-from tremolo import Tremolo, sleep
+from tremolo import Tremolo, machine, sleep
 from tremolo.workers import renewal as renewal_module
 from tremolo.workers.channel import BEAT, RENEW
 from tremolo.workers.heartbeat import Heartbeat
@@ -146,7 +146,7 @@ def test_memory_of_an_unknown_size_is_below_every_limit(app, line, monkeypatch):
     def missing(*_):
         raise FileNotFoundError
 
-    monkeypatch.setattr(renewal_module, 'open', missing, raising=False)
+    monkeypatch.setattr(machine, 'open', missing, raising=False)
     assert resident_memory() == 0
     with virtual(app, limit_memory=1 << 20) as host:
         Renewal(host.server, line).look_at_memory()

@@ -41,6 +41,8 @@ class AccessLog:
         # that is not known.
         self._upgraded: dict[Connection, tuple[Response, float, int | None]] = {}
         self._records = bool(_log.handlers)
+        if self._records and _log.level == logging.NOTSET:
+            _log.setLevel(logging.INFO)    # (`--log-level warning` is for other messages.)
         if not self._records:
             writer = LogWriter(server.reactor, settings.access_logfile or STDOUT,
                                shared=bool(settings.workers),

@@ -163,6 +163,11 @@ class Combined(_Parts):
     def __init__(self, reactor: Reactor) -> None:
         super().__init__(reactor, *read_format(COMBINED))
 
+    def line(self, values: dict[str, Any]) -> bytes:
+        """Return the line of these values; what was refused asked for nothing: `"-"`."""
+        line = super().line(values)
+        return line if values['protocol'] != '-' else line.replace(b'"- - -"', b'"-"', 1)
+
     def joined(self, parts: Any, since: float) -> bytes:
         """Put the parts together: a line."""
         client, asked, status, size, tail = parts

@@ -54,7 +54,7 @@ class WrappedResponse(Response):
         wrapped = cls()
         connection = wrapped.connection = response.connection
         wrapped.request = response.request
-        wrapped._line = OK
+        wrapped.line = OK
         wrapped._content_type = HTML
         wrapped._chunked = True
         wrapped._headers = None
@@ -121,7 +121,7 @@ class WrappedResponse(Response):
         head = self.request.method == 'HEAD'
         while layers:
             layer, kept = layers.pop()
-            hidden = not body or head or self._line[0] in BODILESS
+            hidden = not body or head or self.line[0] in BODILESS
             try:
                 value = layer.second(self, kept, iter(() if hidden else (body,)))
                 if self.framing:
@@ -138,7 +138,7 @@ class WrappedResponse(Response):
                 # (How long the body of GET would be, nobody knows.)
                 super().write_pieces(b'', b'')
                 return super().finish()
-            if self._line[0] in BODILESS:
+            if self.line[0] in BODILESS:
                 body = b''
         return Response.send_body(self, body)
 

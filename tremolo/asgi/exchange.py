@@ -21,7 +21,7 @@ from ..loop.stream import READ_SIZE
 from ..loop.task import TIME_SLICE
 from ..pages import tell_client
 from ..server import Request, Response
-from ..server.notices import why
+from ..server.notices import about, shown_request, why
 from ..typed import TYPE_CHECKING, Any
 from .client_gone import client_gone, comes_from_us
 from .extensions import add_trailers, take_extension
@@ -113,7 +113,8 @@ class Exchange:
         if not lost:
             self.runner.failed(response, error, response.connection.describe())
         else:
-            _log.error('the ASGI application failed on %s', self.request, exc_info=error)
+            _log.error('the ASGI application failed on %s', shown_request(self.request),
+                       exc_info=error, extra=about(self.request))
             tell_client(self.request.connection, error, lost)
 
     def cancel(self) -> None:

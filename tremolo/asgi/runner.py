@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable
 
 from ..server import Request, Response
+from ..server.notices import about
 from ..typed import Any, Callable
 from .calling import as_coroutine_function
 from .exchange import Message, exchange_of
@@ -101,7 +102,8 @@ class Runner:
         if response.layers and not response.head_sent:
             wrapped.throw(self, error)    # (That logs what nobody takes.)
         else:
-            _log.error('%s failed on %s', self.name, what, exc_info=error)
+            _log.error('%s failed on %s', self.name, what, exc_info=error,
+                       extra=about(response.request))
             self.fail(response, error)
 
     def scope(self, request: Request) -> Message:

@@ -30,7 +30,7 @@ from ..loop.task import TIME_SLICE
 from ..pages import send_error, tell_client
 from ..server import Request, Response
 from ..server.errors import Forbidden
-from ..server.notices import shown_request, why
+from ..server.notices import about, shown_request, why
 from ..typed import TYPE_CHECKING, Any
 from ..websocket import WebSocket, WebSocketClosed
 from ..ws.handshake import Handshake
@@ -115,7 +115,7 @@ class SocketExchange:
         answers = error is not None and not (accepted or lost)
         if error is not None and not (answers or (lost and self._tells_of_the_end(error))):
             _log.error('the ASGI application failed on %s', shown_request(self._request),
-                       exc_info=error)
+                       exc_info=error, extra=about(self._request))
             tell_client(self._request.connection, error)
         if accepted:
             if websocket.state == 'open':

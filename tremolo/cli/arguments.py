@@ -110,8 +110,11 @@ def _parse(argv: list[str]) -> dict[str, Any]:
     namespace, rest = parser.parse_known_args(argv)
     if rest:
         # Complain of an option rather than of a word: the word may be the option's value.
-        wrong = next((each for each in rest if each.startswith('-')), rest[0]).split('=')[0]
-        if not wrong.startswith('-'):
+        wrong = next((each for each in rest if each[:1] == '-' != each), rest[0]).split('=')[0]
+        if wrong == '-' or not wrong.startswith('-'):
+            if '--access-log' in argv:    # (Some have a path behind it.)
+                raise SettingError('--access-log: takes no value, and writes to stdout; write '
+                                   '--access-logfile PATH for a file')
             raise SettingError(f'{wrong}: one application is served, and another is named already')
         from ..settings.habits import told  # (Late: a start that succeeds does without.)
         if here := told(wrong, as_flag=True):

@@ -32,7 +32,6 @@ from ..typed import Any, Callable
 
 _LONGEST = 107    # Bytes of the path of a UNIX socket: unix(7).
 
-
 _BESIDES = """\
 Not in these numbers: what the application keeps, and what a handler gives at once; a third more
 that Python's allocator may keep; the sockets of the kernel (tcp_rmem, tcp_wmem). To lower them set
@@ -44,7 +43,7 @@ def show_config(options: dict[str, Any]) -> int:
     def show() -> int:
         lines = shown_lines(options, os.environ)
         say('\n'.join(lines))
-        tell_doubts(Settings.load(options, os.environ))
+        _tell_doubts(Settings.load(options, os.environ))
         return 0
 
     return _status_of(show)
@@ -66,7 +65,7 @@ def _status_of(act: Callable[[], int]) -> int:
         return 2 if isinstance(error, SettingError) else 1
 
 
-def tell_doubts(settings: Settings) -> None:
+def _tell_doubts(settings: Settings) -> None:
     """Print what a start warns of."""
     for line in doubts(settings, os.environ):
         complain(f'tremolo: warning: {line}')
@@ -74,7 +73,7 @@ def tell_doubts(settings: Settings) -> None:
 
 def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
     settings = Settings.load(options, os.environ)
-    tell_doubts(settings)
+    _tell_doubts(settings)
     set_up_logging(settings, made=False)
     _check_files(settings)
     reserve_descriptors(settings.connections)

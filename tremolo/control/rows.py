@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ..frames import Place, standing
 from ..loop.listener import host_port
+from ..machine import resident_memory
 from ..server import Server
 from ..server.connection import Connection
 from ..server.notices import shown_request
@@ -54,7 +55,7 @@ def _process(server: Server, tally: Tally, worker: int) -> Row:
         'row': 'worker', 'worker': worker, 'pid': os.getpid(), 'state': state,
         'connections': dict(Counter(each.phase for each in server.connections)),
         'arriving': len(server.arriving), 'requests': tally.requests,
-        'memory': _resident_memory(), 'lag': round(tally.lag, 4),
+        'memory': resident_memory() or None, 'lag': round(tally.lag, 4),
         'time': server.reactor.time()}
 
 
@@ -135,12 +136,3 @@ def _address(address: Any) -> str:
 
 def _shown(text: str) -> str:
     return ascii(text[:_LONGEST])[1:-1]
-
-
-def _resident_memory() -> int | None:
-    """Return the bytes of this process's resident memory; None where the system cannot tell."""
-    try:
-        with open('/proc/self/statm', 'rb') as file:
-            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    except OSError:
-        return None

@@ -51,17 +51,6 @@ def chunk(data: bytes) -> bytes:
     return b'%x\r\n%s\r\n' % (len(data), data) if data else b''
 
 
-def with_field(answer: bytes, line: bytes | None) -> bytes:
-    """Return an answer, or its head, with one more field line; unchanged if it has such a field."""
-    if line is None:
-        return answer
-    first = answer.find(b'\r\n') + 2
-    name = line[:line.find(b':') + 1].lower()
-    if b'\r\n' + name in answer[:answer.find(b'\r\n\r\n')].lower():
-        return answer
-    return answer[:first] + line + answer[first:]
-
-
 def http_date(timestamp: float) -> str:
     """Return a time in seconds since the epoch in the form of HTTP (RFC 9110 section 5.6.7).
 

@@ -4,9 +4,9 @@
     block = board.claim()            # in each process that serves
     for words, times, alive in board.read(): ...
 
-The file has no name (memfd_create, or a temporary file that is removed). Its descriptor goes from
-process to process by fork, and from program to program by exec, as that of the locks does. What
-was counted there outlives each process: a SIGKILL loses nothing.
+The file has no name. Its descriptor goes from process to process by fork, and from program to
+program by exec, as that of the locks does. What was counted there outlives each process: a SIGKILL
+loses nothing.
 
 Who may write to a block? The process that holds the record lock (fcntl(2)) on its first byte: the
 kernel gives it to one process, and takes it back when that ends, in whatever way. So an old worker
@@ -21,6 +21,7 @@ import mmap
 import os
 from collections.abc import Iterator
 
+from ..machine import unnamed_file
 from ..typed import Any
 from .layout import HEAD_SIZE, MARK, SIZE
 
@@ -41,12 +42,7 @@ class Board:
         """Make the file. Raises `OSError`."""
         if not hasattr(os, 'pread'):
             return cls(-1)
-        if hasattr(os, 'memfd_create'):
-            fd = os.memfd_create('metrics')
-        else:
-            import tempfile
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
+        fd = unnamed_file('metrics')
         os.pwrite(fd, MARK, 0)
         return cls(fd)
 

@@ -94,7 +94,8 @@ class Counting:
         """
         server, reactor, count, late = self._server, self._server.reactor, self._count, self._late
         # What the usual answers of this turn are like, since the last other one.
-        method, line, alike, sent = '', (0, None), 0, 0
+        line: tuple[int, str | None] = (0, None)
+        method, alike, sent = '', 0, 0
 
         def ended(response: Response, reason: str) -> None:
             nonlocal method, line, alike, sent

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from operator import add
 from types import MappingProxyType
 
+from ..machine import resident_memory
 from .board import Board
 from .layout import (
     BUCKET,
@@ -78,14 +78,5 @@ class Reading:
             # A loop that stands still has not beaten when it was due.
             lag = max(times[LAG], now - times[DUE], 0.0)
             self.lags[slot] = max(lag, self.lags.get(slot, 0.0))
-        if memory := _resident_memory(words[PID]):
+        if memory := resident_memory(words[PID]):
             self.memory[slot] = memory + self.memory.get(slot, 0)
-
-
-def _resident_memory(pid: int) -> int:
-    """Return the bytes of a process's resident memory; 0 if there is no /proc, or no process."""
-    try:
-        with open(f'/proc/{pid}/statm', 'rb') as file:
-            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    except OSError:
-        return 0

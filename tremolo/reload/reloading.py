@@ -33,7 +33,7 @@ from .inside import Inside
 from .lifeline import Lifeline, hold
 from .modes import Modes
 from .program import VARIABLE
-from .reports import Received
+from .reports import Received, Reports
 
 _log = logging.getLogger('tremolo')
 
@@ -54,13 +54,13 @@ class Reloading:
     late = inside.LONG + 0.5    # Seconds after which another worker stands in for one that starts.
 
     def __init__(self, settings: Settings, work: Callable[[Any], int],
-                 stand_in: Callable[[Any], int], command: list[str],
+                 stand_in: Callable[[Reports, Any], int], command: list[str],
                  moved: Callable[[], bool] = lambda: False) -> None:
         """Raises `SettingError` for a further folder that is not there.
 
-        `work(slot)` imports the application and serves it, and `stand_in(slot)` serves the page of
-        a failure. `command` starts the program anew (command.py): where this process has imported
-        files of the application itself, or the code is elsewhere now (`moved`).
+        `work(slot)` imports the application and serves it, and `stand_in(reports, slot)` serves the
+        page of a failure. `command` starts the program anew (command.py): where this process has
+        imported files of the application itself, or the code is elsewhere now (`moved`).
         """
         self.renew: Callable[[], object] = lambda: None    # Has the worker renewed.
         self._debug = settings.debug
@@ -262,7 +262,7 @@ class Reloading:
     def stand_in(self, slot: Any) -> int:
         """Be the worker that answers while the program does not run."""
         hold(self._line.end)
-        return self._stand_in(slot)
+        return self._stand_in(self.reports, slot)
 
 
 def _imported() -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import select
 
+from ..machine import unnamed_file
 from ..typed import Any
 from .files import Signature
 
@@ -67,7 +68,7 @@ class Received:
     def __init__(self) -> None:
         self.end, files = os.pipe()
         os.set_blocking(self.end, False)
-        self.reports = Reports(files, _unnamed_file())
+        self.reports = Reports(files, unnamed_file('page'))
         self._rest = b''
 
     def read(self) -> list[tuple[str, Signature]]:
@@ -91,11 +92,3 @@ class Received:
         """Close all of it."""
         for fd in (self.end, self.reports.files, self.reports.page):
             os.close(fd)
-
-
-def _unnamed_file() -> int:
-    if hasattr(os, 'memfd_create'):
-        return os.memfd_create('page')
-    import tempfile
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -10,6 +10,7 @@ import os
 from collections.abc import Container, Iterable
 
 from ..loop import Stream
+from ..loop.listener import host_port
 from ..output import say
 from ..typed import Any
 
@@ -35,9 +36,7 @@ def url_of(address: Any, secure: bool = False) -> str:
     """Write a socket's address as a URL (`unix:/path` for a UNIX socket)."""
     if not isinstance(address, tuple):
         return f'unix:{address}'
-    host, port = address[:2]
-    scheme = 'https' if secure else 'http'
-    return f'{scheme}://{f"[{host}]" if ":" in host else host}:{port}'
+    return f'{"https" if secure else "http"}://{host_port(*address[:2])}'
 
 
 def announce(addresses: Iterable[Any], pid: int = 0, secure: Container[Any] = ()) -> None:

@@ -14,18 +14,18 @@ of all of them to `Connection.stream_closed`.
 
 from __future__ import annotations
 
-from ..http import ProtocolError
+from ..http import ProtocolError, status_line
 from ..loop import Stream
 from ..loop.timers import Timer
 from ..typed import TYPE_CHECKING, Any
 from . import deadlines
 from .addresses import Addresses, addresses_of
 from .context import Context
+from .errors import phrase
 from .linger import Linger
 from .notices import record, why
 from .phases import BUSY, CLOSED, CLOSING, DISCARD, IDLE, LINGER, NEW
 from .progress import DownloadProgress
-from .refusal import refusal
 
 if TYPE_CHECKING:
     from .request_body import RequestBody
@@ -205,3 +205,15 @@ class Lifetime:
             # Not `now`: a host may call this between two turns.
             self.since = self.stream.reactor.time()
             deadlines.arm(self)
+
+
+def refusal(error: ProtocolError, common: bytes) -> bytes:
+    """Return the whole answer to what never became a request (RFC 9112 section 2.2).
+
+    It is a sentence, and holds nothing of the request: nobody can have a text of his own shown to
+    others.
+    """
+    status = error.status
+    body = f'{status} {phrase(status)}: {error.sentence}\n'.encode('utf-8', 'backslashreplace')
+    return b'%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close' \
+        b'\r\n%s\r\n%s' % (status_line(status), len(body), common, body)

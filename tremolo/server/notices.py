@@ -127,6 +127,11 @@ def shown_request(request: Request) -> str:
     return f'{shown} ({request.id})' if request.mark else shown
 
 
+def about(request: Request | None) -> dict[str, str] | None:
+    """Return what a record of the log has beside its text: the id of its request (`extra`)."""
+    return {'request_id': request.id} if request is not None and request.mark else None
+
+
 class Notices:
     """The lines about cuts and refusals of one server, and of its parts."""
 
@@ -174,7 +179,8 @@ class Notices:
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
                 request = _in_hand(connection)
                 _log.log(cut.level, '%s: %s: %s%s', _client(connection, request), cut.verb, said,
-                         f': {shown_request(request)}' if request is not None else '')
+                         f': {shown_request(request)}' if request is not None else '',
+                         extra=about(request))
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""

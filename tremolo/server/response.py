@@ -22,7 +22,6 @@ from collections.abc import Iterable, Mapping
 from ..http import Encoded, Headers, encode_fields, status_line
 from ..http.charset import charset_of, fault
 from ..http.headers import SentHeaders
-from ..http.response import with_field
 from ..loop import Future
 from ..loop.stream import APART
 from ..loop.threads import call_on_loop
@@ -61,7 +60,7 @@ class Response(ResponseHead):
         response = Response()
         response.request = request
         response.connection = connection
-        response._line = OK
+        response.line = OK
         response._content_type = HTML
         response._chunked = True
         response._headers = None
@@ -89,7 +88,7 @@ class Response(ResponseHead):
         Raises `HeaderError` for the status. The fields must be well-formed: nobody checks them.
         """
         if status == 200 and not self.framing:
-            self._line = OK
+            self.line = OK
         else:
             self.status = status
         self._headers = fields
@@ -139,7 +138,7 @@ class Response(ResponseHead):
         connection = self.connection
         if not self.live or self.framing:
             raise sending.too_late(self)
-        server, head, line = connection.server, self.request, self._line
+        server, head, line = connection.server, self.request, self.line
         whole, upload, size = b'', connection.request_body, len(body)
         if (head.keep_alive and head.minor and (upload is None or upload.done)
                 and head.method != 'HEAD' and (line is OK or line[0] not in BODILESS)
@@ -153,7 +152,7 @@ class Response(ResponseHead):
                 whole = self._with_own_fields(body)
         if whole:
             if head.mark is not None:
-                whole = with_field(whole, head.mark)
+                whole = head.marked(whole)
             self.framing = 'sized'
             self.ended = True
             self.given = size
@@ -163,7 +162,7 @@ class Response(ResponseHead):
             if type(self._headers) is Headers:
                 self._seal()
             self.ended = True
-            if self._line is line and head.method != 'HEAD' and line[0] not in BODILESS:
+            if self.line is line and head.method != 'HEAD' and line[0] not in BODILESS:
                 self.given = size
                 connection.send(body)
             connection.answered()
@@ -188,7 +187,7 @@ class Response(ResponseHead):
                 too_many = -self._left
                 raise HandlerError(f'the body is {too_many} bytes longer than its Content-Length')
         elif framing == 'none':
-            if self._line[0] in BODILESS and self._line is not UNMET[304]:
+            if self.line[0] in BODILESS and self.line is not UNMET[304]:
                 leave_out(self, size)
             before, data, size = b'', b'', 0
         elif framing == 'upgraded':
@@ -239,7 +238,7 @@ class Response(ResponseHead):
 
     def _begin(self, size: int | None) -> bytes:
         """Decide the framing of a body of `size` bytes (None: not known), return the head. Hot."""
-        connection, head, line = self.connection, self.request, self._line
+        connection, head, line = self.connection, self.request, self.line
         length, close = None, False
         self.given = 0
         if connection.stream.write_limit is not None:
@@ -250,7 +249,7 @@ class Response(ResponseHead):
         else:
             own = self._headers
             fields, length, close, date, server = own if type(own) is tuple else self._encoded()
-            start = status_line(*self._line)
+            start = status_line(*self.line)
             # (After our `Connection: close`: some clients look at the first such field alone.)
             common = fields + connection.server.heads.common_fields(date, server)
         self.framing, framing = self._frame(size, length)
@@ -259,8 +258,8 @@ class Response(ResponseHead):
             framing += b'Connection: close\r\n'
         elif not head.minor:
             framing += b'Connection: keep-alive\r\n'
-        whole = b'%s%s%s\r\n' % (start, framing, common)
-        return whole if head.mark is None else with_field(whole, head.mark)
+        begin = b'%s%s%s\r\n' % (start, framing, common)
+        return begin if head.mark is None else head.marked(begin)
 
     def _frame(self, size: int | None, length: int | None) -> tuple[str, bytes]:
         """Return the framing and its field line.
@@ -268,8 +267,8 @@ class Response(ResponseHead):
         `size` is the size of the body, `length` the Content-Length that the handler set; None: not
         known. Raises `HandlerError` if they contradict each other.
         """
-        head, status = self.request, self._line[0]
-        if self._line is UNMET.get(status):
+        head, status = self.request, self.line[0]
+        if self.line is UNMET.get(status):
             return 'none', b'' if status == 304 else b'Content-Length: 0\r\n'
         if status in BODILESS:
             return frame_bodiless(self, size, length)
@@ -291,7 +290,7 @@ class Response(ResponseHead):
 
     def _with_own_fields(self, body: bytes) -> bytes:
         """Make a whole answer in which all but the fields is ordinary, or nothing. Hot."""
-        own, line = self._headers, self._line
+        own, line = self._headers, self.line
         if type(own) is not tuple:
             lines = own.plain_lines()    # type: ignore[union-attr]
             if lines is not None:
@@ -300,10 +299,10 @@ class Response(ResponseHead):
                 return b'%s%d\r\n%s\r\n%s' % (start, len(body), lines, body)
             own = self._encoded()
         fields, length, close, date, server = own
-        if (self._line is not line or close or not (date and server)
+        if (self.line is not line or close or not (date and server)
                 or (length is not None and length != len(body))):
             return b''
-        start = self.connection.server.heads.start(self._line, '')
+        start = self.connection.server.heads.start(self.line, '')
         if own is not self._headers:
             self._seal()
         return b'%s%d\r\n%s\r\n%s' % (start, len(body), fields, body)

@@ -33,15 +33,16 @@ OK: tuple[int, str | None] = (200, None)
 class ResponseHead:
     """The status and the fields of an answer."""
 
-    __slots__ = ('_chunked', '_content_type', '_headers', '_line', 'connection', 'framing',
+    __slots__ = ('_chunked', '_content_type', '_headers', 'connection', 'framing', 'line',
                  'request')
 
     # What stands around the answer; only a response of the room `around` has something.
     layers: Sequence[Any] = ()
     connection: Connection
     request: Request
-    _line: tuple[int, str | None]    # The status and its phrase; None for the standard one.
-    line: Any    # The same, to read: `status` is a function, and takes as long as a counter.
+    # The status and its phrase; None for the standard one. Applications have `status`, which checks
+    # what is set. (To read that is a call, which takes as long as to count an answer.)
+    line: tuple[int, str | None]
     _content_type: str
     _chunked: bool
     _headers: Headers | Encoded | None
@@ -50,12 +51,12 @@ class ResponseHead:
     @property
     def status(self) -> int:
         """The status, 200 to 599. Raises `HeaderError` for another, or once the head is sent."""
-        return self._line[0]
+        return self.line[0]
 
     @status.setter
     def status(self, status: int | tuple[int, str]) -> None:
         self._refuse_late('the status cannot change')
-        self._line = checked_status(status)
+        self.line = checked_status(status)
 
     @property
     def content_type(self) -> str:
@@ -137,12 +138,12 @@ class ResponseHead:
         A condition of the request may make a 304 or 412 of an answer of 200 with an ETag or a
         Last-Modified (bodiless.py); then the status line is another afterwards.
         """
-        headers, line = self.headers, self._line
+        headers, line = self.headers, self.line
         if line[0] == 200 and any(headers.validators):
             now = self.connection.stream.reactor.wall_clock()
-            self._line = UNMET.get(outcome(self.request, *headers.validators, now), line)
-            if self._line is not line:
-                for name in UNTRUE[self._line[0]]:
+            self.line = UNMET.get(outcome(self.request, *headers.validators, now), line)
+            if self.line is not line:
+                for name in UNTRUE[self.line[0]]:
                     headers.pop(name)
         lines = headers.raw_items()
         if self._content_type and 'content-type' not in headers and self.status not in BODILESS:
@@ -181,7 +182,7 @@ class ResponseHead:
         """Do the same, and leave what the client sent ahead to the caller (`parser.rest`)."""
         stream = switch(self, protocol)
         self._seal()
-        self._line = 101, None
+        self.line = 101, None
         return stream
 
     def reset(self, meant: bool = True) -> None:
@@ -190,7 +191,7 @@ class ResponseHead:
         Cookies and other fields stay: a browser shows a page the error of another origin only with
         the fields of CORS. `meant` is False for an answer that the application did not choose.
         """
-        self._line = OK
+        self.line = OK
         self._content_type = HTML
         # (An ASGI application sets all fields at once, or none.)
         own = self._headers if isinstance(self._headers, Headers) else None
@@ -219,6 +220,3 @@ def rate_answer(response: ResponseHead, rate: Any) -> None:
         limit = connection.stream.write_limit = Download(connection, None, None)
     if isinstance(limit, Download):
         limit.rate(response, number)
-
-
-ResponseHead.line = vars(ResponseHead)['_line']

@@ -10,7 +10,7 @@ from ..loop.timers import NEVER
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Callable
 from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
-from .overdue import stop_handler
+from .notices import cancel, gone, why
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
 from .scarcity import is_scarce
 
@@ -25,6 +25,29 @@ _MANY = 16384
 # The least time in seconds between two looks at a connection where nothing is due: the
 # `idle_timeout` may be almost 0.
 _OFTEN = 0.05
+
+
+def _stop_handler(connection: Connection) -> None:
+    """Stop the handler of a connection: 503, or a reset if the head was sent already."""
+    task, response = connection.task, connection.response
+    if response is None or response.head_sent or task is None:
+        return connection.abort('handler_timeout', reset=True)
+    connection.ends_because('handler_timeout')
+    # From now on what the handler does cannot reach the client.
+    connection.response = connection.task = None
+    response.live = False
+    response.status = 503
+    response.cut('handler_timeout')
+    if connection.request_body is not None:
+        connection.request_body.close(gone(connection))
+    if connection.server.request_observers:
+        # (Now, as long as `since` is the request's begin.)
+        connection.server.request_ended(response, 'handler_timeout')
+    connection.server.heads.refused = response.request.mark or b''
+    connection.refuse(ProtocolError(503, 'the handler took too long (handler_timeout)'),
+                      'handler_timeout')
+    cancel(task, why(connection.reason))
+    return None
 
 
 def _nothing_came(connection: Connection) -> None:
@@ -57,7 +80,7 @@ PHASES: dict[str, tuple[str, Callable[[Connection], None]]] = {
     NEW: ('first_byte_timeout', _nothing_came),
     IDLE: ('idle_timeout', idle_too_long),
     HEAD: ('head_timeout', _head_too_slow),
-    BUSY: ('handler_timeout', stop_handler),
+    BUSY: ('handler_timeout', _stop_handler),
     LINGER: ('linger_timeout', _lingered),
 }
 

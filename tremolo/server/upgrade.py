@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..http import status_line
 from ..http.encoder import encode
-from ..http.response import with_field
 from ..loop import Stream
 from ..throttling import begin_answer
 from ..typed import TYPE_CHECKING
@@ -32,5 +31,5 @@ def switch(response: ResponseHead, protocol: str) -> Stream:
     head = b'%sConnection: upgrade\r\nUpgrade: %s\r\n%s%s\r\n' % (
         status_line(101), protocol.encode('ascii'), fields,
         connection.server.heads.common_fields(date, server))
-    connection.send(with_field(head, response.request.mark))
+    connection.send(response.request.marked(head))
     return stream

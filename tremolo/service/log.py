@@ -89,9 +89,10 @@ class TextFormatter(logging.Formatter):
         """Return the text of a record."""
         text = super().format(record).translate(_HARMLESS)
         number = request_id_of(record)
-        if not number:
-            return text
         first, end, rest = text.partition('\n')
+        # (Our own errors name it, behind the target.)
+        if not number or f'({number})' in first:
+            return text
         return f'{first} [{number.translate(_HARMLESS)}]{end}{rest}'
 
 

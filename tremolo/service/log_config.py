@@ -72,7 +72,8 @@ def _apply(path: str, text: bytes, made: bool = True) -> None:
     try:
         config: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SettingError(f'log_config: {path} is not JSON: {error}') from None
+        raise SettingError(f'log_config: {path} is not JSON: {error} (YAML and INI, which others '
+                           'take, are not read)') from None
     if not isinstance(config, dict):
         raise SettingError(f'log_config: {path} is JSON, but not an object: {{"version": 1, ...}}')
     config.setdefault('disable_existing_loggers', False)

@@ -206,10 +206,6 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
     set_up_logging(settings)
     tell_doubts(settings)
     secure: list[Settings] = []
-    beside: list[Beside] = []
-    if settings.access_logfile not in ('', '-'):
-        from .rotation import Rotation
-        beside.append(Rotation())
     try:
         check_logs(settings)
         given = [] if manager is None else [place for place, _ in manager.given]
@@ -227,14 +223,9 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         # A worker has a channel and a socket for each address; while it is replaced two channels.
         reserve_descriptors(settings.workers or 1, 'workers', len(addresses) + len(given) + 2)
         where = None if program is None else functools.partial(launch.where, program[0])
-        if settings.metrics is not None:
-            from ..metrics.metered import Shown
-            beside.append(Shown(settings.metrics, settings.socket_mode))
-        if settings.control:
-            from ..workers.asking import Asking
-            beside.append(Asking(settings.control))
         run = Program(functools.partial(_work_in, settings, work), program, moved, where,
                       functools.partial(_renew, settings, secure), stand_in)
+        beside = _beside(settings)
         if stand_in is not None:
             beside.append(stand_in)
         supervisor = Supervisor(
@@ -249,6 +240,21 @@ def supervise(settings: Settings, addresses: Sequence[tuple[Address, dict[str, A
         if secure:
             from ..tls.contexts import forget
             forget()
+
+
+def _beside(settings: Settings) -> list[Beside]:
+    """Return what options ask for on the reactor of the supervisor, beside the workers."""
+    beside: list[Beside] = []
+    if settings.access_logfile not in ('', '-'):
+        from .rotation import Rotation
+        beside.append(Rotation())
+    if settings.metrics is not None:
+        from ..metrics.metered import Shown
+        beside.append(Shown(settings.metrics, settings.socket_mode))
+    if settings.control:
+        from ..workers.asking import Asking
+        beside.append(Asking(settings.control))
+    return beside
 
 
 def _work_in(settings: Settings, work: Callable[[Slot], int], slot: Slot) -> int:
@@ -267,7 +273,7 @@ def _renew(settings: Settings, secure: Sequence[Settings]) -> None:
 
 
 def secure_settings(settings: Settings,
-            addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
+                    addresses: Sequence[tuple[Address, dict[str, Any]]]) -> list[Settings]:
     """Return the settings of each address that speaks TLS. Raises `SettingError`."""
     parts = [settings.for_address(options) for _, options in addresses]
     return [part for part in parts if part.secure]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..reload.command import runner_command
 from ..reload.failure import answering
 from ..reload.reloading import Reloading
+from ..reload.reports import Reports
 from ..server import Handle
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Callable
@@ -25,11 +26,8 @@ def reloading(settings: Settings, work: Callable[[Slot], int],
 
     `work(slot)` serves it in a worker; `answering_by` is `Service.answering_by`.
     """
-    made: list[Reloading] = []
+    def stand_in(reports: Reports, slot: Slot) -> int:
+        return answering_by(answering(reports)).work(settings, slot)
 
-    def stand_in(slot: Slot) -> int:
-        return answering_by(answering(made[0].reports)).work(settings, slot)
-
-    made.append(Reloading(settings, work, stand_in, runner_command(command_line()),
-                          moved or (lambda: False)))
-    return made[0]
+    return Reloading(settings, work, stand_in, runner_command(command_line()),
+                     moved or (lambda: False))

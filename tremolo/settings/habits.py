@@ -4,7 +4,7 @@
     told('daemon')                  # 'not here: a service manager does that (systemd, a container)'
 
 Who comes from another server types what he knows. A mistyped option is answered with the nearest
-one, but the nearest word to `--listen` may be something else. So the options of others are one
+one, but the nearest word to `--uds` has nothing to do with it. So the options of others are one
 table. Each line of it says what to write here, or why there is nothing to write.
 
 When an option comes that has the same name, its line is no longer used, and can be deleted.

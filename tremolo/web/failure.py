@@ -15,7 +15,7 @@ from ..http import ProtocolError
 from ..loop import Cancelled, StreamClosed
 from ..pages import send_error, send_failure
 from ..server import HTTPError, Request, Response
-from ..server.notices import shown_request
+from ..server.notices import about, shown_request
 from ..typed import Any, Protocol
 
 
@@ -72,7 +72,8 @@ def log_error(handler: Named, request: Request, error: BaseException) -> None:
         with suppress(ImportError, OSError):
             from .habits import advise
             advise(error)
-    _log.error('%s failed on %s', handler.name, shown_request(request), exc_info=error)
+    _log.error('%s failed on %s', handler.name, shown_request(request), exc_info=error,
+               extra=about(request))
 
 
 def forget_frames(error: BaseException) -> None:

@@ -13,7 +13,6 @@ process. Within one process the tasks wait in a queue (`Semaphore`), also withou
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import ExitStack
 from weakref import WeakValueDictionary
@@ -30,11 +29,8 @@ _LOOK, _LONGEST_LOOK = 0.001, 0.02
 
 def open_locks() -> int:
     """Open the file of all locks, before the fork; return its descriptor. Raises `OSError`."""
-    if hasattr(os, 'memfd_create'):
-        return os.memfd_create('locks')
-    import tempfile
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    from ..machine import unnamed_file  # (Late: only workers need it.)
+    return unnamed_file('locks')
 
 
 class Lock:

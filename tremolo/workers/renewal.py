@@ -11,6 +11,7 @@ import os
 import random
 import signal
 
+from ..machine import resident_memory
 from ..server import Response, Server
 from ..settings import Settings
 from .channel import RENEW, Channel
@@ -92,12 +93,3 @@ def why_renewed(settings: Settings, pid: int) -> str:
     limit = settings.limit_memory
     return 'limit_memory' if limit and (
         not settings.max_requests or resident_memory(pid) > limit) else 'max_requests'
-
-
-def resident_memory(pid: int | str = 'self') -> int:
-    """Return the bytes of a process's resident memory; 0 on a system without /proc."""
-    try:
-        with open(f'/proc/{pid}/statm', 'rb') as file:
-            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    except OSError:
-        return 0

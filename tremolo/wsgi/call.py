@@ -14,7 +14,7 @@ import logging
 import threading
 
 from ..server import HandlerError, Request, Response
-from ..server.notices import shown_request
+from ..server.notices import about, shown_request
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import client_gone, comes_from_us, no_answer, no_chunk, no_exc_info, not_started
 from .file_wrapper import FileWrapper, Found, regular
@@ -108,7 +108,7 @@ class Call(Sending):
         known = comes_from_us(error) and (self._gone or not self.response.live)
         if not known and (self._ended or not self.response.layers):
             _log.error('the WSGI application failed on %s', shown_request(self.request),
-                       exc_info=error)
+                       exc_info=error, extra=about(self.request))
         if not self._ended:
             self._ended = True
             # (Middleware around it may take the error, which is not logged then.)

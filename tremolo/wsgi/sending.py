@@ -26,7 +26,7 @@ from ..loop.done import DONE
 from ..pages import send_failure
 from ..server import Request, Response
 from ..server.bodiless import BODILESS
-from ..server.notices import shown_request
+from ..server.notices import about, shown_request
 from ..typed import TYPE_CHECKING, Any
 from .errors import ClientGone, client_gone, comes_from_us
 from .file_wrapper import Borrowed, Found
@@ -199,14 +199,14 @@ class Sending:
         else:
             if not comes_from_us(error) or response.live:
                 _log.error('the WSGI application failed on %s', shown_request(self.request),
-                           exc_info=error)
+                           exc_info=error, extra=about(self.request))
             self.send_failure(error)
 
     def _lost(self, error: Exception) -> None:
         """Answer a mistake that only the framing finds."""
         if self.response.live:
             _log.error('the WSGI application failed on %s', shown_request(self.request),
-                       exc_info=error)
+                       exc_info=error, extra=about(self.request))
             self.send_failure(error)
         self.cancel()
 
