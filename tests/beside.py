@@ -125,7 +125,7 @@ class Beside:
         try:
             # (pytest 8 asks it when it shows what an assertion compares.)
             terminal: Any = config.pluginmanager.getplugin('terminalreporter')
-            terminal._tw._file = open(os.devnull, 'w')
+            terminal._tw._file = open(os.devnull, 'w')  # noqa: SIM115
             config.pluginmanager.unregister(self)
             config.pluginmanager.register(_Reporter(config, self._reports))
             # What tests write is captured in files, which are not to be shared.
