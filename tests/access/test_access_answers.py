@@ -398,6 +398,34 @@ def test_records_go_to_a_handler_of_the_logger():
     assert (second.status, second.method, second.reason) == (400, '-', 'refused')
 
 
+@pytest.mark.parametrize('form', ['combined', 'json'])
+def test_a_record_has_plain_values_whatever_the_format_and_the_level_of_other_messages(form):
+    logger, ours = logging.getLogger('tremolo.access'), logging.getLogger('tremolo')
+    records, before = [], (logger.level, ours.level)
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger.addHandler(handler)
+    ours.setLevel(logging.WARNING)
+    try:
+        with virtual(application(), access_log=True, access_logformat=form) as host:
+            host.ask(request('/plain', 'GET', LAST, 'User-Agent: a"b'))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        ours.setLevel(before[1])
+    [record] = records
+    assert (record.method, record.status, record.request_id, record.referer) == (
+        'GET', 200, '-', '-')
+    assert record.getMessage().startswith('{' if form == 'json' else '127.0.0.1 ')
+
+
+def test_what_was_refused_asked_for_nothing(kept):
+    with virtual(application(), access_log=True) as host:
+        host.ask(b'GET / HTTP/1.1\r\nReferer: - - -\r\nbad field\r\n\r\n')
+    [line] = kept.lines
+    assert line.endswith('] "-" 400 - "-" "-"')
+
+
 def test_an_access_log_that_fails_hurts_no_request(monkeypatch, logged):
     class Broken:
         def __init__(self, *args, **options):

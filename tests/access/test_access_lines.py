@@ -22,7 +22,7 @@ app.route('/large')(lambda: bytes(30_000))
 _TEXT = r'(?:[ !#-\[\]-~]|\\x[0-9A-F]{2})*'
 COMBINED = re.compile(
     r'[0-9a-f.:-]+ - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
-    rf'"([^ ]+) ([^ "]+) (HTTP/1\.[01]|-)" (\d{{3}}|-) (\d+|-) "({_TEXT})" "({_TEXT})"')
+    rf'"(?:-|([^ ]+) ([^ "]+) (HTTP/1\.[01]))" (\d{{3}}|-) (\d+|-) "({_TEXT})" "({_TEXT})"')
 EVERY = ('time', 'client', 'method', 'target', 'path', 'query', 'protocol', 'status', 'bytes', 'ms',
          'host', 'scheme', 'referer', 'user_agent', 'request_id', 'reason', 'pid')
 

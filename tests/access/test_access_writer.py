@@ -247,7 +247,7 @@ def test_a_handler_that_holds_up_the_loop_does_not_hold_up_the_lines(
 def test_lines_are_neither_lost_nor_doubled_while_both_take_them(
         reactor, tmp_path, opened, monkeypatch):
     monkeypatch.setattr(writer, '_AGAIN', 0.0001)
-    monkeypatch.setattr(writer, '_MANY', 100)
+    monkeypatch.setattr(writer, '_BATCH', 1000)
     log = opened()
     lines = [b'%d\n' % number for number in range(20000)]
     for line in lines:

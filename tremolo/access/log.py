@@ -13,6 +13,7 @@ an attribute, too.
 
 from __future__ import annotations
 
+import json
 import logging
 
 from ..server import Response, Server
@@ -93,9 +94,18 @@ class AccessLog:
         """Write the line of these values, or make a record of them."""
         line = self._lines.line(values)
         if self._records:
+            if self._lines.is_json:
+                values = {name: _plain(value) for name, value in values.items()}
             _log.info('%s', line[:-1].decode('ascii'), extra=values)
         else:
             self._lines.writer.write(line)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that is written as JSON as it is in the other formats."""
+    if value == 'null':
+        return '-'
+    return json.loads(value) if isinstance(value, str) and value[:1] == '"' else value
 
 
 def _ask_for_addresses(connection: Connection) -> object:
