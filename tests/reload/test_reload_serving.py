@@ -108,7 +108,7 @@ def test_what_is_imported_late_is_watched(written):
 
 
 def test_a_syntax_error_waits_for_the_next_save_and_is_on_the_page(written):
-    written.save('pack/part.py', "NAME = 'bad'\nif True\n    NAME = '<script>'\n")
+    written.save('pack/part.py', "NAME = 'bad'\nNAME = = '<script>'\n")
     written.waits_for('500: ')
     # (For a moment the old process, too, accepts.)
     text = written.answer_with('SyntaxError', '/any/path?x=1')
