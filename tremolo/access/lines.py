@@ -106,12 +106,13 @@ class Lines:
 
     def text(self, value: bytes | str | None) -> str:
         """Return a value as it is written, escaped, and keep it if it may be kept."""
+        if isinstance(value, bytes):
+            value = value.decode('latin-1')    # (A key of each kind would be compared: see -bb.)
         found = self.texts.get(value)
         if found is None:
             if value is None:
                 return self.missing
-            raw = value.decode('latin-1') if isinstance(value, bytes) else value
-            found = self.quoted(_UNSAFE.sub(self._escape, raw)) or self.missing
+            found = self.quoted(_UNSAFE.sub(self._escape, value)) or self.missing
             if may_keep(value):
                 if len(self.texts) >= MOST_KEPT:
                     self.texts.clear()
