@@ -66,7 +66,8 @@ class Server(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        return self.name.partition('@')[0] in ('tremolo', 'tremolo-asgi', 'tremolo-wsgi')
+        return (self.name.partition('@')[0] in ('tremolo', 'tremolo-asgi', 'tremolo-wsgi')
+                or self.name in LOGGED)
 
     def can(self, workload: Workload) -> bool:
         """Whether it has an answer to what is asked."""
@@ -83,6 +84,10 @@ class Server(NamedTuple):
         return self.kind == 'asgi' or workload.asked.native
 
 
+# Ours with an access log, in a file that is removed at the end.
+LOGGED = ('tremolo-combined', 'tremolo-json', 'tremolo-asgi-combined', 'tremolo-asgi-json')
+LOG = ' --access-logfile {log} --access-logformat '
+
 UVICORN = ('{python} -m uvicorn {app} --port {port} --workers 1 --no-access-log '
            '--no-proxy-headers --log-level warning ')
 GRANIAN = ('{python} -m granian {app} --port {port} --interface asgi --workers 1 --loop uvloop '
@@ -96,6 +101,10 @@ SERVERS = {server.name: server for server in (
     Server('floor', 'floor', f'{{python}} {HERE}/floor.py {{port}}'),
     Server('tremolo', 'native',
            f'{{python}} -m tremolo {APPS}/{{native}}.py --port {{port}} --log-level warning'),
+    *(Server(name, 'native', f'{{python}} -m tremolo {APPS}/{{native}}.py --port {{port}} '
+             f'--log-level warning{LOG}{name.split("-")[-1]}') for name in LOGGED[:2]),
+    *(Server(name, 'asgi', '{python} -m tremolo {app} --port {port} '
+             f'--log-level warning{LOG}{name.split("-")[-1]}') for name in LOGGED[2:]),
     Server('tremolo-0.5.3', 'native', f'{{python}} {APPS}/old_native.py {{port}}', 'tremolo-0.5.3'),
     Server('tremolo-asgi', 'asgi', '{python} -m tremolo {app} --port {port} --log-level warning'),
     Server('uvicorn', 'asgi', UVICORN + '--ws none --loop uvloop --http httptools', 'uvicorn',
@@ -133,10 +142,12 @@ SERVERS = {server.name: server for server in (
 
 GROUPS = {
     'native': tuple(server.name for server in SERVERS.values()
-                    if server.kind in ('floor', 'native')),
-    'asgi': tuple(server.name for server in SERVERS.values() if server.kind == 'asgi'),
+                    if server.kind in ('floor', 'native') and server.name not in LOGGED),
+    'asgi': tuple(server.name for server in SERVERS.values()
+                  if server.kind == 'asgi' and server.name not in LOGGED),
+    'log': ('tremolo', *LOGGED[:2], 'tremolo-asgi', *LOGGED[2:]),
     'wsgi': tuple(server.name for server in SERVERS.values() if server.kind == 'wsgi'),
-    'all': tuple(SERVERS),
+    'all': tuple(name for name in SERVERS if name not in LOGGED),
 }
 
 
@@ -214,8 +225,13 @@ def make_venvs(wanted: set[str], folder: Path) -> None:
 def command_of(server: Server, workload: Workload, folder: Path, port: int) -> list[str]:
     native, asgi = workload.modules
     return [part.format(python=python_of(server, workload, folder), port=port, native=native,
-                        app=f'{asgi}:app', wsgi='wsgi_app:app')
+                        app=f'{asgi}:app', wsgi='wsgi_app:app', log=log_of(folder, port))
             for part in server.command.split()]
+
+
+def log_of(folder: Path, port: int) -> Path:
+    """The access log of the server on this port, if it has one."""
+    return folder / f'access-{port}.log'
 
 
 def environment_of(server: Server) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cpu
 from drive import Load
-from peers import APPS, Server, command_of, environment_of
+from peers import APPS, Server, command_of, environment_of, log_of
 from workloads import Workload
 
 # How long a server may take to start, in seconds.
@@ -31,6 +31,7 @@ class Racer:
             probe.bind(('127.0.0.1', 0))
             self.port = probe.getsockname()[1]
         command = command_of(server, workload, folder, self.port)
+        self.written = log_of(folder, self.port)
         cores = {core} if server.pinned else os.sched_getaffinity(0)
         # Its standard error; without a name, so that it goes when it is closed.
         self.log = tempfile.TemporaryFile()     # noqa: SIM115 (closed in `close`)
@@ -138,3 +139,4 @@ class Racer:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.log.close()
+        self.written.unlink(missing_ok=True)
