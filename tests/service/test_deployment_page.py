@@ -145,7 +145,6 @@ def test_the_probes_of_kubernetes():
     patience = int(yaml_value(start, 'periodSeconds')) * int(yaml_value(start, 'failureThreshold'))
     assert patience > options.startup_timeout
     assert options.workers == 1    # (Who hangs is replaced by the supervisor.)
-    assert yaml_value(text, 'enableServiceLinks') == 'false'
     assert (yaml_value(text, 'maxUnavailable'), yaml_value(text, 'maxSurge')) == ('0', '1')
     assert options.host == '0.0.0.0'
     assert f'containerPort: {options.port}' in text

@@ -69,7 +69,7 @@ def test_the_units_serve_reload_drain_and_stop(unit, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('variable, status', [
-    ({'TREMOLO_PORT': 'tcp://10.0.0.1:8000'}, 2), ({'TREMOLO_WORKERS': 'many'}, 2)])
+    ({'TREMOLO_PORT': '10.0.0.1:8000'}, 2), ({'TREMOLO_WORKERS': 'many'}, 2)])
 def test_an_option_that_is_wrong_has_the_status_that_the_unit_does_not_restart(
         unit, tmp_path, variable, status):
     (tmp_path / 'shop.py').write_text(APPLICATION)

@@ -181,9 +181,12 @@ def variables_of(given: Iterable[str], environ: Mapping[str, str]) -> dict[str, 
         # TREMOLO_BIND must not win over a host or a port that was given.
         if option.name in ('bind', 'fd') and not given.isdisjoint(('host', 'port')):
             continue
-        variable = next(filter(environ.get, option.variables), None)
-        if variable is not None:
-            found[option.name] = variable
+        for variable in option.variables:
+            value = environ.get(variable)
+            # (By the second Kubernetes tells of a service with our name: it is no port of ours.)
+            if value and not (variable == 'TREMOLO_PORT' and value.startswith('tcp://')):
+                found[option.name] = variable
+                break
     return found
 
 
