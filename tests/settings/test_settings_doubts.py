@@ -124,5 +124,5 @@ def test_a_mistyped_variable_is_told():
 def test_a_service_of_kubernetes_by_our_name_is_no_port_to_listen_on():
     assert Settings.load({}, {'TREMOLO_PORT': 'tcp://10.0.0.1:8000', 'PORT': '7'}).port == 7
     assert Settings.load({}, {'TREMOLO_PORT': '81', 'PORT': '7'}).port == 81
-    with pytest.raises(SettingError, match='^TREMOLO_PORT: '):
+    with pytest.raises(SettingError, match=r'^TREMOLO_PORT: '):
         Settings.load({}, {'TREMOLO_PORT': '10.0.0.1:8000'})
