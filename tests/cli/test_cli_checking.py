@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 
@@ -174,6 +175,8 @@ def test_a_log_file_of_a_log_config_is_not_made(command, monkeypatch):
         return command('--check', 'native_app:app', '--log-config', 'log.json')[0]
 
     monkeypatch.setattr(checking, 'set_up_logging', log.set_up_logging)
+    # (Else it closes the handlers of pytest, which opens its file anew.)
+    monkeypatch.setattr(logging, 'shutdown', lambda *_: None)
     assert checked() == 0
     assert not os.path.exists('made.log')
     handler['filename'] = 'none/made.log'

@@ -114,9 +114,12 @@ def logging_as_before():
     loggers = [root, *map(logging.getLogger, LOGGERS)]
     before = [(each.level, each.handlers[:], each.propagate, each.disabled) for each in loggers]
     log_config._Applied.path = ''
+    # (`dictConfig` closes all handlers: pytest's, too, which would open its file anew.)
+    shutdown, logging.shutdown = logging.shutdown, lambda *_: None
     try:
         yield
     finally:
+        logging.shutdown = shutdown
         for each, (level, handlers, propagate, disabled) in zip(loggers, before):
             for handler in each.handlers:
                 if handler not in handlers:

@@ -58,7 +58,8 @@ class Screen:
         self._ended = True
         self._leave()
         for signum, handler in self._handlers.items():
-            signal.signal(signum, handler)
+            # (Who was told to end does so with a status, however often it is told.)
+            signal.signal(signum, signal.SIG_IGN if self._ended else handler)
         signal.set_wakeup_fd(self._woken_before)
         self._wake_in.close()
         self._wake_out.close()
