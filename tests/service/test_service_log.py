@@ -111,7 +111,9 @@ def test_the_id_of_a_request_stands_in_both_kinds():
 @contextlib.contextmanager
 def logging_as_before():
     root = logging.getLogger()
-    loggers = [root, *map(logging.getLogger, LOGGERS)]
+    # (All that there are: a file may disable each, asyncio's as well.)
+    others = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    loggers = {root, *map(logging.getLogger, LOGGERS), *others}
     before = [(each.level, each.handlers[:], each.propagate, each.disabled) for each in loggers]
     log_config._Applied.path = ''
     # (`dictConfig` closes all handlers: pytest's, too, which would open its file anew.)
