@@ -34,9 +34,9 @@ if hasattr(signal, 'SIGHUP'):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # These check as tests do: under `python -O`, too, where a plain `assert` does nothing.
-pytest.register_assert_rewrite('asgi_sockets', 'each_case', 'prometheus_text', 'server_support',
-                               'web_sockets', 'websocket_peer', 'websocket_support',
-                               'websocket_wire')
+pytest.register_assert_rewrite('asgi_sockets', 'control_scene', 'deployment', 'each_case',
+                               'prometheus_text', 'server_support', 'web_sockets',
+                               'websocket_peer', 'websocket_support', 'websocket_wire')
 
 if 'TEST_HOST' in os.environ:
     hosts.use(os.environ['TEST_HOST'])
