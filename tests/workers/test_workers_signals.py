@@ -93,7 +93,8 @@ def test_an_interrupt_of_workers_and_supervisor_is_one(start):
     wait_until(lambda: 'the workers finish' in group.log)
     go(group)
     assert group.process.wait(PATIENCE) == 0
-    assert count(group, 'ended') == 1
+    # (The one that has begun in place of the first may have started before it was told to end.)
+    assert count(group, 'ended') == count(group, 'startup') >= 1
 
 
 def test_an_interrupt_ends_the_shutdown_at_once(start):
