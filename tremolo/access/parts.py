@@ -3,7 +3,7 @@
     client          b'127.0.0.1'                        by its address
     the second      b' - - [30/Nov/2026:10:19:03 +0000] "'
     what was asked  b'GET / HTTP/1.1" '                 by method, target and version
-    status, size    b'200 12'
+    status, size    200 and 12
     the tail        b' "-" "curl/8.5.0"\n'             by the lines with which the head begins
 
 A busy server answers much alike in one turn: the same to the same address, asked for by heads that
