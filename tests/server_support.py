@@ -19,7 +19,7 @@ from typing import Any, Callable, NamedTuple
 from simulated import World
 
 from tremolo import Tremolo
-from tremolo.loop.poller import READ
+from tremolo.polling.poller import READ
 from tremolo.settings import Settings
 
 _NO_LINGER = struct.pack('ii', 1, 0)

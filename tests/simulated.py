@@ -27,9 +27,9 @@ from typing import Any, Callable
 from simulated_network import Network, Socket, os_error
 
 from tremolo.errors import TremoloError
-from tremolo.loop.poller import ERROR, HANGUP
 from tremolo.loop.reactor import Reactor
 from tremolo.loop.timers import NEVER
+from tremolo.polling.poller import ERROR, HANGUP
 
 # 2001-09-09 01:46:40 UTC, where the wall clock of a world begins.
 _EPOCH = 1_000_000_000.0

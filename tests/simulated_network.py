@@ -26,7 +26,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
-from tremolo.loop.poller import ERROR, HANGUP, READ, WRITE
+from tremolo.polling.poller import ERROR, HANGUP, READ, WRITE
 
 if TYPE_CHECKING:
     from simulated import World

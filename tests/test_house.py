@@ -24,14 +24,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / 'tremolo'
 FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
     'frames.py': 0, 'machine.py': 0,
-    'settings': 1,
+    'settings': 1, 'polling': 1,
     'loop': 2, 'http': 2, 'routing': 2,
     'bridge': 3, 'ws': 3, 'tls': 3, 'proxies': 3, 'systemd': 3,
-    'throttling': 3,
+    'throttling': 3, 'rates': 3,
     'server': 4,
-    'pages': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
+    'pages': 5, 'mistakes': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
     'workers': 6, 'reload': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
-    'events': 6, 'client': 6, 'around': 6,
+    'events': 6, 'client': 6, 'around': 6, 'places': 6,
     'service': 7,
     'asgi': 8, 'wsgi': 8,
     'web': 9,
@@ -48,7 +48,7 @@ NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tok
 SANS_IO = {'asyncio', 'os', 'random', 'select', 'selectors', 'socket', 'ssl', 'threading', 'time'}
 # The clock, the poller and the network are parameters; only these files name the real ones.
 WORLDLY = {
-    'loop/poller.py', 'loop/pollers.py', 'loop/reactor.py',
+    'polling/poller.py', 'polling/pollers.py', 'loop/reactor.py',
 }
 # Public in spite of the underscore: documented functions of the standard library.
 DOCUMENTED = {('os', '_exit'), ('sys', '_current_frames'), ('sys', '_getframe')}

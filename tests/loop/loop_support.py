@@ -8,8 +8,8 @@ import kqueue_emulation
 from simulated import World
 
 from tremolo.loop import Listener, Queue, Reactor, Stream, bind, connect, spawn
-from tremolo.loop.poller import EpollPoller, Poller
-from tremolo.loop.pollers import KqueuePoller, SelectPoller
+from tremolo.polling.poller import EpollPoller, Poller
+from tremolo.polling.pollers import KqueuePoller, SelectPoller
 
 REAL = ('epoll', 'kqueue', 'select')
 

@@ -11,8 +11,8 @@ import pytest
 from loop_support import make_reactor
 
 from tremolo.loop import Reactor
-from tremolo.loop.full_polls import MANY, FullPolls
-from tremolo.loop.poller import MOST_EVENTS
+from tremolo.polling.full_polls import MANY, FullPolls
+from tremolo.polling.poller import MOST_EVENTS
 
 
 class Crowd:
@@ -65,9 +65,9 @@ def crowd(request: pytest.FixtureRequest, reactor: Reactor) -> Iterator[Crowd]:
 def show_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a poll show 8 events at most, so that a small crowd fills some polls."""
     for module in ('poller', 'pollers'):
-        monkeypatch.setattr(f'tremolo.loop.{module}.MOST_EVENTS', 8)
-    for module in ('reactor', 'full_polls'):
-        monkeypatch.setattr(f'tremolo.loop.{module}.MANY', 4)
+        monkeypatch.setattr(f'tremolo.polling.{module}.MOST_EVENTS', 8)
+    for module in ('loop.reactor', 'polling.full_polls'):
+        monkeypatch.setattr(f'tremolo.{module}.MANY', 4)
 
 
 def test_the_timers_come_after_all_that_is_ready(crowd: Crowd, monkeypatch: pytest.MonkeyPatch):

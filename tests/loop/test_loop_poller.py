@@ -12,15 +12,15 @@ import pytest
 from loop_support import REAL, make_poller
 from simulated import World
 
-from tremolo.loop.poller import (
+from tremolo.polling.poller import (
     ERROR,
     HANGUP,
     READ,
     WRITE,
     EpollPoller,
 )
-from tremolo.loop.pollers import SelectPoller
-from tremolo.loop.pollers import make_poller as choose_poller
+from tremolo.polling.pollers import SelectPoller
+from tremolo.polling.pollers import make_poller as choose_poller
 
 
 class Setup:

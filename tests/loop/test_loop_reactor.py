@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tremolo.loop import Cancelled, Future, InvalidState, Reactor, Task, sleep, spawn
-from tremolo.loop.pollers import SelectPoller
+from tremolo.polling.pollers import SelectPoller
 
 
 @pytest.fixture

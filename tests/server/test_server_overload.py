@@ -21,7 +21,8 @@ from server_support import PATIENCE, Client, bodies, request, serving, virtual
 
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
-from tremolo.loop import Reactor, poller
+from tremolo.loop import Reactor
+from tremolo.polling import poller
 
 CLOSE = request('/', 'GET', 'Connection: close')
 
@@ -272,8 +273,8 @@ def test_a_handler_that_holds_up_the_loop_lets_all_wait_and_cuts_nobody(app, pat
 
     # Many of them: more than a few polls show.
     monkeypatch.setattr(poller, 'MOST_EVENTS', 8)
-    for module in 'reactor', 'full_polls':
-        monkeypatch.setattr(f'tremolo.loop.{module}.MANY', 4)
+    for module in 'loop.reactor', 'polling.full_polls':
+        monkeypatch.setattr(f'tremolo.{module}.MANY', 4)
     with Reactor(clock=lambda: time.monotonic() + held) as reactor, \
             serving(app, reactor=reactor) as host:
         kept = [host.connect(request()) for _ in range(20)]

@@ -9,7 +9,7 @@ from server_support import answers, bodies, request, serving, virtual
 from simulated import World
 
 from tremolo import Tremolo, sleep
-from tremolo.server.scarcity import plenty
+from tremolo.rates.scarcity import plenty
 
 BIG = 1_000_000
 

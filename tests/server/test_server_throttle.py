@@ -17,8 +17,8 @@ from tremolo import HandlerError, Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
 from tremolo.loop import Stream
 from tremolo.loop.timers import NEVER
+from tremolo.rates.minimum_rate import MinimumRate
 from tremolo.server.connection import Connection
-from tremolo.server.minimum_rate import MinimumRate
 from tremolo.settings import Settings
 from tremolo.throttling.limits import Bucket, Share
 

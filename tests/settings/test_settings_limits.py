@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tremolo.server import scarcity
+from tremolo.rates import scarcity
 from tremolo.settings import OPTIONS, Settings, limits
 from tremolo.settings.limits import ATTACKS, Memory, limit_lines, memory_lines, memory_of
 from tremolo.settings.options import BY_NAME, LIMITS, TIMEOUTS

@@ -21,12 +21,12 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from ..polling.full_polls import MANY, FullPolls
+from ..polling.poller import READ, WRITE, Poller
+from ..polling.pollers import make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
-from .full_polls import MANY, FullPolls
 from .future import set_current_reactor
-from .poller import READ, WRITE, Poller
-from .pollers import make_poller
 from .signals import Signals
 from .task import Task
 from .timers import NEVER, Timer, Timers

@@ -18,15 +18,15 @@ While our own rate limit holds a transfer back, none of the client's deadlines r
 from __future__ import annotations
 
 from ..loop.timers import NEVER
+from ..rates.scarcity import is_scarce
 from ..typed import TYPE_CHECKING
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, UPGRADED
-from .scarcity import is_scarce
 from .timeouts import time_out
 
 if TYPE_CHECKING:
+    from ..rates.minimum_rate import MinimumRate
     from .connection import Connection
     from .lifetime import Lifetime
-    from .minimum_rate import MinimumRate
 
 
 def arm(connection: Lifetime) -> None:

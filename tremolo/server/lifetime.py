@@ -17,6 +17,7 @@ from __future__ import annotations
 from ..http import ProtocolError, status_line
 from ..loop import Stream
 from ..loop.timers import Timer
+from ..rates.progress import DownloadProgress
 from ..typed import TYPE_CHECKING, Any
 from . import deadlines
 from .addresses import Addresses, addresses_of
@@ -25,7 +26,6 @@ from .errors import phrase
 from .linger import Linger
 from .notices import record, why
 from .phases import BUSY, CLOSED, CLOSING, DISCARD, IDLE, LINGER, NEW
-from .progress import DownloadProgress
 
 if TYPE_CHECKING:
     from .request_body import RequestBody

@@ -16,12 +16,12 @@ from __future__ import annotations
 from ..http import CONTINUE, ProtocolError
 from ..loop import Inbox, StreamClosed
 from ..loop.timers import NEVER
+from ..rates.minimum_rate import MinimumRate
+from ..rates.progress import begin_of_wait
 from ..typed import TYPE_CHECKING, Any
 from . import deadlines
 from .early_answer import may_go_on
-from .minimum_rate import MinimumRate
 from .notices import gone, record
-from .progress import begin_of_wait
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -15,6 +15,7 @@ from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
 from ..loop.shared_future import SharedFuture
+from ..rates.scarcity import plenty
 from ..settings import Address, Settings
 from ..throttling import Throttles, leave
 from ..typed import Any, Callable, Protocol
@@ -27,7 +28,6 @@ from .lifetime import Lifetime
 from .notices import Notices
 from .request import Request
 from .response import Response
-from .scarcity import plenty
 from .timeouts import PhaseSeconds
 
 _log = logging.getLogger('tremolo.server')

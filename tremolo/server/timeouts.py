@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from ..http import ProtocolError
 from ..loop.timers import NEVER
+from ..rates.scarcity import is_scarce
 from ..settings import Settings
 from ..typed import TYPE_CHECKING, Callable
 from .idle import DRAIN_LEAST, DRAIN_MOST, DrainGrace, idle_too_long
 from .notices import cancel, gone, why
 from .phases import BUSY, DISCARD, HEAD, IDLE, LINGER, NEW
-from .scarcity import is_scarce
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -135,7 +135,7 @@ class Service:
         if settings.debug:
             from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
         if settings.limit_concurrency:
-            from .concurrency import ConcurrencyLimit
+            from ..places.concurrency import ConcurrencyLimit
             ConcurrencyLimit(server, settings.limit_concurrency)
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding

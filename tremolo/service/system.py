@@ -11,7 +11,7 @@ import signal
 import weakref
 
 from ..loop import ListenError, Reactor
-from ..server.scarcity import OWN_DESCRIPTORS
+from ..rates.scarcity import OWN_DESCRIPTORS
 
 
 def reserve_descriptors(connections: int, what: str = 'connections', each: int = 1) -> None:

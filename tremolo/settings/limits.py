@@ -19,10 +19,12 @@ from .settings import Settings
 ATTACKS = {
     'backlog': 'a flood of connections: more than these wait at their clients',
     'connections': 'connections that are only held: further ones wait in the backlog',
+    'connections_per_client': 'one client that takes all connections: its further ones are closed',
     'head_size': 'a head without an end: 431, or 414 if its first line is as long',
     'field_count': 'a head of very many fields: 431',
     'body_size': 'a body that fills the disk or the memory: 413',
     'body_buffer_size': 'a body that is collected in memory: 413',
+    'json_size': 'JSON that holds up the loop while it is parsed: 413',
     'form_size': 'fields of a form that fill the memory: 413',
     'form_fields': 'a form of very many small fields: 413',
     'part_count': 'an upload of very many empty parts: 413',

@@ -65,6 +65,9 @@ class Options:
     connections: int = option(
         LISTENING, 'count', 0,
         'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
+    connections_per_client: int = option(
+        LISTENING, 'count', 0, 'most open connections of one client address; more are closed',
+        off=0)
 
     head_size: int = option(
         LIMITS, 'size', 32768, 'largest request head',
@@ -74,8 +77,11 @@ class Options:
         LIMITS, 'size', None, 'largest request body',
         synonyms=('client_max_body_size',), off=None)
     body_buffer_size: int = option(
-        LIMITS, 'size', 2 << 20, 'most bytes that body() and json() collect in memory',
+        LIMITS, 'size', 2 << 20, 'most bytes that body() collects in memory',
         synonyms=('buffered_size',))
+    json_size: int = option(
+        LIMITS, 'size', 2 << 20, 'most bytes that json() reads: the loop waits while they are '
+        'parsed')
     form_size: int = option(
         LIMITS, 'size', 2 << 20, 'most bytes of the fields of a form, which are kept in memory')
     form_fields: int = option(LIMITS, 'count', 1000, 'most fields of a form')

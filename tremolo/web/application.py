@@ -74,7 +74,7 @@ class Application(Service):
         # Late: it imports `inspect`, which would be an eighth of the time of `import tremolo`. (And
         # what `Request.accepts` needs: a request may find no descriptor for it.)
         from ..http import accept  # noqa: F401
-        from .mistakes import check_methods, check_name, check_path
+        from ..mistakes.registration import check_methods, check_name, check_path
         from .registration import check_groups, handlers_of, served_twice
         check_path(path, lambda: self.converters)
         check_name(name)
@@ -153,7 +153,7 @@ class Application(Service):
         """
         # Late: few programs serve files.
         from ..files.static import StaticFolder
-        from .mistakes import check_path
+        from ..mistakes.registration import check_path
         from .registration import handlers_of
         check_path(path)
         if path.startswith('^') or '<' in path:
@@ -210,7 +210,7 @@ class Application(Service):
     if not TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any:
             """Say what to write instead of a name of tremolo 0.5, or of another framework."""
-            from .mistakes import instead_of_name
+            from ..mistakes.registration import instead_of_name
             raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}'
                                  f'{instead_of_name(name)}')
 

@@ -70,7 +70,7 @@ def log_error(handler: Named, request: Request, error: BaseException) -> None:
     if isinstance(error, (AttributeError, TypeError, RuntimeError)):
         # Late: most programs never need it. Where no descriptor is left, nothing is advised.
         with suppress(ImportError, OSError):
-            from .habits import advise
+            from ..mistakes.habits import advise
             advise(error)
     _log.error('%s failed on %s', handler.name, shown_request(request), exc_info=error,
                extra=about(request))

@@ -16,13 +16,13 @@ from contextvars import Context
 
 from ..errors import HookFailed, LifespanFailed
 from ..loop import Reactor
+from ..mistakes.registration import check_path
 from ..pages import send_error
 from ..server import Handle, HandlerError, Request, Response
 from ..service import Service
 from ..service.kinds import kind_of
 from ..settings import Settings
 from ..typed import Any, Callable, NamedTuple, NoReturn, Optional
-from .mistakes import check_path
 from .redirect import redirect
 
 # The end of a service: `Service.shutdown`.

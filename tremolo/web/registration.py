@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..mistakes.registration import check_socket_methods
 from ..server import HandlerError
 from ..typed import Any, Callable
 from .handlers import Handler
-from .mistakes import check_socket_methods
 from .origins import checked_origins
 from .signature import NAMES, Signature
 

@@ -11,15 +11,15 @@ import dis
 import inspect
 from collections.abc import Iterable
 
-from ..server import HandlerError
-from ..typed import Any, Callable
-from .mistakes import (
+from ..mistakes.registration import (
     PRESETS,
     check_event_handler,
     check_function,
     check_options,
     check_socket_handler,
 )
+from ..server import HandlerError
+from ..typed import Any, Callable
 
 # The names that a handler may ask for, beside the named groups of its path.
 NAMES = ('app', 'context', 'globals', 'lock', 'logger', 'loop', 'reactor', 'request', 'response',

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import sys
 
-from ..typed import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .server import Server
+from ..typed import Any
 
 OWN_DESCRIPTORS = 64    # Descriptors that are no connections: ours, and some for the application.
 _ENOUGH = 0.75    # The part of the connections that may be open before they are scarce.
 
 
-def is_scarce(server: Server) -> bool:
+def is_scarce(server: Any) -> bool:
     """Tell whether connections are scarce: then slow clients have to make room."""
-    return len(server.connections) > server.plenty
+    scarce: bool = len(server.connections) > server.plenty
+    return scarce
 
 
 def plenty(connections: int) -> int:

@@ -1,0 +1,1 @@
+"""Rates: how slow a client may be, and when that matters. The tour is in README.md."""
