@@ -161,7 +161,7 @@ def test_behind_proxies_that_tell_of_clients_their_requests_count(app, trusted, 
         host.advance(0.01)
         assert answered(host, proxies[3], field.format('192.0.2.1')).status == 200
         assert len(host.server.connections) == 5
-    assert [each for each in lines.texts if '429' in each][0].startswith('192.0.2.1 via ')
+    assert next(each for each in lines.texts if '429' in each).startswith('192.0.2.1 via ')
 
 
 def test_who_leaves_handlers_running_cannot_take_all_places():

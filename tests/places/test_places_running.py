@@ -340,7 +340,7 @@ def test_a_websocket_that_is_open_has_no_place():
             assert status(host) == 200
             for client in host.clients:
                 client.close()
-            host.wait_for(lambda: not host.server.connections)    # noqa: B023
+            host.wait_for(lambda: not host.server.connections)
             assert status(host) == 200
 
 
