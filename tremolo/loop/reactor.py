@@ -22,6 +22,7 @@ from collections import deque
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
+from ..polling.pauses import LATE, Pauses
 from ..polling.poller import READ, WRITE, Poller
 from ..polling.pollers import make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
@@ -88,6 +89,7 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
+        self.pauses = Pauses()    # How long it did not turn.
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
@@ -124,6 +126,7 @@ class Reactor:
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
             events = self._poll(self._wait_time(timeout))
+            last = self.now
             self.now = now = self.time()
             self.turns += 1
             self.turning = True
@@ -142,8 +145,9 @@ class Reactor:
                     _log.exception('the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
-            if self.timers.next_deadline() <= now and not (
-                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers))):
+            if (due := self.timers.next_deadline()) <= now and not (
+                    (now - due > LATE and self.pauses.hold_back(self.turns, now, due, last)) or (
+                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers)))):
                 self._fire_timers(now)
             for _ in range(len(self._ready)):
                 self._guard(*self._ready.popleft())
