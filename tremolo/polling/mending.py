@@ -10,6 +10,7 @@ wanted it has to let go of its descriptor.
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import suppress
 
@@ -44,6 +45,8 @@ class Mending:
             self._poller.register(fd, mask)
         except OSError as error:
             self._watchers.pop(fd, None)
+            if error.errno == errno.EPERM:
+                raise    # (A file on a disk: no poller watches these, and its owner is to know.)
             why = error.strerror or str(error)
             self._tell(why)
             raise Unwatched(error.errno, f'the poller does not take the socket: {why}') from None
