@@ -22,6 +22,7 @@ from collections import deque
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
+from ..polling.mending import Mending
 from ..polling.pauses import LATE, Pauses
 from ..polling.poller import READ, WRITE, Poller
 from ..polling.pollers import make_poller
@@ -85,6 +86,7 @@ class Reactor:
         self.tasks: set[Task] = set()    # The suspended tasks; this keeps them alive.
         self.timers = Timers()
         self.watchers: dict[int, _Watcher] = {}
+        self._mending = Mending(self._poller, self.watchers, clock)
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
@@ -134,6 +136,7 @@ class Reactor:
             for fd, mask in events:
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
+                    self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
                     continue
                 try:
                     # A hang-up or an error calls both. (The local variable is faster in 3.11.)
@@ -244,7 +247,11 @@ class Reactor:
             self._wake_in.recv(4096)
 
     def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
-        """Call `callback` whenever `fd` is readable, hung up or in error; set or replace it."""
+        """Call `callback` whenever `fd` is readable, hung up or in error; set or replace it.
+
+        Raises `Unwatched`, as all of these do, when the poller has refused the fd twice: then
+        nothing is called any more, neither reader nor writer.
+        """
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
@@ -275,24 +282,34 @@ class Reactor:
         if (watcher := self.watchers.pop(fd, None)) is not None:
             # This turn may still hold the watcher.
             watcher.reader = watcher.writer = None
-            with suppress(OSError):    # The fd may be closed already.
+            try:
                 self._poller.unregister(fd)
+            except OSError:    # The fd may be closed already.
+                self._mending.leave(fd)
+
+    # A watcher says what the poller knows: it is noted when the poller has agreed.
 
     def _want(self, fd: int, bit: int) -> _Watcher:
         if (watcher := self.watchers.get(fd)) is None:
-            self._poller.register(fd, bit)
+            self._ask(self._poller.register, fd, bit)
             watcher = self.watchers[fd] = _Watcher(bit)
         elif not watcher.mask & bit:
+            self._ask(self._poller.modify, fd, watcher.mask | bit)
             watcher.mask |= bit
-            self._poller.modify(fd, watcher.mask)
         return watcher
 
     def _unwant(self, fd: int, watcher: _Watcher, bit: int) -> None:
         if watcher.reader is None and watcher.writer is None:
             self.remove_fd(fd)
         elif watcher.mask & bit:
+            self._ask(self._poller.modify, fd, watcher.mask & ~bit)
             watcher.mask &= ~bit
-            self._poller.modify(fd, watcher.mask)
+
+    def _ask(self, change: Callable[[int, int], None], fd: int, mask: int) -> None:
+        try:
+            change(fd, mask)
+        except OSError:
+            self._mending.enter(fd, mask)
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
         """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""

@@ -32,6 +32,7 @@ import os
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
 from ..loop.timers import NEVER
+from ..polling.mending import Unwatched
 from ..typed import TYPE_CHECKING, Any, Protocol
 from . import deadlines
 from .errors import HandlerError
@@ -119,7 +120,9 @@ class Connection(Lifetime):
         """Stop the handler and let go of everything: nothing goes in or out any more."""
         if self.phase is CLOSED:
             return
-        if not self.reason:
+        if isinstance(cause, Unwatched):
+            self.reason = 'failed'
+        elif not self.reason:
             # (TLS without a close_notify: between requests that is how many clients leave.)
             left = isinstance(cause, EOFError) and self.phase in (NEW, IDLE)
             self.reason = 'client' if left else 'reset' if cause is not None else 'hang-up'

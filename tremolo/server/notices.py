@@ -101,7 +101,7 @@ def gone(connection: Lifetime) -> BaseException | None:
 
 def told_to_handler(connection: Lifetime, cause: BaseException | None) -> str:
     """Return what a handler is told that is ended because its connection has ended."""
-    if connection.reason == 'upgraded' and cause is not None:
+    if connection.reason in ('upgraded', 'failed') and cause is not None:
         return str(cause)
     return why(connection.reason)
 

@@ -231,6 +231,7 @@ class Server:
         `known` are the addresses that it shall have, if the socket is not to be asked.
         """
         sock.setblocking(False)
+        self.reactor.remove_fd(sock.fileno())    # (As a listener does; see there.)
         return self.admit(sock, None, known)
 
     def admit(self, sock: Any, address: Any, known: Addresses | None = None) -> Connection:
