@@ -100,7 +100,7 @@ _TINY = b'|'.join(
         rb'|%b\r\n.{%d}' % (_DIGITS[second], 16 * first + second) for second in range(16)
     ] if first < 3 else ())) for first in range(1, 16))
 TINY_CHUNK = expression(rb'(?s:(?:%b)\r\n)' % _TINY)
-TINY_CHUNKS = expression(rb'(?s:(?:(?:%b)\r\n){1,512})' % _TINY)
+TINY_CHUNKS = expression(rb'(?s:(?:(?:%b)\r\n){1,256})' % _TINY)
 
 # Host     = uri-host [ ":" port ]                                           RFC 9110 section 7.2
 # host     = IP-literal / IPv4address / reg-name                             RFC 3986 section 3.2.2
