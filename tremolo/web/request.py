@@ -56,9 +56,11 @@ class Request(server.Request):
         if 'query' not in parts:
             try:
                 parts['query'] = read_fields(self.query_string)
-            except ValueError as error:
-                raise BadRequest('too many fields in the query') from error
-        fields: Fields = parts['query']
+            except ValueError:
+                parts['query'] = None
+        fields: Fields | None = parts['query']
+        if fields is None:
+            raise BadRequest('too many fields in the query')
         return fields
 
     @property
@@ -88,9 +90,11 @@ class Request(server.Request):
         The rules are those of RFC 9110 section 12.5.1: a client that sends no Accept likes all.
         Raises `ValueError` for an offer that is no media type.
         """
-        from ..http.accept import best_type  # (`Application.route` has imported it.)
-        values = self.headers.get_all('accept')
-        return best_type(', '.join(values), offers)
+        from ..http.accept import best_of, read_elements  # (`Application.route` has imported it.)
+        parts = self.kept = {} if self.kept is None else self.kept
+        if 'accept' not in parts:
+            parts['accept'] = read_elements(', '.join(self.headers.get_all('accept')) or '*/*')
+        return best_of(parts['accept'], offers)
 
     def signed_cookie(self, name: str, max_age: float | None = None) -> str | None:
         """Return the value of a cookie that `response.set_cookie(name, value, signed=True)` set.
