@@ -93,7 +93,7 @@ class Connection(Lifetime):
         elif phase is BUSY or phase is DISCARD:
             self.parser.feed(data)
             if phase is DISCARD:
-                self._discard_body()
+                self.discard_body()
             elif self.request_body is not None and self.request_body.reading:
                 self.request_body.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
@@ -236,7 +236,7 @@ class Connection(Lifetime):
             # the handler that ended this answer.
             stream.reactor.call_soon(self._go_on)
 
-    def _discard_body(self) -> None:
+    def discard_body(self) -> None:
         """Throw away the rest of a body that nobody wants, then wait for the next request."""
         request_body = self.request_body
         if request_body is not None and not request_body.done and not request_body.discard():
@@ -294,7 +294,7 @@ class Connection(Lifetime):
             self.phase = DISCARD
             if self.request_body is not None:
                 self.request_body.close()
-            self._discard_body()
+            self.discard_body()
         elif self.request_body is not None and not self.request_body.done:
             self.request_body.close()    # (Who waits for it would wait until the client has gone.)
             self.linger('done' if self.request_body.is_little else 'unread')
