@@ -86,6 +86,8 @@ class Exchange:
         # (One callback for all that is to do then: each is a Handle of asyncio, and its context.)
         task.add_done_callback(self.finished)
         response = self.response
+        if (places := response.connection.server.places) is not None:
+            places.keep(self.request, task)
         if response.live:
             response.connection.task = self
 

@@ -50,13 +50,26 @@ T = TypeVar('T')
 class _Job(Future):
     """The Future of a job on a worker thread."""
 
-    __slots__ = ('early', 'name', 'thread')
+    __slots__ = ('at_end', 'begun', 'early', 'name', 'thread')
 
     def __init__(self, reactor: Reactor, func: Callable[..., Any]) -> None:
         Future.__init__(self, reactor)
         self.name = name_of(func)
         self.early = of_startup.get()    # Whether it is a job of the application's start.
         self.thread = 0    # The number of the thread that does the job; 0 before and after.
+        self.begun = False    # Whether a thread has taken it.
+        self.at_end: Callable[[object], object] | None = None
+
+    def when_ended(self, callback: Callable[[object], object]) -> None:
+        """Call when no thread does the job any more, which goes on when this is cancelled."""
+        self.at_end = callback
+        self.add_done_callback(self.left)
+
+    def left(self, _: object = None) -> None:
+        """Call `at_end` once, unless a thread does the job."""
+        if not self.begun and (at_end := self.at_end) is not None:
+            self.at_end = None
+            at_end(self)
 
     def where(self) -> str:
         """Return file:line at which the thread stands now, or what the job waits for."""
@@ -158,6 +171,7 @@ class ThreadPool:
                 call = self._jobs[depth][future]
                 self._drop(future, depth)
                 self._busy.add(future)
+                future.begun = True
             _run(future, call)
             with self._changed:
                 self._busy.discard(future)
@@ -242,8 +256,11 @@ def _run(future: _Job, job: Callable[[], Any]) -> None:
     del bring, future    # The frames of an error's traceback lead back here.
 
 
-def _bring(future: Future, bring: Callable[[], None]) -> None:
-    if not future.done():    # It may have been cancelled meanwhile.
+def _bring(future: _Job, bring: Callable[[], None]) -> None:
+    future.begun = False
+    if future.done():    # It may have been cancelled meanwhile.
+        future.left()
+    else:
         bring()
 
 

@@ -58,6 +58,7 @@ class Cut:
 CUTS: dict[str, Cut] = {
     'refused': Cut(verb='refused'),    # (The error says which option, if one is broken.)
     'limit_concurrency': Cut(('limit_concurrency',), 'refused'),
+    'connections_per_client': Cut(('connections_per_client',), 'refused'),
     'head_timeout': Cut(('head_timeout',)),
     'stall_timeout': Cut(('stall_timeout',)),
     'min_upload_rate': Cut(('min_upload_rate', 'rate_grace')),

@@ -15,6 +15,7 @@ REASONS = {
     'truncated': 'the client ended it within a head',
     'refused': 'the client broke HTTP',
     'limit_concurrency': 'more requests were in hand than may be (503)',
+    'connections_per_client': 'one client had as many connections as it may have',
     'unread': "the answer came before the body's end: the rest is too long, too slow, or of no "
               'known length',
     'stall_timeout': 'nothing was taken or sent for too long',

@@ -108,6 +108,9 @@ class Server:
         # Takes each socket that is accepted here, when something comes before its connection, which
         # begins with `admit` then: a handshake of TLS, for example (room edge).
         self.arrive: Callable[[Any, Any], object] | None = None
+        # Count what runs, and the connections of each client, if options limit them (room places).
+        self.places: Any = None
+        self.clients: Any = None
         self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
@@ -134,6 +137,7 @@ class Server:
         part.request_observers = self.request_observers
         part.refusal_observers = self.refusal_observers
         part.at_connect, part.at_close = self.at_connect, self.at_close
+        part.places, part.clients = self.places, self.clients
         return part
 
     def request_ended(self, response: Response, reason: str) -> None:

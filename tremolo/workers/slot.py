@@ -199,8 +199,9 @@ class Slot:
             # another worker in any case; the supervisor ignores this if it gave the order.
             before, leaving = server.at_drain, partial(self._channel.send, LEAVING)
             server.at_drain = lambda: (before(), leaving())
-            Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
-                      server.settings.worker_timeout)
+            renewal = Renewal(server, self._channel)
+            renewal.look_at_start(self.number == 1)    # (One of all workers tells it.)
+            Heartbeat(server.reactor, self._channel, renewal, server.settings.worker_timeout)
 
     def _heard(self, kind: bytes, sock: socket.socket | None, carried: bytes = b'') -> None:
         """Act on a message of the supervisor."""
