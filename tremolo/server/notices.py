@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from ..escaped import plain, quoted
 from ..loop import Future, Reactor
 from ..loop.timers import Timer
 from ..typed import TYPE_CHECKING, Any
@@ -122,8 +123,8 @@ def record(connection: Lifetime, reason: str, fault: object = '') -> None:
 
 def shown_request(request: Request) -> str:
     """Return method, target and id for the log: escaped and bounded."""
-    target = request.target[:_LONGEST_TARGET].decode('latin-1')
-    shown = f'{request.method[:_LONGEST_METHOD]} {target!a}'
+    target = quoted(request.target[:_LONGEST_TARGET].decode('latin-1'), _LONGEST_TARGET)
+    shown = f'{request.method[:_LONGEST_METHOD]} {target}'
     return f'{shown} ({request.id})' if request.mark else shown
 
 
@@ -256,7 +257,7 @@ def _shown(client: Any, server: Any) -> str:
             return str(host)    # (A proxy has not named it.)
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     if server is not None and server[0] is not None and server[1] is None:
-        return f'a client of unix:{ascii(server[0])[1:-1]}'
+        return f'a client of unix:{plain(str(server[0]))}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 
 

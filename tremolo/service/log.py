@@ -19,16 +19,12 @@ import os
 import sys
 import time
 
+from .. import escaped
 from ..errors import LogError, SettingError
-from ..output import complain
+from ..output import complain, message_of
 from ..settings import Settings
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
-
-# What no line may hold: a client could write what looks like a line of ours, or move the cursor of
-# a terminal. (A `\n` of the application's is kept, and what follows is indented.)
-_HARMLESS = {number: f'\\x{number:02x}' for number in (*range(32), *range(127, 160))}
-_HARMLESS.update({ord('\t'): '\t', ord('\n'): '\n    ', 0x2028: '\\u2028', 0x2029: '\\u2029'})
 
 
 def set_up_logging(settings: Settings, made: bool = True) -> None:
@@ -87,13 +83,16 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
-        text = super().format(record).translate(_HARMLESS)
+        message_of(record)    # (See there: one that cannot be made is replaced.)
+        kept, record.exc_text = record.exc_text, None    # (Indented already, perhaps: output.py.)
+        text = escaped.lines(super().format(record))
+        record.exc_text = kept
         number = request_id_of(record)
         first, end, rest = text.partition('\n')
         # (Our own errors name it, behind the target.)
         if not number or f'({number})' in first:
             return text
-        return f'{first} [{number.translate(_HARMLESS)}]{end}{rest}'
+        return f'{first} [{escaped.line(number)}]{end}{rest}'
 
 
 class JsonFormatter(logging.Formatter):
@@ -114,7 +113,7 @@ class JsonFormatter(logging.Formatter):
         """Return the line of a record, without its end."""
         seconds = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))
         entry = {'time': f'{seconds}.{int(record.msecs):03d}Z', 'level': record.levelname,
-                 'logger': record.name, 'pid': record.process, 'message': _message(record)}
+                 'logger': record.name, 'pid': record.process, 'message': message_of(record)}
         number = request_id_of(record)
         if number:
             entry['request_id'] = number
@@ -123,18 +122,6 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             entry['stack'] = record.stack_info
         return self._dumps(entry)
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception as error:
-        # (`logging` would write a traceback of many lines.)
-        try:
-            return f'{record.msg!r} % {record.args!r}: {error!r}'
-        except Exception:    # (An object that can be shown in no way at all.)
-            return f'{type(record.msg).__name__} % {type(record.args).__name__}: ' \
-                   f'{type(error).__name__}'
 
 
 class _Shown(logging.StreamHandler):  # type: ignore[type-arg]
