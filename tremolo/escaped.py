@@ -10,16 +10,21 @@ it would be lost). This is the only place that says how:
     quoted(text)    as Python would write it, in ASCII; `plain` is the same without its quotes
     field_form()    as a value of the access log, from which the bytes can be had back
 
+`said_by` gives what an error says, with its causes: what of a traceback others may have written;
+`message_of` the message of a record, which may raise anything when it is made.
+
 Two formats have a grammar of their own, and so their own escapes: the labels of Prometheus
 (metrics/exposition.py), and the URL of an address (settings/address.py).
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
 from functools import partial
 
-from .typed import Callable
+from .typed import Any, Callable
 
 
 def line(text: str) -> str:
@@ -58,3 +63,55 @@ def field_form(in_json: bool) -> Callable[[str], str]:
     if in_json:
         return partial(unsafe.sub, lambda found: f'\\u{ord(found[0]):04x}')
     return partial(unsafe.sub, lambda found: f'\\x{ord(found[0]):02X}')
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return the message of a record; one that cannot be made gets another, for all handlers."""
+    try:
+        return record.getMessage()
+    except BaseException as error:    # (An object may raise anything when it is shown.)
+        # (`logging` would write a traceback of many lines.)
+        try:
+            text = f'{record.msg!r} % {record.args!r}: {error!r}'
+        except BaseException:    # (This one can be shown in no way at all.)
+            text = (f'{type(record.msg).__name__} % {type(record.args).__name__}: '
+                    f'{type(error).__name__}')
+        record.msg, record.args = text, None
+        return text
+
+
+def said_by(error: BaseException) -> Iterator[str]:
+    """Give each text in the traceback of an error that is not the program's, but perhaps others'.
+
+    (The text of a SyntaxError is a line of what was compiled, or evaluated.)
+    """
+    for each in errors_of(error):
+        for said in each, _of(each, 'text'), *_several(_of(each, '__notes__')):
+            try:
+                text = str(said)
+            except BaseException:    # (An object may raise anything; Python shows that as well.)
+                continue
+            yield text
+
+
+def errors_of(error: BaseException, most: int = 100) -> Iterator[BaseException]:
+    """Give an error, and those that its traceback shows with it: causes, members of a group."""
+    left: list[Any] = [error]
+    seen: set[int] = set()
+    while left and len(seen) < most:
+        each = left.pop()
+        if isinstance(each, BaseException) and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += each.__cause__, each.__context__, *_several(_of(each, 'exceptions'))
+
+
+def _of(error: BaseException, name: str) -> Any:
+    try:
+        return getattr(error, name, None)
+    except BaseException:
+        return None
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else (value,)

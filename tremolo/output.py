@@ -12,16 +12,16 @@ import logging
 import sys
 import tokenize  # noqa: F401 (since 3.13 the first traceback imports it, maybe without descriptors)
 import traceback
-from collections.abc import Iterator
 from contextlib import suppress
 
-from .escaped import line, lines
+from .escaped import line, lines, message_of, said_by
+from .pace import is_told
 from .typed import Any, Callable
 
 # The names that our loggers have. What an application adds below them is its own.
 LOGGERS = ('tremolo', 'tremolo.access', 'tremolo.app', 'tremolo.error', 'tremolo.loop',
            'tremolo.server')
-_ASYNCIO = 'asyncio'    # (Not ours; see `guard_asyncio`.)
+ASYNCIO = 'asyncio'    # (Not ours; see `guard_asyncio`.)
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,8 +42,8 @@ def guard_loggers() -> None:
     """Let no error of a handler or a filter out of our loggers, and no text of others as it came.
 
     The text of an exception may be what a client has sent, so each message of ours is one line
-    before any handler has it, whoever shows it. (What the application logs itself, and the lines of
-    the access log, are not changed.)
+    before any handler has it, whoever shows it; and what is said again and again is counted. (What
+    the application logs itself, and the lines of the access log, are not changed.)
     """
     for name in LOGGERS:
         logger = logging.getLogger(name)
@@ -55,13 +55,15 @@ def guard_loggers() -> None:
 
 def guard_asyncio() -> None:
     """Do the same for asyncio, where its loop is ours; its messages have lines of their own."""
-    logger = logging.getLogger(_ASYNCIO)
+    logger = logging.getLogger(ASYNCIO)
     if 'handle' not in vars(logger):
         vars(logger)['handle'] = guarded(_escaping(logger.handle, lines))
 
 
 def _escaping(handle: Callable[..., Any], form: Callable[[str], str]) -> Callable[..., Any]:
     def handle_escaped(record: logging.LogRecord) -> None:
+        if not is_told(record):
+            return
         message = message_of(record)
         if not message.isprintable():
             record.msg, record.args = form(message), None
@@ -74,58 +76,6 @@ def _escaping(handle: Callable[..., Any], form: Callable[[str], str]) -> Callabl
         handle(record)
 
     return handle_escaped
-
-
-def message_of(record: logging.LogRecord) -> str:
-    """Return the message of a record; one that cannot be made gets another, for all handlers."""
-    try:
-        return record.getMessage()
-    except BaseException as error:    # (An object may raise anything when it is shown.)
-        # (`logging` would write a traceback of many lines.)
-        try:
-            text = f'{record.msg!r} % {record.args!r}: {error!r}'
-        except BaseException:    # (This one can be shown in no way at all.)
-            text = (f'{type(record.msg).__name__} % {type(record.args).__name__}: '
-                    f'{type(error).__name__}')
-        record.msg, record.args = text, None
-        return text
-
-
-def said_by(error: BaseException) -> Iterator[str]:
-    """Give each text in the traceback of an error that is not the program's, but perhaps others'.
-
-    (The text of a SyntaxError is a line of what was compiled, or evaluated.)
-    """
-    for each in errors_of(error):
-        for said in each, _of(each, 'text'), *_several(_of(each, '__notes__')):
-            try:
-                text = str(said)
-            except BaseException:    # (An object may raise anything; Python shows that as well.)
-                continue
-            yield text
-
-
-def errors_of(error: BaseException, most: int = 100) -> Iterator[BaseException]:
-    """Give an error, and those that its traceback shows with it: causes, members of a group."""
-    left: list[Any] = [error]
-    seen: set[int] = set()
-    while left and len(seen) < most:
-        each = left.pop()
-        if isinstance(each, BaseException) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            left += each.__cause__, each.__context__, *_several(_of(each, 'exceptions'))
-
-
-def _of(error: BaseException, name: str) -> Any:
-    try:
-        return getattr(error, name, None)
-    except BaseException:
-        return None
-
-
-def _several(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def say(text: str) -> None:

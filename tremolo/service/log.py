@@ -21,7 +21,7 @@ import time
 
 from .. import escaped
 from ..errors import LogError, SettingError
-from ..output import complain, message_of
+from ..output import ASYNCIO, complain
 from ..settings import Settings
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
@@ -50,6 +50,9 @@ def set_up_logging(settings: Settings, made: bool = True) -> None:
         in_json = settings.log_format == 'json'
         handler.setFormatter(JsonFormatter() if in_json else TextFormatter(_FORMAT))
         logger.addHandler(handler)
+        # (What asyncio says of our tasks would be shown as it is, and in no format.)
+        if not logging.getLogger(ASYNCIO).handlers:
+            logging.getLogger(ASYNCIO).addHandler(handler)
 
 
 def check_logs(settings: Settings) -> None:
@@ -83,7 +86,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
-        message_of(record)    # (See there: one that cannot be made is replaced.)
+        escaped.message_of(record)    # (See there: one that cannot be made is replaced.)
         kept, record.exc_text = record.exc_text, None    # (Indented already, perhaps: output.py.)
         text = escaped.lines(super().format(record))
         record.exc_text = kept
@@ -113,7 +116,8 @@ class JsonFormatter(logging.Formatter):
         """Return the line of a record, without its end."""
         seconds = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))
         entry = {'time': f'{seconds}.{int(record.msecs):03d}Z', 'level': record.levelname,
-                 'logger': record.name, 'pid': record.process, 'message': message_of(record)}
+                 'logger': record.name, 'pid': record.process,
+                 'message': escaped.message_of(record)}
         number = request_id_of(record)
         if number:
             entry['request_id'] = number
@@ -135,6 +139,6 @@ class _Shown(logging.StreamHandler):  # type: ignore[type-arg]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a line."""
-        logger = logging.getLogger('tremolo')
+        logger = logging.getLogger(ASYNCIO if record.name == ASYNCIO else 'tremolo')
         if logger.handlers == [self] and not (logger.propagate and logging.getLogger().handlers):
             super().emit(record)
