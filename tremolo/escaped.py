@@ -74,10 +74,22 @@ def message_of(record: logging.LogRecord) -> str:
         try:
             text = f'{record.msg!r} % {record.args!r}: {error!r}'
         except BaseException:    # (This one can be shown in no way at all.)
-            text = (f'{type(record.msg).__name__} % {type(record.args).__name__}: '
-                    f'{type(error).__name__}')
+            text = ' % '.join(map(class_name, (type(record.msg), type(record.args))))
+            text += f': {class_name(type(error))}'
         record.msg, record.args = text, None
         return text
+
+
+def text_of(value: object) -> str:
+    """Return the text of an object, which may raise anything; then its class is named."""
+    try:
+        return str(value)
+    except BaseException:
+        return f'<{class_name(type(value))}>'
+
+
+# The name of a class. (Its own class may say something else, or raise.)
+class_name: Callable[[type], str] = type.__dict__['__name__'].__get__
 
 
 def said_by(error: BaseException) -> Iterator[str]:
@@ -86,12 +98,7 @@ def said_by(error: BaseException) -> Iterator[str]:
     (The text of a SyntaxError is a line of what was compiled, or evaluated.)
     """
     for each in errors_of(error):
-        for said in each, _of(each, 'text'), *_several(_of(each, '__notes__')):
-            try:
-                text = str(said)
-            except BaseException:    # (An object may raise anything; Python shows that as well.)
-                continue
-            yield text
+        yield from map(text_of, (each, _of(each, 'text'), *_several(_of(each, '__notes__'))))
 
 
 def errors_of(error: BaseException, most: int = 100) -> Iterator[BaseException]:

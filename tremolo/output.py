@@ -71,8 +71,9 @@ def _escaping(handle: Callable[..., Any], form: Callable[[str], str]) -> Callabl
         if error is not None and not all(map(str.isprintable, said_by(error))):
             # (What a formatter finds here it does not make anew: so `logging` does it once for all
             # handlers. The text of an error that is harmless is left to them.)
-            whole = traceback.format_exception(type(error), error, error.__traceback__)
-            record.exc_text = lines('\n' + ''.join(whole).rstrip('\n'))[1:]
+            with suppress(Exception):
+                whole = traceback.format_exception(type(error), error, error.__traceback__)
+                record.exc_text = lines('\n' + ''.join(whole).rstrip('\n'))[1:]
         handle(record)
 
     return handle_escaped

@@ -16,15 +16,13 @@ from collections.abc import Hashable
 from contextlib import suppress
 from weakref import ref
 
-from .escaped import errors_of, message_of
+from .escaped import class_name, errors_of, message_of
 from .typed import Any, Callable
 
 MOST_LINES = 10    # Lines of one kind in a second.
 COUNT_EVERY = 10.0    # Seconds between two counts of what was not written.
 _MOST_KINDS = 1000    # Kinds that are remembered; what is told of no more is forgotten.
 _LONGEST = 300    # Characters of a message that a count repeats.
-# The name of a class. (Its own class may say something else, or raise.)
-_name_of: Callable[[type], str] = type.__dict__['__name__'].__get__
 _COUNT = '%s: %s more%s in the last %d s'
 
 # What is the application's own, line by line (`wsgi.errors`), and what has its pace already.
@@ -183,5 +181,5 @@ def _about(record: logging.LogRecord, errors: list[BaseException]) -> About:
         while link is not None and link.tb_next is not None:
             link = link.tb_next
         place = f' at {link.tb_frame.f_code.co_filename}:{link.tb_lineno}' if link else ''
-        text = f'{text} ({_name_of(type(error))}{place})'
+        text = f'{text} ({class_name(type(error))}{place})'
     return record.name, record.levelno, text, ''

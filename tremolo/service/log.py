@@ -23,6 +23,7 @@ from .. import escaped
 from ..errors import LogError, SettingError
 from ..output import ASYNCIO, complain
 from ..settings import Settings
+from ..typed import Any
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
 
@@ -75,13 +76,22 @@ def request_id_of(record: logging.LogRecord) -> str:
     """Return the id of the request that a record is about; '' if there is none."""
     given = getattr(record, 'request_id', '')    # (By a filter of the application's.)
     if given not in ('', '-'):
-        return str(given)
+        return escaped.text_of(given)
     # (Without the option nothing has imported it.)
     module = sys.modules.get('tremolo.access.request_ids')
     return module.request_id.get() if module is not None else ''
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def formatException(self, ei: Any) -> str:    # (The name that `logging` has given it.)
+        """Return a traceback; an attribute of an error, or the loader of a module, may raise."""
+        try:
+            return super().formatException(ei)
+        except Exception:
+            return f'{escaped.class_name(type(ei[1]))}, whose traceback cannot be shown'
+
+
+class TextFormatter(_Formatter):
     """A record as text: what follows its first line is indented, and no byte of it is a command."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -98,7 +108,7 @@ class TextFormatter(logging.Formatter):
         return f'{first} [{escaped.line(number)}]{end}{rest}'
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """A record as a JSON object on one line, in ASCII.
 
         {"time": "2026-11-30T10:22:04.123Z", "level": "ERROR", "logger": "tremolo.error",
