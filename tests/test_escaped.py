@@ -216,7 +216,8 @@ def test_what_has_no_traceback_and_what_a_client_sends(shown_logs):
             host.settle()
         shown_logs.check(2 * len(TEXTS) + 2)
         # Refused: the reason shows what has come.
-        for data in (b'GET / HTTP/1.1\r\nHost: a\r\nX\x1b: b\r\n\r\n', b'\x1b[2J / HTTP/1.1\r\n\r\n',
+        for data in (b'GET / HTTP/1.1\r\nHost: a\r\nX\x1b: b\r\n\r\n',
+                     b'\x1b[2J / HTTP/1.1\r\n\r\n',
                      b'GET / HTTP/1.1\r\nHost: \x9b\xe2\x80\xae\r\n\r\n'):
             host.connect(data)
             host.settle()

@@ -58,9 +58,10 @@ class Paces:
         self._counted_from: float | None = None    # None as long as all lines are written.
         self._timer: Any = None    # The next count.
 
-    def watch(self) -> None:
-        """Give a pace to the warnings and errors of our loggers until `close`."""
+    def watch(self) -> Paces:
+        """Give a pace to the warnings and errors of our loggers until `close`; return itself."""
         _watching.append(ref(self))
+        return self
 
     def may_write(self, key: Hashable, about: Callable[[], About]) -> bool:
         """Return whether this second has room for a line of this kind; if not, count it.
@@ -103,7 +104,7 @@ class Paces:
 
     def _write_counts(self) -> None:
         """Write how many lines of each kind were left out."""
-        if self._counted_from is None:
+        if self._counted_from is None or self.process != os.getpid():
             return
         seconds = max(1, round(self._reactor.time() - self._counted_from))
         self._counted_from = None

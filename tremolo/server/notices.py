@@ -137,8 +137,7 @@ class Notices:
     """The lines about cuts and refusals of one server, and of its parts."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._paces = Paces(reactor)    # By reason; and, by what they say, of all our errors.
-        self._paces.watch()
+        self._paces = Paces(reactor).watch()    # By reason; and, by what they say, of all errors.
 
     def tell(self, connection: Lifetime, fault: object = '') -> None:
         """Write the line of a connection that ends for its `reason`, before its socket closes.

@@ -18,7 +18,6 @@ from ..errors import TremoloError
 from ..loop import ListenError, Reactor
 from ..loop.signals import is_ignored
 from ..loop.timers import NEVER
-from ..pace import Paces
 from ..settings import Address, Settings
 from ..systemd.manager import Manager
 from ..typed import Callable
@@ -94,8 +93,6 @@ class Supervisor:
                 if signum != signal.SIGHUP or not is_ignored(signum):
                     reactor.add_signal(signum, partial(self._signalled, signum))
             self._terminal = Terminal(reactor)
-            paces = Paces(reactor)
-            paces.watch()
             if settings.worker_timeout:
                 Watch(reactor, self._group, settings.worker_timeout, self._dismissal.kill)
             try:
@@ -109,7 +106,6 @@ class Supervisor:
                 self._group.stop_listening()
                 for each in self._beside:
                     each.close()
-                paces.close()
         return self._status
 
     # -- forking --------------------------------------------------------------------------------
