@@ -132,6 +132,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.arriving = self.arriving
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
+        part.notices.close()
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
