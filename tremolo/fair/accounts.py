@@ -19,27 +19,27 @@ _TIMES, _LEAST = 4, 0.00005
 # balance when one step in eight is shorter, since 1.04 ** 7 is 1 / 0.76.
 _UP, _DOWN = 1.04, 0.76
 # A client is heavy for so many times what its step took, times the clients; at most so many seconds.
-_MEMORY, _LONGEST = 2, 10.0
+_MEMORY, _LONGEST = 2, 60.0
 
 
 class Account:
     """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
 
-    __slots__ = ('fd', 'held', 'known', 'mask', 'turn', 'until', 'waiting', 'watcher')
+    __slots__ = ('fd', 'held', 'known', 'line', 'mask', 'turn', 'until', 'watcher')
 
     def __init__(self, fd: int, watcher: Any, known: bool) -> None:
         self.fd = fd
         self.watcher = watcher
         self.known = known    # Whether it was served, or was there when the rationing began.
         self.until = 0.0    # The time until which it is heavy.
-        self.waiting = False    # Whether it stands in the line.
-        self.mask = 0    # What the poller said of it, in this turn.
-        self.turn = 0
-        self.held: deque[Callable[[], Any]] | None = None    # Callbacks that wait in the line.
+        self.line: Any = None    # The line in which it stands.
+        # What the poller said of it, and in which turn.
+        self.mask = self.turn = 0
+        self.held: deque[Callable[[], Any]] | None = None    # Callbacks that wait, too.
 
     def is_light(self, now: float) -> bool:
-        """Return whether it is served before the line."""
-        return self.known and not self.waiting and self.until <= now
+        """Return whether it is served before those in the lines."""
+        return self.known and self.line is None and self.until <= now
 
 
 class Usual:
@@ -56,6 +56,10 @@ class Usual:
         usual = self.cost
         self.cost = max(usual * (_UP if cost > usual else _DOWN), 1e-6)
         return cost > _LEAST and cost > _TIMES * usual
+
+    def is_heavy(self, cost: float) -> bool:
+        """Return whether a step that costs so much is heavy."""
+        return cost > _LEAST and cost > _TIMES * self.cost
 
 
 def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..loop import Reactor
+from ..machine import thread_usage
 from .callbacks import Charging, Clients
 from .rationing import Event, Rationing
 
@@ -27,6 +28,8 @@ class Fairness:
         self.clients: list[Clients] = []
         self.rationing: Rationing | None = None    # As long as turns are rationed.
         self._charging: Charging | None = None
+        # (In a simulated world all time is the thread's.)
+        self._usage = None if reactor.simulated else thread_usage()
         reactor.long_turn = LONG_TURN
         reactor.at_close.add(self.end)
 
@@ -35,7 +38,7 @@ class Fairness:
         reactor = self._reactor
         if self.rationing is None:
             self._longest = reactor.time() - reactor.now
-            self.rationing = Rationing(reactor)
+            self.rationing = Rationing(reactor, self._usage)
             self._charging = Charging(reactor, self.rationing, self.clients)
             reactor.choose = self._choose
 
