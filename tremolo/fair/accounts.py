@@ -18,7 +18,8 @@ _TIMES, _LEAST = 4, 0.00005
 # The factors that move the usual cost, up after a longer step and down after a shorter one: in
 # balance when one step in eight is shorter, since 1.04 ** 7 is 1 / 0.76.
 _UP, _DOWN = 1.04, 0.76
-# A client is heavy for so many times what its step took, times the clients; at most so many seconds.
+# A client is heavy for so many times its step's cost, times the clients; at most so many seconds.
+# So all heavy ones together, forgiven again and again, cost half of the time at most.
 _MEMORY, _LONGEST = 2, 60.0
 
 

@@ -64,7 +64,7 @@ class Rationing:
     def choose(self, events: list[Event]) -> Iterator[Event]:
         """Yield the events to serve in this turn, and measure how long each takes."""
         self._begin_turn()
-        light = self._split(events)
+        light = self._forgiven() + self._split(events)
         if len(events) >= MANY and any(self._lines):
             light += self._split(self._others(events))
         self._lights = max(len(light), self._lights * 0.98)
@@ -72,7 +72,9 @@ class Rationing:
             begun = self._time()
             for account, mask in light:
                 self.current = account
-                yield account.fd, mask
+                self._release(account)
+                if mask:
+                    yield account.fd, mask
                 ended = self._time()
                 self.charge(account, ended - begun, ended)
                 begun = ended
@@ -110,6 +112,13 @@ class Rationing:
                 account.mask, account.turn = mask, turn
                 self._line_of(account).join(account)
         return light
+
+    def _forgiven(self) -> list[tuple[Account, int]]:
+        """Let those leave the line that are heavy no more; return those with callbacks."""
+        forgiven = [account for account in self._heavy if account.until <= self.now]
+        for account in forgiven:
+            self._heavy.leave(account)
+        return [(account, 0) for account in forgiven if account.held is not None]
 
     def _others(self, events: list[Event]) -> list[Event]:
         """Return the events that the first poll did not show: it shows a bounded number."""

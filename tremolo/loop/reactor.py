@@ -89,7 +89,7 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
-        # After a turn of more seconds `fairness` begins to ration the next ones (room fair): as long
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As long
         # as it does, `choose` says which of the ready fds are served; None: all of them.
         self.long_turn = NEVER
         self.fairness: Any = None
