@@ -27,7 +27,7 @@ FLOORS = {
     'settings': 1, 'polling': 1,
     'loop': 2, 'http': 2, 'routing': 2,
     'bridge': 3, 'ws': 3, 'tls': 3, 'proxies': 3, 'systemd': 3,
-    'throttling': 3, 'rates': 3,
+    'throttling': 3, 'rates': 3, 'fair': 3,
     'server': 4,
     'pages': 5, 'mistakes': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
     'workers': 6, 'reload': 6, 'websocket': 6, 'files': 6, 'uploads': 6,

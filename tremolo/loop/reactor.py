@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
@@ -30,7 +31,7 @@ from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
 from .signals import Signals
-from .task import Task
+from .task import TIME_SLICE, Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class Reactor:
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
         self.pauses = Pauses()    # How long it did not turn.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As long
+        # as it does, `choose` says which of the ready fds are served; None: all of them.
+        self.long_turn = NEVER
+        self.fairness: Any = None
+        self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
@@ -133,7 +139,7 @@ class Reactor:
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events:
+            for fd, mask in events if self.choose is None else self.choose(events):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
@@ -153,7 +159,7 @@ class Reactor:
                     len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers)))):
                 self._fire_timers(now)
             for _ in range(len(self._ready)):
-                self._guard(*self._ready.popleft())
+                self.guard(*self._ready.popleft())
             self.end_turn()
         finally:
             self.turning = False
@@ -161,10 +167,17 @@ class Reactor:
 
     def _wait_time(self, timeout: float | None) -> float | None:
         if (deadline := self.next_deadline()) is not None:
-            until = min(deadline - self.time(), _LONGEST_WAIT)
+            time = self.time()
+            until = min(deadline - time, _LONGEST_WAIT)
             timeout = until if timeout is None or until < timeout else timeout
+            if time - self.now > self.long_turn:
+                self.fairness.begin()
         # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
+
+    def poll_again(self) -> list[tuple[int, int]]:
+        """Return more events, without waiting; for `choose`."""
+        return self._poll(0.0)
 
     def _fire_timers(self, now: float) -> None:
         # At most as many as there are now: a timer that arms itself again waits for the next turn.
@@ -172,7 +185,7 @@ class Reactor:
             if (timer := self.timers.pop_due(now)) is None:
                 break
             if timer.callback is not None:
-                self._guard(timer.callback, timer.args)
+                self.guard(timer.callback, timer.args)
 
     def end_turn(self) -> None:
         """Send what was written in this turn."""
@@ -184,7 +197,8 @@ class Reactor:
                 _log.exception('%r failed', stream)
         self.turning = False
 
-    def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call a callback, and log what it raises."""
         try:
             callback(*args)
         except (Exception, Cancelled):
@@ -223,6 +237,13 @@ class Reactor:
 
     # Safe on any thread: `append` is atomic, and each poll is preceded by a look at the queue.
     call_soon_threadsafe = call_soon
+
+    def slice_end(self, payer: Any) -> float:
+        """Return until when code that does not wait may go on, before others have their turn.
+
+        `payer` is what that code works for: the owner of a task, or another that has an answer.
+        """
+        return self.time() + TIME_SLICE
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call `callback` after `delay` seconds, unless the Timer is cancelled before."""

@@ -45,7 +45,9 @@ from .response import Response, answer_to
 if TYPE_CHECKING:
     from .server import Server
 
-_AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
+# Pipelined requests answered in one go, before other connections get a turn; and the seconds after
+# which no other one of them begins.
+_AT_ONCE, _ENOUGH = 32, 0.001
 
 
 class Running(Protocol):
@@ -173,7 +175,9 @@ class Connection(Lifetime):
                 # up, `tick` looks at `since`.
                 return None
             left -= 1
-            if not left or stream.buffered > stream.high:
+            if left == _AT_ONCE - 1:
+                until = stream.reactor.time() + _ENOUGH
+            if not left or stream.buffered > stream.high or stream.reactor.time() > until:
                 return self._postpone()
 
     def _wait_for_handler(self) -> None:

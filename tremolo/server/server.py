@@ -11,6 +11,7 @@ from collections import Counter
 from contextvars import Context
 from types import MappingProxyType
 
+from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
@@ -193,9 +194,16 @@ class Server:
         """Begin to accept connections."""
         if self.new_context is Context:
             keep_context(self)
+        be_fair(self.reactor, self, *self.parts.values())
         for listener, part in self.parts.items():
             if not part.crowded:
                 listener.start()
+
+    @staticmethod
+    def stream_of(payer: Any) -> Stream | None:
+        """Return the stream of the client for whose answer the owner of a task works."""
+        response = getattr(payer, 'response', None)
+        return response.connection.stream if response is not None else None
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""
