@@ -17,6 +17,8 @@ is answered at a time. The phases of a connection (README.md draws how one leads
              client still sends is thrown away,
              or a reset would destroy the answer
     UPGRADED the handler has the stream         none of ours
+    OFFERED  another worker may take it, and    none of ours (room workers)
+             we do not read
     CLOSED   with one of the `REASONS`
 
 README.md also has the table of what happens in BUSY when two of Expect, pipelining, half-close,
@@ -26,8 +28,6 @@ failed write). When the client has only ended its side, the handler is cancelled
 """
 
 from __future__ import annotations
-
-import os
 
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
@@ -327,13 +327,6 @@ class Connection(Lifetime):
                 and not stream.buffered and not stream.eof and not stream.closed
                 # The keys of an encrypted stream cannot be handed over.
                 and not stream.secure)
-
-    def transfer(self) -> int:
-        """Return a descriptor of the socket for another process; the client notices nothing."""
-        fd = os.dup(self.stream.fd)
-        self.timer.move(NEVER)
-        self.abort('handed over')
-        return fd
 
     def describe(self) -> str:
         """Tell which request is in hand, for the log: escaped and bounded."""
