@@ -93,8 +93,8 @@ class Reactor:
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
         self.pauses = Pauses()    # How long it did not turn.
-        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As long
-        # as it does, `choose` says which of the ready fds are served; None: all of them.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As
+        # long as it does, `choose` says which of the ready fds are served; None: all of them.
         self.long_turn = NEVER
         self.fairness: Any = None
         self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None

@@ -277,7 +277,7 @@ def _run(future: Job, job: Callable[[], Any]) -> None:
     del bring, future    # The frames of an error's traceback lead back here.
 
 
-def _bring(future: _Job, bring: Callable[[], None]) -> None:
+def _bring(future: Job, bring: Callable[[], None]) -> None:
     future.begun = False
     if future.done():    # It may have been cancelled meanwhile.
         future.left()

@@ -14,11 +14,11 @@ from types import MappingProxyType
 from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
-from ..loop.kernel import watch_peers
 from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
 from ..settings import Address, Settings
+from ..sockets.kernel import watch_peers
 from ..throttling import Throttles, leave
 from ..typed import Any, Callable, Protocol
 from .addresses import Addresses, url_of

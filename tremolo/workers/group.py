@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
-from ..typed import Any, Callable
+from ..typed import Any
 from .channel import (
     HAND_OVER,
     LISTENER,

@@ -167,7 +167,7 @@ class Handover:
                     and not self._offer(connection, self._line):
                 break
         # (While somebody writes the program, the next answers are to come from what he has saved.)
-        late = (server.settings.reload and not self._offered
+        late = ((server.settings.reload and not self._offered)
                 or reactor.time() - self._begun > server.settings.shutdown_timeout / 2)
         if (server.connections or server.arriving) and not (late or self._full):
             reactor.call_later(_LOOK, self._look)
