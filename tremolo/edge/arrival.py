@@ -25,7 +25,7 @@ from ..server.addresses import Addresses
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from ..loop.transport import Transport
+    from ..sockets.transport import Transport
     from ..tls.handshake import Handshake
     from .edges import Edges
 

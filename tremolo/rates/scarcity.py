@@ -29,9 +29,13 @@ def is_scarce(server: Any) -> bool:
 
 def plenty(connections: int) -> int:
     """Return how many connections may be open before they are scarce; `connections` 0: no limit."""
-    descriptors = _descriptors()
-    most = max(1, descriptors - OWN_DESCRIPTORS)
-    return int(_ENOUGH * min(connections or most, most))
+    return int(_ENOUGH * room_for(connections))
+
+
+def room_for(connections: int) -> int:
+    """Return how many connections there is room for; `connections` 0: no limit but the system's."""
+    most = max(1, _descriptors() - OWN_DESCRIPTORS)
+    return min(connections or most, most)
 
 
 def _descriptors() -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, CLOSED = (
-    'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded', 'closed')
+NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, OFFERED, CLOSED = (
+    'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded',
+    'offered', 'closed')
 
 # Why connections end; `Server.closed` counts each reason.
 REASONS = {

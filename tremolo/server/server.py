@@ -11,12 +11,14 @@ from collections import Counter
 from contextvars import Context
 from types import MappingProxyType
 
+from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
-from ..loop.kernel import watch_peers
+from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
 from ..settings import Address, Settings
+from ..sockets.kernel import watch_peers
 from ..throttling import Throttles, leave
 from ..typed import Any, Callable, Protocol
 from .addresses import Addresses, url_of
@@ -131,6 +133,7 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.arriving = self.arriving
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
+        part.notices.close()
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
@@ -191,9 +194,16 @@ class Server:
         """Begin to accept connections."""
         if self.new_context is Context:
             keep_context(self)
+        be_fair(self.reactor, self, *self.parts.values())
         for listener, part in self.parts.items():
             if not part.crowded:
                 listener.start()
+
+    @staticmethod
+    def stream_of(payer: Any) -> Stream | None:
+        """Return the stream of the client for whose answer the owner of a task works."""
+        response = getattr(payer, 'response', None)
+        return response.connection.stream if response is not None else None
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""
@@ -234,6 +244,7 @@ class Server:
         `known` are the addresses that it shall have, if the socket is not to be asked.
         """
         sock.setblocking(False)
+        self.reactor.remove_fd(sock.fileno())    # (As a listener does; see there.)
         return self.admit(sock, None, known)
 
     def admit(self, sock: Any, address: Any, known: Addresses | None = None) -> Connection:
@@ -312,8 +323,9 @@ class Server:
             for listener in self.parts:
                 listener.accept_waiting(self.settings.backlog)
             self._stop_listening()
-            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
-            hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)
+            give_up = call_patiently(
+                self.reactor, self.settings.shutdown_timeout, self._abort_all)
+            hurry = call_patiently(self.reactor, DRAIN_MOST, self._abort_silent)
             self.stopped.add_done_callback(lambda _: give_up.cancel())
             self.stopped.add_done_callback(lambda _: hurry.cancel())
             for connection in list(self.connections):

@@ -55,8 +55,10 @@ class Call(Sending):
         call._posted = call._taken = call.thread = 0
         call._events = []
         if request.has_body:
-            length = request.content_length
-            if length and length <= connection.parser.buffered and not request.expect_continue:
+            length, inbox = request.content_length, request.inbox
+            if inbox is not None and inbox.eof:
+                call._body = inbox.read().result()    # It was waited for.
+            elif length and length <= connection.parser.buffered and not request.expect_continue:
                 # All of it is here already: no thread has to wait for it.
                 read = request.read(length)
                 if read.done() and read.exception() is None:
@@ -171,7 +173,7 @@ class Call(Sending):
             self._events.append(event)
             # (First the event is there, then this looks: what sets it looks in the other order.)
             if not (done() or self._gone or self.runner.pool.closed):
-                event.wait()
+                self.runner.pool.waits.wait(event)
             self._events.remove(event)
             if not done() and (self._gone or self.runner.pool.closed):
                 raise client_gone(self.response)
