@@ -97,6 +97,8 @@ class Pool:
         # (A thread may have just taken it.)
         with contextlib.suppress(ValueError, IndexError, RuntimeError):
             self.calls.remove(call)
+            if call.leave is not None:
+                call.leave(call)    # (No thread will do it.)
 
     def push(self) -> None:
         """Wake a thread for the calls of this turn; the reactor calls this at the turn's end."""
