@@ -124,12 +124,15 @@ class Memory(NamedTuple):
 def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
     """Return what a connection can make the server hold, on that of its addresses that allows most.
 
-    Of an application for ASGI or WSGI the server passes on each piece of a body, and keeps none.
+    Of an application for ASGI the server passes on each piece of a body, and keeps none; for one of
+    WSGI it collects a body before it takes a thread.
     """
     connection, request, websocket = [], [_BODY], [0]
     for part in parts:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
+        if kind == 'WSGI':
+            request.append(part.body_buffer_size + _READ)
         if kind == 'native':
             request += [part.body_buffer_size + _READ, _JSON * part.json_size,
                         _FORM * part.form_size + _UPLOAD]
@@ -163,8 +166,8 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     lines = [_line('a connection', memory.connection, 'max(head_size, pipeline_size) + 136KiB'
                    + (' + 192KiB (TLS)' if secure else ''))]
     body = 'max(body_buffer_size + 72KiB, 50 x json_size, 5 x form_size + 4MiB, 136KiB)'
-    lines.append(_line('and its request', memory.request,
-                       body if kind == 'native' else '136KiB'))
+    lines.append(_line('and its request', memory.request, {
+        'native': body, 'WSGI': 'max(body_buffer_size + 72KiB, 136KiB)'}.get(kind, '136KiB')))
     if websockets:
         lines.append(_line('or its WebSocket', memory.websocket, '10 x ws_message_size + 1MiB'))
     if not connections:
