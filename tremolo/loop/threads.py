@@ -85,7 +85,7 @@ class ThreadPool:
         self._waiting = 0    # How many of these wait for a Future.
         self._waits = Waits(reactor, self._more)    # Those of them that work for requests.
         self._queued = 0     # How many handlers wait for a thread.
-        self._ended = 0      # How many jobs have ended so far.
+        self._ended = 0      # How many jobs and waits have ended so far.
         self._looking = False    # Whether `_look` is to be called.
         self._told = -QUIET      # When it was last told that all threads wait.
         self._closed = False
@@ -197,6 +197,7 @@ class ThreadPool:
         finally:
             with self._changed:
                 self._waiting -= 1
+                self._ended += 1
 
     def _look_soon(self) -> None:
         """Look in a while, if all threads wait and there are jobs."""
@@ -215,11 +216,12 @@ class ThreadPool:
             if not stuck or not count or now - self._told < QUIET:
                 return
             self._told = now
+            threads = len(self._busy)
             places = Counter(job.where() for job in self._busy).most_common(3)
         _log.warning(
             'all %d threads wait, and %d jobs wait for a thread: raise the option `threads`, or '
             'wait in a generator or an `async def`, where no thread is needed. They wait at %s',
-            self._reactor.threads, count, ', '.join(place for place, _ in places))
+            threads, count, ', '.join(place for place, _ in places))
 
     def left(self, early: bool = False) -> list[Work]:
         """Return the jobs that are done now or wait for a thread.
