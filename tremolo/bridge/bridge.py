@@ -18,7 +18,7 @@ from ..frames import place_of
 from ..loop import Reactor
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
-from ..output import guarded
+from ..output import guard_asyncio, guarded
 from ..typed import Any, cast
 from .eager import Starter
 from .event_loop import ReactorEventLoop
@@ -40,9 +40,11 @@ class Bridge:
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
         self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
         if own:    # asyncio tells the errors of callbacks to its logger, which may raise.
+            guard_asyncio()
             vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
+        self.is_own = own
         self.start = Starter(self.loop).start
 
     def run(self) -> None:

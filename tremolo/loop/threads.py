@@ -54,15 +54,28 @@ T = TypeVar('T')
 class Job(Future):
     """The Future of a job on a worker thread."""
 
-    __slots__ = ('answers', 'early', 'name', 'thread', 'wants')
+    __slots__ = ('answers', 'at_end', 'begun', 'early', 'name', 'thread', 'wants')
 
     def __init__(self, reactor: Reactor, func: Callable[..., Any]) -> None:
         Future.__init__(self, reactor)
         self.name = name_of(func)
         self.early = of_startup.get()    # Whether it is a job of the application's start.
         self.thread = 0    # The number of the thread that does the job; 0 before and after.
+        self.begun = False    # Whether a thread has taken it.
+        self.at_end: Callable[[object], object] | None = None
         self.wants = 'a thread'    # What it waits for before it begins.
         self.answers = False    # Whether it is a request's handler, and counts in `queued`.
+
+    def when_ended(self, callback: Callable[[object], object]) -> None:
+        """Call when no thread does the job any more, which goes on when this is cancelled."""
+        self.at_end = callback
+        self.add_done_callback(self.left)
+
+    def left(self, _: object = None) -> None:
+        """Call `at_end` once, unless a thread does the job."""
+        if not self.begun and (at_end := self.at_end) is not None:
+            self.at_end = None
+            at_end(self)
 
     def where(self) -> str:
         """Return file:line at which the thread stands now, or what the job waits for."""
@@ -179,6 +192,7 @@ class ThreadPool:
                 call = self._jobs[depth][future]
                 self._drop(future, depth)
                 self._busy.add(future)
+                future.begun = True
             _run(future, call)
             with self._changed:
                 self._busy.discard(future)
@@ -265,8 +279,11 @@ def _run(future: Job, job: Callable[[], Any]) -> None:
     del bring, future    # The frames of an error's traceback lead back here.
 
 
-def _bring(future: Future, bring: Callable[[], None]) -> None:
-    if not future.done():    # It may have been cancelled meanwhile.
+def _bring(future: Job, bring: Callable[[], None]) -> None:
+    future.begun = False
+    if future.done():    # It may have been cancelled meanwhile.
+        future.left()
+    else:
         bring()
 
 

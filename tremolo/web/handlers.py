@@ -115,6 +115,8 @@ class Handler(Registered):
             run.finished(task)
             return
         task.add_done_callback(run.finished)
+        if (places := connection.server.places) is not None:
+            places.keep(response.request, task)
         if response.live:
             connection.task = task
         complete = not response.live or response.framing == 'none'

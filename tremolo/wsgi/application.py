@@ -84,9 +84,13 @@ class Runner:
 
     def _begin(self, request: Request, response: Response) -> None:
         response.connection.task = call = call_of(self, request, response)
+        if (places := request.connection.server.places) is not None:
+            call.leave = places.hold(request)
         try:
             self.pool.submit(call)
         except RuntimeError as error:    # The system has no thread for the first call.
+            if call.leave is not None:
+                call.leave(call)
             send_failure(response, error)
 
     def _refuse(self, response: Response) -> None:
