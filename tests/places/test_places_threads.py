@@ -346,7 +346,7 @@ def test_a_body_that_is_whole_too_late_is_503(kind):
 
 @KINDS
 def test_a_client_that_leaves_the_queue_is_taken_out_at_once(kind):
-    stage, served = scene(kind, threads=1)
+    stage, served = scene(kind, threads=1, limit_concurrency=3)
     with served as host:
         threads = Threads(host, kind)
         held = host.connect(request('/held'))
@@ -356,6 +356,7 @@ def test_a_client_that_leaves_the_queue_is_taken_out_at_once(kind):
             host.wait_for(lambda: threads.queued() == 1)
             client.reset()
             host.wait_for(lambda: threads.queued() == 0)
+            host.wait_for(lambda: len(host.server.places._busy) == 1)
         stage.go.set()
         assert held.take().body == b'held'
         assert ask(host).body == b'quick'
