@@ -55,7 +55,7 @@ ATTACKS = {
     'ws_ping_interval': 'WebSockets whose client has vanished: they are pinged',
     'ws_ping_timeout': 'and when no answer comes: 1011',
     'ws_close_timeout': 'a client that does not answer a close: closed',
-    'threads': 'more blocking work than threads: it waits in a queue',
+    'threads': 'blocking work, and clients that are slow in it: they wait, then 503',
     'worker_timeout': 'a request that lets a handler compute for ever: the worker is replaced',
     'limit_memory': 'whatever lets the memory grow: the worker is renewed',
 }
@@ -124,15 +124,16 @@ class Memory(NamedTuple):
 def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
     """Return what a connection can make the server hold, on that of its addresses that allows most.
 
-    Of an application for ASGI or WSGI the server passes on each piece of a body, and keeps none.
+    Of an application for ASGI the server passes on each piece of a body, and keeps none.
     """
     connection, request, websocket = [], [_BODY], [0]
     for part in parts:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
+        if kind in ('native', 'wsgi'):    # (A body comes before a thread of WSGI is taken, too.)
+            request.append(part.body_buffer_size + _READ)
         if kind == 'native':
-            request += [part.body_buffer_size + _READ, _JSON * part.json_size,
-                        _FORM * part.form_size + _UPLOAD]
+            request += [_JSON * part.json_size, _FORM * part.form_size + _UPLOAD]
         if websockets:
             websocket.append(_TEXT * part.ws_message_size + _GROUP)
     return Memory(max(connection), max(request), max(websocket))
@@ -163,8 +164,8 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     lines = [_line('a connection', memory.connection, 'max(head_size, pipeline_size) + 136KiB'
                    + (' + 192KiB (TLS)' if secure else ''))]
     body = 'max(body_buffer_size + 72KiB, 50 x json_size, 5 x form_size + 4MiB, 136KiB)'
-    lines.append(_line('and its request', memory.request,
-                       body if kind == 'native' else '136KiB'))
+    lines.append(_line('and its request', memory.request, {
+        'native': body, 'wsgi': 'max(body_buffer_size + 72KiB, 136KiB)'}.get(kind, '136KiB')))
     if websockets:
         lines.append(_line('or its WebSocket', memory.websocket, '10 x ws_message_size + 1MiB'))
     if not connections:
