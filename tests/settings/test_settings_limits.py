@@ -38,7 +38,7 @@ def test_the_memory_of_a_connection_is_that_of_the_readme():
     # An application for ASGI keeps what it reads itself.
     assert memory_of([Settings()], 'ASGI', False) == (200 * KIB, 136 * KIB, 0)
     # A body comes before a thread is taken (tests/places/test_places_threads.py).
-    assert memory_of([Settings()], 'wsgi', False).request == 2 * MIB + 72 * KIB
+    assert memory_of([Settings()], 'WSGI', False).request == 2 * MIB + 72 * KIB
     large = [Settings(json_size='1MiB'),
              Settings(head_size='1MiB', body_buffer_size='64MiB', json_size='1MiB')]
     assert memory_of(large, 'native', False) == (MIB + 136 * KIB, 64 * MIB + 72 * KIB, 0)

@@ -130,7 +130,7 @@ def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
     for part in parts:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
-        if kind in ('native', 'wsgi'):    # (A body comes before a thread of WSGI is taken, too.)
+        if kind in ('native', 'WSGI'):    # (A body comes before a thread of WSGI is taken, too.)
             request.append(part.body_buffer_size + _READ)
         if kind == 'native':
             request += [_JSON * part.json_size, _FORM * part.form_size + _UPLOAD]
@@ -165,7 +165,7 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
                    + (' + 192KiB (TLS)' if secure else ''))]
     body = 'max(body_buffer_size + 72KiB, 50 x json_size, 5 x form_size + 4MiB, 136KiB)'
     lines.append(_line('and its request', memory.request, {
-        'native': body, 'wsgi': 'max(body_buffer_size + 72KiB, 136KiB)'}.get(kind, '136KiB')))
+        'native': body, 'WSGI': 'max(body_buffer_size + 72KiB, 136KiB)'}.get(kind, '136KiB')))
     if websockets:
         lines.append(_line('or its WebSocket', memory.websocket, '10 x ws_message_size + 1MiB'))
     if not connections:
