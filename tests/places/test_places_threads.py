@@ -11,6 +11,7 @@ import pytest
 from server_support import PATIENCE, chunked, request, serving
 
 from tremolo import Tremolo, run_in_thread, sleep
+from tremolo.loop.timers import NEVER
 from tremolo.loop.waits import QUEUE_MOST, WAITING_MOST
 from tremolo.wsgi.pool import Pool
 from tremolo.wsgi_app import WsgiApplication
@@ -263,7 +264,7 @@ def test_threads_that_wait_for_their_clients_leave_their_places_to_others(kind, 
     _, served = scene(kind, threads=2, body_buffer_size=4)
     with served as host:
         threads = Threads(host, kind)
-        count = 5 if what == 'events' else 12    # (To fill the buffers of more takes seconds.)
+        count = 5 if what in ('events', 'reader') else 12    # (To fill the buffers of more takes seconds.)
         clients = begin(host, what, count)
         host.wait_for(lambda: threads.waiting() == count)
         for _ in range(5):
@@ -379,6 +380,8 @@ def test_reading_what_is_there_gives_no_place_away():
         response.end()
 
     with serving(app, threads=2) as host:
+        # (Where turns are rationed, what a client has asked for may wait longer.)
+        host.on_loop(lambda: setattr(host.reactor, 'long_turn', NEVER))
         clients = [host.connect() for _ in range(20)]
         for _ in range(3):
             for client in clients:
