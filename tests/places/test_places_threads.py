@@ -241,6 +241,34 @@ def test_an_error_handler_in_a_thread_does_not_wait_for_the_body():
         assert client.take().body == b'nothing here'
 
 
+@KINDS
+def test_a_server_that_stops_waits_for_the_body_and_the_answer(kind):
+    stage, served = scene(kind, threads=1)
+    with served as host:
+        client = host.connect(request('/read', 'POST', 'Content-Length: 10') + b'part')
+        host.wait_for(lambda: any(each.request_body is not None and each.request_body.reading
+                                  for each in host.server.connections))
+        host.on_loop(lambda: host.server.drain() and None)
+        assert stage.begun == []
+        client.send(b'of it.')
+        assert client.take().body == b'10'
+
+
+def test_a_long_body_in_chunks_that_nobody_reads_ends_the_connection():
+    """So the client knows before it sends the next request (server/early_answer.py)."""
+    app = Tremolo()
+
+    @app.route('/', methods=['POST'])
+    def index(response, thread=True):
+        response.write('not read').result()
+        response.end()
+
+    with serving(app, body_buffer_size=4) as host:
+        head = request('/', 'POST', 'Transfer-Encoding: chunked')
+        client = host.connect(head + b'5\r\n12345\r\n')
+        assert client.take().headers['connection'] == 'close'
+
+
 # -- threads that wait for clients ----------------------------------------------------------------
 
 def begin(host: Any, what: str, count: int) -> list[Any]:
@@ -264,7 +292,8 @@ def test_threads_that_wait_for_their_clients_leave_their_places_to_others(kind, 
     _, served = scene(kind, threads=2, body_buffer_size=4)
     with served as host:
         threads = Threads(host, kind)
-        count = 5 if what in ('events', 'reader') else 12    # (To fill the buffers of more takes seconds.)
+        # (To fill the buffers of more takes seconds.)
+        count = 5 if what in ('events', 'reader') else 12
         clients = begin(host, what, count)
         host.wait_for(lambda: threads.waiting() == count)
         for _ in range(5):
@@ -408,6 +437,31 @@ def test_handlers_that_wait_for_anything_leave_their_places_and_jobs_go_on():
     with serving(app, threads=2) as host:
         clients = [host.connect(request()) for _ in range(6)]
         assert [client.take().body for client in clients] == [b'5'] * 6
+        Threads(host, 'native').settle(2)
+
+
+def test_jobs_within_a_handler_refuse_nobody():
+    """They are in threads beside those that wait, as many as the handler begins."""
+    app, go = Tremolo(), threading.Event()
+
+    @app.route('/')
+    def index(thread=True):
+        def inner() -> None:
+            while not go.is_set():
+                sleep(0.001).result()
+        jobs = [run_in_thread(inner) for _ in range(2 * WAITING_MOST + 4)]
+        return str([job.result() for job in jobs].count(None))
+
+    @app.route('/quick')
+    def quick(thread=True):
+        return 'quick'
+
+    with serving(app, threads=2) as host:
+        client = host.connect(request())
+        host.wait_for(lambda: host.reactor.pool and len(host.reactor.pool._busy) > 20)
+        assert ask(host).body == b'quick'
+        go.set()
+        assert client.take().body == b'20'
         Threads(host, 'native').settle(2)
 
 
