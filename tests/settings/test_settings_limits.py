@@ -37,6 +37,7 @@ def test_the_memory_of_a_connection_is_that_of_the_readme():
     assert memory_of([Settings(json_size='1MiB')], 'native', False).request == 50 * MIB
     # An application for ASGI keeps what it reads itself.
     assert memory_of([Settings()], 'ASGI', False) == (200 * KIB, 136 * KIB, 0)
+    # A body comes before a thread is taken (tests/places/test_places_threads.py).
     assert memory_of([Settings()], 'WSGI', False).request == 2 * MIB + 72 * KIB
     large = [Settings(json_size='1MiB'),
              Settings(head_size='1MiB', body_buffer_size='64MiB', json_size='1MiB')]

@@ -55,7 +55,7 @@ ATTACKS = {
     'ws_ping_interval': 'WebSockets whose client has vanished: they are pinged',
     'ws_ping_timeout': 'and when no answer comes: 1011',
     'ws_close_timeout': 'a client that does not answer a close: closed',
-    'threads': 'more blocking work than threads: it waits in a queue',
+    'threads': 'blocking work, and clients that are slow in it: they wait, then 503',
     'worker_timeout': 'a request that lets a handler compute for ever: the worker is replaced',
     'limit_memory': 'whatever lets the memory grow: the worker is renewed',
 }
@@ -124,18 +124,16 @@ class Memory(NamedTuple):
 def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
     """Return what a connection can make the server hold, on that of its addresses that allows most.
 
-    Of an application for ASGI the server passes on each piece of a body, and keeps none; for one of
-    WSGI it collects a body before it takes a thread.
+    Of an application for ASGI the server passes on each piece of a body, and keeps none.
     """
     connection, request, websocket = [], [_BODY], [0]
     for part in parts:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
-        if kind == 'WSGI':
+        if kind in ('native', 'WSGI'):    # (A body comes before a thread of WSGI is taken, too.)
             request.append(part.body_buffer_size + _READ)
         if kind == 'native':
-            request += [part.body_buffer_size + _READ, _JSON * part.json_size,
-                        _FORM * part.form_size + _UPLOAD]
+            request += [_JSON * part.json_size, _FORM * part.form_size + _UPLOAD]
         if websockets:
             websocket.append(_TEXT * part.ws_message_size + _GROUP)
     return Memory(max(connection), max(request), max(websocket))
