@@ -23,7 +23,7 @@ from tremolo.settings.limits import memory_of
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
 KIB, MIB = 1 << 10, 1 << 20
-MANY, FEW = 40, 8
+MANY, FEW = 24, 6
 ANSWER = 4 * MIB
 SIZES = {'head_size': 64 * KIB, 'pipeline_size': 64 * KIB, 'body_buffer_size': 256 * KIB,
          'json_size': 64 * KIB, 'form_size': 256 * KIB, 'ws_message_size': 64 * KIB}
@@ -110,7 +110,7 @@ HANDSHAKE = get('/ws', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSock
 # What each client sends; how many handlers begin; and what these hold beside the connections.
 KINDS = {
     'heads': (get('/hold', 'X: ' + 'x' * 60 * KIB)[:-2], 0, 0),
-    'pipelines': (get('/hold') + get('/hold') * 3000, FEW, FEW * 136 * KIB),
+    'pipelines': (get('/hold') + get('/hold') * 2000, FEW, FEW * 136 * KIB),
     'bodies': (post('/body', b'x' * 256 * KIB), FEW, FEW * (256 + 72) * KIB),
     'forms': (post('/form', 'a=\U0001f600'.encode() + b'x' * 250 * KIB,
                    'application/x-www-form-urlencoded'), FEW, FEW * 5 * 256 * KIB),
@@ -133,7 +133,7 @@ def worker(group, tmp_path):
 
 def looked(worker) -> None:
     """Wait for some turns of the loop: it has read what had come."""
-    for _ in range(10):
+    for _ in range(4):
         assert worker.get('/health')
 
 
