@@ -310,7 +310,7 @@ def test_a_job_that_never_began_gives_its_place_back(make, path):
 
 @pytest.mark.parametrize('make, path', [(native_of, '/thread'), (wsgi_of, '/wsgi')])
 def test_a_body_that_no_thread_waits_for_has_a_place_as_long_as_its_client_is_there(make, path):
-    with limited(make) as (gate, host):
+    with limited(make) as (_, host):
         client = host.connect(request(path, 'POST', 'Content-Length: 10') + b'x')
         host.wait_for(lambda: host.server.places._busy)
         assert status(host) == 503
