@@ -31,7 +31,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except BaseException:
             # As `logging` itself does for the errors of its handlers.
             if logging.raiseExceptions:
-                with suppress(Exception):
+                with suppress(BaseException):    # (Its class may let nobody look at it.)
                     traceback.print_exc()
 
     return call

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Set
+from functools import partial
 
 from ..frames import place_of
+from ..errors import readable
 from ..loop import Reactor
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
 from ..output import guarded
-from ..typed import Any, cast
+from ..typed import Any, Callable, cast
 from .eager import Starter
 from .event_loop import ReactorEventLoop
 from .exits import is_outcome
@@ -41,7 +43,8 @@ class Bridge:
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
         self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
         if own:    # asyncio tells the errors of callbacks to its logger, which may raise.
-            vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
+            vars(self.loop)['call_exception_handler'] = guarded(
+                partial(_tell, self.loop.call_exception_handler))
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
         self.start = Starter(self.loop).start
@@ -173,6 +176,12 @@ def _be_hosted(loop: ReactorEventLoop) -> None:
         return call_at(when, callback, *args, context=context)
 
     vars(loop).update(call_soon=noted_soon, call_at=noted_at)
+
+
+def _tell(tell: Callable[[dict[str, Any]], object], context: dict[str, Any]) -> None:
+    """Let asyncio tell of an error, as one that can be looked at."""
+    error = context.get('exception')
+    tell(context if error is None else {**context, 'exception': readable(error)})
 
 
 def _nothing() -> None:
