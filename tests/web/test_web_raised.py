@@ -326,8 +326,13 @@ def test_what_a_hook_of_a_connection_raises_is_logged(handled, kind, logged, err
     app = Tremolo()
     app.route('/')(lambda: 'fine')
 
-    def generator(): yield sleep(0); boom()
-    async def coroutine(): boom()
+    def generator() -> Any:
+        yield sleep(0)
+        boom()
+
+    async def coroutine() -> None:
+        boom()
+
     hook = {'plain': boom, 'generator': generator, 'async': coroutine}[kind]
     app.on_connect(hook)
     app.on_close(hook)
@@ -438,12 +443,24 @@ def simple(place: str) -> Tremolo:
     app = Tremolo()
     app.route('/fine')(lambda: 'fine')
 
-    def plain(): boom()
-    def generator(): boom(); yield b''
-    def late(): yield sleep(0); boom()
-    def callback(): current_reactor().call_soon(boom); yield sleep(0.001)
-    def around(): boom(); yield
-    app.route('/')({'generator': generator, 'late': late, 'callback': callback}.get(place, plain))
+    def generator() -> Any:
+        boom()
+        yield b''
+
+    def late() -> Any:
+        yield sleep(0)
+        boom()
+
+    def callback() -> Any:
+        current_reactor().call_soon(boom)
+        yield sleep(0.001)
+
+    def around() -> Any:
+        boom()
+        yield
+
+    app.route('/')({'generator': generator, 'late': late, 'callback': callback}.get(
+        place, lambda: boom()))
     if place == 'middleware':
         app.middleware(around)
     return app

@@ -71,3 +71,4 @@ def test_what_an_application_raises_ends_its_request_and_no_thread(host, logged,
     fine.close()
     host.clients.remove(fine)
     assert logged.count('the WSGI application failed') == 1
+    host.wait_for(lambda: not host.server.connections)

@@ -15,8 +15,8 @@ import logging
 from collections.abc import Coroutine, Iterable, Set
 from functools import partial
 
-from ..frames import place_of
 from ..errors import readable
+from ..frames import place_of
 from ..loop import Reactor
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
