@@ -6,6 +6,7 @@ With SPARE in the environment it has no more than so many descriptors from its s
 from __future__ import annotations
 
 import asyncio
+import builtins
 import json
 import logging
 import os
@@ -185,8 +186,9 @@ async def fail_async() -> Any:
 
 @app.route('/fail-thread')
 def fail_thread(thread: bool = True) -> Any:
-    raise ExceptionGroup('both', [ValueError('on purpose')]) if sys.version_info >= (3, 11) \
-        else ValueError('on purpose')
+    group = getattr(builtins, 'ExceptionGroup', None)    # (Since Python 3.11.)
+    error = ValueError('on purpose')
+    raise error if group is None else group('both', [error])
 
 
 @app.route('/wrong')
@@ -264,9 +266,9 @@ def forever() -> Any:
 
 @app.route('/late')
 def late() -> Any:
-    import imported_late    # (A module of the test's folder, which imports another.)
-    import_codec = 'ü'.encode('cp1250')
-    return f'{imported_late.NAME} {time.strptime("2001", "%Y").tm_year} {len(import_codec)}'
+    import imported_late  # (In the folder of the test; it imports another one.)
+    year = time.strptime('2001', '%Y').tm_year
+    return f'{imported_late.NAME} {year} {len("ü".encode("cp1250"))}'
 
 
 @app.route('/late-thread')

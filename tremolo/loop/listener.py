@@ -2,8 +2,8 @@
 
 A listener accepts until no client waits, but a bounded number in a turn, so that open connections
 get their turn too. When descriptors run out (EMFILE, ENFILE), or buffers, or `accept` fails in
-another way that lasts, or the poller refuses us, the listener logs it once and tries again ten times a
-second: the clients wait in the kernel's queue meanwhile, and the loop does not spin.
+another way that lasts, or the poller refuses us, the listener logs it once and tries again ten
+times a second: the clients wait in the kernel's queue meanwhile, and the loop does not spin.
 """
 
 from __future__ import annotations
