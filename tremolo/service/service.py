@@ -19,6 +19,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Mapping
 
 from ..errors import SettingError, TremoloError
+from ..late import Reserve
 from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
@@ -155,6 +156,8 @@ class Service:
                 Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
+                if not reactor.simulated:
+                    server.stopped.add_done_callback(Reserve(reactor).close)
                 if settings.control:
                     from ..control.desk import open_here, tell_supervisor
                     if slot is not None and slot.channel_end is not None:

@@ -51,6 +51,7 @@ class SocketHandler(Handler):
     def _prepare(self, given: Mapping[str, Any]) -> None:
         super()._prepare(given)
         self._given = given
+        from ..websocket import group  # noqa: F401 (Not later, as below: `Application.group`.)
         if self.options['ws_compression']:
             from ..ws import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
 
