@@ -14,7 +14,7 @@ from ..loop.shared_future import SharedFuture
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
 from ..typed import TYPE_CHECKING, Any, Callable
-from ..ws.parser import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
+from ..ws.parser import BINARY, CLOSE, PIECE, PING, PONG, FrameError, frame
 from . import closing, keepalive
 from .backlog import Backlog
 from .errors import WebSocketClosed, tell
