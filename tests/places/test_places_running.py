@@ -116,7 +116,7 @@ def native_of(gate: Gate) -> Tremolo:
         yield b'begun'
         yield from gate.hold()
 
-    @app.route('/thread')
+    @app.route('/thread', methods=['GET', 'POST'])
     def thread(thread=True):
         gate.block()
 
@@ -294,15 +294,28 @@ def test_a_handler_that_is_answered_for_by_503_counts_as_long_as_it_runs(make, p
     logged.messages.clear()
 
 
-def test_a_job_that_never_began_gives_its_place_back():
-    with limited(native_of, threads=1) as (gate, host):
+@pytest.mark.parametrize('make, path', [(native_of, '/thread'), (wsgi_of, '/wsgi')])
+def test_a_job_that_never_began_gives_its_place_back(make, path):
+    with limited(make, threads=1) as (gate, host):
         host.server.places._most = 2
-        host.connect(request('/thread'))
+        host.connect(request(path))
         assert gate.begun.acquire(timeout=PATIENCE)
-        waits = host.connect(request('/thread'))
+        waits = host.connect(request(path))
         host.wait_for(lambda: len(host.server.places._busy) == 2)
         waits.reset()
         host.wait_for(lambda: len(host.server.places._busy) == 1)
+        gate.opened.set()
+        assert status(host) == 200
+
+
+@pytest.mark.parametrize('make, path', [(native_of, '/thread'), (wsgi_of, '/wsgi')])
+def test_a_body_that_no_thread_waits_for_has_a_place_as_long_as_its_client_is_there(make, path):
+    with limited(make) as (gate, host):
+        client = host.connect(request(path, 'POST', 'Content-Length: 10') + b'x')
+        host.wait_for(lambda: host.server.places._busy)
+        assert status(host) == 503
+        client.reset()
+        host.wait_for(lambda: not host.server.places._busy)
         assert status(host) == 200
 
 

@@ -1,9 +1,9 @@
 """Accounts: what each client has cost the loop lately, and which costs are heavy.
 
 A *step* is what cannot be interrupted: all that one call of a reader or a callback does. A step is
-heavy if it takes several times as long as a light one does in this program, on this machine. What a
-light one takes is the lower eighth of all steps: as soon as one step in eight is light, heavy ones
-cannot move it, and when all are equally slow, none is heavy.
+heavy if it takes very long, or several times as long as a light one does in this program, on this
+machine. A sixteenth of all steps is shorter than what a light one takes: so as soon as one step in
+sixteen is light, heavy ones cannot move it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections import deque
 
 from ..typed import Any, Callable
 
-# A step is heavy if it takes so many times as long as a light one, but never if it takes less than
-# so many seconds. (A hello world takes 0.01 to 0.02 ms; so a turn of 64 of them is 1 ms.)
-_TIMES, _LEAST = 4, 0.00005
-# The factors that move the usual cost, up after a longer step and down after a shorter one: in
-# balance when one step in eight is shorter, since 1.04 ** 7 is 1 / 0.76.
-_UP, _DOWN = 1.04, 0.76
+# A step is heavy if it takes so many times as long as a light one; never if it takes less than so
+# many seconds, and always if it takes more. (A hello world takes 0.01 to 0.02 ms.)
+_TIMES, _LEAST, _MOST = 4, 0.00005, 0.001
+# No request is answered in less than so many seconds; what takes less is no measure.
+_NOTHING = 0.000005
+_FEW = 64    # Fewer steps are not looked at.
 # A client is heavy for so many times its step's cost, times the clients; at most so many seconds.
-# So all heavy ones together, forgiven again and again, cost half of the time at most.
-_MEMORY, _LONGEST = 2, 60.0
+# So all heavy ones together, forgiven again and again, cost a quarter of the time.
+_MEMORY, _LONGEST = 4, 60.0
 
 
 class Account:
@@ -46,23 +46,36 @@ class Account:
 class Usual:
     """What a light step costs, in seconds."""
 
-    __slots__ = ('cost',)
+    __slots__ = ('_costs', '_known', 'cost')
 
-    def __init__(self, costs: list[float]) -> None:
-        """Begin with the costs of some steps."""
-        self.cost = sorted(costs)[len(costs) // 8] if costs else _LEAST / _TIMES
+    def __init__(self) -> None:
+        self.cost = _LEAST / _TIMES
+        self._costs: list[float] = []    # Those of the last turns.
+        self._known = False    # Whether `cost` was found, and is no guess.
 
-    def note(self, cost: float) -> bool:
-        """Take the cost of a step into account; return whether it is heavy. Hot."""
-        usual = self.cost
-        self.cost = max(usual * (_UP if cost > usual else _DOWN), 1e-6)
-        return cost > _LEAST and cost > _TIMES * usual
+    def note(self, cost: float) -> None:
+        """Take the cost of a step into account, from the next `settle` on. Hot."""
+        if cost > _NOTHING:
+            self._costs.append(cost)
 
     def is_heavy(self, cost: float) -> bool:
-        """Return whether a step that costs so much is heavy."""
-        return cost > _LEAST and cost > _TIMES * self.cost
+        """Return whether a step that costs so much is heavy. Hot."""
+        return cost > _LEAST and (cost > _TIMES * self.cost or cost > _MOST)
+
+    def settle(self, few: int = _FEW) -> None:
+        """Look at the steps of the last turns, if they were not few. Call it between two turns.
+
+        (In a turn the light ones come first: to follow each step would be to follow the last.)
+        """
+        costs = self._costs
+        if len(costs) >= few and costs:
+            costs.sort()
+            found = costs[len(costs) // 16]
+            self.cost = (self.cost + found) / 2 if self._known else found
+            self._known = True
+            costs.clear()
 
 
 def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:
-    """Return how long a client is heavy after a step: until the others have had as much, twice."""
+    """Return how long a client is heavy after a step: for as long as the others need to have as much."""
     return min(max(account.until, now) + _MEMORY * cost * clients, now + _LONGEST)

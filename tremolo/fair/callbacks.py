@@ -30,7 +30,7 @@ class Clients(Protocol):
     new_context: Callable[[], Context]    # Makes the context of each request.
 
     def stream_of(self, payer: Any) -> Any:
-        """Return the stream of the client for which an owner of a task works, or None."""
+        """Return the stream of the client for which it works, or None."""
 
 
 class Charging:
@@ -94,28 +94,34 @@ class Charging:
         account: Account | None = None
         if callback is _paid:
             account, callback, args = args
-        task = getattr(callback, '__self__', None)
-        if isinstance(task, Task):
-            account = task.context.get(_PAYER) or account
+        # (What was scheduled before the rationing began has no account yet.)
+        payer = getattr(callback, '__self__', None)
+        if isinstance(payer, Task):
+            account = payer.context.get(_PAYER) or self._account_of(payer.owner) or account
+        elif account is None:
+            account = self._account_of(payer)
         if account is None:
             self._guard(callback, args)
         elif self._rationing.must_wait(account):
             self._rationing.hold(account, partial(self._guard, callback, args))
         else:
             self._rationing.run(account, self._guard, callback, args)
-        del args, task    # (See `Reactor.guard`.)
+        del args, payer    # (See `Reactor.guard`.)
 
     def slice_end(self, payer: Any) -> float:
         """Give a short slice, and note in the context who pays."""
+        account = self._account_of(payer)
+        if account is not None and _PAYER.get() is not account:
+            _PAYER.set(account)
+        return self._reactor.time() + _SLICE
+
+    def _account_of(self, payer: Any) -> Account | None:
+        """Return the account of the client for which something works."""
         for each in self._clients:
             stream = each.stream_of(payer)
             if stream is not None and not stream.closed:
-                account = self._rationing.account_of(stream.fd)
-                if account is not None and _PAYER.get() is not account:
-                    account.known = True
-                    _PAYER.set(account)
-                break
-        return self._reactor.time() + _SLICE
+                return self._rationing.account_of(stream.fd)
+        return None
 
     # -- instead of a method of asyncio's loop --------------------------------------------------
 

@@ -29,7 +29,7 @@ class Fairness:
         self.rationing: Rationing | None = None    # As long as turns are rationed.
         self._charging: Charging | None = None
         # (In a simulated world all time is the thread's.)
-        self._usage = None if reactor.simulated else thread_usage()
+        self.usage = None if reactor.simulated else thread_usage()
         reactor.long_turn = LONG_TURN
         reactor.at_close.add(self.end)
 
@@ -38,7 +38,7 @@ class Fairness:
         reactor = self._reactor
         if self.rationing is None:
             self._longest = reactor.time() - reactor.now
-            self.rationing = Rationing(reactor, self._usage)
+            self.rationing = Rationing(reactor, self.usage)
             self._charging = Charging(reactor, self.rationing, self.clients)
             reactor.choose = self._choose
 

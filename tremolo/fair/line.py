@@ -1,7 +1,7 @@
 """Line: clients that wait until there is time for them, and how much time there is.
 
-A line has a *credit*. It grows with the time in which nobody of the line is served, by `_FEWEST` to
-`_MOST` of it, the more stand there. A step may overdraw the credit, and then the line waits until
+A line has a *credit*. It grows with the time in which no line is served, by `_FEWEST` to `_MOST` of
+it, the more stand there. A step may overdraw the credit, and then the line waits until
 that is paid back.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from .accounts import Account
 
 # What a line gets for each second in which it is not served, in seconds; and the most credit.
-_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 3, 0.005
+_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 4, 0.005
 
 
 class Line:
@@ -21,7 +21,7 @@ class Line:
     def __init__(self) -> None:
         self._waiting: dict[Account, None] = {}
         self.credit = 0.0
-        self._paid = 0.0    # The time of its steps since the last turn began.
+        self.paid = 0.0    # The time of its steps since the last turn began.
         self._oldest = False    # Whether the next one is who has waited longest.
 
     def __len__(self) -> int:
@@ -31,14 +31,14 @@ class Line:
         return iter(tuple(self._waiting))
 
     def earn(self, seconds: float, lights: float) -> None:
-        """Count the seconds of a turn, with about so many light clients."""
+        """Count the seconds of a turn that no line had, with about so many light clients."""
         share = min(max(len(self._waiting) / max(lights, 1.0), _FEWEST), _MOST)
-        self.credit = min(self.credit + share * max(seconds - self._paid, 0.0), _RICHEST)
-        self._paid = 0.0
+        self.credit = min(self.credit + share * seconds, _RICHEST)
+        self.paid = 0.0
 
     def pay(self, cost: float) -> None:
         """Count a step of `cost` seconds."""
-        self._paid += cost
+        self.paid += cost
         # (One step at most is owed: what was served because nobody else was there is no debt.)
         self.credit = max(self.credit - cost, min(self.credit, -cost))
 

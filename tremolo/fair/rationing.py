@@ -2,8 +2,8 @@
 
 In each turn the light clients are served first. All others stand in a line: in one those that came
 after the rationing began, as nothing is known of them, and in another those that are heavy. A line
-is served from its credit (line.py). So the light ones keep 60 % of the time, or more, as long as
-they have something to do. When they have not, the lines are served as if there were no rationing.
+is served from its credit (line.py). So the light ones keep two thirds of the time, or more, as long
+as they have something to do. When they have not, the lines are served as if there were no rationing.
 
 What is not served is passed over: a poller shows it again in the next turn. Callbacks of a client
 in a line wait there, too.
@@ -25,9 +25,11 @@ Event = tuple[int, int]
 Usage = Callable[[], tuple[float, int]]
 
 # A light client that asks again as soon as it has its answer is away for less than this. (To serve
-# a step of 30 ms meanwhile would leave 64 of them 3 % of the time.)
-_PATIENCE = 0.0005
-_SERVING = 0.001    # Seconds of a line's steps in a turn, when no light client has been there.
+# a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A turn without it takes 5 us.
+_PATIENCE, _TURNS = 0.0005, 100
+# When no light client has been there, a line has so many usual steps in a turn, which take so many
+# seconds at least and at most. (Each turn has costs of its own.)
+_STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
 # It ends after so many seconds without a heavy step; if there never was one, after so many turns.
 _CALM, _TRIAL = 0.25, 5
 
@@ -49,10 +51,11 @@ class Rationing:
         self.current: Account | None = None    # Who pays for what runs now.
         # The steps of the first turn: then all are served, and what is usual is found out.
         self._first: list[tuple[Account, float]] | None = []
-        self._usual = Usual([])
+        self._usual = Usual()
         self._turns = 0
         self._lights = 0.0    # How many light clients there are, about.
-        self._last_light = -NEVER    # When the last one was served.
+        # When the last one was served, and in which turn.
+        self._last_light, self._light_turn = -NEVER, 0
         self._last_heavy = self.now    # When the last heavy step ended.
         self.found = False    # Whether there was a heavy step at all.
         self._held = 0    # Clients of which callbacks wait.
@@ -79,7 +82,7 @@ class Rationing:
                 self.charge(account, ended - begun, ended)
                 begun = ended
             if light:
-                self._last_light = begun
+                self._last_light, self._light_turn = begun, self._turns
             for line in self._lines:
                 if len(line):
                     yield from self._serve(line)
@@ -88,14 +91,16 @@ class Rationing:
 
     def _begin_turn(self) -> None:
         before, self.now = self.now, self._time()
+        spared = max(self.now - before - sum(line.paid for line in self._lines), 0.0)
         for line in self._lines:
-            line.earn(self.now - before, self._lights)
+            line.earn(spared, self._lights)
         self.postponed = False
         self._turns += 1
         self._use()
+        self._usual.settle()
         if self._turns == 2:
             first, self._first = self._first or [], None
-            self._usual = Usual([cost for _, cost in first])
+            self._usual.settle(1)
             for account, cost in first:
                 self.charge(account, cost, self.now)
 
@@ -150,11 +155,12 @@ class Rationing:
     def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
         """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
         account.known = True
+        self._usual.note(cost)
         if self._first is not None:
             self._first.append((account, cost))
             return
         self._since += cost
-        if self._usual.note(cost) and self._usual.is_heavy(cost := self._own(cost)):
+        if self._usual.is_heavy(cost) and self._usual.is_heavy(cost := self._own(cost)):
             clients = self._lights + sum(map(len, self._lines)) + 1
             account.until = heavy_until(account, cost, now, clients)
             self._last_heavy = now
@@ -216,9 +222,9 @@ class Rationing:
     def _serve(self, line: Line) -> Iterator[Event]:
         """Serve those in a line, as far as its credit allows."""
         turn, begun = self._turns, self._time()
-        until = begun + _SERVING
-        while not self.postponed and (
-                line.credit > 0 or self._last_light + _PATIENCE < begun < until):
+        until = begun + min(max(_STEPS * self._usual.cost, _SHORTEST), _LONGEST)
+        while not self.postponed and (line.credit > 0 or (begun < until and (
+                begun - self._last_light > _PATIENCE or turn - self._light_turn > _TURNS))):
             account = line.next(turn)
             if account is None:
                 self._forget_gone(line)
@@ -233,7 +239,8 @@ class Rationing:
             self.charge(account, ended - begun, ended, line)
             begun = ended
             if line is self._newcomers:
-                self._last_light = ended    # (They go before the heavy ones.)
+                # (They go before the heavy ones.)
+                self._last_light, self._light_turn = ended, turn
 
     def _forget_gone(self, line: Line) -> None:
         for account in line:

@@ -53,7 +53,7 @@ class Owner(Protocol):
 class Task(Future):
     """A generator or coroutine that runs; also the Future of its result: `yield Task(job())`."""
 
-    __slots__ = ('_awaitable', '_closer', '_doom', '_owner', '_waiting', 'context')
+    __slots__ = ('_awaitable', '_closer', '_doom', '_waiting', 'context', 'owner')
 
     def __init__(self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
                  owner: Owner | None = None, context: contextvars.Context | None = None,
@@ -66,7 +66,7 @@ class Task(Future):
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
-        self._owner = owner
+        self.owner = owner    # Who takes what it yields; None after its end.
         self.context = context if context is not None else contextvars.copy_context()
         # The Future that it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
@@ -114,7 +114,7 @@ class Task(Future):
 
     def _run(self, yielded: Any, error: BaseException | None = None, value: Any = None) -> None:
         """Act on the yielded value and resume the generator, until it has to wait or ends."""
-        awaitable, owner = self._awaitable, self._owner
+        awaitable, owner = self._awaitable, self.owner
         resumes, spent = 0, False
         while True:
             if yielded is DONE and not spent:
@@ -156,8 +156,8 @@ class Task(Future):
 
     def _pause(self, waited: Future | None) -> None:
         """Wait until `waited` is done; with None, or after `cancel`, until others had a turn."""
-        if self._owner is not None:
-            self._owner.pausing()
+        if self.owner is not None:
+            self.owner.pausing()
         self.reactor.tasks.add(self)
         self._waiting = waited
         if waited is None:
@@ -169,7 +169,7 @@ class Task(Future):
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         # A finished task may be kept for long; the generator and the owner need not be.
-        self._awaitable = self._owner = None
+        self._awaitable = self.owner = None
         if self._closer is not None:
             self._closer.cancel()
         self.reactor.tasks.discard(self)

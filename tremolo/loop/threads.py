@@ -96,10 +96,12 @@ class ThreadPool:
         self._jobs: dict[int, OrderedDict[Job, Callable[[], Any]]] = {}
         self._idle: set[threading.Thread] = set()
         self._busy: set[Job] = set()    # The jobs that threads do now.
-        self._waiting = 0    # How many of these wait for a Future.
-        self._waits = Waits(reactor, self._more)    # Those of them that work for requests.
+        self._first = 0      # How many of these are of the first depth.
+        self._waiting = 0    # How many of them all wait for a Future.
+        # Those that wait, are of the first depth, and work for requests.
+        self._waits = Waits(reactor, self._more)
         self._queued = 0     # How many handlers wait for a thread.
-        self._ended = 0      # How many jobs have ended so far.
+        self._ended = 0      # How many jobs and waits have ended so far.
         self._looking = False    # Whether `_look` is to be called.
         self._told = -QUIET      # When it was last told that all threads wait.
         self._closed = False
@@ -130,7 +132,7 @@ class ThreadPool:
         """Wake a thread or start one, if there is a job that may begin."""
         room = self._reactor.threads
         inner = sum(len(jobs) for depth, jobs in self._jobs.items() if depth)
-        outer = min(len(self._jobs.get(0, ())), max(0, room + len(self._waits) - len(self._busy)))
+        outer = min(len(self._jobs.get(0, ())), max(0, room + len(self._waits) - self._first))
         # A thread that was notified or started counts as idle until it runs; until then its job
         # counts as waiting too.
         self._changed.notify()
@@ -159,7 +161,7 @@ class ThreadPool:
         room = self._reactor.threads
         deepest = max(self._jobs, default=None)
         if deepest is None or self._active >= room or (
-                not deepest and len(self._busy) >= room + len(self._waits)):
+                not deepest and self._first >= room + len(self._waits)):
             return None
         return deepest
 
@@ -193,10 +195,12 @@ class ThreadPool:
                 call = self._jobs[depth][future]
                 self._drop(future, depth)
                 self._busy.add(future)
+                self._first += not depth
                 future.begun = True
             _run(future, call)
             with self._changed:
                 self._busy.discard(future)
+                self._first -= not depth
                 self._ended += 1
             del future, call    # An idle thread keeps nothing of its last job alive.
 
@@ -208,10 +212,14 @@ class ThreadPool:
                 self._use_room()
             self._look_soon()
         try:
-            (self._waits.wait if for_request.get() else threading.Event.wait)(event)
+            if for_request.get() and _depth.get() == 1:
+                self._waits.wait(event)
+            else:
+                event.wait()
         finally:
             with self._changed:
                 self._waiting -= 1
+                self._ended += 1
 
     def _look_soon(self) -> None:
         """Look in a while, if all threads wait and there are jobs."""
@@ -230,11 +238,12 @@ class ThreadPool:
             if not stuck or not count or now - self._told < QUIET:
                 return
             self._told = now
+            threads = len(self._busy)
             places = Counter(job.where() for job in self._busy).most_common(3)
         _log.warning(
             'all %d threads wait, and %d jobs wait for a thread: raise the option `threads`, or '
             'wait in a generator or an `async def`, where no thread is needed. They wait at %s',
-            self._reactor.threads, count, ', '.join(place for place, _ in places))
+            threads, count, ', '.join(place for place, _ in places))
 
     def left(self, early: bool = False) -> list[Work]:
         """Return the jobs that are done now or wait for a thread.

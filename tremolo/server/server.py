@@ -201,9 +201,10 @@ class Server:
 
     @staticmethod
     def stream_of(payer: Any) -> Stream | None:
-        """Return the stream of the client for whose answer the owner of a task works."""
-        response = getattr(payer, 'response', None)
-        return response.connection.stream if response is not None else None
+        """Return the stream of the client for which a connection, or who has an answer, works."""
+        if not isinstance(payer, Connection):
+            payer = getattr(getattr(payer, 'response', None), 'connection', None)
+        return payer.stream if payer is not None else None
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""

@@ -66,8 +66,8 @@ class Options:
         LISTENING, 'count', 0,
         'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
     connections_per_client: int = option(
-        LISTENING, 'count', 0, 'most open connections of one client address; more are closed',
-        off=0)
+        LISTENING, 'count', 0, 'most open connections of one client address, and most of its '
+        'requests at a time; a further connection is closed, a further request gets 429', off=0)
 
     head_size: int = option(
         LIMITS, 'size', 32768, 'largest request head',

@@ -92,11 +92,13 @@ class Pool:
         """Whether one more call is too many."""
         return self.waits.full(len(self.calls))
 
-    def withdraw(self, call: Call) -> None:
-        """Forget a call that waits for a thread, if it does."""
-        # (A thread may have just taken it.)
-        with contextlib.suppress(ValueError, IndexError, RuntimeError):
+    def withdraw(self, call: Call) -> bool:
+        """Forget a call that waits for a thread; return whether it did."""
+        try:
             self.calls.remove(call)
+        except (ValueError, IndexError, RuntimeError):
+            return False    # A thread has just taken it, or others, so it will.
+        return True
 
     def push(self) -> None:
         """Wake a thread for the calls of this turn; the reactor calls this at the turn's end."""

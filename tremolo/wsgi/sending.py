@@ -73,8 +73,10 @@ class Sending:
         """Wake the thread: the client is gone, or nobody takes the answer."""
         self._gone = True
         self._wake()
-        if not self.thread and self._result is None:
-            self.runner.pool.withdraw(self)    # type: ignore[arg-type]
+        call: Any = self
+        if not self.thread and self._result is None and self.runner.pool.withdraw(call) \
+                and self.leave is not None:
+            self.leave(self)
 
     def where(self) -> str:
         """Return file:line at which the thread stands, or what the call waits for."""
