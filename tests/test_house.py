@@ -24,10 +24,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / 'tremolo'
 FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
     'escaped.py': 0, 'pace.py': 0, 'frames.py': 0, 'machine.py': 0,
-    'settings': 1, 'polling': 1,
+    'settings': 1, 'polling': 1, 'sockets': 1,
     'loop': 2, 'http': 2, 'routing': 2,
     'bridge': 3, 'ws': 3, 'tls': 3, 'proxies': 3, 'systemd': 3,
-    'throttling': 3, 'rates': 3,
+    'throttling': 3, 'rates': 3, 'fair': 3,
     'server': 4,
     'pages': 5, 'mistakes': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
     'workers': 6, 'reload': 6, 'websocket': 6, 'files': 6, 'uploads': 6,

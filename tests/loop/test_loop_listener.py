@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loop_support import listen, make_reactor, run
+from refusals import Refusals
 from simulated import World
 
 from tremolo.loop import (
@@ -468,3 +469,83 @@ def test_an_error_of_one_connection_is_passed_over(virtual: Reactor) -> None:
         listener.close()
 
     run(virtual, main())
+
+
+def test_at_the_limit_for_long_it_is_told_once_in_a_while(logged: Any) -> None:
+    """Each second one descriptor becomes free, and is taken at once."""
+    world = World()
+    held: list[Stream] = []
+
+    def main(reactor: Reactor) -> Any:
+        listener = listen(reactor, held.append)
+        clients = [world.network.socket() for _ in range(30)]
+        world.network.most_descriptors = len(world.network.sockets)
+        for client in clients:
+            client.connect_ex(listener.address)
+        begun = reactor.turns
+        for _ in range(25):
+            yield sleep(0.5)
+            clients.pop(0).close()
+            yield sleep(0.5)
+        assert reactor.turns - begun < 250
+        assert len(held) >= 20
+        for thing in [*held, *clients, listener]:
+            thing.close()
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+    assert logged.count('no new connections for now: Too many open files') == 3
+    assert logged.count('accepting again') == 3 and len(logged.messages) == 6
+
+
+def test_a_listener_that_the_poller_refuses_tries_again(logged: Any) -> None:
+    world = World()
+    accepted: list[Any] = []
+
+    def main(reactor: Reactor) -> Any:
+        listener = listen(reactor, accepted.append)
+        client = world.network.socket()
+        client.connect_ex(listener.address)
+        listener.pause()
+        # (A refusal is three calls: the change, and then the entry is removed and made anew.)
+        Refusals(reactor._poller).next(6, errno.ENOSPC)
+        listener.start()
+        yield sleep(1.5)
+        assert listener.paused and not accepted
+        yield sleep(1)
+        assert not listener.paused and len(accepted) == 1
+        for thing in [*accepted, client, listener]:
+            thing.close()
+
+    with world.reactor() as reactor:
+        run(reactor, main(reactor))
+    assert logged.messages == [
+        'the poller does not take a descriptor: No space left on device; what needs it is closed',
+        'no new connections for now: the poller does not take the socket: No space left on device',
+        'accepting again']
+
+
+@pytest.mark.parametrize('kind', ['epoll', 'kqueue', 'select', 'simulated'])
+def test_who_has_the_number_of_a_descriptor_that_was_closed_unknown_to_us_is_served(
+        kind: str) -> None:
+    accepted = Queue()
+
+    def main(reactor: Reactor) -> Any:
+        listener = listen(reactor, accepted.put_nowait)
+        listener.pause()
+        sock, other = reactor.network.socketpair()
+        client = yield connect('127.0.0.1', listener.address[1])
+        number = sock.fileno()
+        for add in (reactor.add_reader, reactor.add_writer):
+            add(number, print)
+        sock.close()
+        listener.start()
+        stream = yield accepted.get()
+        assert stream.fd == number
+        client.write(b'x')
+        assert (yield stream.read()) == b'x'
+        for thing in (stream, client, other, listener):
+            thing.close()
+
+    with make_reactor(kind) as reactor:
+        run(reactor, main(reactor))

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Generator
 
 from ..loop import Cancelled, Future, StreamClosed, Task
-from ..loop.outbox import PieceFailed
 from ..loop.shared_future import SharedFuture
 from ..loop.signals import from_keyboard
 from ..server import Response
 from ..server.sending import too_late
+from ..sockets.outbox import PieceFailed
 from ..typed import TYPE_CHECKING, Any
 from .flow import Chunks, Flow, Replaced, Taken
 from .middleware import Middleware

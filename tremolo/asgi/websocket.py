@@ -87,6 +87,9 @@ class SocketExchange:
         self._runner.running.add(task)
         task.add_done_callback(self._runner.running.discard)
         task.add_done_callback(self.finished)
+        places = self._response.connection.server.places
+        if places is not None and self._websocket.state == 'handshake':
+            places.keep(self._request, task)    # (Until its 101, at most.)
         if self._response.live or self._websocket.state == 'open':
             self._response.connection.task = self
 

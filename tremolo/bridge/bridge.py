@@ -44,6 +44,7 @@ class Bridge:
             vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
+        self.is_own = own
         self.start = Starter(self.loop).start
 
     def run(self) -> None:

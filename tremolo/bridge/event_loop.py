@@ -42,7 +42,11 @@ class ReactorSelector(selectors.SelectSelector):
         """Watch a file for other events, or keep other data. Raises `KeyError`."""
         before = super().unregister(fileobj).events
         key = super().register(fileobj, events, data)
-        self._watch(key.fd, before, events)
+        try:
+            self._watch(key.fd, before, events)
+        except OSError:
+            super().unregister(fileobj)
+            raise
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:

@@ -13,7 +13,7 @@ from functools import partial
 from ..frames import place_of
 from ..loop import Future, Reactor, current_reactor
 from ..loop.future import on_loop
-from ..typed import Any
+from ..typed import Any, Callable
 from .bridge import bridge_to
 
 
@@ -28,6 +28,11 @@ class _TaskFuture(Future):
         if stop is not None and message:
             self.on_cancel = partial(stop, message)
         return Future.cancel(self, message)
+
+    def when_ended(self, callback: Callable[[Any], object]) -> None:
+        """Call when the task has ended, which may go on when this is cancelled."""
+        task = getattr(self.on_cancel, '__self__', self)
+        task.add_done_callback(callback)
 
     def where(self) -> str:
         """Return file:line at which the task's coroutine stands, or 'ended'."""

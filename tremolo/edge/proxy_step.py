@@ -93,7 +93,8 @@ def _readable(reactor: Reactor, fd: int, until: float) -> Future:
         leave()
         future.set_result(readable)
 
-    timer = reactor.call_at(until, end, False)
+    # (The timer comes second: if the poller refuses the fd, it must not touch the next one so.)
     reactor.add_reader(fd, partial(end, True))
+    timer = reactor.call_at(until, end, False)
     future.on_cancel = leave
     return future

@@ -2,8 +2,8 @@
 
 A listener accepts until no client waits, but a bounded number in a turn, so that open connections
 get their turn too. When descriptors run out (EMFILE, ENFILE), or buffers, or `accept` fails in
-another way that lasts, the listener logs it once and tries again every second: the clients wait in
-the kernel's queue meanwhile, and the loop does not spin.
+another way that lasts, or the poller refuses us, the listener logs it once and tries again every
+second: the clients wait in the kernel's queue meanwhile, and the loop does not spin.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _log = logging.getLogger('tremolo.loop')
 
 _MOST_ACCEPTS = 64    # Connections accepted in one turn.
 _BREATH = 1.0    # Seconds without accepting after descriptors ran out.
+_QUIET = 10.0    # Seconds until that is told again, if now and then there is one.
 # Errors of one connection that was about to be accepted, not of the listener (accept(2)).
 _PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN,
                       errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EOPNOTSUPP,
@@ -152,6 +153,8 @@ class Listener:
         self._accepted = accepted
         # The timer that ends the pause after an error; None once accepting works again.
         self._breath: Timer | None = None
+        self._told = False    # Whether the log says that we do not accept.
+        self._quiet_until = -_QUIET    # (No clock is before that.)
         self.paused = True
         self.closed = False
         self.shared = shared
@@ -162,8 +165,11 @@ class Listener:
     def start(self) -> None:
         """Begin to accept, or go on."""
         if self.paused and not self.closed:
-            self.paused = False
-            self._reactor.add_reader(self._socket.fileno(), self.accept_waiting)
+            try:
+                self._reactor.add_reader(self._socket.fileno(), self.accept_waiting)
+                self.paused = False
+            except OSError as error:
+                self._rest(error)
 
     def pause(self) -> None:
         """Let new connections wait in the kernel's queue."""
@@ -189,6 +195,15 @@ class Listener:
             remove_file(self.address, self._file)
         self._socket.close()
 
+    def _rest(self, error: OSError) -> None:
+        """Let new clients wait for a moment, because of a failure that lasts."""
+        now = self._reactor.time()
+        if self._breath is None and now >= self._quiet_until:
+            _log.error('no new connections for now: %s', error.strerror or error)
+            self._told, self._quiet_until = True, now + _QUIET
+        self.pause()
+        self._breath = self._reactor.call_later(_BREATH, self.start)
+
     def accept_waiting(self, most: int = _MOST_ACCEPTS) -> None:
         """Accept the clients that wait, at most `most` in one turn, unless the listener pauses."""
         net = self._reactor.network
@@ -204,14 +219,15 @@ class Listener:
                 if error.errno in _PASSING:
                     # The client gave up while it waited, for example: only that client is lost.
                     continue
-                if self._breath is None:
-                    _log.error('no new connections for now: %s', error.strerror or error)
-                self.pause()
-                self._breath = self._reactor.call_later(_BREATH, self.start)
+                self._rest(error)
                 return
-            if self._breath is not None:
-                self._breath = None
+            self._breath = None
+            if self._told:
+                self._told = False
                 _log.warning('accepting again')
+            # (It has no watcher yet: one of that number is of a socket that was closed unknown to
+            # us, and would let this one wait for ever.)
+            self._reactor.remove_fd(sock.fileno())
             try:
                 sock.setblocking(False)
                 if not self.is_unix:

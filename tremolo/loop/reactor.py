@@ -19,16 +19,19 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
+from ..polling.mending import Mending
+from ..polling.pauses import LATE, Pauses
 from ..polling.poller import READ, WRITE, Poller
 from ..polling.pollers import make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
 from .signals import Signals
-from .task import Task
+from .task import TIME_SLICE, Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
@@ -84,10 +87,17 @@ class Reactor:
         self.tasks: set[Task] = set()    # The suspended tasks; this keeps them alive.
         self.timers = Timers()
         self.watchers: dict[int, _Watcher] = {}
+        self._mending = Mending(self._poller, self.watchers, clock)
         self._ready: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
+        self.pauses = Pauses()    # How long it did not turn.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As
+        # long as it does, `choose` says which of the ready fds are served; None: all of them.
+        self.long_turn = NEVER
+        self.fairness: Any = None
+        self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
@@ -124,13 +134,15 @@ class Reactor:
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
             events = self._poll(self._wait_time(timeout))
+            last = self.now
             self.now = now = self.time()
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events:
+            for fd, mask in events if self.choose is None else self.choose(events):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
+                    self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
                     continue
                 try:
                     # A hang-up or an error calls both. (The local variable is faster in 3.11.)
@@ -142,11 +154,12 @@ class Reactor:
                     _log.exception('the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
-            if self.timers.next_deadline() <= now and not (
-                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers))):
+            if (due := self.timers.next_deadline()) <= now and not (
+                    (now - due > LATE and self.pauses.hold_back(self.turns, now, due, last)) or (
+                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers)))):
                 self._fire_timers(now)
             for _ in range(len(self._ready)):
-                self._guard(*self._ready.popleft())
+                self.guard(*self._ready.popleft())
             self.end_turn()
         finally:
             self.turning = False
@@ -154,10 +167,17 @@ class Reactor:
 
     def _wait_time(self, timeout: float | None) -> float | None:
         if (deadline := self.next_deadline()) is not None:
-            until = min(deadline - self.time(), _LONGEST_WAIT)
+            time = self.time()
+            until = min(deadline - time, _LONGEST_WAIT)
             timeout = until if timeout is None or until < timeout else timeout
+            if time - self.now > self.long_turn:
+                self.fairness.begin()
         # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
+
+    def poll_again(self) -> list[tuple[int, int]]:
+        """Return more events, without waiting; for `choose`."""
+        return self._poll(0.0)
 
     def _fire_timers(self, now: float) -> None:
         # At most as many as there are now: a timer that arms itself again waits for the next turn.
@@ -165,7 +185,7 @@ class Reactor:
             if (timer := self.timers.pop_due(now)) is None:
                 break
             if timer.callback is not None:
-                self._guard(timer.callback, timer.args)
+                self.guard(timer.callback, timer.args)
 
     def end_turn(self) -> None:
         """Send what was written in this turn."""
@@ -177,7 +197,8 @@ class Reactor:
                 _log.exception('%r failed', stream)
         self.turning = False
 
-    def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call a callback, and log what it raises."""
         try:
             callback(*args)
         except (Exception, Cancelled):
@@ -217,6 +238,13 @@ class Reactor:
     # Safe on any thread: `append` is atomic, and each poll is preceded by a look at the queue.
     call_soon_threadsafe = call_soon
 
+    def slice_end(self, payer: Any) -> float:
+        """Return until when code that does not wait may go on, before others have their turn.
+
+        `payer` is what that code works for: the owner of a task, or another that has an answer.
+        """
+        return self.time() + TIME_SLICE
+
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call `callback` after `delay` seconds, unless the Timer is cancelled before."""
         return self.call_at(self.time() + delay, callback, *args)
@@ -240,7 +268,11 @@ class Reactor:
             self._wake_in.recv(4096)
 
     def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
-        """Call `callback` whenever `fd` is readable, hung up or in error; set or replace it."""
+        """Call `callback` whenever `fd` is readable, hung up or in error; set or replace it.
+
+        Raises `Unwatched`, as all of these do, when the poller has refused the fd twice: then
+        nothing is called any more, neither reader nor writer.
+        """
         self._want(fd, READ).reader = callback
 
     def pause_reader(self, fd: int) -> None:
@@ -271,24 +303,34 @@ class Reactor:
         if (watcher := self.watchers.pop(fd, None)) is not None:
             # This turn may still hold the watcher.
             watcher.reader = watcher.writer = None
-            with suppress(OSError):    # The fd may be closed already.
+            try:
                 self._poller.unregister(fd)
+            except OSError:    # The fd may be closed already.
+                self._mending.leave(fd)
+
+    # A watcher says what the poller knows: it is noted when the poller has agreed.
 
     def _want(self, fd: int, bit: int) -> _Watcher:
         if (watcher := self.watchers.get(fd)) is None:
-            self._poller.register(fd, bit)
+            self._ask(self._poller.register, fd, bit)
             watcher = self.watchers[fd] = _Watcher(bit)
         elif not watcher.mask & bit:
+            self._ask(self._poller.modify, fd, watcher.mask | bit)
             watcher.mask |= bit
-            self._poller.modify(fd, watcher.mask)
         return watcher
 
     def _unwant(self, fd: int, watcher: _Watcher, bit: int) -> None:
         if watcher.reader is None and watcher.writer is None:
             self.remove_fd(fd)
         elif watcher.mask & bit:
+            self._ask(self._poller.modify, fd, watcher.mask & ~bit)
             watcher.mask &= ~bit
-            self._poller.modify(fd, watcher.mask)
+
+    def _ask(self, change: Callable[[int, int], None], fd: int, mask: int) -> None:
+        try:
+            change(fd, mask)
+        except OSError:
+            self._mending.enter(fd, mask)
 
     def add_signal(self, signum: int, callback: Callable[[], Any]) -> None:
         """Call it from the ready queue on each signal, until `remove_signal`. Main thread only."""

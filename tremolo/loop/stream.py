@@ -23,17 +23,17 @@ import os
 import struct
 from contextlib import suppress
 
+from ..sockets.kernel import Endpoint
+from ..sockets.outbox import Outbox, Piece, PieceFailed
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
-from .kernel import Endpoint
-from .outbox import Outbox, Piece, PieceFailed
 from .reactor import Reactor
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
-    from .transport import Buffer, Limiter, Receiver, Transport
+    from ..sockets.transport import Buffer, Limiter, Receiver, Transport
 
 _log = logging.getLogger('tremolo.loop')
 
@@ -51,15 +51,15 @@ class Stream(Endpoint):
     """A connected, non-blocking stream socket, TCP or UNIX."""
 
     __slots__ = ('_drain', '_inbox', '_out', '_reading', '_shutting', '_unsent', 'buffered',
-                 'cause', 'eof', 'fd', 'high', 'low', 'paused', 'read_limit', 'read_rest',
+                 'cause', 'eof', 'high', 'low', 'paused', 'read_limit', 'read_rest',
                  'receiver', 'write_limit', 'write_rest')
 
     def __init__(self, reactor: Reactor, sock: Transport, receiver: Receiver | None = None,
                  high: int = 65536, low: int = 16384) -> None:
         """Take over a connected socket, or another `Transport`; `start` begins to read."""
-        self.reactor = reactor
+        self.reactor: Reactor = reactor
         self._socket = sock
-        self.fd: int = sock.fileno()
+        self.fd = sock.fileno()
         self.receiver = receiver
         self._inbox: Inbox | None = None
         self._out: Outbox | None = None    # What the kernel did not take yet.
@@ -142,12 +142,12 @@ class Stream(Endpoint):
                 # The poller reports only what comes from now on, not what the library has already.
                 reader = self._readable_and_pending
                 self.reactor.call_soon(self._read_pending)
-            self.reactor.add_reader(self.fd, reader)
+            self._watch(self.reactor.add_reader, reader)
 
     def _look_away(self) -> None:
         if self._reading:
             self._reading = 0
-            self.reactor.pause_reader(self.fd)
+            self._watch(self.reactor.pause_reader)
 
     def _readable(self) -> None:
         """Read once and hand the bytes to the receiver. Hot: once per request."""
@@ -215,7 +215,7 @@ class Stream(Endpoint):
             self._terminate(OSError(code, os.strerror(code)) if code else None)
         else:
             # Both sides have ended in good order; bytes before the end wait until reading goes on.
-            self.reactor.remove_reader(self.fd)
+            self._watch(self.reactor.remove_reader)
 
     def write(self, data: Buffer, more: tuple[Buffer | Piece, ...] = ()) -> None:
         """Send at the end of this turn, or at once if it is much. Hot: once per answer.
@@ -277,7 +277,7 @@ class Stream(Endpoint):
             # (All of it, less what was taken: a piece that has begun stays the first.)
             self._keep(data, *more).drop(sent)
             self.buffered -= sent
-            self.reactor.add_writer(self.fd, self._flush)
+            self._watch(self.reactor.add_writer, self._flush)
 
     def drain(self) -> Future | None:
         """Return None (go on), or a Future that is done when a writer should go on.
@@ -335,14 +335,14 @@ class Stream(Endpoint):
         """Send what is kept, as much as the kernel takes."""
         if (out := self._out) is None:
             # Only a `shutdown` that could not be done at once still waits for room.
-            self.reactor.remove_writer(self.fd)
+            self._watch(self.reactor.remove_writer)
             self.buffered = 0
             return self._finish(self._shutting)
         allowed = None
         if (limit := self.write_limit) is not None:
             allowed = limit.allowance()
             if allowed <= 0:
-                self.reactor.remove_writer(self.fd)
+                self._watch(self.reactor.remove_writer)
                 self.write_rest = self.reactor.call_later(limit.delay(), self._flush)
                 return None
         try:
@@ -362,10 +362,10 @@ class Stream(Endpoint):
         if (drain := self._drain) is not None and self.buffered <= self.low and not drain.done():
             drain.set_result()
         if self.buffered:
-            self.reactor.add_writer(self.fd, self._flush)
+            self._watch(self.reactor.add_writer, self._flush)
         else:
             self._out = None
-            self.reactor.remove_writer(self.fd)
+            self._watch(self.reactor.remove_writer)
             self._finish(self._shutting)
         return None
 
@@ -382,7 +382,7 @@ class Stream(Endpoint):
             except (BlockingIOError, InterruptedError):
                 # (Never of a plain socket.) It counts as a byte, since it is waited for like one.
                 self.buffered = 1
-                self.reactor.add_writer(self.fd, self._flush)
+                self._watch(self.reactor.add_writer, self._flush)
                 return
             except OSError as error:
                 if how == 'shutdown':

@@ -110,7 +110,7 @@ class Task(Future):
         self._waiting = None
         error, self._doom = self._doom, None
         self.context.run(self._run, _NOTHING if arrived is None else arrived, error)
-        del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
+        del arrived, error    # The generator's last frame may keep this one (see `Reactor.guard`).
 
     def _run(self, yielded: Any, error: BaseException | None = None, value: Any = None) -> None:
         """Act on the yielded value and resume the generator, until it has to wait or ends."""
@@ -151,7 +151,7 @@ class Task(Future):
             value = error = None
             resumes += 1
             if resumes == _FREE_RESUMES:
-                slice_end = self.reactor.time() + TIME_SLICE
+                slice_end = self.reactor.slice_end(owner)
             elif resumes > _FREE_RESUMES:
                 spent = self.reactor.time() >= slice_end
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 
 from ..typed import Any
@@ -33,6 +35,8 @@ class KqueuePoller:
         self._masks[fd] = mask
 
     def unregister(self, fd: int) -> None:
+        if fd not in self._masks:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         self.modify(fd, 0)
         del self._masks[fd]
 
@@ -48,6 +52,10 @@ class KqueuePoller:
         return list(events.items())
 
 
+# What select takes: so many fds on Windows, and elsewhere those with a lower number.
+_MOST_SELECTED = 512 if os.name == 'nt' else 1024
+
+
 class SelectPoller:
     """All other systems: each poll hands all fds to the kernel, and few systems take 1,024."""
 
@@ -59,17 +67,38 @@ class SelectPoller:
         for bit, fds in ((READ, self._readers), (WRITE, self._writers)):
             (fds.add if mask & bit else fds.discard)(fd)
 
-    register = modify
+    def register(self, fd: int, mask: int) -> None:
+        number = len(self._readers | self._writers) if os.name == 'nt' else fd
+        if number >= _MOST_SELECTED:
+            # (Otherwise the next poll would raise, for all of them.)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
         self.modify(fd, 0)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        readable, writable, _ = select.select(self._readers, self._writers, (), timeout)
+        try:
+            readable, writable, _ = select.select(self._readers, self._writers, (), timeout)
+        except OSError:
+            if not self._forget_closed():
+                raise
+            return []
         events = dict.fromkeys(readable, READ)
         for fd in writable:
             events[fd] = events.get(fd, 0) | WRITE
         return list(events.items())
+
+    def _forget_closed(self) -> bool:
+        """Forget the fds that were closed without a word; return whether there are any."""
+        found = False
+        for fd in self._readers | self._writers:
+            try:
+                select.select((fd,), (), (), 0)
+            except OSError:
+                self.unregister(fd)
+                found = True
+        return found
 
     def fileno(self) -> int:
         return -1

@@ -17,6 +17,8 @@ is answered at a time. The phases of a connection (README.md draws how one leads
              client still sends is thrown away,
              or a reset would destroy the answer
     UPGRADED the handler has the stream         none of ours
+    OFFERED  another worker may take it, and    none of ours (room workers)
+             we do not read
     CLOSED   with one of the `REASONS`
 
 README.md also has the table of what happens in BUSY when two of Expect, pipelining, half-close,
@@ -27,11 +29,10 @@ failed write). When the client has only ended its side, the handler is cancelled
 
 from __future__ import annotations
 
-import os
-
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
 from ..loop.timers import NEVER
+from ..polling.mending import Unwatched
 from ..typed import TYPE_CHECKING, Any, Protocol
 from . import deadlines
 from .errors import HandlerError
@@ -44,7 +45,9 @@ from .response import Response, answer_to
 if TYPE_CHECKING:
     from .server import Server
 
-_AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
+# Pipelined requests answered in one go, before other connections get a turn; and the seconds after
+# which no other one of them begins.
+_AT_ONCE, _ENOUGH = 32, 0.001
 
 
 class Running(Protocol):
@@ -92,7 +95,7 @@ class Connection(Lifetime):
         elif phase is BUSY or phase is DISCARD:
             self.parser.feed(data)
             if phase is DISCARD:
-                self._discard_body()
+                self.discard_body()
             elif self.request_body is not None and self.request_body.reading:
                 self.request_body.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
@@ -119,7 +122,9 @@ class Connection(Lifetime):
         """Stop the handler and let go of everything: nothing goes in or out any more."""
         if self.phase is CLOSED:
             return
-        if not self.reason:
+        if isinstance(cause, Unwatched):
+            self.reason = 'failed'
+        elif not self.reason:
             # (TLS without a close_notify: between requests that is how many clients leave.)
             left = isinstance(cause, EOFError) and self.phase in (NEW, IDLE)
             self.reason = 'client' if left else 'reset' if cause is not None else 'hang-up'
@@ -170,7 +175,9 @@ class Connection(Lifetime):
                 # up, `tick` looks at `since`.
                 return None
             left -= 1
-            if not left or stream.buffered > stream.high:
+            if left == _AT_ONCE - 1:
+                until = stream.reactor.time() + _ENOUGH
+            if not left or stream.buffered > stream.high or stream.reactor.time() > until:
                 return self._postpone()
 
     def _wait_for_handler(self) -> None:
@@ -233,7 +240,7 @@ class Connection(Lifetime):
             # the handler that ended this answer.
             stream.reactor.call_soon(self._go_on)
 
-    def _discard_body(self) -> None:
+    def discard_body(self) -> None:
         """Throw away the rest of a body that nobody wants, then wait for the next request."""
         request_body = self.request_body
         if request_body is not None and not request_body.done and not request_body.discard():
@@ -291,7 +298,7 @@ class Connection(Lifetime):
             self.phase = DISCARD
             if self.request_body is not None:
                 self.request_body.close()
-            self._discard_body()
+            self.discard_body()
         elif self.request_body is not None and not self.request_body.done:
             self.request_body.close()    # (Who waits for it would wait until the client has gone.)
             self.linger('done' if self.request_body.is_little else 'unread')
@@ -320,13 +327,6 @@ class Connection(Lifetime):
                 and not stream.buffered and not stream.eof and not stream.closed
                 # The keys of an encrypted stream cannot be handed over.
                 and not stream.secure)
-
-    def transfer(self) -> int:
-        """Return a descriptor of the socket for another process; the client notices nothing."""
-        fd = os.dup(self.stream.fd)
-        self.timer.move(NEVER)
-        self.abort('handed over')
-        return fd
 
     def describe(self) -> str:
         """Tell which request is in hand, for the log: escaped and bounded."""

@@ -59,6 +59,7 @@ class Cut:
 CUTS: dict[str, Cut] = {
     'refused': Cut(verb='refused'),    # (The error says which option, if one is broken.)
     'limit_concurrency': Cut(('limit_concurrency',), 'refused'),
+    'connections_per_client': Cut(('connections_per_client',), 'refused'),
     'head_timeout': Cut(('head_timeout',)),
     'stall_timeout': Cut(('stall_timeout',)),
     'min_upload_rate': Cut(('min_upload_rate', 'rate_grace')),
@@ -102,7 +103,7 @@ def gone(connection: Lifetime) -> BaseException | None:
 
 def told_to_handler(connection: Lifetime, cause: BaseException | None) -> str:
     """Return what a handler is told that is ended because its connection has ended."""
-    if connection.reason == 'upgraded' and cause is not None:
+    if connection.reason in ('upgraded', 'failed') and cause is not None:
         return str(cause)
     return why(connection.reason)
 

@@ -134,9 +134,9 @@ class Service:
         reactor.threads = settings.threads
         if settings.debug:
             from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
-        if settings.limit_concurrency:
-            from ..places.concurrency import ConcurrencyLimit
-            ConcurrencyLimit(server, settings.limit_concurrency)
+        if settings.limit_concurrency or settings.connections_per_client:
+            from ..places.concurrency import limit
+            limit(server)
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding
             Forwarding(server)
@@ -436,6 +436,8 @@ def _set_up_edges(part: Server) -> None:
     if settings.secure or settings.trusted_proxies or settings.proxy_protocol != 'off':
         from ..edge.edges import set_up  # (Late: a server without any of it starts faster.)
         set_up(part)
+    if part.clients is not None and part.arrive is None:
+        part.arrive = part.clients.door(part)
 
 
 def settings_inside(options: dict[str, Any]) -> Settings:

@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..http.errors import shown
-from ..loop import run_in_thread
 from ..loop.signals import from_keyboard
+from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
@@ -95,7 +95,7 @@ class SocketHandler(Handler):
                 setattr(response, name, value)
             call = self._call_for(websocket, response)
             if self.thread:
-                run.follow(context.run(run_in_thread, call))
+                run.follow(context.run(run_for, request, call))
                 return
             value = context.run(call)
             if inspect.isgenerator(value):

@@ -97,6 +97,8 @@ class WrappingDispatcher(Dispatcher):
             else:
                 request.connection.task = task
                 task.add_done_callback(partial(self._waited, request, wrapped))
+                if (places := request.connection.server.places) is not None:
+                    places.keep(request, task)
         else:
             self._go_on(request, wrapped, value)
 

@@ -18,10 +18,9 @@ import struct
 import sys
 from contextlib import suppress
 
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from .reactor import Reactor
     from .transport import Transport
 
 # `struct tcp_info` (linux/tcp.h): tcpi_last_ack_recv, in milliseconds; tcpi_rtt, in microseconds
@@ -55,12 +54,24 @@ class Endpoint:
     (Apart from it, so that all that asks the kernel is read in one place.)
     """
 
-    __slots__ = ('_socket', 'closed', 'reactor', 'sent')
+    __slots__ = ('_socket', 'closed', 'fd', 'reactor', 'sent')
 
-    reactor: Reactor
+    reactor: Any    # (The Reactor of loop.)
+    fd: int
     sent: int    # Bytes that the kernel has taken since the beginning.
     closed: bool    # Whether the stream has ended and the socket is closed.
     _socket: Transport
+    _terminate: Callable[[BaseException | None], None]
+
+    def _watch(self, change: Callable[..., None], *callback: Callable[[], object]) -> None:
+        """Change what the reactor watches. If the poller refuses that, the connection ends.
+
+        It ends a moment later: who reads or writes now counts on a stream that is open.
+        """
+        try:
+            change(self.fd, *callback)
+        except OSError as error:
+            self.reactor.call_soon(self._terminate, error)
 
     @property
     def peer(self) -> Any:
