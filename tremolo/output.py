@@ -26,7 +26,9 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> None:
         try:
             function(*args)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             # As `logging` itself does for the errors of its handlers.
             if logging.raiseExceptions:
                 with suppress(Exception):

@@ -198,8 +198,8 @@ def test_pipelined_requests_that_take_long_are_no_single_turn(host):
         client.pump()
         host.reactor.step(0)
         turns.append(host.now - begun)
-    # (The first, and those that begin within a millisecond after it.)
-    assert max(turns) <= 0.0005 * 4 + 1e-9
+    # (Two goes of the first, and of those that begin within a millisecond after it.)
+    assert max(turns) <= 2 * 0.0005 * 4 + 1e-9
 
 
 def test_short_pipelined_requests_are_answered_in_one_go(host):
@@ -212,7 +212,7 @@ def test_short_pipelined_requests_are_answered_in_one_go(host):
 
 
 def test_deadlines_of_those_who_wait_for_us_do_not_end_them(world):
-    # Five clients wait in line for longer than they may be idle, and than a head may take.
+    # They wait in line for longer than they may be idle.
     app = application(world)
 
     @app.route('/long')
@@ -220,20 +220,28 @@ def test_deadlines_of_those_who_wait_for_us_do_not_end_them(world):
         world.now += 0.05
         return 'worked'
 
-    with virtual(app, world, idle_timeout=0.3, head_timeout=0.3) as host:
+    with virtual(app, world, idle_timeout=0.2) as host:
         good = Good(host, 30)
         good.work_for(0.01)
         clients = [host.connect(request('/long')) for _ in range(8)]
-        good.work_for(0.5)
-        for client in clients:
-            client.send(request('/long'))
-        good.work_for(2)
+        asked: set[Any] = set()
+        begun = host.now
+
+        def over() -> bool:
+            good.go_on()
+            for client in clients:
+                if b'worked' in client.received and client not in asked:
+                    asked.add(client)
+                    client.send(request('/long'))
+            return host.now > begun + 2.5
+
+        host.until(over)
         assert [client.received.count(b'worked') for client in clients] == [2] * 8
 
 
 def test_it_is_over_when_nobody_is_heavy_any_more(host):
     good = Good(host, 30)
-    host.connect(request('/plain') * 3)
+    host.connect(request('/plain') * 8)
     good.work_for(0.1)
     assert host.reactor.choose is not None
     contexts = host.server.new_context

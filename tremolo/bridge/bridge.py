@@ -36,6 +36,7 @@ class Bridge:
                  own: bool = True) -> None:
         # A loop on the reactor's poll, unless the reactor is a guest of `loop` (guest.py).
         self.loop: Any = loop or ReactorEventLoop(reactor)
+        self._reactor = reactor
         self.patience = CLEANUP_TIMEOUT    # Seconds that `close` waits, at most.
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
         self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
@@ -52,7 +53,7 @@ class Bridge:
             self.loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as error:
             if not is_outcome(error):
-                raise
+                self._reactor.failed(error, 'a callback of asyncio failed')
             # What the loop had still to do in this turn is done in the next one.
             self.loop.call_soon(_nothing)
 
@@ -131,7 +132,7 @@ class Bridge:
                 self.loop.run_until_complete(waiting)
             except (SystemExit, KeyboardInterrupt) as error:
                 if not is_outcome(error):
-                    raise
+                    self._reactor.failed(error, 'a callback of asyncio failed')
 
     async def _end_threads(self, until: float) -> None:
         """End the threads of the loop's executor, unless one is busy until then."""

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 
+from ..errors import readable
 from ..typed import Any, Callable
 
 # The signals that a reactor of this process handles.
@@ -23,8 +24,18 @@ def from_keyboard(error: BaseException) -> bool:
     It arrives on the main thread, unless a reactor handles SIGINT. Any other KeyboardInterrupt was
     raised by code, and is an error as others are.
     """
-    return (isinstance(error, KeyboardInterrupt) and signal.SIGINT not in ours
+    return (issubclass(type(error), KeyboardInterrupt) and signal.SIGINT not in ours
             and threading.current_thread() is threading.main_thread())
+
+
+def caught(error: BaseException) -> BaseException:
+    """Return the error of code that we have called, to be answered, logged and kept.
+
+    Even SystemExit: no error of a handler may end the loop. Raises the user's Ctrl-C.
+    """
+    if from_keyboard(error):
+        raise error
+    return readable(error)
 
 
 def is_ignored(signum: int) -> bool:

@@ -29,6 +29,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
+from ..errors import readable
 from ..frames import place_in_thread
 from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
@@ -233,6 +234,7 @@ def _run(future: _Job, job: Callable[[], Any]) -> None:
             # Raised in a generator, it would end that generator as if by `return`.
             raise RuntimeError('a job raised StopIteration') from exc
     except BaseException as exc:
+        exc = readable(exc)
         bring = partial(future.set_exception, exc)
         # The first frame of the traceback is this one, and it refers to the error: a cycle.
         # (To set the attribute fails in a frozen dataclass, and would end the thread.)

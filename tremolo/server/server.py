@@ -15,6 +15,7 @@ from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
 from ..loop.kernel import watch_peers
+from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
 from ..settings import Address, Settings
@@ -317,8 +318,9 @@ class Server:
             for listener in self.parts:
                 listener.accept_waiting(self.settings.backlog)
             self._stop_listening()
-            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
-            hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)
+            give_up = call_patiently(
+                self.reactor, self.settings.shutdown_timeout, self._abort_all)
+            hurry = call_patiently(self.reactor, DRAIN_MOST, self._abort_silent)
             self.stopped.add_done_callback(lambda _: give_up.cancel())
             self.stopped.add_done_callback(lambda _: hurry.cancel())
             for connection in list(self.connections):

@@ -132,6 +132,7 @@ class Service:
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
+        reactor.serves = True
         if settings.debug:
             from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
         if settings.limit_concurrency:

@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping
 from types import GeneratorType
 
 from ..loop import Future, Task, run_in_thread
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..server import Request, Response
 from ..server.context import Context
 from ..typed import Any, Callable
@@ -88,9 +88,7 @@ class Handler(Registered):
                     HandlerRun(self, request, response, chunks).complete(value)
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            HandlerRun(self, request, response, chunks).fail(error)
+            HandlerRun(self, request, response, chunks).fail(caught(error))
 
     def _go_on(
         self, generator: Generator[Any, Any, Any], request: Request, response: Response,

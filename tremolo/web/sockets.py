@@ -24,7 +24,7 @@ from functools import partial
 
 from ..http.errors import shown
 from ..loop import run_in_thread
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
@@ -108,9 +108,7 @@ class SocketHandler(Handler):
                 run.returned(value)    # A decorator has returned something of its own.
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            run.raised(error)
+            run.raised(caught(error))
 
     def _call_for(self, websocket: WebSocket, response: Response) -> Callable[[], Any]:
         """Return the call of the function, with the names that it asks for and the groups."""

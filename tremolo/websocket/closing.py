@@ -15,6 +15,7 @@ the last close frame our side ends, and what still comes is thrown away (`Lifeti
 
 from __future__ import annotations
 
+from ..loop.patience import read_now
 from ..loop.timers import NEVER
 from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
@@ -235,6 +236,9 @@ class Closing:
     def _tick(self) -> None:
         """End, or wait on for a client that still takes what was sent before the close."""
         wire = self.websocket.wire
+        read_now(wire)    # (The client's close may have come since the poll of this turn.)
+        if self.websocket.state != 'closing':
+            return
         if wire.buffered and (wire.sent > self._sent or is_held_back(wire)):
             self._wait()
             return

@@ -41,8 +41,8 @@ class Reading:
     """One WebSocket, as far as it only reads."""
 
     __slots__ = ('_handshake', '_response', 'backlog', 'code', 'connection', 'deflater', 'ended',
-                 'groups', 'held', 'incoming', 'kept_from', 'on_end', 'outlet', 'parser', 'pings',
-                 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'spare',
+                 'groups', 'held', 'incoming', 'kept_from', 'missed', 'on_end', 'outlet', 'parser',
+                 'pings', 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'spare',
                  'state', 'subprotocols', 'taker', 'timer', 'waiting', 'wire')
 
     parser: FrameParser    # From the 101 on.
@@ -79,6 +79,7 @@ class Reading:
         self.outlet: Outlet | None = None    # Who waits until the client takes more.
         # -- the clocks
         self.since = self.reactor.now    # When the last bytes came.
+        self.missed = self.reactor.pauses.missed    # The pauses that were made up for.
         self.received = 0    # Bytes since the 101.
         # Since when the frame at hand is not whole, and `received` at that time; None: it is whole.
         self.slow_from: tuple[float, int] | None = None
