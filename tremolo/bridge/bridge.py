@@ -43,6 +43,7 @@ class Bridge:
             vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
+        self._own = own
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
@@ -95,6 +96,15 @@ class Bridge:
         somebody else does is not told.
         """
         return self._work.left(early) if self._work is not None else ()
+
+    def forget(self) -> None:
+        """Let nothing run that asyncio has in hand: in a process that a handler has forked.
+
+        (It has no public name for that. uvloop shows it to nobody.)
+        """
+        if self._own:
+            for handle in list(vars(self.loop).get('_ready', ())):
+                handle.cancel()
 
     def close(self) -> None:
         """Cancel the remaining tasks; wait for them, asynchronous generators and threads.
