@@ -39,12 +39,14 @@ app = tremolo.Tremolo()
 def index():
     return b'hello'
 
+def hang():
+    yield tremolo.sleep(0.05)
+    time.sleep({busy})
+
 @app.on_worker_start
 def begin():
-    {busy}
+    app.spawn(hang())
 '''
-# The new worker is held up a moment after it is ready.
-BUSY = 'tremolo.current_reactor().call_later(0.05, time.sleep, {seconds})'
 
 
 class Client:
@@ -77,6 +79,15 @@ class Load:
                 # (What has come meanwhile is read first: it may be an end.)
                 if not each.waits and each.due <= now and not self._read(each):
                     self._ask(each)
+
+    def finish(self) -> None:
+        """Wait for the last answers; who has none after a while is lost."""
+        for each in self._clients:
+            each.due = time.monotonic() + 3600
+        for _ in range(100):
+            if any(each.waits for each in self._clients):
+                self.run(0.1)
+        self.found['lost'] += sum(each.waits for each in self._clients)
 
     def _ask(self, client: Client) -> None:
         client.waits, client.received = True, b''
@@ -130,9 +141,8 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * args.clients), hard))
     with tempfile.TemporaryDirectory() as folder:
-        busy = BUSY.format(seconds=args.busy) if args.busy else 'pass'
         Path(folder, 'example.py').write_text(
-            APPLICATION.format(limit=args.descriptors, busy=busy))
+            APPLICATION.format(limit=args.descriptors, busy=args.busy))
         server = subprocess.Popen(
             [sys.executable, '-m', 'tremolo', 'example:app', '--port', '0', '--connections', '0',
              '--workers', str(args.workers)], cwd=folder, stdout=subprocess.PIPE, text=True,
@@ -151,6 +161,7 @@ def main() -> None:
                         and time.monotonic() < deadline:
                     load.run(0.1)
             load.run(1)
+            load.finish()
         finally:
             server.terminate()
             server.wait()
