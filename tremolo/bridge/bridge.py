@@ -102,6 +102,15 @@ class Bridge:
         """
         return self._work.left(early) if self._work is not None else ()
 
+    def forget(self) -> None:
+        """Let nothing run that asyncio has in hand: in a process that a handler has forked.
+
+        (It has no public name for that. uvloop shows it to nobody.)
+        """
+        if self.is_own:
+            for handle in list(vars(self.loop).get('_ready', ())):
+                handle.cancel()
+
     def close(self) -> None:
         """Cancel the remaining tasks; wait for them, asynchronous generators and threads.
 

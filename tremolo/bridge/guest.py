@@ -35,7 +35,7 @@ class _GuestBridge(Bridge):
 
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
         super().__init__(reactor, loop, own)
-        self._guest, self._own = reactor, own
+        self._guest = reactor
         if not own:
             # These tasks are ours, and the loop is the program's.
             start = self.start

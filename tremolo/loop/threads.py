@@ -36,6 +36,7 @@ from ..errors import readable
 from ..frames import place_in_thread
 from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
+from .forks import end_if_forked
 from .future import Future, current_reactor, set_current_reactor, wait_by
 from .reactor import Reactor
 from .task import Task
@@ -283,6 +284,8 @@ def _run(future: Job, job: Callable[[], Any]) -> None:
         # The first frame of the traceback is this one, and it refers to the error: a cycle.
         # (To set the attribute fails in a frozen dataclass, and would end the thread.)
         exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+        end_if_forked(exc)
+    end_if_forked()
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
     del bring, future    # The frames of an error's traceback lead back here.

@@ -30,6 +30,7 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import release  # noqa: F401 (It notes in which folder this process was started.)
 from .embedded import HostedServer, RunningServer, start
+from .system import keep_from_children
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -167,6 +168,8 @@ class Service:
         except BaseException:
             server.close()
             raise
+        if not reactor.simulated:
+            keep_from_children(reactor, server, always=False)
         return server
 
     def serve_in(self, server: Server, lock: Lock) -> None:
