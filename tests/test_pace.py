@@ -9,7 +9,8 @@ import threading
 from typing import Any
 
 import pytest
-from server_support import request, virtual
+from server_support import request
+from server_support import virtual as hosted
 
 from tremolo import Forbidden, Tremolo, pace, sleep
 from tremolo.pace import Paces
@@ -66,7 +67,7 @@ def ask(host: Any, path: str, times: int) -> None:
 
 
 def test_errors_of_one_place_are_written_ten_times_a_second_and_counted(app, logged):
-    with virtual(app) as host:
+    with hosted(app) as host:
         ask(host, '/value', 25)
         assert logged.count("failed on GET '/value'") == 10
         assert all(record.exc_info for record in logged.records)
@@ -88,7 +89,7 @@ def test_errors_of_one_place_are_written_ten_times_a_second_and_counted(app, log
 
 def test_other_errors_are_not_hidden_by_them(app, logged):
     """Not those of another class, handler, cause or place; a recursion of any depth is the same."""
-    with virtual(app) as host:
+    with hosted(app) as host:
         ask(host, '/value', 20)
         for path in ('/key', '/other', '/caused/0', '/caused/1', '/late', '/late/too'):
             before = len(logged.records)
@@ -101,7 +102,7 @@ def test_other_errors_are_not_hidden_by_them(app, logged):
 
 
 def test_the_counts_are_told_when_the_server_ends(app, logged):
-    with virtual(app, backlog=2000) as host:
+    with hosted(app, backlog=2000) as host:
         ask(host, '/value', 134)
         host.advance(3)
         host.server.close()
@@ -123,7 +124,7 @@ def test_clients_that_leave_a_handler_that_minds_are_counted(logged):
         finally:
             raise ValueError('the client has left')
 
-    with virtual(app) as host:
+    with hosted(app) as host:
         clients = [host.connect(request()) for _ in range(50)]
         host.settle()
         for client in clients:
@@ -134,7 +135,7 @@ def test_clients_that_leave_a_handler_that_minds_are_counted(logged):
 
 
 def test_lines_of_the_application_are_never_left_out(app, logged):
-    with virtual(app):
+    with hosted(app):
         stream = Errors()
         for _ in range(30):
             stream.write('the same\n')
@@ -144,7 +145,7 @@ def test_lines_of_the_application_are_never_left_out(app, logged):
 
 def test_of_the_supervisor_and_the_start_only_the_very_same_is_counted(app, logged):
     logger = logging.getLogger('tremolo')
-    with virtual(app):
+    with hosted(app):
         for number in range(20):
             logger.error('worker %d died', number)
             logger.error('a connection is lost: no descriptor is left for it')
@@ -159,7 +160,7 @@ def test_a_thread_may_be_the_one_that_is_counted(app, logged):
         for _ in range(15):
             logging.getLogger('tremolo.loop').error('in a thread')
 
-    with virtual(app) as host:
+    with hosted(app) as host:
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -168,14 +169,14 @@ def test_a_thread_may_be_the_one_that_is_counted(app, logged):
         assert logged.messages[10:] == ['in a thread: 5 more in the last 10 s']
 
 
-def test_memory_is_bounded_and_no_count_is_lost(reactor, logged):
-    paces = Paces(reactor)
-    for number in range(5000):
+def test_memory_is_bounded_and_no_count_is_lost(virtual, logged):
+    paces = Paces(virtual)
+    for number in range(2500):
         for _ in range(pace.MOST_LINES + 1 + number % 2):
             paces.may_write(number, lambda: ('tremolo.error', logging.ERROR, 'said', ''))
     paces.close()
     told = [int(message.split()[1]) for message in logged.messages]
-    assert sum(told) == 7500 and len(told) == 5000
+    assert sum(told) == 3750 and len(told) == 2500
     assert len(vars(paces)['_paces']) <= 1000
 
 
@@ -203,7 +204,7 @@ def test_a_record_of_odd_parts_has_a_pace_too(app, logged):
             raise RuntimeError
 
     logger = logging.getLogger('tremolo.error')
-    with virtual(app):
+    with hosted(app):
         for _ in range(20):
             logger.error('%s of %s', Odd(), 'x', exc_info=Odd())
             logger.error(['a list'])

@@ -107,7 +107,7 @@ def files_on_the_way(make: Callable[[], Any]) -> set[str]:
         # No client is too slow here, however busy the machine is.
         with serving(make(), lifespan='off', rate_grace=3600) as host:
             threading.setprofile(None)    # type: ignore[arg-type]
-            # (A turn that is traced is long, and rations the next ones: that is on no request's way.)
+            # (A turn that is traced is long, and rations the next ones: on no usual way.)
             host.on_loop(lambda: setattr(host.server.reactor, 'long_turn', NEVER))
             # Twice the same: what follows an answer in a later turn is seen before the trace ends.
             for running in (False, True, True):

@@ -29,10 +29,13 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any) -> None:
         try:
             function(*args)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             # As `logging` itself does for the errors of its handlers.
             if logging.raiseExceptions:
-                with suppress(Exception):    # (The loader of a module may raise, too.)
+                # (The loader of a module may raise, too; and a class may let nobody look at it.)
+                with suppress(BaseException):
                     complain(traceback.format_exc(), end='')
 
     return call

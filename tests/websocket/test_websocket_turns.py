@@ -110,8 +110,9 @@ def test_what_is_inflated_from_few_bytes_is_bounded_in_a_turn(closes, streams):
                 sizes.append(len((yield websocket.receive())))
 
     with virtual(Sockets(handler), ws_queue=1000, ws_message_size=8 << 20) as host:
-        client = Client(host, '/', 'Sec-WebSocket-Extensions: permessage-deflate; '
-                        'client_max_window_bits')
+        client = Client(
+            host, '/',
+            'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits')
         message = deflated(bytes(size))
         client.send(text('begin') + message * count + close_frame())
         assert client.closed() == (1000, '')

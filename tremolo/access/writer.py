@@ -22,6 +22,7 @@ a file would cost it 32 to 55.
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import threading
@@ -76,7 +77,9 @@ class LogWriter:
         # What the thread has to do: write lines; True: open the file anew; None: end.
         # (`put` may be called in a signal handler; what has a lock in Python may not.)
         self._orders: SimpleQueue[bytes | bool | None] = SimpleQueue()
-        self._left: deque[bytes] = deque()    # The thread's: what it has to write.
+        self._left: deque[bytes] = deque()    # The thread's: what it has to write,
+        # and whether there was no descriptor to open the file anew: it tries before it writes.
+        self._stale = False
         self._process = os.getpid()
         self._thread = threading.Thread(target=self._work, name='tremolo log', daemon=True)
         try:
@@ -125,7 +128,8 @@ class LogWriter:
     def reopen(self) -> None:
         """Open the file anew, which was renamed; stdout stays. It may be called on any thread.
 
-        If that fails, the old one is kept, and the log tells it.
+        If that fails, the old one is kept, and the log tells it; until there is a descriptor again,
+        if that was why.
         """
         if self._path != STDOUT:
             self._orders.put(True)
@@ -180,9 +184,9 @@ class LogWriter:
                 order = self._orders.get(timeout=_AGAIN if self._left or self._mark else None)
             except Empty:
                 order = b'' if self._left else self._held_up()
-            if order is True:
+            if order is True or self._stale:
                 self._open_anew()
-            elif order:
+            if order and order is not True:
                 self._left.append(order)
             ends = order is None
             problem = self._write_left()
@@ -227,8 +231,12 @@ class LogWriter:
     def _open_anew(self) -> None:
         try:
             self._file.reopen()
+            self._stale = False
         except LogError as error:
-            _log.error('%s; the old file is kept', error)
+            if not self._stale:
+                _log.error('%s; the old file is kept', error)
+            # (Otherwise the new name has to be made, or allowed, and then comes a signal again.)
+            self._stale = getattr(error.__cause__, 'errno', 0) in (errno.EMFILE, errno.ENFILE)
 
     def _not_written(self) -> list[bytes]:
         """Return what the thread has not written: it has ended, or write(2) holds it."""

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 
+from ..bridge.exits import error_of
 from ..frames import place_of
 from ..http import ProtocolError
 from ..http.encoder import encode
@@ -104,7 +105,7 @@ class Exchange:
         response = self.response
         # (Middleware may still be sending an answer that the application has completed.)
         lost = not response.live or not self.expected
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
         if error is None:
             if lost:
                 return

@@ -22,6 +22,7 @@ import asyncio
 import logging
 
 from ..bridge import bridge_to
+from ..bridge.exits import error_of
 from ..bridge.wakeup import Wakeup
 from ..frames import place_of
 from ..loop import Future
@@ -108,7 +109,7 @@ class SocketExchange:
         """Close the socket when the application's task has ended, or answer the handshake."""
         self._task = None
         websocket, response = self._websocket, self._response
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
         accepted = websocket.state != 'handshake' and self._phase not in ('connect', 'denial')
         lost = not response.live if not accepted else websocket.state != 'open'
         if error is None and not lost and self._phase in ('connect', 'denial'):

@@ -9,13 +9,17 @@ for asyncio works unchanged. Only public parts of asyncio are used.
 from __future__ import annotations
 
 import asyncio
+import errno
 import selectors
 from functools import partial
 
 from ..loop import Reactor
 from ..loop.future import set_current_reactor
+from ..polling.mending import Unwatched
 from ..typed import Any, Callable
 from .signals import LoopSignals
+
+_AGAIN = 0.1    # Seconds until a file that the poller has refused is offered to it again.
 
 
 class ReactorSelector(selectors.SelectSelector):
@@ -57,6 +61,19 @@ class ReactorSelector(selectors.SelectSelector):
         return key
 
     def _watch(self, fd: int, before: int, events: int) -> None:
+        try:
+            self._change(fd, before, events)
+        except Unwatched as error:
+            if error.errno == errno.EBADF:
+                raise
+            # (asyncio would log this, and what its transport reads would be waited for for ever.)
+            self._reactor.call_later(_AGAIN, self._watch_again, fd)
+
+    def _watch_again(self, fd: int) -> None:
+        if (key := self.get_map().get(fd)) is not None:
+            self._watch(fd, 0, key.events)
+
+    def _change(self, fd: int, before: int, events: int) -> None:
         reactor = self._reactor
         for bit, add, remove in (
             (selectors.EVENT_READ, reactor.add_reader, reactor.remove_reader),

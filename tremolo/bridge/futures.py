@@ -15,6 +15,7 @@ from ..loop import Future, Reactor, current_reactor
 from ..loop.future import on_loop
 from ..typed import Any, Callable
 from .bridge import bridge_to
+from .exits import error_of
 
 
 class _TaskFuture(Future):
@@ -95,7 +96,7 @@ class _Spawned(Future):
         self.task = None
         if task.cancelled():
             Future.cancel(self, self._why)
-        elif (error := task.exception()) is not None:
+        elif (error := error_of(task)) is not None:
             self.set_exception(error)
         else:
             self.set_result(task.result())
@@ -145,7 +146,7 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
     """Set our Future to the outcome of a task."""
     if task.cancelled():
         future.cancel()
-    elif (error := task.exception()) is not None:
+    elif (error := error_of(task)) is not None:
         if not future.done():
             future.set_exception(error)
     elif not future.done():

@@ -2,8 +2,8 @@
 
 A listener accepts until no client waits, but a bounded number in a turn, so that open connections
 get their turn too. When descriptors run out (EMFILE, ENFILE), or buffers, or `accept` fails in
-another way that lasts, or the poller refuses us, the listener logs it once and tries again every
-second: the clients wait in the kernel's queue meanwhile, and the loop does not spin.
+another way that lasts, or the poller refuses us, the listener logs it once and tries again ten
+times a second: the clients wait in the kernel's queue meanwhile, and the loop does not spin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .timers import Timer
 _log = logging.getLogger('tremolo.loop')
 
 _MOST_ACCEPTS = 64    # Connections accepted in one turn.
-_BREATH = 1.0    # Seconds without accepting after descriptors ran out.
+_BREATH = 0.1    # Seconds without accepting after descriptors ran out.
 _QUIET = 10.0    # Seconds until that is told again, if now and then there is one.
 # Errors of one connection that was about to be accepted, not of the listener (accept(2)).
 _PASSING = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN,
@@ -179,6 +179,11 @@ class Listener:
         if self._breath is not None:
             # The owner wants this pause: the end of the other one must not end it.
             self._breath.cancel()
+
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when it is closed."""
+        fd: int = self._socket.fileno()
+        return fd
 
     def share(self) -> Any:
         """Return a duplicate of the socket, for a process that goes on with it."""

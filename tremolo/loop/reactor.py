@@ -30,7 +30,7 @@ from ..polling.pollers import make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
-from .signals import Signals
+from .signals import Signals, caught
 from .task import TIME_SLICE, Task
 from .timers import NEVER, Timer, Timers
 
@@ -82,6 +82,7 @@ class Reactor:
         self.network = network
         self.simulated = network is not socket    # Then asyncio, which opens sockets, is left out.
         self.debug = debug
+        self.serves = False    # Whether it serves an application: then no callback ends it.
         self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
         self.tasks: set[Task] = set()    # The suspended tasks; this keeps them alive.
@@ -150,8 +151,8 @@ class Reactor:
                         reader()
                     if mask != READ and watcher.writer is not None:
                         watcher.writer()
-                except (Exception, Cancelled):
-                    _log.exception('the callback of fd %d failed; it is no longer watched', fd)
+                except BaseException as error:
+                    self.failed(error, 'the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
             if (due := self.timers.next_deadline()) <= now and not (
@@ -193,21 +194,30 @@ class Reactor:
             stream = self.unsent.pop()
             try:
                 stream.push()
-            except (Exception, Cancelled):
-                _log.exception('%r failed', stream)
+            except BaseException as error:
+                self.failed(error, '%r failed', stream)
         self.turning = False
 
     def guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call a callback, and log what it raises."""
         try:
             callback(*args)
-        except (Exception, Cancelled):
-            # `Cancelled` too: a callback may call `result()` of a cancelled Future.
-            _log.exception('the callback %r failed', callback)
+        except BaseException as error:
+            self.failed(error, 'the callback %r failed', callback)
         finally:
             # From Python 3.12 on the last frame of a generator keeps this frame alive. A Future in
             # this frame, with the error that was raised in that one, would be a cycle.
             del args
+
+    def failed(self, error: BaseException, what: str, *args: Any) -> None:
+        """Log the error of a callback, or raise it: what ends a program ends the loop.
+
+        But nothing ends one that serves an application, except the user's Ctrl-C.
+        """
+        # (`Cancelled`: a callback may call `result()` of a cancelled Future.)
+        if not (self.serves or issubclass(type(error), (Exception, Cancelled))):
+            raise error
+        _log.error(what, *args, exc_info=caught(error))
 
     def fileno(self) -> int:
         """Return an fd that is readable when a turn is due; -1 if the poller has none."""

@@ -23,10 +23,11 @@ import os
 import struct
 from contextlib import suppress
 
+from ..errors import readable
 from ..sockets.kernel import Endpoint
 from ..sockets.outbox import Outbox, Piece, PieceFailed
 from ..typed import TYPE_CHECKING, Any, Callable
-from .errors import Cancelled, StreamClosed, without_frames
+from .errors import StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
 from .reactor import Reactor
@@ -175,9 +176,9 @@ class Stream(Endpoint):
                 self.fill(data)
             else:
                 self._ended()
-        except (Exception, Cancelled) as error:
-            _log.exception('a receiver failed; its stream is closed')
-            self._terminate(error)
+        except BaseException as error:
+            self.reactor.failed(error, 'a receiver failed; its stream is closed')
+            self._terminate(readable(error))
         return None
 
     def _readable_and_pending(self) -> None:

@@ -25,7 +25,7 @@ from .done import DONE
 from .errors import Cancelled
 from .foreign import awaited
 from .future import Future
-from .signals import from_keyboard
+from .signals import caught
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -130,18 +130,17 @@ class Task(Future):
                     yielded = awaited(yielded) if owner is None else owner.emit(yielded)
                     if yielded is not None or spent:
                         continue
-                except Exception as exc:
+                except BaseException as exc:
                     # Raised at the `yield` of that value, where the mistake is.
-                    error = exc.with_traceback(None)
+                    error = caught(exc).with_traceback(None)
             try:
                 yielded = awaitable.send(value) if error is None else awaitable.throw(error)
             except StopIteration as stop:
                 yielded = error = None
                 return self._end(stop.value, None)
             except BaseException as exc:
-                if from_keyboard(exc):
-                    raise
                 yielded = error = None
+                exc = caught(exc)
                 # Our own frame leaves the traceback: then the error does not refer to this task,
                 # and there is no cycle. From Python 3.12 on the generator's last frame refers to
                 # ours all the same. A cancelled task needs no traceback, so all of it goes.
@@ -188,6 +187,6 @@ class Task(Future):
             self._abandon()
             try:
                 self.context.run(self._awaitable.close)
-            except (Exception, Cancelled, SystemExit) as exc:
-                _log.error('%s: closing a task failed', self.where(), exc_info=exc)
+            except BaseException as exc:
+                _log.error('%s: closing a task failed', self.where(), exc_info=caught(exc))
             self._end(None, Cancelled())

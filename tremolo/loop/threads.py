@@ -32,9 +32,11 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
+from ..errors import readable
 from ..frames import place_in_thread
 from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
+from .forks import end_if_forked
 from .future import Future, current_reactor, set_current_reactor, wait_by
 from .reactor import Reactor
 from .task import Task
@@ -277,10 +279,13 @@ def _run(future: Job, job: Callable[[], Any]) -> None:
             # Raised in a generator, it would end that generator as if by `return`.
             raise RuntimeError('a job raised StopIteration') from exc
     except BaseException as exc:
+        exc = readable(exc)
         bring = partial(future.set_exception, exc)
         # The first frame of the traceback is this one, and it refers to the error: a cycle.
         # (To set the attribute fails in a frozen dataclass, and would end the thread.)
         exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+        end_if_forked(exc)
+    end_if_forked()
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
     del bring, future    # The frames of an error's traceback lead back here.

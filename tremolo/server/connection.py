@@ -276,8 +276,8 @@ class Connection(Lifetime):
             for observer in self.server.request_observers:
                 try:
                     observer(response, '')
-                except Exception:
-                    self.server.observer_failed(observer)
+                except BaseException as error:
+                    self.server.observer_failed(observer, error)
         if self._left_alone:
             self._come_back()
         if stream.buffered:

@@ -157,12 +157,12 @@ class Server:
         for observer in self.request_observers:
             try:
                 observer(response, reason)
-            except Exception:
-                self.observer_failed(observer)
+            except BaseException as error:
+                self.observer_failed(observer, error)
 
-    def observer_failed(self, observer: object) -> None:
+    def observer_failed(self, observer: object, error: BaseException) -> None:
         """Log the error that an observer has raised."""
-        _log.exception('%r failed', observer)
+        self.reactor.failed(error, '%r failed', observer)
 
     # -- listening ------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Mapping
 
 from ..errors import SettingError, TremoloError
+from ..late import Reserve
 from ..loop import Future, InvalidState, Listener, Reactor
 from ..loop.work import Work
 from ..server import Context, Handle, Server
@@ -29,6 +30,7 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import release  # noqa: F401 (It notes in which folder this process was started.)
 from .embedded import HostedServer, RunningServer, start
+from .system import keep_from_children
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -132,6 +134,7 @@ class Service:
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
+        reactor.serves = True
         if settings.debug:
             from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
         if settings.limit_concurrency or settings.connections_per_client:
@@ -154,6 +157,8 @@ class Service:
                 Health(server, settings.health)    # (Before all others.)
             if listen:
                 self._listen(server, slot)
+                if not reactor.simulated:
+                    server.stopped.add_done_callback(Reserve(reactor).close)
                 if settings.control:
                     from ..control.desk import open_here, tell_supervisor
                     if slot is not None and slot.channel_end is not None:
@@ -163,6 +168,8 @@ class Service:
         except BaseException:
             server.close()
             raise
+        if not reactor.simulated:
+            keep_from_children(reactor, server, always=False)
         return server
 
     def serve_in(self, server: Server, lock: Lock) -> None:

@@ -18,7 +18,7 @@ from functools import partial
 from ..events import EventStream
 from ..loop import Future, Task
 from ..loop.foreign import awaited
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..places.threads import run_for
 from ..server import HandlerError, Request, Response
 from ..server.context import Context
@@ -69,9 +69,7 @@ class EventHandler(Handler):
                 run.complete(value)    # A decorator has returned something of its own.
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            run.fail(error)
+            run.fail(caught(error))
 
     def _go_with(self, task: Future, run: EventRun) -> None:
         self._follow(task, run)

@@ -16,7 +16,7 @@ from functools import partial
 from types import GeneratorType
 
 from ..loop import Future, Task
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
@@ -93,9 +93,7 @@ class Handler(Registered):
                     HandlerRun(self, request, response, chunks).complete(value)
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            HandlerRun(self, request, response, chunks).fail(error)
+            HandlerRun(self, request, response, chunks).fail(caught(error))
 
     def _go_on(
         self, generator: Generator[Any, Any, Any], request: Request, response: Response,

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..http.errors import shown
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
@@ -51,6 +51,7 @@ class SocketHandler(Handler):
     def _prepare(self, given: Mapping[str, Any]) -> None:
         super()._prepare(given)
         self._given = given
+        from ..websocket import group  # noqa: F401 (Not later, as below: `Application.group`.)
         if self.options['ws_compression']:
             from ..ws import deflate  # noqa: F401 (Not later: no descriptor may be left for it.)
 
@@ -108,9 +109,7 @@ class SocketHandler(Handler):
                 run.returned(value)    # A decorator has returned something of its own.
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            run.raised(error)
+            run.raised(caught(error))
 
     def _call_for(self, websocket: WebSocket, response: Response) -> Callable[[], Any]:
         """Return the call of the function, with the names that it asks for and the groups."""

@@ -205,9 +205,7 @@ class Handover:
     def _drain(self) -> None:
         """Drain what is left. What was offered is waited for: it goes, or comes back."""
         server = self._server
-        closed = server.closed
-        cut = closed['shutdown']
         level = logging.DEBUG if server.settings.reload else logging.INFO
         server.drain(renewed=True).add_done_callback(lambda done: _log.log(
             level, 'handed over %d, drained %d, cut %d', self._given,
-            self._had - self._given - (closed['shutdown'] - cut), closed['shutdown'] - cut))
+            self._had - self._given - done.result(), done.result()))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from ..errors import readable
 from ..server import HandlerError, Request, Response
 from ..server.notices import about, shown_request
 from ..typed import TYPE_CHECKING, Any, Callable
@@ -95,7 +96,7 @@ class Call(Sending):
             parked = self._answer(result)
         except BaseException as error:
             # Even SystemExit: no error of an application may end a thread.
-            self._fail(error)
+            self._fail(readable(error))
         if not parked and hasattr(result, 'close'):
             runner.pool.tell_soon()    # (`close` may take its time.)
             self._close(result)
@@ -107,7 +108,7 @@ class Call(Sending):
         try:
             result.close()
         except BaseException as error:
-            self._fail(error)
+            self._fail(readable(error))
 
     def _fail(self, error: BaseException) -> None:
         """Log an error of the application; it is the answer if nothing was sent."""
