@@ -22,8 +22,8 @@ from collections import deque
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
-from ..polling.poller import READ, WRITE, Mending, Poller
-from ..polling.pollers import make_poller
+from ..polling.poller import READ, WRITE, Poller
+from ..polling.pollers import Mending, make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
