@@ -176,6 +176,7 @@ def test_the_first_use_of_everything_is_right_at_the_limit(tmp_path):
         assert server.seconds() - before <= 0.1
     # (The last line of the traceback of an import that has failed.)
     assert 'OSError: [Errno 24]' not in server.log
+    assert server.log.count('503 for who needs a file: Too many open files') == 1
     assert server.log.count('no new connections for now') <= 2
 
 
@@ -206,6 +207,8 @@ def test_signals_control_and_metrics_at_the_limit(tmp_path):
             before = server.seconds()
             time.sleep(0.3)
             assert server.seconds() - before <= 0.1
+            server.process.send_signal(signal.SIGHUP)
+            server.until(lambda: 'no renewal: the new program cannot be tried' in server.log)
             client.sendall(request('/forever'))
             server.until(lambda: 'it has begun' in server.log)
             server.process.send_signal(signal.SIGUSR2)

@@ -16,7 +16,7 @@ from refusals import Refusals
 from server_support import Virtual, chunked, request, virtual
 from simulated import SimulatedPoller, World
 
-from tremolo import Tremolo, sleep
+from tremolo import Cancelled, Tremolo, sleep
 
 BIG = b'0123456789' * 4000
 ERRORS = (errno.ENOSPC, errno.ENOMEM, errno.EEXIST, errno.ENOENT, errno.EBADF)
@@ -116,9 +116,10 @@ def calls_of_the_mix(**options: Any) -> int:
         return refusals.calls
 
 
-# (With few places the listener is often paused and started.)
-@pytest.mark.parametrize('options', [{}, {'connections': 4}], ids=['', 'few places'])
-@pytest.mark.parametrize('times', [1, 2, 3])
+@pytest.mark.parametrize(('times', 'options'), [
+    (1, {}), (2, {}), (3, {}),
+    (3, {'connections': 4}),    # The listener is often paused and started.
+])
 def test_a_call_of_the_poller_that_fails_harms_one_client_at_most(
         times: int, options: dict[str, Any], logged: Any) -> None:
     harmed = 0
@@ -136,3 +137,46 @@ def test_a_call_of_the_poller_that_fails_harms_one_client_at_most(
     assert bool(harmed) == (times > 1)
     assert {text.partition(': ')[0] for text in logged.messages} <= {
         'the poller does not take a descriptor', 'no new connections for now', 'accepting again'}
+
+
+def test_the_clock_of_a_client_of_a_proxy_that_was_refused_does_not_touch_the_next_one(
+        logged: Any) -> None:
+    options = {'proxy_protocol': 'v1', 'trusted_proxies': ['127.0.0.1']}
+    with virtual(app, world(), **options) as host:
+        refusals = Refusals(host.reactor._poller)
+        refusals.next(3, errno.ENOSPC)
+        first = host.connect()
+        first.until_ended()
+        host.advance(1)
+        # It has the same descriptor, and sends its header when the time of the first would be over.
+        second = host.connect()
+        host.advance(4.5)
+        second.send(b'PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n' + request('/', 'GET', LAST))
+        second.until_ended()
+        assert second.received.endswith(b'hello')
+    assert logged.count('the poller does not take a descriptor') == 1
+
+
+def test_a_handler_is_told_why_its_client_is_lost(logged: Any) -> None:
+    told: list[str] = []
+    site = Tremolo()
+
+    @site.route('/')
+    def write(response: Any) -> Any:
+        try:
+            while True:
+                yield response.write(BIG)
+        except Cancelled as error:
+            told.append(str(error))
+            raise
+
+    with virtual(site, world()) as host:
+        client = host.connect()
+        client.reading = False
+        host.settle()
+        Refusals(host.reactor._poller).next(3, errno.ENOSPC)
+        client.send(request('/'))
+        host.until(lambda: host.closed)
+        assert host.closed == {'failed': 1}
+    assert told == ['[Errno 28] the poller does not take the socket: No space left on device']
+    assert len(logged.messages) == 1

@@ -15,7 +15,7 @@ from functools import partial
 
 from ..loop import Reactor
 from ..loop.future import set_current_reactor
-from ..polling.mending import Unwatched
+from ..polling.pollers import Unwatched
 from ..typed import Any, Callable
 from .signals import LoopSignals
 

@@ -23,10 +23,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
-from ..polling.mending import Mending
 from ..polling.pauses import LATE, Pauses
 from ..polling.poller import READ, WRITE, Poller
-from ..polling.pollers import make_poller
+from ..polling.pollers import Mending, make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor

@@ -76,11 +76,15 @@ class Page:
             self._server.close()
             return
         # (The objects of this process keep their numbers, and none is closed a second time.)
+        fds = [*(sock.fileno() for sock in self.sockets),
+               *(each.stream.fd for each in self._server.connections)]
+        os.close(fds[0])    # (There may be no other descriptor for the next line.)
         nothing = os.open(os.devnull, os.O_RDWR)
-        for fd in (*(sock.fileno() for sock in self.sockets),
-                   *(each.stream.fd for each in self._server.connections)):
-            os.dup2(nothing, fd, inheritable=False)
-        os.close(nothing)
+        for fd in fds:
+            if fd != nothing:
+                os.dup2(nothing, fd, inheritable=False)
+        if nothing not in fds:
+            os.close(nothing)
 
     def leave(self) -> list[int]:
         """End, but for the sockets: return descriptors of them, for the program that goes on."""

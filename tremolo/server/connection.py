@@ -32,7 +32,7 @@ from __future__ import annotations
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
 from ..loop.timers import NEVER
-from ..polling.mending import Unwatched
+from ..polling.pollers import Unwatched
 from ..typed import TYPE_CHECKING, Any, Protocol
 from . import deadlines
 from .errors import HandlerError

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import logging
+import time
 from collections.abc import Iterable, Mapping
 
 from ..errors import TremoloError
 from ..http.phrases import PHRASES
 
+_log = logging.getLogger('tremolo.server')
+
 # Seconds after which a refused client may ask again (RFC 9110 section 10.2.3). Answers take
 # milliseconds; a client that waits longer than this would find the server idle.
 RETRY_AFTER = '1'
+_QUIET = 10.0    # Seconds from one line about a lack of descriptors to the next.
 
 
 # What is told where a cookie is to be signed, or was signed, and nothing can do that.
@@ -47,12 +52,20 @@ class HTTPError(TremoloError):
         return f'{self.status} {self.body or phrase(self.status)}'
 
 
+class _Told:
+    until = 0.0    # Until when the log tells nothing more of a lack of descriptors.
+
+
 def raise_if_scarce(error: OSError) -> None:
     """Raise a 503 if a file could not be opened because there are too many open ones.
 
-    (Others have them, and will be done. A traceback for each client helps nobody.)
+    (Others have them, and will be done. A traceback for each client helps nobody: the log has a
+    line in ten seconds at most.)
     """
     if error.errno in (errno.EMFILE, errno.ENFILE):
+        if (now := time.monotonic()) >= _Told.until:
+            _Told.until = now + _QUIET
+            _log.info('503 for who needs a file: %s', error.strerror)
         raise HTTPError(503, headers={'Retry-After': RETRY_AFTER}) from error
 
 
