@@ -248,15 +248,15 @@ def _optional(part: _Part) -> _Part:
 
 def _in_set(kind: str, which: Any, char: str) -> bool:
     if kind == 'LITERAL':
-        return ord(char) == which
+        return bool(ord(char) == which)
     if kind == 'RANGE':
         return bool(which[0] <= ord(char) <= which[1])
     if kind != 'CATEGORY':
         return False    # NEGATE.
     name = str(which)
-    found = (char.isdecimal() if 'DIGIT' in name else char.isspace() if 'SPACE' in name
+    found: bool = (char.isdecimal() if 'DIGIT' in name else char.isspace() if 'SPACE' in name
              else char.isalnum() or char == '_')
-    return bool(found != ('NOT_' in name))
+    return found != ('NOT_' in name)
 
 
 def _times(ways: Counter[int], times: int) -> Counter[int]:

@@ -83,7 +83,8 @@ class Options:
         LIMITS, 'size', 262144, 'most bytes that json() reads: all wait while it is parsed, 9 ms '
         'for 256KiB of records, 60 ms of nested lists')
     form_size: int = option(
-        LIMITS, 'size', 2 << 20, 'most bytes of the fields of a form, which are kept in memory')
+        LIMITS, 'size', 524288, 'most bytes of the fields of a form, which are kept in memory: 12 '
+        'ms for 256KiB of escapes, in turns')
     form_fields: int = option(LIMITS, 'count', 1000, 'most fields of a form')
     part_count: int = option(LIMITS, 'count', 1000, 'most parts of an upload: files and fields')
     part_head_size: int = option(
