@@ -92,7 +92,8 @@ class Options:
     part_fields: int = option(
         LIMITS, 'count', 16, 'most header fields of a part of an upload', least=1)
     chunk_overhead: int = option(
-        LIMITS, 'size', 65536, 'most bytes of chunk sizes and extensions in a request body')
+        LIMITS, 'size', 65536, 'most bytes of chunk sizes, extensions and trailers beyond those of '
+        'the body; a quarter as many chunks beside one for each 16 bytes')
     trailer_size: int = option(LIMITS, 'size', 8192, 'largest trailer section of a request')
     pipeline_size: int = option(
         LIMITS, 'size', 65536,
