@@ -32,8 +32,8 @@ def test_what_has_no_bound_is_said():
 
 def test_the_memory_of_a_connection_is_that_of_the_readme():
     """`tests/server/test_server_slow_clients.py` holds the server to it."""
-    native = memory_of([Settings(json_size='256KiB')], 'native', True)
-    assert native == (200 * KIB, 14 * MIB, 11 * MIB)
+    native = memory_of([Settings()], 'native', True)
+    assert native == (200 * KIB, 12800 * KIB, 11 * MIB)
     assert memory_of([Settings(json_size='1MiB')], 'native', False).request == 50 * MIB
     # An application for ASGI keeps what it reads itself.
     assert memory_of([Settings()], 'ASGI', False) == (200 * KIB, 136 * KIB, 0)
@@ -56,8 +56,8 @@ def test_the_worst_case_per_process_and_in_all():
     assert [line.split('  ')[0] for line in lines[:6]] == [
         'a connection', 'and its request', 'connections', 'requests at a time', 'one process',
         '4 workers']
-    assert lines[4].split()[2] == '1.56GiB'
-    assert lines[5].split()[2] == '6.23GiB'
+    assert lines[4].split()[2] == '845MiB'
+    assert lines[5].split()[2] == '3.3GiB'
     off = '\n'.join(memory_lines([Settings()], 'native', True, 1024))
     assert f'connections            {1024 - scarcity.OWN_DESCRIPTORS} ' in off
     assert 'connections is off: this process may open 1024 files' in off

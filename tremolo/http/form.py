@@ -10,7 +10,12 @@ of the Content-Type and a field `_charset_` change nothing.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from ..late import expression
+
+# Bytes of a form that are read at once: 0.8 ms at most (measured: `%` alone, which are no escapes).
+PIECE = 16384
 
 _PAIR = expression(rb'[^&]+')
 # (64 at once: sre notes down each repeat of a group, so a longer run would take much memory.)
@@ -43,6 +48,36 @@ def read_fields(data: bytes, most: int = 1000) -> Fields:
         most -= 1
         name, _, value = pair[0].partition(b'=')
         fields.setdefault(_text(name), []).append(_text(value))
+    return fields
+
+
+def fields_in_turns(data: bytes, most: int) -> Generator[None, None, Fields]:
+    """Do as `read_fields`, a `PIECE` at a time: it yields where others may have their turn."""
+    fields, done = Fields(), 0
+    for pair in _PAIR.finditer(data):
+        if not most:
+            raise ValueError('too many fields')
+        most -= 1
+        name, _, value = pair[0].partition(b'=')
+        texts = []
+        for raw in name, value:
+            if len(raw) <= PIECE:
+                texts.append(_text(raw))
+                continue
+            decoded, raw, begin = bytearray(), raw.replace(b'+', b' '), 0
+            while begin < len(raw):
+                # (No escape is cut.)
+                cut = raw.find(b'%', begin + PIECE - 2, begin + PIECE)
+                end = cut if cut >= 0 else begin + PIECE
+                decoded += unescape(raw[begin:end])
+                begin = end
+                yield
+            texts.append(decoded.decode('utf-8', 'replace'))
+        fields.setdefault(texts[0], []).append(texts[1])
+        done += len(pair[0])
+        if done >= PIECE:
+            done = 0
+            yield
     return fields
 
 

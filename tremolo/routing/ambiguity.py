@@ -87,7 +87,7 @@ class _Automaton:
     def _sequence(self, tree: Iterable[Any]) -> _Part:
         whole = _NOTHING
         for operator, value in tree:
-            whole = self._join(whole, self._part(str(operator), value))
+            whole = self._join(whole, self._part(operator.name, value))
         return whole
 
     def _part(self, operator: str, value: Any) -> _Part:
@@ -110,8 +110,11 @@ class _Automaton:
             return self._repeat(operator, *value)
         if operator in ('ASSERT', 'ASSERT_NOT') and value[0] > 0:
             return _Part(1, self._sequence(value[1]).first, Counter())
-        if operator == 'GROUPREF':
-            return self._repeat('MAX_REPEAT', 0, 1 << 30, [('ANY', None)])
+        if operator == 'GROUPREF':    # (Anything, but not all that there may be.)
+            part = self._state(frozenset(self.samples - {'\n'}))
+            self._link(part.last, part.first)
+            self.looped |= {*part.first}
+            return _optional(part)
         if operator == 'GROUPREF_EXISTS':
             return self._either([self._sequence(value[1]), self._sequence(value[2] or ())])
         return _NOTHING
@@ -120,8 +123,8 @@ class _Automaton:
         if operator == 'ANY':
             return char != '\n' or bool(self.flags & re.DOTALL)
         if operator == 'IN':
-            negated = str(value[0][0]) == 'NEGATE'
-            return negated != any(_in_set(str(kind), which, each) for kind, which in value
+            negated: bool = value[0][0].name == 'NEGATE'
+            return negated != any(_in_set(kind.name, which, each) for kind, which in value
                                   for each in self._cases(char))
         same = any(ord(each) == value for each in self._cases(char))
         return same == (operator == 'LITERAL')
@@ -248,15 +251,15 @@ def _optional(part: _Part) -> _Part:
 
 def _in_set(kind: str, which: Any, char: str) -> bool:
     if kind == 'LITERAL':
-        return ord(char) == which
+        return bool(ord(char) == which)
     if kind == 'RANGE':
         return bool(which[0] <= ord(char) <= which[1])
     if kind != 'CATEGORY':
         return False    # NEGATE.
-    name = str(which)
-    found = (char.isdecimal() if 'DIGIT' in name else char.isspace() if 'SPACE' in name
+    name = which.name
+    found: bool = (char.isdecimal() if 'DIGIT' in name else char.isspace() if 'SPACE' in name
              else char.isalnum() or char == '_')
-    return bool(found != ('NOT_' in name))
+    return found != ('NOT_' in name)
 
 
 def _times(ways: Counter[int], times: int) -> Counter[int]:

@@ -16,6 +16,7 @@ from .request_facts import RequestFacts
 if TYPE_CHECKING:
     from .connection import Connection
 
+_Steps = Generator[Future, Any, Any]    # What a read does.
 # Shared by all requests: most have no groups, and a dictionary for each would cost time.
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -63,10 +64,10 @@ class Request(RequestFacts):
         self.inbox = self.inbox or open_inbox(self)
         return self.inbox
 
-    def _read(self, size: int) -> Generator[Future, Any, Any]:
+    def _read(self, size: int) -> _Steps:
         return (yield self._inbox().read(size))
 
-    def _body(self, option: str = 'body_buffer_size') -> Generator[Future, Any, Any]:
+    def _body(self, most: int = -1, option: str = 'body_buffer_size') -> _Steps:
         kept = self.kept = {} if self.kept is None else self.kept
         while 'reader' in kept:    # (If that one is cancelled, this one reads on.)
             if kept['reader'] is None:
@@ -74,7 +75,7 @@ class Request(RequestFacts):
             yield kept['reader']
         if 'body' in kept:
             return kept['body']
-        limit = getattr(self.connection.server.settings, option)
+        limit = most if most >= 0 else self.connection.server.settings.body_buffer_size
         if (self.content_length or 0) > limit:
             raise PayloadTooLarge(f'the body exceeds {limit} bytes ({option})')
         kept['reader'] = None
@@ -88,7 +89,7 @@ class Request(RequestFacts):
             if reader is not None:
                 reader.set_result()
 
-    def _task(self, reading: Generator[Future, Any, Any]) -> Future:
+    def _task(self, reading: _Steps) -> Future:
         """Read on the reactor's thread: the handler may run on another."""
         reactor = self.connection.stream.reactor
         return Task(reading, reactor=reactor, later=not reactor.in_loop_thread())

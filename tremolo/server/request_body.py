@@ -98,11 +98,10 @@ class RequestBody:
         connection, inbox, rate = self.connection, self.request.inbox, self.minimum_rate
         stream, parser = connection.stream, connection.parser
         now, length, left = stream.reactor.now, self.request.content_length, _PER_TURN
+        if self.postponed:
+            return postpone(self)
         # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
-            if self.postponed or not left:
-                return postpone(self)
-            left -= 1
             event: Any = None
             # (Without new bytes there is news at the end only: the parser is not asked in vain.)
             if parser.buffer or self._size == length or stream.eof:
@@ -124,6 +123,8 @@ class RequestBody:
                 self._size += len(event)
                 rate.moved(now, len(event))
                 inbox.feed(event)
+                if (left := left - 1) <= 0 and parser.buffer:
+                    return postpone(self)
             else:
                 self.request.trailers = event.trailers
                 self.request.received = self._size

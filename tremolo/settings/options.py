@@ -83,7 +83,8 @@ class Options:
         LIMITS, 'size', 262144, 'most bytes that json() reads: all wait while it is parsed, 9 ms '
         'for 256KiB of records, 60 ms of nested lists')
     form_size: int = option(
-        LIMITS, 'size', 2 << 20, 'most bytes of the fields of a form, which are kept in memory')
+        LIMITS, 'size', 524288, 'most bytes of the fields of a form, which are kept in memory: 12 '
+        'ms for 256KiB of escapes, in turns')
     form_fields: int = option(LIMITS, 'count', 1000, 'most fields of a form')
     part_count: int = option(LIMITS, 'count', 1000, 'most parts of an upload: files and fields')
     part_head_size: int = option(
@@ -91,7 +92,8 @@ class Options:
     part_fields: int = option(
         LIMITS, 'count', 16, 'most header fields of a part of an upload', least=1)
     chunk_overhead: int = option(
-        LIMITS, 'size', 65536, 'most bytes of chunk sizes and extensions in a request body')
+        LIMITS, 'size', 65536, 'most bytes of chunk sizes, extensions and trailers beyond those of '
+        'the body; a quarter as many chunks beside one for each 16 bytes')
     trailer_size: int = option(LIMITS, 'size', 8192, 'largest trailer section of a request')
     pipeline_size: int = option(
         LIMITS, 'size', 65536,

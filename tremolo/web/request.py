@@ -167,8 +167,8 @@ class Request(server.Request):
     def _json(self) -> Generator[Future, Any, Any]:
         settings = self.connection.server.settings
         most = settings.json_size
-        body: bytes = yield from self._body(
-            'json_size' if most < settings.body_buffer_size else 'body_buffer_size')
+        less = (most, 'json_size') if most < settings.body_buffer_size else ()
+        body: bytes = yield from self._body(*less)
         if len(body) > most:    # (`body()` has read it.)
             raise PayloadTooLarge(f'the body exceeds {most} bytes (json_size)')
         parts = self.kept = {} if self.kept is None else self.kept
