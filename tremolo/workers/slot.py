@@ -203,7 +203,7 @@ class Slot:
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores this if it gave the order.
             before, leaving = server.at_drain, partial(self._channel.send, LEAVING)
-            server.at_drain = lambda: (before(), leaving(), self._take_no_more())
+            server.at_drain = lambda: [each() for each in (before, leaving, self._take_no_more)]
             Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
                       server.settings.worker_timeout)
 
