@@ -1,7 +1,7 @@
 """Renewals: whether a kept connection is lost when workers replace each other at their limits.
 
-    python tests/benchmarks/renewals.py                         # 20 renewals, 900 kept, 1,024 descriptors
-    python tests/benchmarks/renewals.py --renewals 5 --busy 2   # each new worker is held up for 2 s
+    python tests/benchmarks/renewals.py               # 20 renewals, 900 kept
+    python tests/benchmarks/renewals.py --busy 2      # each new worker is held up for 2 s
 
 One process holds all clients and lets each ask again and again, each after a pause by chance. Lost
 is a client that has sent a request and gets an end, or a reset, in place of the answer. An answer
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument('--busy', type=float, default=0, help='seconds that a new worker hangs')
     parser.add_argument('--package', default=str(ROOT), help='where the package is')
     args = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * args.clients), hard))
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, 'example.py').write_text(

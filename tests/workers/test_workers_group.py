@@ -281,7 +281,7 @@ def test_who_waits_for_a_worker_that_crashed_gets_another_at_once(two, logged):
         follows = worker(second.slot, 5)
         two.workers[5] = follows
         second.fill(follows)
-        supervisor._lend_unserved(second)
+        two.lend_unserved(second)
         assert first.worker.channel.sent == [LISTENER]
         supervisor._heard(follows, READY, None)
         assert first.worker.channel.sent == [LISTENER, RETURN]

@@ -225,8 +225,7 @@ def test_what_the_kernel_drops_at_the_limit_of_the_heir_stays(pair, monkeypatch)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = []
     try:
-        for _ in range(3):    # (Holes below the limit are filled.)
-            spare.append(os.dup(0))
+        spare += [os.dup(0), os.dup(0), os.dup(0)]    # (Holes below the limit are filled.)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, before[1]))
         with contextlib.suppress(OSError):
             while True:
@@ -351,9 +350,7 @@ def test_seventy_kept_connections_at_a_hundred_descriptors_outlive_renewals(grou
         wait_until(lambda: old != workers.pids)    # noqa: B023
         while old & workers.pids:
             for number, sock in enumerate(kept):
-                if ended(sock):
-                    left += 1
-                elif b'onnection: close' in (answer := asked(sock)):
+                if ended(sock) or b'onnection: close' in (answer := asked(sock)):
                     left += 1
                 elif not answer:
                     lost += 1

@@ -38,17 +38,13 @@ def end_loop(reactor: Reactor, descriptors: Iterable[int]) -> None:
     file that got the same number.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
-    own = (reactor.fileno(), *(each.fileno() for each in (reactor._wake_in, reactor._wake_out)))
-    for fd in {*reactor.watchers, *descriptors, *own}:
+    for fd in {*reactor.watchers, *descriptors, *reactor.leave_to(_End())}:
         with suppress(OSError):
             os.dup2(nothing, fd, inheritable=False)
     os.close(nothing)
     reactor.watchers.clear()    # (A turn that goes on has this one.)
     reactor.watchers = _NoWatchers()
     reactor.timers.clear()
-    end: Any = _End()
-    reactor._poller = reactor._ready = reactor.unsent = end
-    reactor._poll, reactor.closed = end.poll, True
     if reactor.bridge is not None:
         reactor.bridge.forget()
     before = set_current_reactor(None)
@@ -69,7 +65,7 @@ def end_if_forked(error: BaseException | None = None) -> None:
 
 def end_child(error: BaseException | None = None) -> NoReturn:
     """End the child as `sys.exit` would, but leave all alone that its parent needs."""
-    if isinstance(error, NoReactor):    # (It asked for something of the loop: `sleep`, for example.)
+    if isinstance(error, NoReactor):    # (It asked for something of the loop: `sleep`.)
         error = None
     code = getattr(error, 'code', 0 if error is None else 1)
     with suppress(Exception):

@@ -349,6 +349,13 @@ class Reactor:
         """Put back the handler from before."""
         self._signals.remove(signum)
 
+    def leave_to(self, end: Any) -> tuple[int, ...]:
+        """Let `end` be the poller and the queues; return our descriptors. See forks.py."""
+        own = self._poller.fileno(), self._wake_in.fileno(), self._wake_out.fileno()
+        self._poller = self._ready = self.unsent = end
+        self._poll, self.closed = end.poll, True
+        return own
+
     def close(self) -> None:
         """Close the remaining tasks, restore signals, free the poller. Not inside a turn."""
         if self.closed:

@@ -36,6 +36,7 @@ from .channel import (
     STOP,
     TAKE_OVER,
     TAKES_NAMED,
+    TAKES_OVER,
     Channel,
     copy_of,
 )
@@ -83,6 +84,11 @@ class Worker:
         """Record a sign of life."""
         if self.state is not HUNG:
             self.beat = now
+
+    def knows(self, kind: bytes) -> None:
+        """Record which messages its program knows."""
+        self.takes_named = self.takes_named or kind == TAKES_NAMED
+        self.takes_over = self.takes_over or kind == TAKES_OVER
 
     def hang(self) -> None:
         """Record that the worker is silent."""
@@ -322,6 +328,15 @@ class Group:
         return next((each for each in self.slots
                      if each.worker is not None and each.worker.predecessor is worker), None)
 
+    def lend_unserved(self, slot: SlotState | None) -> None:
+        """Give the clients of a slot another worker at once, if it has none.
+
+        A start may take seconds, or hang: nobody knows before.
+        """
+        if slot is not None:
+            slot.lent = slot.lent or not slot.served
+        self.lend()
+
     def lend(self, leaving: Iterable[Worker] = ()) -> None:
         """Let another worker accept from the sockets of each slot that is to be lent.
 
@@ -342,7 +357,8 @@ class Group:
                     heir is None or heir.state is ENDING or heir in leaving
                     or heir.pid not in self.workers):
                 slot.heir = heir = self.heir(slot.slot, leaving)
-                if heir is not None:
+                # (One that stands in for the worker of the slot has its sockets.)
+                if heir is not None and heir.slot is not slot.slot:
                     self._send_listeners(slot.slot, heir)
 
     def _send_listeners(self, slot: Slot, heir: Worker) -> None:

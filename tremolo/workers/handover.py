@@ -166,9 +166,11 @@ class Handover:
             if connection.transferable and connection not in self._kept \
                     and not self._offer(connection, self._line):
                 break
-        # (While somebody writes the program, the next answers are to come from what he has saved.)
-        late = ((server.settings.reload and not self._offered)
-                or reactor.time() - self._begun > server.settings.shutdown_timeout / 2)
+        late = reactor.time() - self._begun > server.settings.shutdown_timeout / 2
+        if server.settings.reload:
+            # (While somebody writes the program, the next answers are to come from what is saved.)
+            late = late or not any(each.transferable and each not in self._kept
+                                   for each in server.connections)
         if (server.connections or server.arriving) and not (late or self._full):
             reactor.call_later(_LOOK, self._look)
         else:

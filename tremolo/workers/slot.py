@@ -203,13 +203,7 @@ class Slot:
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores this if it gave the order.
             before, leaving = server.at_drain, partial(self._channel.send, LEAVING)
-
-            def at_drain() -> None:
-                before()
-                leaving()
-                self._take_no_more()
-
-            server.at_drain = at_drain
+            server.at_drain = lambda: [each() for each in (before, leaving, self._take_no_more)]
             renewal = Renewal(server, self._channel)
             renewal.look_at_start(self.number == 1)    # (One of all workers tells it.)
             Heartbeat(server.reactor, self._channel, renewal, server.settings.worker_timeout)

@@ -128,7 +128,7 @@ class Supervisor:
             return False
         slot.fill(worker)
         self._standing_in.expect(worker)
-        self._lend_unserved(slot)
+        self._group.lend_unserved(slot)
         return True
 
     def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
@@ -190,10 +190,8 @@ class Supervisor:
                 slot.want(why_renewed(self._settings, worker.pid))
         elif kind == LEAVING:
             self._leaves(worker)
-        elif kind == TAKES_NAMED:
-            worker.takes_named = True
-        elif kind == TAKES_OVER:
-            worker.takes_over = True
+        elif kind in (TAKES_NAMED, TAKES_OVER):
+            worker.knows(kind)
         elif kind == HAND_OVER and worker.state is ENDING:
             worker.hand_over(self._group.heir(worker.slot, [worker]))
         elif kind in (CONNECTION, NAMED) and sock is not None:
@@ -242,15 +240,6 @@ class Supervisor:
             slot.lent = True
         self._group.lend()
 
-    def _lend_unserved(self, slot: SlotState) -> None:
-        """Give the clients of this slot another worker at once, if it has none.
-
-        A start may take seconds, or hang: nobody knows before.
-        """
-        if self._program.stand_in is None and not slot.served:
-            slot.lent = True
-        self._group.lend()
-
     def _reap(self) -> None:
         """Take the exit status of each process that has ended."""
         for pid, code in ended(self._not_ours):
@@ -273,10 +262,7 @@ class Supervisor:
         if slot is None:
             self._standing_in.ended(worker)
             # Its successor may be long in starting: until then its clients get another worker.
-            slot = self._group.slot_after(worker)
-            if slot is not None and not slot.served:
-                slot.lent = True
-            self._group.lend()
+            self._group.lend_unserved(self._group.slot_after(worker))
             return
         slot.worker = None
         predecessor = worker.predecessor
@@ -295,7 +281,7 @@ class Supervisor:
             slot.want()
         else:
             slot.pause(self._reactor)
-        self._lend_unserved(slot)
+        self._group.lend_unserved(slot)
 
     # -- signals --------------------------------------------------------------------------------
 
