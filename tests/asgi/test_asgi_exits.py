@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -22,7 +23,10 @@ class NoClass(Exception):
         raise SystemExit('no class')
 
 
-ALSO = [GeneratorExit, MemoryError, RecursionError, StopIteration, StopAsyncIteration, NoClass]
+ALSO = [GeneratorExit, MemoryError, RecursionError, StopIteration, StopAsyncIteration]
+if sys.implementation.name == 'cpython':
+    # (The asyncio of PyPy is written in Python: its futures ask an error for its class.)
+    ALSO.append(NoClass)
 
 
 def leaving(error):

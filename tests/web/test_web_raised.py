@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 from contextlib import contextmanager
 from typing import Any, Callable
 
@@ -274,10 +275,14 @@ def ends(host: Real, path: str) -> str:
         return 'cut'
 
 
+# The asyncio of PyPy is written in Python: its `Future.set_exception` asks the error for its class.
+ASKED = {'NoClass', 'NoAttributes'} if sys.implementation.name == 'pypy' else set()
+IN_ASYNCIO = ('/async', '/inside', '/sent/async', '/chunk')
 # Each error in some places, and some errors in each place.
 CASES = [(error, path) for error in ERRORS for path in PLACES
-         if path in ('/plain', '/generator/late', '/async/late')
-         or error in ('KeyboardInterrupt', 'SystemExit', 'NoAttributes')]
+         if (path in ('/plain', '/generator/late', '/async/late')
+             or error in ('KeyboardInterrupt', 'SystemExit', 'NoAttributes'))
+         and not (error in ASKED and path.startswith(IN_ASYNCIO))]
 
 
 @for_each('error, path', CASES, ids=[f'{error} {path}' for error, path in CASES])
@@ -298,8 +303,11 @@ def test_what_a_handler_raises_is_the_end_of_its_request(host, logged, error, pa
 ODD = [error for error in ERRORS if error not in ('RecursionError', 'ValueError')]
 
 
-@for_each('error, path', [(error, path) for error in ODD for path in CALLBACKS],
-          ids=[f'{error} {path}' for error in ODD for path in CALLBACKS])
+CALLED = [(error, path) for error in ODD for path in CALLBACKS
+          if not (error in ASKED and 'asyncio' in path)]
+
+
+@for_each('error, path', CALLED, ids=[f'{error} {path}' for error, path in CALLED])
 def test_what_a_callback_raises_is_logged(host, logged, caplog, error, path):
     leave[:] = [ERRORS[error]]
     caplog.clear()

@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 
-from ..bridge.exits import error_of
+from ..errors import readable
 from ..frames import place_of
 from ..http import ProtocolError
 from ..http.encoder import encode
@@ -105,11 +105,12 @@ class Exchange:
         response = self.response
         # (Middleware may still be sending an answer that the application has completed.)
         lost = not response.live or not self.expected
-        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None:
             if lost:
                 return
             error = RuntimeError('the application returned without a complete answer')
+        error = readable(error)
         if lost and (isinstance(error, asyncio.CancelledError) or comes_from_us(error)):
             return
         if not lost:

@@ -22,8 +22,8 @@ import asyncio
 import logging
 
 from ..bridge import bridge_to
-from ..bridge.exits import error_of
 from ..bridge.wakeup import Wakeup
+from ..errors import readable
 from ..frames import place_of
 from ..loop import Future
 from ..loop.done import DONE
@@ -109,11 +109,12 @@ class SocketExchange:
         """Close the socket when the application's task has ended, or answer the handshake."""
         self._task = None
         websocket, response = self._websocket, self._response
-        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         accepted = websocket.state != 'handshake' and self._phase not in ('connect', 'denial')
         lost = not response.live if not accepted else websocket.state != 'open'
         if error is None and not lost and self._phase in ('connect', 'denial'):
             error = RuntimeError('the application returned without an answer to the handshake')
+        error = error and readable(error)
         self._phase = 'ended'
         self._wake()
         answers = error is not None and not (accepted or lost)

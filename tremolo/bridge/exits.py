@@ -13,20 +13,10 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 
-from ..errors import readable
 from ..loop.signals import from_keyboard
 from ..typed import Any, cast
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
-
-
-def error_of(task: asyncio.Task[Any]) -> BaseException | None:
-    """Return the error of a task that has ended, as one that can be looked at."""
-    try:
-        error = task.exception()
-    except Exception:    # (The one of asyncio in Python asks the error for its traceback.)
-        return RuntimeError('an error of a class that raises when it is looked at')
-    return error and readable(error)
 
 
 def is_outcome(error: BaseException) -> bool:

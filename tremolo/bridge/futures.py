@@ -10,12 +10,12 @@ import asyncio
 import contextvars
 from functools import partial
 
+from ..errors import readable
 from ..frames import place_of
 from ..loop import Future, Reactor, current_reactor
 from ..loop.future import on_loop
 from ..typed import Any, Callable
 from .bridge import bridge_to
-from .exits import error_of
 
 
 class _TaskFuture(Future):
@@ -96,8 +96,8 @@ class _Spawned(Future):
         self.task = None
         if task.cancelled():
             Future.cancel(self, self._why)
-        elif (error := error_of(task)) is not None:
-            self.set_exception(error)
+        elif (error := task.exception()) is not None:
+            self.set_exception(readable(error))
         else:
             self.set_result(task.result())
 
@@ -146,8 +146,8 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
     """Set our Future to the outcome of a task."""
     if task.cancelled():
         future.cancel()
-    elif (error := error_of(task)) is not None:
+    elif (error := task.exception()) is not None:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(readable(error))
     elif not future.done():
         future.set_result(task.result())

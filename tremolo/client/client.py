@@ -207,12 +207,16 @@ class Client(_Face[Answer]):
             raise RuntimeError('the block of this answer or WebSocket has ended')
         reactor = server.reactor
         task = [Task(generator, reactor=reactor, later=True)]
-        task[0].add_done_callback(lambda _: reactor.stop())
+
+        def stop(_: object) -> None:
+            reactor.stop()
+
+        task[0].add_done_callback(stop)
         try:
             while not task[0].done():
                 reactor.run()
         except BaseException:    # Ctrl-C.
-            task[0].cancel()
+            task[0].withdraw(stop)    # (It is cancelled, and stops no later run of the loop.)
             raise
         # (With a name for the task, this frame, which is in the traceback, would be a cycle.)
         return task.pop().result()
