@@ -293,7 +293,7 @@ def test_what_a_heavy_client_wants_done_later_waits_with_it(scene):
     begun = scene.world.now
     scene.turn_for(1)
     assert seconds_of(light) / (scene.world.now - begun) > 0.6
-    assert 5 < ran.count('later')
+    assert ran.count('later') > 5
     assert abs(ran.count('later') - len(heavy.served)) <= 1
     assert abs(ran.count('light') - len(light[0].served)) <= 1
 

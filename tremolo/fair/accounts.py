@@ -77,5 +77,5 @@ class Usual:
 
 
 def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:
-    """Return how long a client is heavy after a step: for as long as the others need to have as much."""
+    """Return until when a client is heavy after a step: until all others had as much, and more."""
     return min(max(account.until, now) + _MEMORY * cost * clients, now + _LONGEST)

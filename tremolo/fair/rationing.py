@@ -3,7 +3,7 @@
 In each turn the light clients are served first. All others stand in a line: in one those that came
 after the rationing began, as nothing is known of them, and in another those that are heavy. A line
 is served from its credit (line.py). So the light ones keep two thirds of the time, or more, as long
-as they have something to do. When they have not, the lines are served as if there were no rationing.
+as they have something to do. When they have not, the lines are served as without a rationing.
 
 What is not served is passed over: a poller shows it again in the next turn. Callbacks of a client
 in a line wait there, too.
@@ -130,7 +130,7 @@ class Rationing:
         shown = dict(events)
         found: list[Event] = []
         while True:
-            more = self._reactor.poll_again()
+            more = self._reactor.poll(0.0)
             fresh = [event for event in more if event[0] not in shown]
             found += fresh
             shown.update(fresh)

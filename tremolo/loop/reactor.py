@@ -75,7 +75,7 @@ class Reactor:
         wall_clock: Callable[[], float] = time.time, network: Any = socket, debug: bool = False
     ) -> None:
         self._poller = make_poller(poller) if poller is None or isinstance(poller, str) else poller
-        self._poll = self._poller.poll
+        self.poll = self._poller.poll
         self.time = clock
         self.wall_clock = wall_clock
         self.network = network
@@ -91,8 +91,8 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
-        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As long
-        # as it does, `choose` says which of the ready fds are served; None: all of them.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). While
+        # it does, `choose` says which of the ready fds are served; None: all of them.
         self.long_turn = NEVER
         self.fairness: Any = None
         self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
@@ -132,7 +132,7 @@ class Reactor:
         self.thread = threading.get_ident()
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
-            events = self._poll(self._wait_time(timeout))
+            events = self.poll(self._wait_time(timeout))
             last = self.now
             self.now = now = self.time()
             self.turns += 1
@@ -172,10 +172,6 @@ class Reactor:
                 self.fairness.begin()
         # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
-
-    def poll_again(self) -> list[tuple[int, int]]:
-        """Return more events, without waiting; for `choose`."""
-        return self._poll(0.0)
 
     def _fire_timers(self, now: float) -> None:
         # At most as many as there are now: a timer that arms itself again waits for the next turn.
