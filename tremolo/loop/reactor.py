@@ -75,7 +75,7 @@ class Reactor:
         wall_clock: Callable[[], float] = time.time, network: Any = socket, debug: bool = False
     ) -> None:
         self._poller = make_poller(poller) if poller is None or isinstance(poller, str) else poller
-        self.poll = self._poller.poll
+        self._poll = self._poller.poll
         self.time = clock
         self.wall_clock = wall_clock
         self.network = network
@@ -95,7 +95,7 @@ class Reactor:
         # it does, `choose` says which of the ready fds are served; None: all of them.
         self.long_turn = NEVER
         self.fairness: Any = None
-        self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
+        self.choose: Callable[[list[tuple[int, int]], Any], Iterable[tuple[int, int]]] | None = None
         self.pauses = Pauses()    # How long it did not turn.
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
@@ -132,13 +132,13 @@ class Reactor:
         self.thread = threading.get_ident()
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
-            events = self.poll(self._wait_time(timeout))
+            events = self._poll(self._wait_time(timeout))
             last = self.now
             self.now = now = self.time()
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events if self.choose is None else self.choose(events):
+            for fd, mask in events if self.choose is None else self.choose(events, self._poll):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     continue
