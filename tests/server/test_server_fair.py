@@ -6,6 +6,7 @@ time. Section 1 of the issue: "Fair turns".
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -260,3 +261,23 @@ def test_it_is_over_when_nobody_is_heavy_any_more(host):
     assert host.reactor.choose is None
     assert host.server.new_context is not contexts
     assert host.server.stream_of(object()) is None
+
+
+def test_no_cycle_is_left(host):
+    good = Good(host, 5)
+    host.connect(request('/late') * 5)
+    good.work_for(0.1)
+    host.reactor.fairness.end()
+    good.work_for(0.1)
+    gc.collect()
+    gc.disable()
+    try:
+        host.connect(request('/late') * 5)
+        good.work_for(0.03)
+        assert host.reactor.choose is not None
+        host.reactor.fairness.end()
+        host.reactor.long_turn = 1e9
+        good.work_for(0.1)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

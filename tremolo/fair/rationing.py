@@ -273,6 +273,9 @@ class Rationing:
     def end(self) -> None:
         """Let all go on that wait."""
         self.over = True
-        for account in (account for line in self._lines for account in line):
-            for callback in account.held or ():
-                self._reactor.call_soon(callback)
+        for line in self._lines:
+            for account in line:
+                line.leave(account)
+                held, account.held = account.held or (), None    # (The callbacks may refer to it.)
+                for callback in held:
+                    self._reactor.call_soon(callback)
