@@ -399,6 +399,7 @@ def test_an_exit_in_a_reader_leaves_all_in_order(scene):
     light[3].does = leave
     with pytest.raises(SystemExit):
         scene.turn(2)
+    scene.turn()
     assert scene.rationing is not None and scene.rationing.current is None
     forget(light, heavy)
     scene.turn(10)

@@ -98,7 +98,7 @@ class Rationing:
         spared = max(self.now - before - sum(line.paid for line in self._lines), 0.0)
         for line in self._lines:
             line.earn(spared, self._lights)
-        self.postponed = False
+        self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
         self._turns += 1
         self._use()
         self._usual.settle()
