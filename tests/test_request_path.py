@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import re
 import threading
 from pathlib import Path
@@ -107,8 +108,9 @@ def files_on_the_way(make: Callable[[], Any]) -> set[str]:
         # No client is too slow here, however busy the machine is.
         with serving(make(), lifespan='off', rate_grace=3600) as host:
             threading.setprofile(None)    # type: ignore[arg-type]
-            # (A turn that is traced is long, and rations the next ones: on no usual way.)
-            host.on_loop(lambda: setattr(host.server.reactor, 'long_turn', NEVER))
+            # (Under a profile all turns are long: to ration them is no part of the way.)
+            host.on_loop(host.reactor.fairness.end)
+            host.on_loop(lambda: setattr(host.reactor, 'long_turn', math.inf))
             # Twice the same: what follows an answer in a later turn is seen before the trace ends.
             for running in (False, True, True):
                 if running and not trace.running:

@@ -169,7 +169,7 @@ def test_a_heavy_step_waits_a_moment_for_light_ones_that_were_just_answered(scen
 
 
 def test_six_hundred_heavy_ones_do_not_hide_a_light_one(scene):
-    heavy = scene.clients(600, 0.002)
+    heavy = scene.clients(600, 0.025)
     light, = scene.clients(1)    # The poller shows it in every second poll.
     scene.turn(4)
     forget([light], heavy)
@@ -208,11 +208,11 @@ def test_when_all_are_equally_slow_nobody_is_heavy(scene):
 
 
 def test_when_all_are_very_slow_each_is_served_as_often(scene):
-    clients, (light,) = scene.clients(20, 0.005), scene.clients(1)
+    clients, (light,) = scene.clients(20, 0.025), scene.clients(1)
     scene.turn(4)
     forget(clients, [light])
     begun = scene.world.now
-    scene.turn_for(0.5)
+    scene.turn_for(4)
     served = [len(client.served) for client in clients]
     assert max(served) - min(served) <= 1
     # One that is light is served after each of them, and not after all.
@@ -293,7 +293,7 @@ def test_what_a_heavy_client_wants_done_later_waits_with_it(scene):
     begun = scene.world.now
     scene.turn_for(1)
     assert seconds_of(light) / (scene.world.now - begun) > 0.6
-    assert 5 < ran.count('later')
+    assert ran.count('later') > 5
     assert abs(ran.count('later') - len(heavy.served)) <= 1
     assert abs(ran.count('light') - len(light[0].served)) <= 1
 
@@ -399,6 +399,7 @@ def test_an_exit_in_a_reader_leaves_all_in_order(scene):
     light[3].does = leave
     with pytest.raises(SystemExit):
         scene.turn(2)
+    scene.turn()
     assert scene.rationing is not None and scene.rationing.current is None
     forget(light, heavy)
     scene.turn(10)
@@ -440,7 +441,7 @@ def test_what_is_usual_is_what_light_steps_take():
     for _ in range(1000):
         usual.note(0.0005)
         usual.settle()
-    assert not usual.is_heavy(0.0009) and usual.is_heavy(0.002)
+    assert not usual.is_heavy(0.0019) and usual.is_heavy(0.0021)
 
 
 def test_a_credit_is_bounded_and_one_step_at_most_is_owed():

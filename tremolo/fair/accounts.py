@@ -14,7 +14,7 @@ from ..typed import Any, Callable
 
 # A step is heavy if it takes so many times as long as a light one; never if it takes less than so
 # many seconds, and always if it takes more. (A hello world takes 0.01 to 0.02 ms.)
-_TIMES, _LEAST, _MOST = 4, 0.00005, 0.001
+_TIMES, _LEAST, _MOST = 4, 0.00005, 0.02
 # No request is answered in less than so many seconds; what takes less is no measure.
 _NOTHING = 0.000005
 _FEW = 64    # Fewer steps are not looked at.
@@ -77,5 +77,5 @@ class Usual:
 
 
 def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:
-    """Return how long a client is heavy after a step: for as long as the others need to have as much."""
+    """Return until when a client is heavy after a step: until all others had as much, and more."""
     return min(max(account.until, now) + _MEMORY * cost * clients, now + _LONGEST)

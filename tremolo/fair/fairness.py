@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ..loop import Reactor
 from ..machine import thread_usage
 from .callbacks import Charging, Clients
-from .rationing import Event, Rationing
+from .rationing import Event, Poll, Rationing
 
 LONG_TURN = 0.001    # Seconds.
 # After a rationing in vain a turn is long if it takes so many times as long; and for how long.
@@ -42,7 +42,7 @@ class Fairness:
             self._charging = Charging(reactor, self.rationing, self.clients)
             reactor.choose = self._choose
 
-    def _choose(self, events: list[Event]) -> Iterator[Event]:
+    def _choose(self, events: list[Event], poll: Poll) -> Iterator[Event]:
         """Yield what is served in this turn, or all of it after the end."""
         rationing = self.rationing
         if rationing is None or self._charging is None:
@@ -54,7 +54,7 @@ class Fairness:
             self.end()
             return iter(events)
         self._charging.look_at_bridge()
-        return rationing.choose(events)
+        return rationing.choose(events, poll)
 
     def _forget(self) -> None:
         self._reactor.long_turn = LONG_TURN

@@ -3,7 +3,7 @@
 In each turn the light clients are served first. All others stand in a line: in one those that came
 after the rationing began, as nothing is known of them, and in another those that are heavy. A line
 is served from its credit (line.py). So the light ones keep two thirds of the time, or more, as long
-as they have something to do. When they have not, the lines are served as if there were no rationing.
+as they have something to do. When they have not, the lines are served as without a rationing.
 
 What is not served is passed over: a poller shows it again in the next turn. Callbacks of a client
 in a line wait there, too.
@@ -23,6 +23,7 @@ from .line import Line
 
 Event = tuple[int, int]
 Usage = Callable[[], tuple[float, int]]
+Poll = Callable[[float], list[Event]]
 
 # A light client that asks again as soon as it has its answer is away for less than this. (To serve
 # a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A turn without it takes 5 us.
@@ -64,12 +65,15 @@ class Rationing:
 
     # -- the events of a turn -------------------------------------------------------------------
 
-    def choose(self, events: list[Event]) -> Iterator[Event]:
-        """Yield the events to serve in this turn, and measure how long each takes."""
+    def choose(self, events: list[Event], poll: Poll) -> Iterator[Event]:
+        """Yield the events to serve in this turn, and measure how long each takes.
+
+        `poll` shows more of them.
+        """
         self._begin_turn()
         light = self._forgiven() + self._split(events)
         if len(events) >= MANY and any(self._lines):
-            light += self._split(self._others(events))
+            light += self._split(self._others(events, poll))
         self._lights = max(len(light), self._lights * 0.98)
         try:
             begun = self._time()
@@ -94,7 +98,7 @@ class Rationing:
         spared = max(self.now - before - sum(line.paid for line in self._lines), 0.0)
         for line in self._lines:
             line.earn(spared, self._lights)
-        self.postponed = False
+        self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
         self._turns += 1
         self._use()
         self._usual.settle()
@@ -125,12 +129,12 @@ class Rationing:
             self._heavy.leave(account)
         return [(account, 0) for account in forgiven if account.held is not None]
 
-    def _others(self, events: list[Event]) -> list[Event]:
+    def _others(self, events: list[Event], poll: Poll) -> list[Event]:
         """Return the events that the first poll did not show: it shows a bounded number."""
         shown = dict(events)
         found: list[Event] = []
         while True:
-            more = self._reactor.poll_again()
+            more = poll(0.0)
             fresh = [event for event in more if event[0] not in shown]
             found += fresh
             shown.update(fresh)
@@ -269,6 +273,9 @@ class Rationing:
     def end(self) -> None:
         """Let all go on that wait."""
         self.over = True
-        for account in (account for line in self._lines for account in line):
-            for callback in account.held or ():
-                self._reactor.call_soon(callback)
+        for line in self._lines:
+            for account in line:
+                line.leave(account)
+                held, account.held = account.held or (), None    # (The callbacks may refer to it.)
+                for callback in held:
+                    self._reactor.call_soon(callback)

@@ -92,12 +92,12 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
-        self.pauses = Pauses()    # How long it did not turn.
-        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As
-        # long as it does, `choose` says which of the ready fds are served; None: all of them.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). While
+        # it does, `choose` says which of the ready fds are served; None: all of them.
         self.long_turn = NEVER
         self.fairness: Any = None
-        self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
+        self.choose: Callable[[list[tuple[int, int]], Any], Iterable[tuple[int, int]]] | None = None
+        self.pauses = Pauses()    # How long it did not turn.
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
@@ -139,7 +139,7 @@ class Reactor:
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events if self.choose is None else self.choose(events):
+            for fd, mask in events if self.choose is None else self.choose(events, self._poll):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
@@ -174,10 +174,6 @@ class Reactor:
                 self.fairness.begin()
         # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
-
-    def poll_again(self) -> list[tuple[int, int]]:
-        """Return more events, without waiting; for `choose`."""
-        return self._poll(0.0)
 
     def _fire_timers(self, now: float) -> None:
         # At most as many as there are now: a timer that arms itself again waits for the next turn.
