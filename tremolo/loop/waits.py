@@ -17,11 +17,13 @@ import threading
 from ..typed import Callable
 from .reactor import Reactor
 
-# For each of `Reactor.threads`: threads that wait for clients while others work in their places,
-# and requests that wait for a thread. (Such a thread keeps 28 KiB with its connection, measured,
-# and 8 MiB of addresses for its stack; what its handler holds comes on top.)
+# For each of `Reactor.threads`: threads that wait for clients while others work in their places.
+# (Such a thread keeps 28 KiB with its connection, measured, and 8 MiB of addresses for its stack;
+# what its handler holds comes on top.)
 WAITING_MOST = 8
-QUEUE_MOST = 32
+# Requests that wait for a thread, however many threads there are: as many as a process has
+# connections where it may open the usual 1,024 files.
+QUEUE_MOST = 1024
 
 _TURNS = 4    # A read of what is there ends after two turns, and its thread is told in the third.
 
@@ -61,4 +63,4 @@ class Waits:
     def full(self, queued: int) -> bool:
         """Tell whether one request more is too many, when so many wait for a thread."""
         room = self._reactor.threads
-        return queued >= QUEUE_MOST * room or len(self.events) >= (WAITING_MOST + 1) * room
+        return queued >= QUEUE_MOST or len(self.events) >= (WAITING_MOST + 1) * room

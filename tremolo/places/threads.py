@@ -108,5 +108,5 @@ def refusal(request: Request) -> HTTPError:
     connection = request.connection
     connection.server.notices.refused(connection, (
         f'503: no thread is free (threads): {WAITING_MOST + 1} times as many wait for clients, or '
-        f'{QUEUE_MOST} times as many requests for a thread'))
+        f'{QUEUE_MOST} requests for a thread'))
     return HTTPError(503, headers={'Retry-After': RETRY_AFTER})
