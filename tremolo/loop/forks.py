@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
+from ..output import complain
 from ..typed import TYPE_CHECKING, Any, NoReturn
 from .errors import NoReactor
 from .future import set_current_reactor
@@ -75,7 +76,7 @@ def end_child(error: BaseException | None = None) -> NoReturn:
         elif not isinstance(error, SystemExit):
             _log.error('the child that a handler has forked failed', exc_info=error)
         elif isinstance(code, str):
-            print(code, file=sys.stderr)
+            complain(code)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
