@@ -57,7 +57,7 @@ def test_the_worst_case_per_process_and_in_all():
         'a connection', 'and its request', 'connections', 'requests at a time', 'one process',
         '4 workers']
     assert lines[4].split()[2] == '1.41GiB'
-    assert lines[5].split()[2] == '5.64GiB'
+    assert lines[5].split()[2] == '5.65GiB'
     off = '\n'.join(memory_lines([Settings()], 'native', True, 1024))
     assert f'connections            {1024 - scarcity.OWN_DESCRIPTORS} ' in off
     assert 'connections is off: this process may open 1024 files' in off
