@@ -23,11 +23,11 @@ PACKAGE = Path(__file__).resolve().parent.parent / 'tremolo'
 # other. A file that has an entry of its own stands on that floor, wherever it lies.
 FLOORS = {
     'errors.py': 0, 'output.py': 0, 'typed.py': 0, 'late.py': 0, 'adopting.py': 0,
-    'frames.py': 0, 'machine.py': 0,
-    'settings': 1, 'polling': 1,
+    'escaped.py': 0, 'pace.py': 0, 'frames.py': 0, 'machine.py': 0,
+    'settings': 1, 'polling': 1, 'sockets': 1,
     'loop': 2, 'http': 2, 'routing': 2,
     'bridge': 3, 'ws': 3, 'tls': 3, 'proxies': 3, 'systemd': 3,
-    'throttling': 3, 'rates': 3,
+    'throttling': 3, 'rates': 3, 'fair': 3,
     'server': 4,
     'pages': 5, 'mistakes': 5, 'edge': 5, 'access': 5, 'metrics': 5, 'control': 5,
     'workers': 6, 'reload': 6, 'websocket': 6, 'files': 6, 'uploads': 6,
@@ -58,6 +58,9 @@ ASYNCIO = {'asgi', 'bridge', 'examples'}
 # Old addresses: they hold nothing but an import, for programs that were written for them. Nothing
 # of the house imports them, so each stands as high as what it leads to.
 OLD = {'asgi_app.py', 'wsgi_app.py', 'loop/bridge.py'}
+
+# What writes for people; the table has forms of its own.
+SPEAKERS = {'output.py', 'top.py', 'control/screen.py'}
 
 # Lines of code (see `code_lines`) that one file, and one room, may have.
 FILE_LINES = 300
@@ -506,6 +509,29 @@ def each_room_is_read_on_its_own(root: Path) -> list[str]:
             for name, lines in rooms.items() if lines > ROOM_LINES]
 
 
+def what_is_said_is_escaped_and_counted(root: Path) -> list[str]:
+    """All text for people goes through `say`, `complain` or a logger, which know what to do.
+
+    The message of a logger is a constant: by its place the log is kept from saying the same again
+    and again (pace.py), and what is not constant is an argument.
+    """
+    complaints = []
+    for name, path in sources(root):
+        if name in SPEAKERS or room(name) == 'examples':
+            continue
+        for node in walked(parse(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            said = ast.unparse(node.func)
+            first = node.args[0] if node.args else None
+            if said == 'print' or said.startswith(('traceback.print_', 'sys.stdout.write',
+                                                   'sys.stderr.write')):
+                complaints.append(f'{name}:{node.lineno} calls {said}')
+            elif said.startswith('_log.') and isinstance(first, (ast.JoinedStr, ast.BinOp)):
+                complaints.append(f'{name}:{node.lineno} logs what is put together')
+    return complaints
+
+
 RULES = (
     imports_run_downward, no_imports_make_a_circle, only_the_standard_library_is_needed,
     asyncio_stays_in_the_bridge, old_addresses_only_lead_on, http_knows_no_world,
@@ -513,6 +539,7 @@ RULES = (
     privacy_is_kept, tours_name_what_exists, lines_are_short, nothing_is_left_for_later,
     functions_are_short, nothing_depends_on_assert,
     no_file_holds_two_ideas, each_room_is_read_on_its_own,
+    what_is_said_is_escaped_and_counted,
 )
 
 
@@ -585,6 +612,10 @@ BAD = [
     (nothing_depends_on_assert, {'loop/x.py': 'def f(x):\n assert x'}),
     (no_file_holds_two_ideas, {'app.py': 'x = 1\n' * (FILE_LINES + 1)}),
     (no_file_holds_two_ideas, {'app.py': 'x = (\n' + '1,\n' * (FILE_LINES - 1) + ')'}),
+    (what_is_said_is_escaped_and_counted, {'app.py': 'print(1)'}),
+    (what_is_said_is_escaped_and_counted, {'app.py': 'import traceback\ntraceback.print_exc()'}),
+    (what_is_said_is_escaped_and_counted, {'app.py': "_log.error(f'{x} failed')"}),
+    (what_is_said_is_escaped_and_counted, {'app.py': "_log.error('%s failed' % x)"}),
     (each_room_is_read_on_its_own, {f'loop/{each}.py': 'x = 1\n' * 201 for each in range(11)}),
 ]
 

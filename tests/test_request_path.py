@@ -21,6 +21,7 @@ from test_house import PACKAGE, code_lines
 
 from tremolo import Tremolo, sleep
 from tremolo.asgi_app import AsgiApplication
+from tremolo.loop.timers import NEVER
 
 # The files on a request's way have fewer lines of code (see `code_lines`) together.
 PATH_LINES = 3096
@@ -106,6 +107,8 @@ def files_on_the_way(make: Callable[[], Any]) -> set[str]:
         # No client is too slow here, however busy the machine is.
         with serving(make(), lifespan='off', rate_grace=3600) as host:
             threading.setprofile(None)    # type: ignore[arg-type]
+            # (A turn that is traced is long, and rations the next ones: on no usual way.)
+            host.on_loop(lambda: setattr(host.server.reactor, 'long_turn', NEVER))
             # Twice the same: what follows an answer in a later turn is seen before the trace ends.
             for running in (False, True, True):
                 if running and not trace.running:

@@ -28,3 +28,20 @@ class HookFailed(TremoloError):
 
 class LifespanFailed(TremoloError):
     """The lifespan of an ASGI application did not start (exit status 3); tells its message."""
+
+
+def readable(error: BaseException) -> BaseException:
+    """Return an error that can be looked at: this one, or another if its class lets nobody look.
+
+    An application's class may have a `__class__` or a `__getattribute__` that raises. Whoever asks
+    such an error for anything fails in its turn, and `isinstance` asks it.
+    """
+    try:
+        _ = (error.__class__, error.__cause__, error.__context__, error.__suppress_context__,
+             error.args, error.with_traceback(error.__traceback__))
+        return error
+    except BaseException:
+        kind = type(error).__name__
+        instead = RuntimeError(f'an error of class {kind}, which raises when it is looked at')
+        place = vars(BaseException)['__traceback__'].__get__(error)
+        return instead.with_traceback(place)

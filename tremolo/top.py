@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from .control.look import Look, LookFailed, look
 from .control.rates import with_rates
 from .control.screen import Screen
-from .control.table import SORTS, shown, table
+from .control.table import SORTS, table
+from .escaped import plain
 from .output import complain
 from .typed import Any
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     path = ''.join(paths[:1]) or os.environ.get('TREMOLO_CONTROL', '')
     if wrong:
-        return _refuse(f'{shown(wrong[0])}: no such option')
+        return _refuse(f'{plain(wrong[0])}: no such option')
     if len(paths) > 1:
         return _refuse('one PATH, please')
     if not path or '\0' in path:
@@ -90,7 +91,7 @@ def _once(path: str, as_json: bool) -> int:
             if row['row'] == 'connection':
                 print(json.dumps({name: value for name, value in row.items() if name != 'row'}))
             elif row['row'] == 'worker' and 'connections' not in row:
-                complain(f'tremolo.top: worker {row["worker"]} {shown(str(row["state"]))}')
+                complain(f'tremolo.top: worker {row["worker"]} {plain(str(row["state"]))}')
     else:
         width = os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
         print('\n'.join(table(rows, width)))
@@ -151,9 +152,9 @@ class _Live:
     def _show(self) -> None:
         width, height = self._screen.size
         head = f'tremolo.top {self._path}  by {self._sort} (s), q ends  {time.strftime("%H:%M:%S")}'
-        lines = [shown(head)[:width]]
+        lines = [plain(head)[:width]]
         if self._trouble:
-            text = shown(f'looking again: {self._trouble}')
+            text = plain(f'looking again: {self._trouble}')
             lines += [text[at:at + width] for at in range(0, len(text), width)][:height - 1]
         elif self._rows:
             lines += table(self._rows, width, height - 1, self._sort)

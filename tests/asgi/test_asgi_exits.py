@@ -7,11 +7,22 @@ import threading
 import time
 
 import pytest
+from each_case import for_each
 from test_asgi import answer, ask, get, http_only, start
 
+from tremolo import Tremolo
 from tremolo.asgi_app import AsgiApplication
 
 EXITS = [SystemExit, KeyboardInterrupt]
+
+
+class NoClass(Exception):
+    @property
+    def __class__(self):
+        raise SystemExit('no class')
+
+
+ALSO = [GeneratorExit, MemoryError, RecursionError, StopIteration, StopAsyncIteration, NoClass]
 
 
 def leaving(error):
@@ -54,6 +65,46 @@ def test_an_exit_is_the_500_of_its_request(path, error, logged):
     assert logged.count('the ASGI application failed') == 1
     assert f'{error.__name__}: on purpose' in logged.text
     assert 'in leave' in logged.text
+
+
+now = []    # The error that the application raises.
+
+
+@pytest.fixture(params=['alone', 'ASGI middleware', 'our middleware'], scope='module')
+def served(request):
+    app = leaving(lambda text: now[0](text))
+
+    async def middleware(scope, receive, send):
+        try:
+            await app(scope, receive, send)
+        finally:
+            await asyncio.sleep(0)
+
+    served = AsgiApplication(middleware if request.param == 'ASGI middleware' else app)
+    options = {'lifespan': 'off'}
+    if request.param == 'our middleware':
+        def ours():
+            yield
+
+        site = Tremolo()
+        site.mount('/', served)
+        site.middleware(ours)
+        served, options = site, {}
+    with served.start(port=0, **options) as server:
+        yield server
+
+
+@for_each('error, path', [(error, path) for error in (*EXITS, *ALSO)
+                          for path in ('/call', '/now', '/late', '/executor')])
+def test_whatever_it_raises_through_whatever_middleware_is_its_requests_500(
+        served, logged, error, path):
+    if error is StopIteration and path == '/executor':
+        return    # (asyncio cannot hand it on, before Python 3.12.)
+    now[:] = [error]
+    del logged.records[:]
+    assert [each.status for each in ask(served, get(path))] == [500]
+    assert ask(served, get('/fine'))[0].body == b'answered'
+    assert logged.count('failed on') == 1, logged.messages
 
 
 @pytest.mark.parametrize('error', EXITS)

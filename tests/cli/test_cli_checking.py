@@ -108,6 +108,13 @@ def test_check_starts_nothing_and_tells_what_follows(command, kind, said, monkey
     assert not os.path.exists('access.log')
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+def test_check_tells_of_a_limit_memory_that_the_start_exceeds(command):
+    status, _, err = command('--check', 'native_app:app', '--limit-memory', '2MiB')
+    assert status == 0    # (As a start, which goes on.)
+    assert err.startswith('tremolo: warning: limit_memory: has no effect, the start needs more')
+
+
 @pytest.mark.parametrize('text, status, said', [
     ('import nothing_of_the_kind', 4, 'broken_app: its import failed'),
     ('app = 5', 2, 'broken_app:app: is of type int'),

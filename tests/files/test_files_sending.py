@@ -19,7 +19,7 @@ from tremolo import Tremolo, send_file
 from tremolo.files import piece
 from tremolo.files.piece import FilePiece
 from tremolo.loop import Reactor, Stream
-from tremolo.loop.outbox import PieceFailed
+from tremolo.sockets.outbox import PieceFailed
 
 END = 'Connection: close'
 KIB = 1 << 10

@@ -278,7 +278,7 @@ def parameter(part, optional):
 
 
 def chunks(data, limits, events):
-    body = overhead = 0
+    body = overhead = count = 0
     while True:
         line, data = one_line(data, 4098, 400)
         first, *extensions = outside_quotes(line, b';')
@@ -294,13 +294,15 @@ def chunks(data, limits, events):
                 raise Refused(400)
         size = int(digits, 16)
         overhead += len(line) + 2 + (2 if size else 0)
-        if overhead > limits.chunk_overhead + body:
+        count += 1
+        if overhead > limits.chunk_overhead + body or (
+                16 * count > 4 * limits.chunk_overhead + body):
             raise Refused(400)
         body += size
         if limits.body_size is not None and body > limits.body_size:
             raise Refused(413)
         if not size:
-            return trailers(data, limits, events)
+            return trailers(data, limits, events, limits.chunk_overhead + body - overhead)
         if data:
             if events[-1][0] == 'data':
                 events[-1] = ('data', events[-1][1] + data[:size])
@@ -325,7 +327,7 @@ def one_line(data, size, too_long):
     raise Refused(too_long) if len(window) == size else Incomplete
 
 
-def trailers(data, limits, events):
+def trailers(data, limits, events, room):
     found = []
     left = limits.trailer_size
     while True:
@@ -338,6 +340,9 @@ def trailers(data, limits, events):
         if len(found) > limits.field_count:
             raise Refused(431)
         if name in (b'content-length', b'transfer-encoding', b'host'):
+            raise Refused(400)
+        room -= len(line) + 2
+        if room < 0:
             raise Refused(400)
     events.append(('end', tuple(
         (name, value) for name, value in found if name not in NOT_TRAILERS

@@ -74,6 +74,9 @@ WORST = {
         lambda n: b'1;a="' + b'\\"' * n, lambda n: b'1;a="' + b'b' * n, lambda n: b'1;a' + b' ' * n,
         lambda n: b'1' + b' ;a = b' * n + b'\n', lambda n: b'1;a=' + b' ' * n,
         lambda n: b'1' + b';a="b"' * n + b'"', lambda n: b'1;' + b'a' * n + b'\r'],
+    'TINY_CHUNK': [lambda n: b'1' * n, lambda n: b'2f\r\n' * n, lambda n: b'1\r\na\r\n' * n],
+    'TINY_CHUNKS': [
+        lambda n: b'1\r\na\r\n' * n, lambda n: b'1\r\na\r\n10\r\n' * n, lambda n: b'a\r\n' * n],
     'HOST': [
         lambda n: b'a' * n + b'@', lambda n: b'%41' * n + b'%', lambda n: b'[' + b':' * n,
         lambda n: b'a:' * n, lambda n: b'a' + b':' * n, lambda n: b'a%41' * n + b'%4'],

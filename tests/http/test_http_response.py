@@ -96,8 +96,8 @@ def test_what_is_framed_is_what_the_parser_reads():
     parser = RequestParser(Limits())
     parser.feed(b'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
                 + chunk(b'hello') + chunk(b'') + chunk(b'\r\n') + b'0\r\n\r\n')
-    events = [parser.next_event() for _ in range(5)]
-    assert events[1:] == [b'hello', b'\r\n', ([],), None]
+    events = [parser.next_event() for _ in range(4)]
+    assert events[1:] == [b'hello\r\n', ([],), None]
 
 
 def test_dates_have_the_form_of_http():

@@ -17,8 +17,8 @@ from tremolo.http import Headers, Limits, ProtocolError, RequestParser
 
 ROOM = Path(tremolo.http.__file__).parent
 # What a sentence may put in: limits, and a name that the code itself has looked up or chosen.
-OURS = {'_EMPTY_LINES', '_PADDING', '_PREAMBLE', '_SIZE_LINE', 'field_count', 'limits', 'most',
-        'name', 'part', 'size'}
+OURS = {'_EACH', '_EMPTY_LINES', '_PADDING', '_PREAMBLE', '_SIZE_LINE', 'field_count', 'limits',
+        'most', 'name', 'part', 'size'}
 
 
 def refusal(data, limits=None):

@@ -8,7 +8,7 @@ import pytest
 from simulated import World
 
 from tremolo.loop import Stream
-from tremolo.loop.outbox import Outbox
+from tremolo.sockets.outbox import Outbox
 
 
 def contents(outbox):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tremolo.loop.kernel import round_trip
+from tremolo.sockets.kernel import round_trip
 
 
 class Kernel:

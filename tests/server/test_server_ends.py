@@ -48,7 +48,7 @@ def app() -> Tremolo:
 
 def test_every_reason_is_reached_by_a_test():
     tests = Path(__file__).parents[1]
-    text = ''.join(path.read_text() for room in ('server', 'websocket', 'edge')
+    text = ''.join(path.read_text() for room in ('server', 'websocket', 'edge', 'places')
                    for path in (tests / room).glob(f'test_{room}_*.py'))
     reached = {reason for found in re.findall(r'closed == \{([^}]*)\}', text)
                for reason in re.findall(r"'([^']+)'", found)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
 from server_support import Client, request, serving, virtual
 
 from tremolo import Tremolo, sleep
-from tremolo.workers.channel import CONNECTION, Channel
+from tremolo.workers.channel import CONNECTION, ROOM, TAKEN, Channel
 from tremolo.workers.handover import Handover
 
 
@@ -41,9 +42,10 @@ def test_idle_and_busy_connections_go_on_at_the_other_server():
     def heard(kind, sock):
         kinds.append(kind)
         new.server.take(sock)
+        receiving.send(TAKEN)
 
     receiving = Channel(new.reactor, theirs, heard, lambda: None)
-    sending = Channel(old.reactor, ours, heard, lambda: None)
+    sending = Channel(old.reactor, ours, lambda *message: handover.heard(*message), lambda: None)
 
     def step(condition):
         while not condition():
@@ -56,7 +58,9 @@ def test_idle_and_busy_connections_go_on_at_the_other_server():
     step(lambda: len(old.server.connections) == 3)
     busy.send(request('/slow'))
     step(lambda: any(each.phase == 'busy' for each in old.server.connections))
-    Handover(old.server, sending, False).start()
+    handover = Handover(old.server, sending, False)
+    handover.start()
+    receiving.send(ROOM)
     step(lambda: old.server.stopped.done() and len(kinds) == 3)
     assert old.server.closed == {'handed over': 3}
     assert kinds == [CONNECTION] * 3
@@ -208,7 +212,9 @@ def test_what_is_transferred_ends_here_and_nobody_is_told(app):
         def transfer() -> socket.socket:
             connection, = host.server.connections
             host.server.request_observers.append(lambda *args: told.append(args))
-            return socket.socket(fileno=connection.transfer())
+            other = socket.socket(fileno=os.dup(connection.stream.fd))
+            connection.abort('handed over')
+            return other
 
         with host.on_loop(transfer) as other:
             assert host.server.closed == {'handed over': 1}

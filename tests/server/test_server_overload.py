@@ -239,14 +239,16 @@ def test_the_threads_of_asyncio_are_a_queue_of_their_own_and_count_for_the_limit
         host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections) == 6)
         refused, = host.ask(CLOSE)
         assert (refused.status, refused.headers['retry-after']) == (503, '1')
-        # A client that leaves does not count any more, but its job stays in the queue.
+        # A client that leaves counts as long as its application runs, whose job is in the queue.
         clients.pop().reset()
         host.wait_for(lambda: sum(each.phase == 'busy' for each in host.server.connections) == 5)
-        assert host.ask(CLOSE)[0].body == b'done'
+        assert host.ask(CLOSE)[0].status == 503
         opened.set()
         assert [each.take().body for each in clients] == [b'done'] * 5
         for _ in range(4):
             assert begun.acquire(timeout=PATIENCE)
+        host.wait_for(lambda: not host.server.places._busy)
+        assert host.ask(CLOSE)[0].body == b'done'
 
 
 # -- the loop is held up --------------------------------------------------------------------------

@@ -245,3 +245,14 @@ def test_with_the_format_json_each_line_is_an_object(tmp_path):
     begun, failed = map(json.loads, lines)
     assert begun['message'] == 'begun here\nand there' and begun['level'] == 'INFO'
     assert failed['logger'] == 'tremolo.error' and failed['exception'].startswith('Traceback')
+
+
+def test_what_asyncio_says_has_the_same_format(tmp_path):
+    """(It was shown as it is, between objects of JSON.)"""
+    status, shown = run(tmp_path, '--log-format', 'json', then=(
+        "logging.getLogger('asyncio').error('a callback\\nhandle', exc_info=ValueError('\\x1b'))\n"
+        f'    {STOP}'))
+    assert status == 0
+    failed = [json.loads(line) for line in shown.splitlines()][1]
+    assert failed['logger'] == 'asyncio' and failed['message'].startswith('a callback\n')
+    assert failed['exception'] == 'ValueError: \x1b'

@@ -19,7 +19,7 @@ from server_support import PATIENCE, Client, answers, request, serving, virtual
 from tremolo import Tremolo, run_in_thread, spawn, timeout
 from tremolo.asgi_app import AsgiApplication
 from tremolo.exceptions import InvalidState
-from tremolo.workers.channel import Channel
+from tremolo.workers.channel import ROOM, TAKEN, Channel
 from tremolo.workers.handover import Handover
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,8 +237,14 @@ def test_it_is_done_as_soon_as_another_worker_takes_over(app):
     """At SIGHUP, TTOU and `max_requests`: the drain itself comes last, and may come much later."""
     host = app.start(thread=False)
     ours, theirs = socket.socketpair()
-    channels = [Channel(host.reactor, each, lambda *_: None, lambda: None)
-                for each in (ours, theirs)]
+    channels = [Channel(host.reactor, ours, lambda *message: handover.heard(*message),
+                        lambda: None)]
+
+    def heard(_, sock):
+        sock.close()
+        channels[1].send(TAKEN)
+
+    channels.append(Channel(host.reactor, theirs, heard, lambda: None))
     client = Client(host.address)
     client.send(request('/generator'))
     client.sock.setblocking(False)
@@ -246,7 +252,9 @@ def test_it_is_done_as_soon_as_another_worker_takes_over(app):
         host.step(0.01)
         with contextlib.suppress(BlockingIOError):
             client.received += client.sock.recv(65536)
-    Handover(host.server, channels[0], takes_named=False).start()
+    handover = Handover(host.server, channels[0], takes_named=False)
+    handover.start()
+    channels[1].send(ROOM)
     assert app.stopping.done() and not host.server.draining
     while not host.server.stopped.done():
         host.step(0.01)

@@ -32,23 +32,26 @@ def test_what_has_no_bound_is_said():
 
 def test_the_memory_of_a_connection_is_that_of_the_readme():
     """`tests/server/test_server_slow_clients.py` holds the server to it."""
-    native = memory_of([Settings()], 'native', True)
+    native = memory_of([Settings(json_size='256KiB')], 'native', True)
     assert native == (200 * KIB, 14 * MIB, 11 * MIB)
+    assert memory_of([Settings(json_size='1MiB')], 'native', False).request == 50 * MIB
     # An application for ASGI keeps what it reads itself.
     assert memory_of([Settings()], 'ASGI', False) == (200 * KIB, 136 * KIB, 0)
-    large = [Settings(), Settings(head_size='1MiB', body_buffer_size='64MiB')]
+    # A body comes before a thread is taken (tests/places/test_places_threads.py).
+    assert memory_of([Settings()], 'WSGI', False).request == 2 * MIB + 72 * KIB
+    large = [Settings(json_size='1MiB'),
+             Settings(head_size='1MiB', body_buffer_size='64MiB', json_size='1MiB')]
     assert memory_of(large, 'native', False) == (MIB + 136 * KIB, 64 * MIB + 72 * KIB, 0)
 
 
 @pytest.mark.parametrize('connections, requests, websocket, total', [
-    (10, 3, 0, 10 * 2 + 3 * 5), (3, 10, 0, 3 * 2 + 3 * 5), (10, 3, 4, 10 * 2 + 3 * 5 + 7 * 4),
-    (10, 3, 6, 10 * 2 + 10 * 6)])
-def test_a_connection_is_answered_or_a_websocket(connections, requests, websocket, total):
+    (10, 3, 0, 10 * 2 + 3 * 5), (3, 10, 0, 3 * 2 + 10 * 5), (10, 3, 4, 10 * (2 + 4) + 3 * 5)])
+def test_a_handler_may_run_on_without_a_connection(connections, requests, websocket, total):
     assert Memory(2, 5, websocket).total(connections, requests) == total
 
 
 def test_the_worst_case_per_process_and_in_all():
-    settings = Settings(connections=1000, limit_concurrency=100, workers=4)
+    settings = Settings(connections=1000, limit_concurrency=100, workers=4, json_size='256KiB')
     lines = memory_lines([settings], 'native', False, 20_000)
     assert [line.split('  ')[0] for line in lines[:6]] == [
         'a connection', 'and its request', 'connections', 'requests at a time', 'one process',
@@ -59,6 +62,7 @@ def test_the_worst_case_per_process_and_in_all():
     assert f'connections            {1024 - scarcity.OWN_DESCRIPTORS} ' in off
     assert 'connections is off: this process may open 1024 files' in off
     assert 'limit_concurrency is off' in off and 'or its WebSocket' in off
+    assert lines[6].startswith('and the answers ') and len(lines) == 7
     assert 'unbounded: set connections' in memory_lines([Settings()], 'ASGI', False, 0)[-1]
 
 

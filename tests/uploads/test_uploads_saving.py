@@ -170,7 +170,8 @@ def test_the_file_appears_when_it_is_whole(app, tmp_path):
 def test_nothing_remains_of_an_upload_that_is_cut(app, tmp_path, style, end):
     (tmp_path / 'a').write_bytes(b'before')
     data = upload(f'/{style}', part('a', b'x' * 2_000_000, 'f'))
-    with serving(app, half_close_timeout=0.01) as host:
+    # (A thread does not wait for a body that is longer than this.)
+    with serving(app, half_close_timeout=0.01, body_buffer_size=100_000) as host:
         for size in 1_200_000, 1_999_999, len(data) - 1:
             client = host.connect(data[:size])
             host.wait_for(lambda: len(os.listdir(tmp_path)) == 2)
@@ -332,7 +333,8 @@ def {style}(request):
 def thread(request, thread=True):
     return str([part.save(sys.argv[1] + '/a').result() for part in request.files()])
 
-app.run('127.0.0.1', 0, shutdown_timeout=float(sys.argv[2]), log_level='error')
+app.run('127.0.0.1', 0, shutdown_timeout=float(sys.argv[2]), log_level='error',
+        body_buffer_size=100_000)
 '''
 
 

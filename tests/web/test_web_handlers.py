@@ -1105,7 +1105,9 @@ def test_a_threaded_handler_that_reads_is_let_go_when_its_client_leaves(app):
             ended.set()
 
     with serving(app) as host:
-        client = host.connect(request('/', 'POST', 'Content-Length: 10') + b'part')
+        # (Without `Expect` the body would come first, and the thread begin after it.)
+        client = host.connect(
+            request('/', 'POST', 'Content-Length: 10', 'Expect: 100-continue') + b'part')
         host.wait_for(lambda: [each for each in host.server.connections
                                if each.response and each.response.request.inbox])
         client.reset()

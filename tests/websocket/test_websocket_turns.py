@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from server_support import virtual
 from websocket_support import BINARY, PING, PONG, TEXT, Client, Sockets, close_frame, frame, text
@@ -71,3 +73,71 @@ def test_a_ping_within_a_flood_of_fragments_is_answered():
         client = Client(host)
         client.send(frame(BINARY, last=False), TINY[0] * 1000, frame(PING, b'?'), TINY[0] * 1000)
         assert client.wait() == [(PONG, b'?', True)]
+
+
+def deflated(payload: bytes) -> bytes:
+    """A message, compressed, in one frame."""
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -12)
+    data = deflate.compress(payload) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return frame(BINARY, data[:-4], compressed=True)
+
+
+@pytest.mark.parametrize('closes', [False, True], ids=['open', 'closing'])
+@pytest.mark.parametrize('streams', [False, True], ids=['messages', 'pieces'])
+def test_what_is_inflated_from_few_bytes_is_bounded_in_a_turn(closes, streams):
+    # 16 messages, each of 60 KiB, come as 80 bytes. They are received as fast as they are parsed.
+    turns, sizes, count, size = [], [], 16, 60_000
+
+    def handler(websocket):
+        yield websocket.accept()
+        parser = websocket.parser
+
+        def turn():
+            turns.append(parser.buffered)
+            if parser.buffered:
+                websocket.reactor.call_soon(turn)
+
+        yield websocket.receive()
+        turn()
+        if closes:
+            yield websocket.close()
+        while True:
+            if streams:
+                source = yield websocket.stream()
+                while data := (yield source.read()):
+                    sizes.append(len(data))
+            else:
+                sizes.append(len((yield websocket.receive())))
+
+    with virtual(Sockets(handler), ws_queue=1000, ws_message_size=8 << 20) as host:
+        client = Client(
+            host, '/',
+            'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits')
+        message = deflated(bytes(size))
+        client.send(text('begin') + message * count + close_frame())
+        assert client.closed() == (1000, '')
+        steps = [before - after for before, after in zip(turns, turns[1:])]
+        # (A read and a look at the ready queue, each of 256 KiB and of the message that passes it.)
+        assert max(steps) <= 2 * (262_144 // size + 1) * len(message)
+        assert closes or sum(sizes) == count * size
+
+
+@pytest.mark.parametrize('tiny', [frame(PING), TINY[1], frame(TEXT, last=False) + frame(0)])
+def test_a_flood_before_a_lost_connection_is_not_read_through_to_its_end(tiny):
+    sockets = []
+
+    def handler(websocket):
+        sockets.append(websocket)
+        yield websocket.accept()
+        yield websocket.disconnected
+
+    with virtual(Sockets(handler)) as host:
+        client = Client(host)
+        flood = tiny * (60_000 // len(tiny))
+        client.send(frame(BINARY, last=False) if tiny == TINY[1] else b'', flood)
+        host.until(lambda: sockets and sockets[0].state == 'open' and sockets[0].parser.buffered)
+        before = sockets[0].parser.buffered
+        client.raw.reset()
+        host.until(lambda: sockets[0].state == 'closed')
+        # (What was parsed at the end: what one turn parses may come on top.)
+        assert before - sockets[0].parser.buffered <= (1024 + 4 * 64) * len(tiny)

@@ -265,6 +265,36 @@ def test_a_worker_that_has_ended_before_its_ready_is_read_takes_no_place():
         assert (slot.lent, old.channel.sent) == (False, [HAND_OVER])
 
 
+def test_who_waits_for_a_worker_that_crashed_gets_another_at_once(two, logged):
+    """Its successor may import for seconds."""
+    supervisor = Supervisor(Settings(port=0), (), Program(lambda slot: 0))
+    supervisor._group, supervisor._announced = two, True
+    first, second = two.slots
+    crashed = two.workers.pop(second.worker.pid)
+    crashed.channel.finish = lambda: None
+    with supervisor._reactor:
+        supervisor._reactor.time = lambda: 1.0
+        supervisor._ended(crashed, 7)
+        assert (second.state, second.lent, second.heir) == (PAUSED, True, first.worker)
+        assert first.worker.channel.sent == [LISTENER]
+        # The next one takes its place when it is ready, and not before.
+        follows = worker(second.slot, 5)
+        two.workers[5] = follows
+        second.fill(follows)
+        supervisor._lend_unserved(second)
+        assert first.worker.channel.sent == [LISTENER]
+        supervisor._heard(follows, READY, None)
+        assert first.worker.channel.sent == [LISTENER, RETURN]
+        # One that is killed when it has served for long is lent as soon.
+        supervisor._reactor.time = lambda: 100.0
+        follows.channel.finish = lambda: None
+        del two.workers[5]
+        supervisor._ended(follows, -9)
+        assert (second.state, second.heir) == (WANTED, first.worker)
+        assert logged.count('ended with status 7') == logged.count('was ended by signal 9') == 1
+        assert first.worker.channel.sent == [LISTENER, RETURN, LISTENER]
+
+
 def test_the_last_slot_does_not_leave_and_a_spare_one_comes_back(two):
     two.remove()
     two.remove()

@@ -6,12 +6,13 @@ import sys
 
 import pytest
 from server_support import request, virtual
+from worker_group import wait_until
 
 from tremolo import Tremolo, machine, sleep
 from tremolo.workers import renewal as renewal_module
 from tremolo.workers.channel import BEAT, RENEW
 from tremolo.workers.heartbeat import Heartbeat
-from tremolo.workers.renewal import Renewal, resident_memory
+from tremolo.workers.renewal import Renewal, doubt_of, resident_memory
 
 
 class Line:
@@ -151,6 +152,48 @@ def test_memory_of_an_unknown_size_is_below_every_limit(app, line, monkeypatch):
     with virtual(app, limit_memory=1 << 20) as host:
         Renewal(host.server, line).look_at_memory()
         assert line.sent == []
+
+
+@pytest.mark.parametrize('tell', [True, False])
+def test_a_limit_below_what_the_start_needs_is_told_at_once_and_renews_nobody(
+        app, line, logged, monkeypatch, tell):
+    monkeypatch.setattr(renewal_module, 'resident_memory', lambda: 30 << 20)
+    with virtual(app, limit_memory='20MiB') as host:
+        renewal = Renewal(host.server, line)
+        assert not renewal.look_at_start(tell)
+        renewal.look_at_memory()
+        assert line.sent == []
+    assert logged.messages == ['limit_memory: has no effect, the start needs more than 20971520 '
+                               'bytes: 31457280 bytes'] * tell
+
+
+def test_a_limit_just_above_what_the_start_needs_is_told_and_has_its_effect(
+        app, line, logged, monkeypatch):
+    memory = 30 << 20
+    monkeypatch.setattr(renewal_module, 'resident_memory', lambda: memory)
+    with virtual(app, limit_memory='31MiB') as host:
+        renewal = Renewal(host.server, line)
+        assert renewal.look_at_start()
+        renewal.look_at_memory()
+        assert line.sent == []
+        memory = 32 << 20
+        renewal.look_at_memory()
+        assert line.sent == [RENEW]
+    message, = logged.messages
+    assert message.endswith('workers will be renewed again and again')
+    assert doubt_of(40 << 20, 30 << 20) == ''
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
+def test_each_start_of_workers_tells_once_of_a_limit_that_is_too_small(group):
+    workers = group('--workers', '2', '--port', '0', '--limit-memory', '2MiB')
+    first = workers.wait_for(2)
+    wait_until(lambda: workers.log.count('limit_memory: has no effect') == 1)
+    workers.signal('SIGHUP')
+    wait_until(lambda: not workers.pids & first and len(workers.pids) == 2)
+    workers.wait_for(2)
+    wait_until(lambda: workers.log.count('limit_memory: has no effect') == 2)
+    assert 'this worker ends' not in workers.log
 
 
 # -- the heartbeat ------------------------------------------------------------------------------

@@ -26,6 +26,20 @@ else:
         time.sleep(1)
 '''
 HANG = 'import time\nopen("begun", "w").close()\nwhile True:\n    time.sleep(1)\n'
+# It imports until there is a file `gate`; the first worker of all does not.
+GATE = '''
+import os, time
+while not os.path.exists('gate'):
+    time.sleep(0.01)
+'''
+SECOND_WAITS = '''
+import os, time
+try:
+    os.close(os.open('first', os.O_CREAT | os.O_EXCL))
+except OSError:
+    while not os.path.exists('gate'):
+        time.sleep(0.01)
+'''
 # The same after the import, in a hook; and the process ignores SIGTERM.
 HANG_IN_HOOK = APPLICATION + '''
 import signal
@@ -87,6 +101,17 @@ def test_code_that_hangs_at_the_very_first_start_is_replaced_too(tmp_path, group
     workers.wait_for(2, 60)
 
 
+def test_clients_of_a_second_worker_that_still_imports_get_the_first(group, tmp_path):
+    (tmp_path / 'example.py').write_text(SECOND_WAITS + APPLICATION)
+    workers = group(*TWO)
+    assert len({workers.get().split()[0] for _ in range(40)}) == 1
+    wait_until(lambda: len(workers.pids) == 2)
+    assert len({workers.get().split()[0] for _ in range(40)}) == 1
+    (tmp_path / 'gate').touch()
+    workers.wait_for(2, 60)
+    wait_until(lambda: each_has_one(workers))
+
+
 def test_clients_of_a_worker_that_dies_while_its_successor_hangs_get_another(group):
     workers = group(*TWO)
     old = workers.wait_for(2, 60)
@@ -113,6 +138,19 @@ def test_clients_wait_for_no_successor_of_a_crashed_worker_that_hangs(group):
     os.kill(min(workers.pids), signal.SIGKILL)
     wait_until(lambda: not (workers.folder / 'hang').exists())
     assert all(workers.get().endswith('first') for _ in range(24))
+
+
+def test_forty_clients_beside_a_crash_are_answered_while_the_next_worker_imports(group):
+    workers = group(*TWO)
+    workers.wait_for(2, 60)
+    (workers.folder / 'example.py').write_text(GATE + APPLICATION)
+    for pid in sorted(workers.pids):
+        heir, = workers.pids - {pid}
+        os.kill(pid, signal.SIGKILL)
+        assert [workers.get().split()[0] for _ in range(40)] == [str(heir)] * 40
+        (workers.folder / 'gate').touch()
+        workers.wait_for(2, 60)
+        (workers.folder / 'gate').unlink()
 
 
 def test_what_was_lent_comes_back_when_the_slot_is_served_again(group):

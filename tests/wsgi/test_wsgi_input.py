@@ -92,7 +92,7 @@ def test_what_has_come_is_read_before_the_rest_comes():
         seen.put(stream.read1(100))
         return stream.read()
 
-    with site(reader(read), check=False) as host:
+    with site(reader(read), check=False, body_buffer_size=5) as host:
         client = host.connect(request('/', 'POST', 'Content-Length: 10') + b'first')
         assert seen.next() == b'first'
         client.send(b' rest')
@@ -139,7 +139,9 @@ def test_a_malformed_body_is_400():
 def test_a_client_that_leaves_while_it_is_read_is_a_named_error(leave, sent):
     seen = Seen()
     with site(reader(lambda stream: stream.read(), seen), check=False) as host:
-        client = host.connect(request('/', 'POST', 'Content-Length: 10') + sent)
+        # (A client that expects 100 is asked for its body by the thread.)
+        client = host.connect(request(
+            '/', 'POST', 'Content-Length: 10', 'Expect: 100-continue') + sent)
         host.wait_for(lambda: any(each.request_body is not None and each.request_body.reading
                                   for each in host.server.connections))
         getattr(client, leave)()
@@ -160,7 +162,8 @@ def test_a_server_that_ends_does_not_leave_a_thread_waiting(logged):
     seen = Seen()
     with site(reader(lambda stream: stream.read(), seen), check=False,
               shutdown_timeout=0.05) as host:
-        host.connect(request('/', 'POST', 'Content-Length: 10') + b'part')
+        host.connect(request(
+            '/', 'POST', 'Content-Length: 10', 'Expect: 100-continue') + b'part')
         host.wait_for(lambda: any(each.request_body is not None and each.request_body.reading
                                   for each in host.server.connections))
         host.on_loop(lambda: host.server.drain() and None)
@@ -190,7 +193,7 @@ def test_the_input_after_the_answer_is_at_its_end_or_an_error():
         late.stream = environ['wsgi.input']
         return late
 
-    with site(app, check=False) as host:
+    with site(app, check=False, body_buffer_size=1) as host:
         client = host.connect(request('/', 'POST', 'Content-Length: 300000') + b'x')
         client.until(b'answered')
         found = seen.next()

@@ -13,18 +13,16 @@ put together of larger parts where its format is known here, `combined` and `jso
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
 
+from ..escaped import field_form
 from ..http.response import MONTHS
 from ..loop import Reactor
 from ..server import Response
 from ..settings.access_format import NAMES
 from ..typed import Any, Callable
 from .writer import LogWriter
-
-_UNSAFE = re.compile(r'[^ !#-\[\]-~]')
 
 # Escaped values that were seen before: most requests have the User-Agent of another one. They are
 # at most 1,024 of at most 256 bytes; a full dictionary is emptied. What may hold a secret is never
@@ -56,6 +54,7 @@ class Lines:
         self._template = template + '\n'
         self._names = tuple(names)
         self.pid = os.getpid()
+        self._escaped = field_form(self.is_json)
         self.texts: dict[Any, str] = {}
         self._time = ''
         self.until = -1.0    # The time of the reactor at which the second is over.
@@ -112,7 +111,7 @@ class Lines:
         if found is None:
             if value is None:
                 return self.missing
-            found = self.quoted(_UNSAFE.sub(self._escape, value)) or self.missing
+            found = self.quoted(self._escaped(value)) or self.missing
             if may_keep(value):
                 if len(self.texts) >= MOST_KEPT:
                     self.texts.clear()
@@ -122,10 +121,6 @@ class Lines:
     def quoted(self, text: str) -> str:
         """Return a text that is escaped as a value."""
         return f'"{text}"' if self.is_json else text
-
-    def _escape(self, found: re.Match[str]) -> str:
-        code = ord(found[0])
-        return f'\\u{code:04x}' if self.is_json else f'\\x{code:02X}'
 
     def time(self) -> str:
         """Return the second of the clock as it is written; it is made when it is asked for."""

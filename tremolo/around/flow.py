@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from ..loop.outbox import Piece, PieceFailed
 from ..server import HandlerError, HTTPError, Response
+from ..sockets.outbox import Piece, PieceFailed
 from ..typed import Any
 
 _READ = 65536    # Bytes of a file that are one chunk.

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Generator
 
 from ..loop import Cancelled, Future, StreamClosed, Task
-from ..loop.outbox import PieceFailed
 from ..loop.shared_future import SharedFuture
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..server import Response
 from ..server.sending import too_late
+from ..sockets.outbox import PieceFailed
 from ..typed import TYPE_CHECKING, Any
 from .flow import Chunks, Flow, Replaced, Taken
 from .middleware import Middleware
@@ -123,8 +123,7 @@ class ReplacedBody:
             self.close()
             error.piece.failed(str(error))
         except BaseException as error:
-            if from_keyboard(error):
-                raise
+            error = caught(error)
             self._full = None
             self.close()
             self._failed(error)
@@ -151,6 +150,5 @@ class ReplacedBody:
             try:
                 self.replaced.pop().close()
             except BaseException as error:
-                if from_keyboard(error):
-                    raise
-                _log.error('a middleware failed while its chunks were closed', exc_info=error)
+                _log.error('a middleware failed while its chunks were closed',
+                           exc_info=caught(error))

@@ -19,7 +19,7 @@ from contextvars import Context
 from ..http.encoder import Encoded
 from ..http.replaced import replace_fields
 from ..loop import Cancelled, Future, Stream, StreamClosed
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..pages import send_failure
 from ..server import HandlerError, HTTPError, Response
 from ..server.bodiless import BODILESS
@@ -213,8 +213,7 @@ class WrappedResponse(Response):
         The handler may still run, and must not write into that answer: so it finds its client gone,
         and the error is answered from the ready queue.
         """
-        if from_keyboard(error):
-            raise error
+        error = caught(error)
         connection, self.live, self._replaced = self.connection, False, None
         task, connection.task = connection.task, None
         if task is not None:
@@ -243,8 +242,7 @@ class WrappedResponse(Response):
                 if layer.thrown(self, kept, who, error):
                     return
             except BaseException as raised:
-                if from_keyboard(raised):
-                    raise
+                raised = caught(raised)
                 if raised is error:
                     error.with_traceback(before)    # (Our own frames would be a cycle.)
                 else:
@@ -272,9 +270,7 @@ class WrappedResponse(Response):
             except (Cancelled, StreamClosed):
                 pass
             except BaseException as error:
-                if from_keyboard(error):
-                    raise
-                self.log_error(layer, error)
+                self.log_error(layer, caught(error))
 
 
 def _sent_by(layer: Any) -> HandlerError:

@@ -13,12 +13,12 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 
+from ..bridge.exits import error_of
 from ..frames import place_of
 from ..http import ProtocolError
 from ..http.encoder import encode
 from ..loop import Future, Reactor, StreamClosed
 from ..loop.stream import READ_SIZE
-from ..loop.task import TIME_SLICE
 from ..pages import tell_client
 from ..server import Request, Response
 from ..server.notices import about, shown_request, why
@@ -86,6 +86,8 @@ class Exchange:
         # (One callback for all that is to do then: each is a Handle of asyncio, and its context.)
         task.add_done_callback(self.finished)
         response = self.response
+        if (places := response.connection.server.places) is not None:
+            places.keep(self.request, task)
         if response.live:
             response.connection.task = self
 
@@ -103,7 +105,7 @@ class Exchange:
         response = self.response
         # (Middleware may still be sending an answer that the application has completed.)
         lost = not response.live or not self.expected
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
         if error is None:
             if lost:
                 return
@@ -241,10 +243,10 @@ class Exchange:
             except StreamClosed as error:
                 raise client_gone(self.response) from error
         elif not self._until:
-            self._until = reactor.now + TIME_SLICE
+            self._until = reactor.slice_end(self)
         else:
             await asyncio.sleep(0)
-            self._until = reactor.time() + TIME_SLICE
+            self._until = reactor.slice_end(self)
 
 
 # (As `answer_to` of the response.)

@@ -10,6 +10,7 @@ import contextvars
 import logging
 
 from ..errors import LifespanFailed
+from ..loop.signals import from_keyboard
 from ..typed import Any, Callable
 from .exchange import Message
 from .runner import Application
@@ -84,7 +85,7 @@ class Lifespan:
     async def _run(self) -> None:
         """Call the application once, for its whole lifespan.
 
-        Nothing but `KeyboardInterrupt` leaves it. An error is the answer to what it was asked for.
+        Nothing but the user's Ctrl-C leaves it. An error is the answer to what it was asked for.
         `SystemExit` and a `CancelledError` that is not ours say more: the application has ended.
         """
         scope = {'type': 'lifespan', 'asgi': {'version': '3.0', 'spec_version': '2.0'},
@@ -98,9 +99,9 @@ class Lifespan:
             else:
                 _log.error('the lifespan of the application failed', exc_info=error)
                 why = repr(error)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) or from_keyboard(error):
+                raise
             if self._over:
                 return
             why = f'the application has ended itself: {error!r}'

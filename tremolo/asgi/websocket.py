@@ -22,6 +22,7 @@ import asyncio
 import logging
 
 from ..bridge import bridge_to
+from ..bridge.exits import error_of
 from ..bridge.wakeup import Wakeup
 from ..frames import place_of
 from ..loop import Future
@@ -87,6 +88,9 @@ class SocketExchange:
         self._runner.running.add(task)
         task.add_done_callback(self._runner.running.discard)
         task.add_done_callback(self.finished)
+        places = self._response.connection.server.places
+        if places is not None and self._websocket.state == 'handshake':
+            places.keep(self._request, task)    # (Until its 101, at most.)
         if self._response.live or self._websocket.state == 'open':
             self._response.connection.task = self
 
@@ -105,7 +109,7 @@ class SocketExchange:
         """Close the socket when the application's task has ended, or answer the handshake."""
         self._task = None
         websocket, response = self._websocket, self._response
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else error_of(task)
         accepted = websocket.state != 'handshake' and self._phase not in ('connect', 'denial')
         lost = not response.live if not accepted else websocket.state != 'open'
         if error is None and not lost and self._phase in ('connect', 'denial'):

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Set
+from functools import partial
 
+from ..errors import readable
 from ..frames import place_of
 from ..loop import Reactor
 from ..loop.task import CLEANUP_TIMEOUT
 from ..loop.work import Work, name_of
-from ..output import guarded
-from ..typed import Any, cast
+from ..output import guard_asyncio, guarded
+from ..typed import Any, Callable, cast
 from .eager import Starter
 from .event_loop import ReactorEventLoop
 from .exits import is_outcome
@@ -36,13 +38,17 @@ class Bridge:
                  own: bool = True) -> None:
         # A loop on the reactor's poll, unless the reactor is a guest of `loop` (guest.py).
         self.loop: Any = loop or ReactorEventLoop(reactor)
+        self._reactor = reactor
         self.patience = CLEANUP_TIMEOUT    # Seconds that `close` waits, at most.
         self.left_alone: Set[Any] = set()    # Tasks and jobs that it does not wait for.
         self.kept: set[Any] = set()    # The spawned tasks: asyncio keeps none of them alive.
         if own:    # asyncio tells the errors of callbacks to its logger, which may raise.
-            vars(self.loop)['call_exception_handler'] = guarded(self.loop.call_exception_handler)
+            guard_asyncio()
+            vars(self.loop)['call_exception_handler'] = guarded(
+                partial(_tell, self.loop.call_exception_handler))
         # None for a loop of somebody else: its tasks are not ours.
         self._work = LoopWork(self.loop) if own else None
+        self.is_own = own
         self.start = Starter(self.loop).start
 
     def run(self) -> None:
@@ -51,7 +57,7 @@ class Bridge:
             self.loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as error:
             if not is_outcome(error):
-                raise
+                self._reactor.failed(error, 'a callback of asyncio failed')
             # What the loop had still to do in this turn is done in the next one.
             self.loop.call_soon(_nothing)
 
@@ -96,6 +102,15 @@ class Bridge:
         """
         return self._work.left(early) if self._work is not None else ()
 
+    def forget(self) -> None:
+        """Let nothing run that asyncio has in hand: in a process that a handler has forked.
+
+        (It has no public name for that. uvloop shows it to nobody.)
+        """
+        if self.is_own:
+            for handle in list(vars(self.loop).get('_ready', ())):
+                handle.cancel()
+
     def close(self) -> None:
         """Cancel the remaining tasks; wait for them, asynchronous generators and threads.
 
@@ -130,7 +145,7 @@ class Bridge:
                 self.loop.run_until_complete(waiting)
             except (SystemExit, KeyboardInterrupt) as error:
                 if not is_outcome(error):
-                    raise
+                    self._reactor.failed(error, 'a callback of asyncio failed')
 
     async def _end_threads(self, until: float) -> None:
         """End the threads of the loop's executor, unless one is busy until then."""
@@ -172,6 +187,12 @@ def _be_hosted(loop: ReactorEventLoop) -> None:
         return call_at(when, callback, *args, context=context)
 
     vars(loop).update(call_soon=noted_soon, call_at=noted_at)
+
+
+def _tell(tell: Callable[[dict[str, Any]], object], context: dict[str, Any]) -> None:
+    """Let asyncio tell of an error, as one that can be looked at."""
+    error = context.get('exception')
+    tell(context if error is None else {**context, 'exception': readable(error)})
 
 
 def _nothing() -> None:

@@ -2,9 +2,9 @@
 
 asyncio keeps these two errors in the task that raised them, as it keeps any other. Besides, it
 raises them out of `run_forever`, so that a program ends. A server must not end because a handler
-calls `sys.exit`: the error is the task's outcome, as all others are. What no task raised goes on as
-in asyncio: the error of a callback, of a signal handler, and the user's Ctrl-C (see
-`from_keyboard`).
+calls `sys.exit`: the error is the task's outcome, as all others are. What no task raised is the
+error of a callback: where an application is served it is logged (`Reactor.failed`), elsewhere it
+goes on as in asyncio. The user's Ctrl-C always does (see `from_keyboard`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,20 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 
+from ..errors import readable
 from ..loop.signals import from_keyboard
 from ..typed import Any, cast
 
 _COROUTINE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
+def error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    """Return the error of a task that has ended, as one that can be looked at."""
+    try:
+        error = task.exception()
+    except Exception:    # (The one of asyncio in Python asks the error for its traceback.)
+        return RuntimeError('an error of a class that raises when it is looked at')
+    return error and readable(error)
 
 
 def is_outcome(error: BaseException) -> bool:

@@ -13,8 +13,9 @@ from functools import partial
 from ..frames import place_of
 from ..loop import Future, Reactor, current_reactor
 from ..loop.future import on_loop
-from ..typed import Any
+from ..typed import Any, Callable
 from .bridge import bridge_to
+from .exits import error_of
 
 
 class _TaskFuture(Future):
@@ -28,6 +29,11 @@ class _TaskFuture(Future):
         if stop is not None and message:
             self.on_cancel = partial(stop, message)
         return Future.cancel(self, message)
+
+    def when_ended(self, callback: Callable[[Any], object]) -> None:
+        """Call when the task has ended, which may go on when this is cancelled."""
+        task = getattr(self.on_cancel, '__self__', self)
+        task.add_done_callback(callback)
 
     def where(self) -> str:
         """Return file:line at which the task's coroutine stands, or 'ended'."""
@@ -90,7 +96,7 @@ class _Spawned(Future):
         self.task = None
         if task.cancelled():
             Future.cancel(self, self._why)
-        elif (error := task.exception()) is not None:
+        elif (error := error_of(task)) is not None:
             self.set_exception(error)
         else:
             self.set_result(task.result())
@@ -140,7 +146,7 @@ def _settle(future: Future, task: asyncio.Task[Any]) -> None:
     """Set our Future to the outcome of a task."""
     if task.cancelled():
         future.cancel()
-    elif (error := task.exception()) is not None:
+    elif (error := error_of(task)) is not None:
         if not future.done():
             future.set_exception(error)
     elif not future.done():

@@ -35,7 +35,7 @@ class _GuestBridge(Bridge):
 
     def __init__(self, reactor: GuestReactor, loop: asyncio.AbstractEventLoop, own: bool) -> None:
         super().__init__(reactor, loop, own)
-        self._guest, self._own = reactor, own
+        self._guest = reactor
         if not own:
             # These tasks are ours, and the loop is the program's.
             start = self.start
@@ -54,11 +54,11 @@ class _GuestBridge(Bridge):
         raise RuntimeError('a guest is driven by its loop alone')
 
     def stop(self) -> None:
-        if self._own:
+        if self.is_own:
             super().stop()
 
     def close(self) -> None:
-        if self._own:
+        if self.is_own:
             with _driven(self._guest):
                 super().close()
 
@@ -80,7 +80,7 @@ class GuestReactor(Reactor):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, own: bool = True,
                  debug: bool = False) -> None:
-        self._loop, self._own = loop, own
+        self._loop, self.is_own = loop, own
         self.users = 0    # The number of `hosted` blocks that use it.
         self.before: Reactor | None = None    # The thread's current reactor before this one.
         self._timer: asyncio.TimerHandle | None = None    # The loop's timer for the next turn.
@@ -128,7 +128,7 @@ class GuestReactor(Reactor):
 
     def close(self) -> None:
         """Close the reactor, and the loop if the reactor owns it. Not inside a turn."""
-        if not self.closed and not self.turning and not self._own:
+        if not self.closed and not self.turning and not self.is_own:
             self._loop.remove_reader(self.fileno())
             if self._timer is not None:
                 self._timer.cancel()

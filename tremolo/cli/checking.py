@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from ..errors import LogError, SettingError, TlsError
 from ..importer import found_or_status
 from ..loop import ListenError
+from ..machine import resident_memory
 from ..output import complain, say
 from ..service import Service
 from ..service.log import check_logs, set_up_logging
@@ -29,6 +30,7 @@ from ..settings.doubts import doubts
 from ..settings.limits import limit_lines, memory_lines
 from ..settings.shown import shown_lines
 from ..typed import Any, Callable
+from ..workers.renewal import doubt_of
 
 _LONGEST = 107    # Bytes of the path of a UNIX socket: unix(7).
 
@@ -86,6 +88,8 @@ def _check(app: str, options: dict[str, Any], finding: dict[str, Any]) -> int:
     parts = [settings.for_address(options) for _, options in addresses]
     prepare_tls(secure_settings(settings, addresses))
     _bind(service, settings)
+    if settings.limit_memory and (line := doubt_of(settings.limit_memory, resident_memory())):
+        complain(f'tremolo: warning: {line}')    # (As a start does, and as much is imported here.)
     kind, websockets = _kind_of(service)
     say(f'{app}: {kind}, {_where(settings, addresses)}; nothing was started\n')
     say('\n'.join(limit_lines(settings)))

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+from ..escaped import plain
 from ..frames import Place, standing
 from ..loop.listener import host_port
 from ..machine import resident_memory
@@ -135,4 +136,4 @@ def _address(address: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    return ascii(text[:_LONGEST])[1:-1]
+    return plain(text[:_LONGEST])

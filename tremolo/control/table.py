@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..escaped import plain
 from ..typed import Any, Callable
 from .waits import short
 
@@ -84,12 +85,7 @@ def table(rows: Sequence[Row], width: int, height: int = 0, sort: str = 'age') -
     lines += _cells(connections[:max(0, left)], width)
     if not connections:
         lines.append('no connections')
-    return [shown(line)[:width].rstrip() for line in lines[:height or None]]
-
-
-def shown(text: str) -> str:
-    """Return text with each character escaped that is not printable ASCII."""
-    return text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    return [plain(line)[:width].rstrip() for line in lines[:height or None]]
 
 
 _KEYS: dict[str, Callable[[Row], Any]] = {
@@ -118,7 +114,7 @@ def _of_worker(row: Row) -> str:
 def _cells(rows: Iterable[Row], width: int) -> list[str]:
     """Return the lines of the connections, under their heads."""
     lines = [[head for head, _, _ in _COLUMNS]]
-    lines += [[shown(text(row)) for _, text, _ in _COLUMNS] for row in rows]
+    lines += [[plain(text(row)) for _, text, _ in _COLUMNS] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines)]
     # (A column in which nothing stands is left out.)
     used = [any(line[number] for line in lines[1:]) or number > 8 for number in range(len(widths))]

@@ -25,7 +25,7 @@ from ..server.addresses import Addresses
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from ..loop.transport import Transport
+    from ..sockets.transport import Transport
     from ..tls.handshake import Handshake
     from .edges import Edges
 
@@ -103,6 +103,9 @@ class Arrival:
     def _shake_hands(self) -> None:
         if self._edges is None:
             return    # (It was aborted in its last step.)
+        if (clients := self.server.clients) is not None and not clients.arrives(self):
+            self._end('connections_per_client')
+            return
         try:
             if (begin := self._edges.handshake) is None:
                 self._admit()
@@ -162,6 +165,8 @@ class Arrival:
         if edges is not None:
             self.server.arriving.discard(self)
             edges.left()
+            if self.server.clients is not None:
+                self.server.clients.left(self)
 
     def _end(self, reason: str, why: str = '', is_noise: bool = False) -> None:
         """Close the socket, count the reason, tell the log, and make room; once."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 
-from ..loop.outbox import Piece, PieceFailed
+from ..sockets.outbox import Piece, PieceFailed
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from ..loop.transport import Transport
+    from ..sockets.transport import Transport
 
 # Bytes that the kernel sends in one call, so in one turn: others wait for them, on loopback 0.4 ms.
 # (Measured beside nginx, which sends as many: with 512 KiB 0.7 of its throughput, with 1 MiB 0.75,

@@ -47,7 +47,11 @@ def best_type(accept: str | None, offers: Sequence[str]) -> str | None:
     Without a field, or with an empty one, all are liked (RFC 9110 section 12.5.1). Raises
     `ValueError` for an offer that is no media type.
     """
-    ranges = read_elements(accept or '*/*')
+    return best_of(read_elements(accept or '*/*'), offers)
+
+
+def best_of(ranges: Sequence[Element], offers: Sequence[str]) -> str | None:
+    """Do as `best_type` with a field that was read already."""
     best, most = None, 0.0
     for offer in offers:
         kinds = read_elements(offer) if isinstance(offer, str) else []

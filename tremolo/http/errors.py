@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import TremoloError
+from ..escaped import quoted
 
 
 class ProtocolError(TremoloError):
@@ -39,5 +40,4 @@ class HeaderError(TremoloError, ValueError):
 
 def shown(arrived: bytes | str) -> str:
     """Return at most 64 characters of the repr of `arrived`, for a reason or a message."""
-    # Cut before the repr too: the repr of a megabyte takes long.
-    return repr(arrived[:64])[:64]
+    return quoted(arrived, 64)[:64]

@@ -92,6 +92,16 @@ FOLD = expression(rb'\r\n[ \t]+')
 CHUNK_LINE = expression(
     rb'([0-9A-Fa-f]{1,16})(?:[ \t]*;[ \t]*%s(?:%s)?)*\r\n' % (_TOKEN, _ASSIGNED))
 
+# Chunks of 1 to 47 bytes without extensions, by the digits of their sizes: one, and as many as one
+# step takes (chunked.py).
+_DIGITS = [b'%d' % value if value < 10 else b'[%x%X]' % (value, value) for value in range(16)]
+_TINY = b'|'.join(
+    rb'%b(?:\r\n.{%d}%b)' % (_DIGITS[first], first, b''.join([
+        rb'|%b\r\n.{%d}' % (_DIGITS[second], 16 * first + second) for second in range(16)
+    ] if first < 3 else ())) for first in range(1, 16))
+TINY_CHUNK = expression(rb'(?s:(?:%b)\r\n)' % _TINY)
+TINY_CHUNKS = expression(rb'(?s:(?:(?:%b)\r\n){1,256})' % _TINY)
+
 # Host     = uri-host [ ":" port ]                                           RFC 9110 section 7.2
 # host     = IP-literal / IPv4address / reg-name                             RFC 3986 section 3.2.2
 # reg-name = *( unreserved / pct-encoded / sub-delims )

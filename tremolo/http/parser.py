@@ -161,10 +161,13 @@ class RequestParser:
         data, pos = self.buffer, self._pos
         # Some clients send additional empty lines after a body. Skip a few.
         if data.startswith(b'\r\n', pos):
-            if self._skipped == _EMPTY_LINES:
-                raise ProtocolError(400, f'more than {_EMPTY_LINES} empty lines before a request')
-            self._skipped += 1
-            self._consume(pos + 2)
+            while data.startswith(b'\r\n', pos):
+                if self._skipped == _EMPTY_LINES:
+                    raise ProtocolError(
+                        400, f'more than {_EMPTY_LINES} empty lines before a request')
+                self._skipped += 1
+                pos += 2
+            self._consume(pos)
             return self.next_event()
         end = data.find(b'\r\n\r\n', self._scanned, pos + self._head_size)
         if end < 0:

@@ -40,3 +40,7 @@ def without_frames(error: BaseException | None) -> BaseException | None:
         # (In a frozen dataclass this may not be set in the usual way.)
         BaseException.__setattr__(error.with_traceback(None), '__context__', None)
     return error
+
+
+class NoReactor(RuntimeError):
+    """No reactor runs in this thread."""

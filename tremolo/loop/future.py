@@ -13,7 +13,7 @@ from collections.abc import Generator
 from ..frames import caller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .dropped import FRAMES_STAY, Droppable
-from .errors import Cancelled, InvalidState
+from .errors import Cancelled, InvalidState, NoReactor
 
 if TYPE_CHECKING:
     from .reactor import Reactor
@@ -25,8 +25,13 @@ def current_reactor() -> Reactor:
     """Return the reactor that this thread runs or works for. Raises `RuntimeError` without one."""
     reactor: Reactor | None = getattr(_local, 'reactor', None)
     if reactor is None:
-        raise RuntimeError('no reactor runs in this thread')
+        raise NoReactor('no reactor runs in this thread')
     return reactor
+
+
+def runs_here(reactor: Reactor) -> bool:
+    """Return whether it is the reactor that this thread runs or works for."""
+    return getattr(_local, 'reactor', None) is reactor
 
 
 def set_current_reactor(reactor: Reactor | None) -> Reactor | None:

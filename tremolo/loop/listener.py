@@ -180,6 +180,11 @@ class Listener:
             # The owner wants this pause: the end of the other one must not end it.
             self._breath.cancel()
 
+    def fileno(self) -> int:
+        """Return the descriptor; -1 when it is closed."""
+        fd: int = self._socket.fileno()
+        return fd
+
     def share(self) -> Any:
         """Return a duplicate of the socket, for a process that goes on with it."""
         self.shared = True

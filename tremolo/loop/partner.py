@@ -32,5 +32,8 @@ class PartnerLoop(Protocol):
         Those of the application's start are left out, unless `early` is said.
         """
 
+    def forget(self) -> None:
+        """Let nothing run that it has in hand: in a process that was forked."""
+
     def close(self) -> None:
         """End the tasks that run there."""

@@ -19,16 +19,18 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ..polling.full_polls import MANY, FullPolls
+from ..polling.pauses import LATE, Pauses
 from ..polling.poller import READ, WRITE, Poller
 from ..polling.pollers import Mending, make_poller
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import Cancelled, InvalidState
 from .future import set_current_reactor
-from .signals import Signals
-from .task import Task
+from .signals import Signals, caught
+from .task import TIME_SLICE, Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class Reactor:
         self.network = network
         self.simulated = network is not socket    # Then asyncio, which opens sockets, is left out.
         self.debug = debug
+        self.serves = False    # Whether it serves an application: then no callback ends it.
         self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
         self.tasks: set[Task] = set()    # The suspended tasks; this keeps them alive.
@@ -89,6 +92,12 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
+        self.pauses = Pauses()    # How long it did not turn.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). As
+        # long as it does, `choose` says which of the ready fds are served; None: all of them.
+        self.long_turn = NEVER
+        self.fairness: Any = None
+        self.choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
@@ -125,11 +134,12 @@ class Reactor:
         self.turning = False    # (When a callback calls `step`, other threads must wake this poll.)
         try:
             events = self._poll(self._wait_time(timeout))
+            last = self.now
             self.now = now = self.time()
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events:
+            for fd, mask in events if self.choose is None else self.choose(events):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
@@ -140,15 +150,16 @@ class Reactor:
                         reader()
                     if mask != READ and watcher.writer is not None:
                         watcher.writer()
-                except (Exception, Cancelled):
-                    _log.exception('the callback of fd %d failed; it is no longer watched', fd)
+                except BaseException as error:
+                    self.failed(error, 'the callback of fd %d failed; it is no longer watched', fd)
                     if watchers.get(fd) is watcher:
                         self.remove_fd(fd)
-            if self.timers.next_deadline() <= now and not (
-                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers))):
+            if (due := self.timers.next_deadline()) <= now and not (
+                    (now - due > LATE and self.pauses.hold_back(self.turns, now, due, last)) or (
+                    len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers)))):
                 self._fire_timers(now)
             for _ in range(len(self._ready)):
-                self._guard(*self._ready.popleft())
+                self.guard(*self._ready.popleft())
             self.end_turn()
         finally:
             self.turning = False
@@ -156,10 +167,17 @@ class Reactor:
 
     def _wait_time(self, timeout: float | None) -> float | None:
         if (deadline := self.next_deadline()) is not None:
-            until = min(deadline - self.time(), _LONGEST_WAIT)
+            time = self.time()
+            until = min(deadline - time, _LONGEST_WAIT)
             timeout = until if timeout is None or until < timeout else timeout
+            if time - self.now > self.long_turn:
+                self.fairness.begin()
         # The timeout of a host may be negative, and some pollers take that for 'without end'.
         return timeout if timeout is None else max(timeout, 0.0)
+
+    def poll_again(self) -> list[tuple[int, int]]:
+        """Return more events, without waiting; for `choose`."""
+        return self._poll(0.0)
 
     def _fire_timers(self, now: float) -> None:
         # At most as many as there are now: a timer that arms itself again waits for the next turn.
@@ -167,7 +185,7 @@ class Reactor:
             if (timer := self.timers.pop_due(now)) is None:
                 break
             if timer.callback is not None:
-                self._guard(timer.callback, timer.args)
+                self.guard(timer.callback, timer.args)
 
     def end_turn(self) -> None:
         """Send what was written in this turn."""
@@ -175,20 +193,30 @@ class Reactor:
             stream = self.unsent.pop()
             try:
                 stream.push()
-            except (Exception, Cancelled):
-                _log.exception('%r failed', stream)
+            except BaseException as error:
+                self.failed(error, '%r failed', stream)
         self.turning = False
 
-    def _guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Call a callback, and log what it raises."""
         try:
             callback(*args)
-        except (Exception, Cancelled):
-            # `Cancelled` too: a callback may call `result()` of a cancelled Future.
-            _log.exception('the callback %r failed', callback)
+        except BaseException as error:
+            self.failed(error, 'the callback %r failed', callback)
         finally:
             # From Python 3.12 on the last frame of a generator keeps this frame alive. A Future in
             # this frame, with the error that was raised in that one, would be a cycle.
             del args
+
+    def failed(self, error: BaseException, what: str, *args: Any) -> None:
+        """Log the error of a callback, or raise it: what ends a program ends the loop.
+
+        But nothing ends one that serves an application, except the user's Ctrl-C.
+        """
+        # (`Cancelled`: a callback may call `result()` of a cancelled Future.)
+        if not (self.serves or issubclass(type(error), (Exception, Cancelled))):
+            raise error
+        _log.error(what, *args, exc_info=caught(error))
 
     def fileno(self) -> int:
         """Return an fd that is readable when a turn is due; -1 if the poller has none."""
@@ -218,6 +246,13 @@ class Reactor:
 
     # Safe on any thread: `append` is atomic, and each poll is preceded by a look at the queue.
     call_soon_threadsafe = call_soon
+
+    def slice_end(self, payer: Any) -> float:
+        """Return until when code that does not wait may go on, before others have their turn.
+
+        `payer` is what that code works for: the owner of a task, or another that has an answer.
+        """
+        return self.time() + TIME_SLICE
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call `callback` after `delay` seconds, unless the Timer is cancelled before."""

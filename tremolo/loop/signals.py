@@ -11,7 +11,9 @@ import signal
 import sys
 import threading
 
+from ..errors import readable
 from ..typed import Any, Callable
+from .forks import end_if_forked
 
 # The signals that a reactor of this process handles.
 ours: set[int] = set()
@@ -21,10 +23,22 @@ def from_keyboard(error: BaseException) -> bool:
     """Tell whether an error is the user's Ctrl-C: a KeyboardInterrupt that Python made of SIGINT.
 
     It arrives on the main thread, unless a reactor handles SIGINT. Any other KeyboardInterrupt was
-    raised by code, and is an error as others are.
+    raised by code, and is an error as others are. (Each error of a handler comes by here: one of a
+    process that the handler has forked goes no further.)
     """
-    return (isinstance(error, KeyboardInterrupt) and signal.SIGINT not in ours
+    end_if_forked(error)
+    return (issubclass(type(error), KeyboardInterrupt) and signal.SIGINT not in ours
             and threading.current_thread() is threading.main_thread())
+
+
+def caught(error: BaseException) -> BaseException:
+    """Return the error of code that we have called, to be answered, logged and kept.
+
+    Even SystemExit: no error of a handler may end the loop. Raises the user's Ctrl-C.
+    """
+    if from_keyboard(error):
+        raise error
+    return readable(error)
 
 
 def is_ignored(signum: int) -> bool:

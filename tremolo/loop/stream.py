@@ -23,17 +23,18 @@ import os
 import struct
 from contextlib import suppress
 
+from ..errors import readable
+from ..sockets.kernel import Endpoint
+from ..sockets.outbox import Outbox, Piece, PieceFailed
 from ..typed import TYPE_CHECKING, Any, Callable
-from .errors import Cancelled, StreamClosed, without_frames
+from .errors import StreamClosed, without_frames
 from .future import Future
 from .inbox import Inbox
-from .kernel import Endpoint
-from .outbox import Outbox, Piece, PieceFailed
 from .reactor import Reactor
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
-    from .transport import Buffer, Limiter, Receiver, Transport
+    from ..sockets.transport import Buffer, Limiter, Receiver, Transport
 
 _log = logging.getLogger('tremolo.loop')
 
@@ -57,7 +58,7 @@ class Stream(Endpoint):
     def __init__(self, reactor: Reactor, sock: Transport, receiver: Receiver | None = None,
                  high: int = 65536, low: int = 16384) -> None:
         """Take over a connected socket, or another `Transport`; `start` begins to read."""
-        self.reactor = reactor
+        self.reactor: Reactor = reactor
         self._socket = sock
         self.fd = sock.fileno()
         self.receiver = receiver
@@ -175,9 +176,9 @@ class Stream(Endpoint):
                 self.fill(data)
             else:
                 self._ended()
-        except (Exception, Cancelled) as error:
-            _log.exception('a receiver failed; its stream is closed')
-            self._terminate(error)
+        except BaseException as error:
+            self.reactor.failed(error, 'a receiver failed; its stream is closed')
+            self._terminate(readable(error))
         return None
 
     def _readable_and_pending(self) -> None:

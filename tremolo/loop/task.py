@@ -25,7 +25,7 @@ from .done import DONE
 from .errors import Cancelled
 from .foreign import awaited
 from .future import Future
-from .signals import from_keyboard
+from .signals import caught
 from .timers import Timer
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Owner(Protocol):
 class Task(Future):
     """A generator or coroutine that runs; also the Future of its result: `yield Task(job())`."""
 
-    __slots__ = ('_awaitable', '_closer', '_doom', '_owner', '_waiting', 'context')
+    __slots__ = ('_awaitable', '_closer', '_doom', '_waiting', 'context', 'owner')
 
     def __init__(self, awaitable: Generator[Any, Any, Any] | Coroutine[Any, Any, Any], *,
                  owner: Owner | None = None, context: contextvars.Context | None = None,
@@ -66,7 +66,7 @@ class Task(Future):
         """
         Future.__init__(self, reactor)
         self._awaitable: Any = awaitable
-        self._owner = owner
+        self.owner = owner    # Who takes what it yields; None after its end.
         self.context = context if context is not None else contextvars.copy_context()
         # The Future that it waits for; None while it runs or stands in the ready queue.
         self._waiting: Future | None = None
@@ -110,11 +110,11 @@ class Task(Future):
         self._waiting = None
         error, self._doom = self._doom, None
         self.context.run(self._run, _NOTHING if arrived is None else arrived, error)
-        del arrived, error    # The generator's last frame may keep this one (see `Reactor._guard`).
+        del arrived, error    # The generator's last frame may keep this one (see `Reactor.guard`).
 
     def _run(self, yielded: Any, error: BaseException | None = None, value: Any = None) -> None:
         """Act on the yielded value and resume the generator, until it has to wait or ends."""
-        awaitable, owner = self._awaitable, self._owner
+        awaitable, owner = self._awaitable, self.owner
         resumes, spent = 0, False
         while True:
             if yielded is DONE and not spent:
@@ -130,18 +130,17 @@ class Task(Future):
                     yielded = awaited(yielded) if owner is None else owner.emit(yielded)
                     if yielded is not None or spent:
                         continue
-                except Exception as exc:
+                except BaseException as exc:
                     # Raised at the `yield` of that value, where the mistake is.
-                    error = exc.with_traceback(None)
+                    error = caught(exc).with_traceback(None)
             try:
                 yielded = awaitable.send(value) if error is None else awaitable.throw(error)
             except StopIteration as stop:
                 yielded = error = None
                 return self._end(stop.value, None)
             except BaseException as exc:
-                if from_keyboard(exc):
-                    raise
                 yielded = error = None
+                exc = caught(exc)
                 # Our own frame leaves the traceback: then the error does not refer to this task,
                 # and there is no cycle. From Python 3.12 on the generator's last frame refers to
                 # ours all the same. A cancelled task needs no traceback, so all of it goes.
@@ -151,14 +150,14 @@ class Task(Future):
             value = error = None
             resumes += 1
             if resumes == _FREE_RESUMES:
-                slice_end = self.reactor.time() + TIME_SLICE
+                slice_end = self.reactor.slice_end(owner)
             elif resumes > _FREE_RESUMES:
                 spent = self.reactor.time() >= slice_end
 
     def _pause(self, waited: Future | None) -> None:
         """Wait until `waited` is done; with None, or after `cancel`, until others had a turn."""
-        if self._owner is not None:
-            self._owner.pausing()
+        if self.owner is not None:
+            self.owner.pausing()
         self.reactor.tasks.add(self)
         self._waiting = waited
         if waited is None:
@@ -170,7 +169,7 @@ class Task(Future):
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         # A finished task may be kept for long; the generator and the owner need not be.
-        self._awaitable = self._owner = None
+        self._awaitable = self.owner = None
         if self._closer is not None:
             self._closer.cancel()
         self.reactor.tasks.discard(self)
@@ -188,6 +187,6 @@ class Task(Future):
             self._abandon()
             try:
                 self.context.run(self._awaitable.close)
-            except (Exception, Cancelled, SystemExit) as exc:
-                _log.error('%s: closing a task failed', self.where(), exc_info=exc)
+            except BaseException as exc:
+                _log.error('%s: closing a task failed', self.where(), exc_info=caught(exc))
             self._end(None, Cancelled())

@@ -12,6 +12,9 @@ one more may work in its place; but only on jobs that come from jobs, the deepes
 are never more than `Reactor.threads` jobs of the first depth, and those below them always go on.
 What else threads may wait for (a lock whose holder needs a thread) is told in the log.
 
+A job that works for a request mostly waits for its client, who may be slow. While it waits, a job
+of the first depth may work in its place, too, within the bounds of waits.py.
+
 On a worker thread `current_reactor()` is the reactor that the thread works for. `sleep`, `gather`,
 `timeout`, `spawn`, `connect`, `run_in_thread` and the reads of a stream may be called there: their
 set-up is handed to the loop, in the order of the calls, and `sleep(1).result()` waits. All other
@@ -29,13 +32,16 @@ from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
 
+from ..errors import readable
 from ..frames import place_in_thread
 from ..typed import Any, Callable, TypeVar
 from .errors import InvalidState
+from .forks import end_if_forked
 from .future import Future, current_reactor, set_current_reactor, wait_by
 from .reactor import Reactor
 from .task import Task
-from .work import Work, name_of, of_startup
+from .waits import Waits
+from .work import Work, for_request, name_of, of_startup
 
 _log = logging.getLogger('tremolo.loop')
 # How many jobs there are above the code that runs: 0 for what no job has called.
@@ -47,21 +53,36 @@ QUIET = 60.0    # Seconds until it is told again.
 T = TypeVar('T')
 
 
-class _Job(Future):
+class Job(Future):
     """The Future of a job on a worker thread."""
 
-    __slots__ = ('early', 'name', 'thread')
+    __slots__ = ('answers', 'at_end', 'begun', 'early', 'name', 'thread', 'wants')
 
     def __init__(self, reactor: Reactor, func: Callable[..., Any]) -> None:
         Future.__init__(self, reactor)
         self.name = name_of(func)
         self.early = of_startup.get()    # Whether it is a job of the application's start.
         self.thread = 0    # The number of the thread that does the job; 0 before and after.
+        self.begun = False    # Whether a thread has taken it.
+        self.at_end: Callable[[object], object] | None = None
+        self.wants = 'a thread'    # What it waits for before it begins.
+        self.answers = False    # Whether it is a request's handler, and counts in `queued`.
+
+    def when_ended(self, callback: Callable[[object], object]) -> None:
+        """Call when no thread does the job any more, which goes on when this is cancelled."""
+        self.at_end = callback
+        self.add_done_callback(self.left)
+
+    def left(self, _: object = None) -> None:
+        """Call `at_end` once, unless a thread does the job."""
+        if not self.begun and (at_end := self.at_end) is not None:
+            self.at_end = None
+            at_end(self)
 
     def where(self) -> str:
         """Return file:line at which the thread stands now, or what the job waits for."""
         return place_in_thread(self.thread) or (
-            'ended' if self.done() else 'waiting for a thread')
+            'ended' if self.done() else f'waiting for {self.wants}')
 
 
 class ThreadPool:
@@ -73,17 +94,21 @@ class ThreadPool:
         self._changed = threading.Condition()
         # The jobs that wait for a thread, by depth and in order: the Future of each, and the call
         # to do. (A depth without jobs has no entry.)
-        self._jobs: dict[int, OrderedDict[_Job, Callable[[], Any]]] = {}
+        self._jobs: dict[int, OrderedDict[Job, Callable[[], Any]]] = {}
         self._idle: set[threading.Thread] = set()
-        self._busy: set[_Job] = set()    # The jobs that threads do now.
-        self._waiting = 0    # How many of these wait for a Future.
-        self._ended = 0      # How many jobs have ended so far.
+        self._busy: set[Job] = set()    # The jobs that threads do now.
+        self._first = 0      # How many of these are of the first depth.
+        self._waiting = 0    # How many of them all wait for a Future.
+        # Those that wait, are of the first depth, and work for requests.
+        self._waits = Waits(reactor, self._more)
+        self._queued = 0     # How many handlers wait for a thread.
+        self._ended = 0      # How many jobs and waits have ended so far.
         self._looking = False    # Whether `_look` is to be called.
         self._told = -QUIET      # When it was last told that all threads wait.
         self._closed = False
         reactor.at_close.add(self.close)
 
-    def submit(self, future: _Job, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def submit(self, future: Job, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Run `func(*args)` on a thread of the pool, and settle `future` with its outcome."""
         context, depth = contextvars.copy_context(), _depth.get()
         context.run(_depth.set, depth + 1)
@@ -92,6 +117,7 @@ class ThreadPool:
                 raise InvalidState('the reactor is closed')
             jobs = self._jobs.setdefault(depth, OrderedDict())
             jobs[future] = partial(context.run, func, *args)
+            self._queued += future.answers
             try:
                 self._use_room()
             except RuntimeError:
@@ -107,7 +133,7 @@ class ThreadPool:
         """Wake a thread or start one, if there is a job that may begin."""
         room = self._reactor.threads
         inner = sum(len(jobs) for depth, jobs in self._jobs.items() if depth)
-        outer = min(len(self._jobs.get(0, ())), max(0, room - len(self._busy)))
+        outer = min(len(self._jobs.get(0, ())), max(0, room + len(self._waits) - self._first))
         # A thread that was notified or started counts as idle until it runs; until then its job
         # counts as waiting too.
         self._changed.notify()
@@ -115,6 +141,16 @@ class ThreadPool:
             thread = threading.Thread(target=self._work, name='tremolo-worker', daemon=True)
             thread.start()
             self._idle.add(thread)
+
+    def _more(self) -> None:
+        """Use the place of a thread that waits for a client."""
+        with self._changed, suppress(RuntimeError):    # The system has no more threads.
+            self._use_room()
+
+    @property
+    def full(self) -> bool:
+        """Whether one more handler is too many. (No lock: the loop alone asks, and adds.)"""
+        return self._waits.full(self._queued)
 
     @property
     def _active(self) -> int:
@@ -125,17 +161,19 @@ class ThreadPool:
         """Return the depth of the job that may begin now: of the deepest one. None: no job may."""
         room = self._reactor.threads
         deepest = max(self._jobs, default=None)
-        if deepest is None or self._active >= room or (not deepest and len(self._busy) >= room):
+        if deepest is None or self._active >= room or (
+                not deepest and self._first >= room + len(self._waits)):
             return None
         return deepest
 
-    def _drop(self, future: _Job, depth: int) -> None:
+    def _drop(self, future: Job, depth: int) -> None:
         if future in self._jobs.get(depth, ()):
+            self._queued -= future.answers
             del self._jobs[depth][future]
             if not self._jobs[depth]:
                 del self._jobs[depth]
 
-    def _withdraw(self, future: _Job, depth: int) -> None:
+    def _withdraw(self, future: Job, depth: int) -> None:
         with self._changed:
             self._drop(future, depth)
 
@@ -158,9 +196,12 @@ class ThreadPool:
                 call = self._jobs[depth][future]
                 self._drop(future, depth)
                 self._busy.add(future)
+                self._first += not depth
+                future.begun = True
             _run(future, call)
             with self._changed:
                 self._busy.discard(future)
+                self._first -= not depth
                 self._ended += 1
             del future, call    # An idle thread keeps nothing of its last job alive.
 
@@ -172,10 +213,14 @@ class ThreadPool:
                 self._use_room()
             self._look_soon()
         try:
-            event.wait()
+            if for_request.get() and _depth.get() == 1:
+                self._waits.wait(event)
+            else:
+                event.wait()
         finally:
             with self._changed:
                 self._waiting -= 1
+                self._ended += 1
 
     def _look_soon(self) -> None:
         """Look in a while, if all threads wait and there are jobs."""
@@ -194,11 +239,12 @@ class ThreadPool:
             if not stuck or not count or now - self._told < QUIET:
                 return
             self._told = now
+            threads = len(self._busy)
             places = Counter(job.where() for job in self._busy).most_common(3)
         _log.warning(
             'all %d threads wait, and %d jobs wait for a thread: raise the option `threads`, or '
             'wait in a generator or an `async def`, where no thread is needed. They wait at %s',
-            self._reactor.threads, count, ', '.join(place for place, _ in places))
+            threads, count, ', '.join(place for place, _ in places))
 
     def left(self, early: bool = False) -> list[Work]:
         """Return the jobs that are done now or wait for a thread.
@@ -223,7 +269,7 @@ class ThreadPool:
             thread.join()
 
 
-def _run(future: _Job, job: Callable[[], Any]) -> None:
+def _run(future: Job, job: Callable[[], Any]) -> None:
     """Do the job on this thread, and bring the outcome to the loop."""
     future.thread = threading.get_ident()
     try:
@@ -233,17 +279,23 @@ def _run(future: _Job, job: Callable[[], Any]) -> None:
             # Raised in a generator, it would end that generator as if by `return`.
             raise RuntimeError('a job raised StopIteration') from exc
     except BaseException as exc:
+        exc = readable(exc)
         bring = partial(future.set_exception, exc)
         # The first frame of the traceback is this one, and it refers to the error: a cycle.
         # (To set the attribute fails in a frozen dataclass, and would end the thread.)
         exc.with_traceback(exc.__traceback__ and exc.__traceback__.tb_next)
+        end_if_forked(exc)
+    end_if_forked()
     future.thread = 0
     future.reactor.call_soon_threadsafe(_bring, future, bring)
     del bring, future    # The frames of an error's traceback lead back here.
 
 
-def _bring(future: Future, bring: Callable[[], None]) -> None:
-    if not future.done():    # It may have been cancelled meanwhile.
+def _bring(future: Job, bring: Callable[[], None]) -> None:
+    future.begun = False
+    if future.done():    # It may have been cancelled meanwhile.
+        future.left()
+    else:
         bring()
 
 
@@ -255,13 +307,18 @@ def run_in_thread(func: Callable[..., Any], *args: Any) -> Future:
     runs is dropped.
     """
     reactor = current_reactor()
-    future = _Job(reactor, func)
+    future = Job(reactor, func)
+    pool_of(reactor).submit(future, func, args)
+    return future
+
+
+def pool_of(reactor: Reactor) -> ThreadPool:
+    """Return the pool of a reactor, made for its first job."""
     if reactor.pool is None:
         # Two threads that call this first, together, may make two pools: both work, and the
         # reactor closes both.
         reactor.pool = ThreadPool(reactor)
-    reactor.pool.submit(future, func, args)
-    return future
+    return reactor.pool
 
 
 def call_on_loop(reactor: Reactor, function: Callable[..., T], *args: Any) -> T:

@@ -15,6 +15,9 @@ from ..typed import Any, Callable
 # context: so the tasks of a task that was begun at the start are known, too.
 of_startup: ContextVar[bool] = ContextVar('tremolo.of_startup', default=False)
 
+# Whether it works for a request: then a thread that waits there mostly waits for a client.
+for_request: ContextVar[bool] = ContextVar('tremolo.for_request', default=False)
+
 
 class Work:
     """A task or a job that has not ended. (A NamedTuple would slow down the start.)"""

@@ -64,6 +64,7 @@ def _labels(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
+    # (The grammar of this format; all that is for people has its escapes from escaped.py.)
     return value.replace('\\', r'\\').replace('"', r'\"').replace('\n', r'\n')
 
 

@@ -114,7 +114,7 @@ def traceback_of(error: BaseException) -> str:
         whole = raised.text.startswith('  File ')    # (A SyntaxError tells its place first.)
         lines.append(raised.text if whole else
                      f'{raised.kind}: {raised.text}' if raised.text else raised.kind)
-    return '\n'.join(lines)
+    return printable('\n'.join(lines))    # (Lines of source as well.)
 
 
 def is_ours(file: str) -> bool:

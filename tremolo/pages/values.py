@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from threading import Thread
 
+from ..escaped import lines
 from ..typed import Any, Callable
 
 LONGEST = 300    # Characters of a value.
@@ -64,10 +65,7 @@ def without_passwords(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return a text in which each character can be seen: others, half of a pair too, by number."""
-    if text.isprintable():
-        return text
-    return ''.join(each if each.isprintable() or each in '\n\t'
-                   else each.encode('unicode_escape').decode() for each in text)
+    return lines(text, indent='')
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

@@ -102,7 +102,8 @@ class Converters(_Mapping):
 
     The pattern must match the whole text of the group, of one segment and percent-decoded. Where
     `from_text` raises `ValueError`, the path does not match. `to_text` is for `url_for`. Setting
-    raises `ValueError` for what is no converter, and for a name that is there.
+    raises `ValueError` for what is no converter, for a name that is there, and for a pattern that
+    may take more than linear time (ambiguity.py).
     """
 
     def __init__(self) -> None:
@@ -132,6 +133,10 @@ class Converters(_Mapping):
         if empty is not None:
             raise ValueError(f'the pattern of the converter {name!r} matches an empty text, and no '
                              'group is empty: write + in the place of *')
+        from .ambiguity import fault_of  # (Late: few set one, and no request does.)
+        fault = fault_of(pattern, re.DOTALL)
+        if fault:
+            raise ValueError(f'the pattern of the converter {name!r} {fault}')
         self.data[name] = Converter(name, pattern, from_text, to_text, len(self.data))
 
     def of(self, name: str) -> Converter | None:

@@ -10,7 +10,8 @@ are looked at in this order, and then the folders of files:
     '/page'                   exactly this path: a dictionary
     '/page/<int:id>'          named groups: a tree (tree.py)
     r'^/page/(?P<id>\\d+)$'   an expression of one's own, which must match the whole decoded path:
-                              one after the other, in the order in which they were registered
+                              one after the other, in the order in which they were registered;
+                              one that may take more than linear time is refused (ambiguity.py)
 
 What matches and has not the method is passed over: the next may have it.
 """
@@ -109,6 +110,10 @@ class Router(Generic[T]):
         pattern = None
         if path.startswith('^'):
             compiled = _compiled(path)
+            from .ambiguity import fault_of  # Late, as above.
+            fault = fault_of(path)
+            if fault:
+                raise ValueError(f'the path {path!r} {fault}')
             _, place = self._expressions.setdefault(path, (compiled, Place()))
             names = tuple(compiled.groupindex)
         else:

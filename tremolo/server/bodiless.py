@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from weakref import WeakKeyDictionary
 
+from ..pace import FREE
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ UNTRUE = {304: ('Content-Encoding',), 412: ('Content-Encoding', 'Cache-Control',
 
 # The statuses and paths that each server has warned of: at most so many, then it is silent.
 _MOST_WARNINGS = 100
+_LINE = '%s: an answer of status %d has no body: %d bytes are left out'
+FREE.add(_LINE)    # (That is bound enough.)
 _warned: WeakKeyDictionary[Server, set[tuple[int, bytes]]] = WeakKeyDictionary()
 
 
@@ -54,5 +57,4 @@ def leave_out(response: Response, size: int) -> None:
     place = response.status, response.request.target.partition(b'?')[0][:200]
     if size and place not in warned and len(warned) < _MOST_WARNINGS:
         warned.add(place)
-        _log.warning('%s: an answer of status %d has no body: %d bytes are left out',
-                     response.connection.describe(), response.status, size)
+        _log.warning(_LINE, response.connection.describe(), response.status, size)

@@ -17,6 +17,8 @@ is answered at a time. The phases of a connection (README.md draws how one leads
              client still sends is thrown away,
              or a reset would destroy the answer
     UPGRADED the handler has the stream         none of ours
+    OFFERED  another worker may take it, and    none of ours (room workers)
+             we do not read
     CLOSED   with one of the `REASONS`
 
 README.md also has the table of what happens in BUSY when two of Expect, pipelining, half-close,
@@ -26,8 +28,6 @@ failed write). When the client has only ended its side, the handler is cancelled
 """
 
 from __future__ import annotations
-
-import os
 
 from ..http import ProtocolError, RequestParser
 from ..loop import Stream
@@ -45,7 +45,9 @@ from .response import Response, answer_to
 if TYPE_CHECKING:
     from .server import Server
 
-_AT_ONCE = 32    # Pipelined requests answered in one go, before other connections get a turn.
+# Pipelined requests answered in one go, before other connections get a turn; and the seconds after
+# which no other one of them begins.
+_AT_ONCE, _ENOUGH = 32, 0.001
 
 
 class Running(Protocol):
@@ -93,7 +95,7 @@ class Connection(Lifetime):
         elif phase is BUSY or phase is DISCARD:
             self.parser.feed(data)
             if phase is DISCARD:
-                self._discard_body()
+                self.discard_body()
             elif self.request_body is not None and self.request_body.reading:
                 self.request_body.pump()
             elif self.parser.buffered >= self.server.settings.pipeline_size:
@@ -173,7 +175,9 @@ class Connection(Lifetime):
                 # up, `tick` looks at `since`.
                 return None
             left -= 1
-            if not left or stream.buffered > stream.high:
+            if left == _AT_ONCE - 1:
+                until = stream.reactor.time() + _ENOUGH
+            if not left or stream.buffered > stream.high or stream.reactor.time() > until:
                 return self._postpone()
 
     def _wait_for_handler(self) -> None:
@@ -236,7 +240,7 @@ class Connection(Lifetime):
             # the handler that ended this answer.
             stream.reactor.call_soon(self._go_on)
 
-    def _discard_body(self) -> None:
+    def discard_body(self) -> None:
         """Throw away the rest of a body that nobody wants, then wait for the next request."""
         request_body = self.request_body
         if request_body is not None and not request_body.done and not request_body.discard():
@@ -272,8 +276,8 @@ class Connection(Lifetime):
             for observer in self.server.request_observers:
                 try:
                     observer(response, '')
-                except Exception:
-                    self.server.observer_failed(observer)
+                except BaseException as error:
+                    self.server.observer_failed(observer, error)
         if self._left_alone:
             self._come_back()
         if stream.buffered:
@@ -294,7 +298,7 @@ class Connection(Lifetime):
             self.phase = DISCARD
             if self.request_body is not None:
                 self.request_body.close()
-            self._discard_body()
+            self.discard_body()
         elif self.request_body is not None and not self.request_body.done:
             self.request_body.close()    # (Who waits for it would wait until the client has gone.)
             self.linger('done' if self.request_body.is_little else 'unread')
@@ -323,13 +327,6 @@ class Connection(Lifetime):
                 and not stream.buffered and not stream.eof and not stream.closed
                 # The keys of an encrypted stream cannot be handed over.
                 and not stream.secure)
-
-    def transfer(self) -> int:
-        """Return a descriptor of the socket for another process; the client notices nothing."""
-        fd = os.dup(self.stream.fd)
-        self.timer.move(NEVER)
-        self.abort('handed over')
-        return fd
 
     def describe(self) -> str:
         """Tell which request is in hand, for the log: escaped and bounded."""

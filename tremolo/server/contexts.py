@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from contextvars import Context, copy_context
 
-from ..loop.work import of_startup
+from ..loop.work import for_request, of_startup
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def keep_context(server: Server, context: Context | None = None) -> None:
     base = copy_context() if context is None else context.copy()
     # What a request begins is no work of the start, though its context comes from there.
     base.run(of_startup.set, False)
+    base.run(for_request.set, True)
     new_context = server.with_ids(_maker_of_copies(base))
     for part in {server, *server.parts.values()}:
         part.new_context = new_context

@@ -20,6 +20,7 @@ from __future__ import annotations
 from ..loop.timers import NEVER
 from ..rates.scarcity import is_scarce
 from ..typed import TYPE_CHECKING
+from .pauses import has_read, make_up
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, UPGRADED
 from .timeouts import time_out
 
@@ -79,6 +80,8 @@ def tick(connection: Connection) -> None:
     """Do what is due (the timer calls this)."""
     progress, body = connection.progress, connection.request_body
     now, scarce = connection.stream.reactor.now, is_scarce(connection.server)
+    if connection.missed != connection.stream.reactor.pauses.missed:
+        make_up(connection)
     if progress is not None and progress.is_due:
         progress.ask(connection.stream)
     elif connection.phase is BUSY and connection.stream.has_vanished():
@@ -90,7 +93,8 @@ def tick(connection: Connection) -> None:
             progress.forgive(now)
         if body is not None:
             body.minimum_rate.forgive(now)
-    if _deadline(connection) <= now:
+    # (What has come may be unread: the poll of this turn is long ago, or others had their turn.)
+    if _deadline(connection) <= now and has_read(connection) and _deadline(connection) <= now:
         time_out(connection, scarce)
     if connection.phase is not CLOSED:
         arm(connection)

@@ -29,7 +29,9 @@ def may_go_on(body: RequestBody, request: Request) -> bool:
     connection = request.connection
     response = connection.response
     if request.inbox is not None:
-        return response is not None and response.framing == 'chunked'
+        # (What a thread waits for is there before somebody reads it: places/threads.py.)
+        idle = request.inbox.size and body.untouched and not request.inbox.waiting
+        return response is not None and response.framing == 'chunked' and not idle
     if 0 < connection.parser.buffered <= connection.server.settings.discard_size:
         request.inbox = body.open()
         body.pump()

@@ -9,6 +9,7 @@ is over: then it is the time of that connection, and most connections have gone.
 
 from __future__ import annotations
 
+from ..loop.patience import read_now
 from ..typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,12 +57,7 @@ def idle_too_long(connection: Connection) -> None:
 
 
 def _has_come(connection: Connection) -> bool:
-    """Read what has come since the turn began; return whether a request has, or a part of one.
-
-    In a long turn that may be much later than the poll.
-    """
-    phase, stream = connection.phase, connection.stream
-    watcher = stream.reactor.watchers.get(stream.fd)
-    if watcher is not None and watcher.reader is not None and not stream.paused:
-        watcher.reader()
+    """Read what has come since the turn began; return whether a request has, or a part of one."""
+    phase = connection.phase
+    read_now(connection.stream)
     return connection.phase is not phase

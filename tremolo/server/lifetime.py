@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Lifetime:
     """What begins with accept and ends with one of the `REASONS`."""
 
-    __slots__ = ('_context', 'known_addresses', 'phase', 'progress', 'reason', 'request_body',
-                 'server', 'since', 'stream', 'timer')
+    __slots__ = ('_context', 'known_addresses', 'missed', 'phase', 'progress', 'reason',
+                 'request_body', 'server', 'since', 'stream', 'timer')
 
     timer: Timer    # Calls `deadlines.tick`.
     response: Response | None    # (`Connection` has it.)
@@ -49,6 +49,7 @@ class Lifetime:
         self.reason = ''    # Why it ends; '' as long as it does not.
         # When the phase began; in BUSY, DISCARD and UPGRADED: when the request began.
         self.since = stream.reactor.now
+        self.missed = stream.reactor.pauses.missed    # The pauses that are made up for.
         # What the client has taken of our answers; None as long as the kernel takes all at once.
         self.progress: DownloadProgress | None = None
         # The body of the request in hand, if it has one.

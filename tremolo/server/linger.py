@@ -28,7 +28,7 @@ from ..typed import TYPE_CHECKING
 from . import deadlines
 
 if TYPE_CHECKING:
-    from ..loop.transport import Receiver
+    from ..sockets.transport import Receiver
     from .lifetime import Lifetime
 
 LONGEST = 30.0    # Seconds; if `linger_timeout` is longer, that counts.

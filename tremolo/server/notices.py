@@ -14,8 +14,8 @@ other ends (`idle_timeout`, a client that has left) are in good order, and have 
 
 Whoever sends bad requests writes into this log, so the log is bounded: each reason has at most ten
 lines a second, each with at most a few hundred characters, all of them printable. What is beyond
-that is counted, and the counts are written every ten seconds and at the server's end. The state is
-one record for each reason, however many clients there are.
+that is counted, and the counts are written every ten seconds and at the server's end (pace.py). The
+state is one record for each reason, however many clients there are.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from ..escaped import plain, quoted
 from ..loop import Future, Reactor
-from ..loop.timers import Timer
+from ..pace import FREE, Paces
 from ..typed import TYPE_CHECKING, Any
 from .phases import IDLE, NEW, REASONS
 
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger('tremolo.server')
 
-_MOST_LINES = 10    # Lines that one reason may write in a second.
-_COUNT_EVERY = 10.0    # Seconds between two counts of what was not written.
+_LINE = '%s: %s: %s%s'
+FREE.add(_LINE)    # (These lines have a pace by their reason, before they are made.)
 _LONGEST_METHOD = 32    # Characters of a method that are shown.
 _LONGEST_TARGET = 200    # Characters of a target that are shown, before they are escaped.
 
@@ -58,6 +59,7 @@ class Cut:
 CUTS: dict[str, Cut] = {
     'refused': Cut(verb='refused'),    # (The error says which option, if one is broken.)
     'limit_concurrency': Cut(('limit_concurrency',), 'refused'),
+    'connections_per_client': Cut(('connections_per_client',), 'refused'),
     'head_timeout': Cut(('head_timeout',)),
     'stall_timeout': Cut(('stall_timeout',)),
     'min_upload_rate': Cut(('min_upload_rate', 'rate_grace')),
@@ -122,8 +124,8 @@ def record(connection: Lifetime, reason: str, fault: object = '') -> None:
 
 def shown_request(request: Request) -> str:
     """Return method, target and id for the log: escaped and bounded."""
-    target = request.target[:_LONGEST_TARGET].decode('latin-1')
-    shown = f'{request.method[:_LONGEST_METHOD]} {target!a}'
+    target = quoted(request.target[:_LONGEST_TARGET].decode('latin-1'), _LONGEST_TARGET)
+    shown = f'{request.method[:_LONGEST_METHOD]} {target}'
     return f'{shown} ({request.id})' if request.mark else shown
 
 
@@ -136,11 +138,7 @@ class Notices:
     """The lines about cuts and refusals of one server, and of its parts."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor = reactor
-        self._paces: dict[str, _Pace] = {}    # By reason.
-        # The next count; None as long as all lines are written.
-        self._count: Timer | None = None
-        self._counted_from = 0.0
+        self._paces = Paces(reactor).watch()    # By reason; and, by what they say, of all errors.
 
     def tell(self, connection: Lifetime, fault: object = '') -> None:
         """Write the line of a connection that ends for its `reason`, before its socket closes.
@@ -166,7 +164,7 @@ class Notices:
         elif self._may_write(reason):
             with suppress(Exception):
                 server = None if isinstance(client, tuple) else (client, None)
-                _log.log(cut.level, '%s: %s: %s%s', _shown(client, server), cut.verb, why(reason),
+                _log.log(cut.level, _LINE, _shown(client, server), cut.verb, why(reason),
                          f': {said}' if said else '')
 
     def _tell(self, connection: Lifetime, reason: str, fault: object) -> None:
@@ -178,53 +176,18 @@ class Notices:
                 # (Only now the socket is asked for the address.)
                 said = fault if fault and reason in ('refused', 'websocket') else why(reason)
                 request = _in_hand(connection)
-                _log.log(cut.level, '%s: %s: %s%s', _client(connection, request), cut.verb, said,
+                _log.log(cut.level, _LINE, _client(connection, request), cut.verb, said,
                          f': {shown_request(request)}' if request is not None else '',
                          extra=about(request))
 
     def _may_write(self, reason: str) -> bool:
         """Return whether this second has room for a line; if not, count it."""
-        now = self._reactor.time()
-        pace = self._paces.get(reason)
-        if pace is None or not 0 <= now - pace.second < 1:
-            more = pace.more if pace is not None else 0
-            pace = self._paces[reason] = _Pace(now, more)
-        if pace.lines < _MOST_LINES:
-            pace.lines += 1
-            return True
-        pace.more += 1
-        if self._count is None:
-            self._counted_from = now
-            self._count = self._reactor.call_later(_COUNT_EVERY, self._write_counts)
-        return False
-
-    def _write_counts(self) -> None:
-        """Write how many lines of each reason were left out."""
-        self._count = None
-        seconds = max(1, round(self._reactor.time() - self._counted_from))
-        for reason, pace in self._paces.items():
-            more, pace.more = pace.more, 0
-            if more:
-                with suppress(Exception):
-                    _log.log(CUTS[reason].level, '%s: %s more connection%s in the last %d s',
-                             reason, f'{more:,}', 's' if more > 1 else '', seconds)
+        return self._paces.may_write(
+            reason, lambda: (_log.name, CUTS[reason].level, reason, 'connection'))
 
     def close(self) -> None:
         """Write the last counts: the server ends."""
-        if self._count is not None:
-            self._count.cancel()
-            self._write_counts()
-
-
-class _Pace:
-    """How fast one reason writes: the lines of this second, and how many were left out."""
-
-    __slots__ = ('lines', 'more', 'second')
-
-    def __init__(self, second: float, more: int) -> None:
-        self.second = second    # When the first of `lines` was written.
-        self.lines = 0
-        self.more = more
+        self._paces.close()
 
 
 def _is_known(connection: Lifetime) -> bool:
@@ -256,7 +219,7 @@ def _shown(client: Any, server: Any) -> str:
             return str(host)    # (A proxy has not named it.)
         return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
     if server is not None and server[0] is not None and server[1] is None:
-        return f'a client of unix:{ascii(server[0])[1:-1]}'
+        return f'a client of unix:{plain(str(server[0]))}'
     return 'a client'    # (The socket has lost its address: the client is gone.)
 
 

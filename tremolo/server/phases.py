@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, CLOSED = (
-    'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded', 'closed')
+NEW, IDLE, HEAD, BUSY, DISCARD, CLOSING, LINGER, UPGRADED, OFFERED, CLOSED = (
+    'new', 'idle', 'head', 'busy', 'discard', 'closing', 'linger', 'upgraded',
+    'offered', 'closed')
 
 # Why connections end; `Server.closed` counts each reason.
 REASONS = {
@@ -15,6 +16,7 @@ REASONS = {
     'truncated': 'the client ended it within a head',
     'refused': 'the client broke HTTP',
     'limit_concurrency': 'more requests were in hand than may be (503)',
+    'connections_per_client': 'one client had as many connections as it may have',
     'unread': "the answer came before the body's end: the rest is too long, too slow, or of no "
               'known length',
     'stall_timeout': 'nothing was taken or sent for too long',

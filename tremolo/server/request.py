@@ -66,7 +66,7 @@ class Request(RequestFacts):
     def _read(self, size: int) -> Generator[Future, Any, Any]:
         return (yield self._inbox().read(size))
 
-    def _body(self) -> Generator[Future, Any, Any]:
+    def _body(self, option: str = 'body_buffer_size') -> Generator[Future, Any, Any]:
         kept = self.kept = {} if self.kept is None else self.kept
         while 'reader' in kept:    # (If that one is cancelled, this one reads on.)
             if kept['reader'] is None:
@@ -74,15 +74,15 @@ class Request(RequestFacts):
             yield kept['reader']
         if 'body' in kept:
             return kept['body']
-        limit = self.connection.server.settings.body_buffer_size
+        limit = getattr(self.connection.server.settings, option)
         if (self.content_length or 0) > limit:
-            raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)')
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes ({option})')
         kept['reader'] = None
         try:
             body = kept['body'] = yield self._inbox().read_all(limit)
             return body
         except LimitExceeded as error:
-            raise PayloadTooLarge(f'the body exceeds {limit} bytes (body_buffer_size)') from error
+            raise PayloadTooLarge(f'the body exceeds {limit} bytes ({option})') from error
         finally:
             reader = kept.pop('reader')
             if reader is not None:

@@ -20,6 +20,7 @@ from ..rates.minimum_rate import MinimumRate
 from ..rates.progress import begin_of_wait
 from ..typed import TYPE_CHECKING, Any
 from . import deadlines
+from .body_turns import postpone
 from .early_answer import may_go_on
 from .notices import gone, record
 
@@ -31,21 +32,25 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 # Bytes that one `recv` asks for within a body. Most handlers read as many, and get what came: to
 # cut it would be a copy.
 _PIECE = 65536
+# Pieces of one body that are parsed before others have their turn. (Usually a read is one piece,
+# but it may be thousands of chunks: http/chunked.py takes some hundreds of them at a time.)
+_PER_TURN = 3
 
 
 class RequestBody:
     """One body on its way. It is the `Source` of the request's inbox."""
 
-    __slots__ = ('_connection', '_continued', '_discarded', '_error', '_size', 'done',
-                 'minimum_rate', 'piece', 'request')
+    __slots__ = ('_continued', '_discarded', '_error', '_size', 'connection', 'done',
+                 'minimum_rate', 'piece', 'postponed', 'request')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
-        self._connection = connection
+        self.connection = connection
         self.request = request
         self.minimum_rate = MinimumRate(settings, settings.min_upload_rate)
         self.done = False    # Whether the whole body has come.
         self.piece = _PIECE    # (Who reads larger pieces sets more.)
+        self.postponed = False    # Whether what has come waits until others had their turn.
         self._continued = False    # Whether 100 Continue was sent.
         self._size = self._discarded = 0    # Bytes given to the inbox; bytes thrown away.
         self._error: ProtocolError | None = None    # Why the rest of the body does not come.
@@ -68,7 +73,7 @@ class RequestBody:
 
     def open(self) -> Inbox:
         """Make the inbox of this body."""
-        inbox = Inbox(self._connection.stream.reactor, self)
+        inbox = Inbox(self.connection.stream.reactor, self)
         if self.done:
             inbox.feed_eof()
         elif self._error is not None:
@@ -77,7 +82,7 @@ class RequestBody:
 
     def wanted(self) -> None:
         """Read on: the handler waits for bytes, or has taken some (the inbox calls this)."""
-        connection = self._connection
+        connection = self.connection
         if connection.request_body is not self or self.done:
             return
         response = connection.response
@@ -90,11 +95,14 @@ class RequestBody:
 
     def pump(self) -> None:
         """Move bytes to the inbox, as long as it has room or its reader waits for more."""
-        connection, inbox, rate = self._connection, self.request.inbox, self.minimum_rate
+        connection, inbox, rate = self.connection, self.request.inbox, self.minimum_rate
         stream, parser = connection.stream, connection.parser
-        now, length = stream.reactor.now, self.request.content_length
+        now, length, left = stream.reactor.now, self.request.content_length, _PER_TURN
         # (A reader that waits has asked for more bytes than there are, and has set their bound.)
         while inbox is not None and (inbox.waiting or inbox.size < _AHEAD):
+            if self.postponed or not left:
+                return postpone(self)
+            left -= 1
             event: Any = None
             # (Without new bytes there is news at the end only: the parser is not asked in vain.)
             if parser.buffer or self._size == length or stream.eof:
@@ -131,10 +139,15 @@ class RequestBody:
 
         `done` is True when the whole body has come.
         """
-        connection = self._connection
+        connection = self.connection
         stream, parser = connection.stream, connection.parser
         now, most = stream.reactor.now, connection.server.settings.discard_size
+        left = _PER_TURN
         while self._error is None and self._discarded <= most:
+            if self.postponed or not left:
+                postpone(self)
+                return True
+            left -= 1
             try:
                 event = parser.next_event()
                 if event is None and stream.eof:
@@ -158,7 +171,7 @@ class RequestBody:
         # A client that waits for our 100 may send its body now, or not: we cannot know what its
         # next bytes are (RFC 9110 section 10.1.1).
         waits = head.expect_continue and not self._continued
-        most = self._size + self._connection.server.settings.discard_size
+        most = self._size + self.connection.server.settings.discard_size
         if waits or self._error is not None:
             return False
         return may_go_on(self, head) if head.chunked else (head.content_length or 0) <= most
@@ -173,8 +186,8 @@ class RequestBody:
     def fail(self, error: ProtocolError) -> None:
         """Let reads raise this error; nothing more of the connection is read."""
         self._error = error
-        record(self._connection, 'refused', error)
-        self.minimum_rate.stop(self._connection.stream.reactor.now)
+        record(self.connection, 'refused', error)
+        self.minimum_rate.stop(self.connection.stream.reactor.now)
         if self.request.inbox is not None:
             self.request.inbox.feed_error(error)
 

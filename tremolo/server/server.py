@@ -11,12 +11,14 @@ from collections import Counter
 from contextvars import Context
 from types import MappingProxyType
 
+from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
-from ..loop.kernel import watch_peers
+from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
 from ..settings import Address, Settings
+from ..sockets.kernel import watch_peers
 from ..throttling import Throttles, leave
 from ..typed import Any, Callable, Protocol
 from .addresses import Addresses, url_of
@@ -107,6 +109,9 @@ class Server:
         # Takes each socket that is accepted here, when something comes before its connection, which
         # begins with `admit` then: a handshake of TLS, for example (room edge).
         self.arrive: Callable[[Any, Any], object] | None = None
+        # Count what runs, and the connections of each client, if options limit them (room places).
+        self.places: Any = None
+        self.clients: Any = None
         self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
@@ -128,11 +133,13 @@ class Server:
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
         part.arriving = self.arriving
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
+        part.notices.close()
         part.notices, part.at_stop = self.notices, self.at_stop
         part.request_class, part.signer, part.routes = self.request_class, self.signer, self.routes
         part.request_observers = self.request_observers
         part.refusal_observers = self.refusal_observers
         part.at_connect, part.at_close = self.at_connect, self.at_close
+        part.places, part.clients = self.places, self.clients
         return part
 
     def request_ended(self, response: Response, reason: str) -> None:
@@ -150,12 +157,12 @@ class Server:
         for observer in self.request_observers:
             try:
                 observer(response, reason)
-            except Exception:
-                self.observer_failed(observer)
+            except BaseException as error:
+                self.observer_failed(observer, error)
 
-    def observer_failed(self, observer: object) -> None:
+    def observer_failed(self, observer: object, error: BaseException) -> None:
         """Log the error that an observer has raised."""
-        _log.exception('%r failed', observer)
+        self.reactor.failed(error, '%r failed', observer)
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -187,9 +194,17 @@ class Server:
         """Begin to accept connections."""
         if self.new_context is Context:
             keep_context(self)
+        be_fair(self.reactor, self, *self.parts.values())
         for listener, part in self.parts.items():
             if not part.crowded:
                 listener.start()
+
+    @staticmethod
+    def stream_of(payer: Any) -> Stream | None:
+        """Return the stream of the client for which a connection, or who has an answer, works."""
+        if not isinstance(payer, Connection):
+            payer = getattr(getattr(payer, 'response', None), 'connection', None)
+        return payer.stream if payer is not None else None
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""
@@ -309,8 +324,9 @@ class Server:
             for listener in self.parts:
                 listener.accept_waiting(self.settings.backlog)
             self._stop_listening()
-            give_up = self.reactor.call_later(self.settings.shutdown_timeout, self._abort_all)
-            hurry = self.reactor.call_later(DRAIN_MOST, self._abort_silent)
+            give_up = call_patiently(
+                self.reactor, self.settings.shutdown_timeout, self._abort_all)
+            hurry = call_patiently(self.reactor, DRAIN_MOST, self._abort_silent)
             self.stopped.add_done_callback(lambda _: give_up.cancel())
             self.stopped.add_done_callback(lambda _: hurry.cancel())
             for connection in list(self.connections):

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from ..loop import Cancelled, Future
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..loop.spawn import spawn
 from ..server import HandlerError
 from ..server.connection import Connection
@@ -64,10 +64,7 @@ class ConnectionHook:
                 task = spawn(value)
                 self._ended(task) if task.done() else task.add_done_callback(self._ended)
         except BaseException as error:
-            # Even SystemExit: no error of a hook may end the loop.
-            if from_keyboard(error):
-                raise
-            _log.error('the hook %s failed', self.name, exc_info=error)
+            _log.error('the hook %s failed', self.name, exc_info=caught(error))
 
     def _ended(self, task: Future) -> None:
         error = task.outcome()[1]

@@ -19,16 +19,13 @@ import os
 import sys
 import time
 
+from .. import escaped
 from ..errors import LogError, SettingError
-from ..output import complain
+from ..output import ASYNCIO, complain
 from ..settings import Settings
+from ..typed import Any
 
 _FORMAT = '%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s'
-
-# What no line may hold: a client could write what looks like a line of ours, or move the cursor of
-# a terminal. (A `\n` of the application's is kept, and what follows is indented.)
-_HARMLESS = {number: f'\\x{number:02x}' for number in (*range(32), *range(127, 160))}
-_HARMLESS.update({ord('\t'): '\t', ord('\n'): '\n    ', 0x2028: '\\u2028', 0x2029: '\\u2029'})
 
 
 def set_up_logging(settings: Settings, made: bool = True) -> None:
@@ -54,6 +51,9 @@ def set_up_logging(settings: Settings, made: bool = True) -> None:
         in_json = settings.log_format == 'json'
         handler.setFormatter(JsonFormatter() if in_json else TextFormatter(_FORMAT))
         logger.addHandler(handler)
+        # (What asyncio says of our tasks would be shown as it is, and in no format.)
+        if not logging.getLogger(ASYNCIO).handlers:
+            logging.getLogger(ASYNCIO).addHandler(handler)
 
 
 def check_logs(settings: Settings) -> None:
@@ -76,27 +76,39 @@ def request_id_of(record: logging.LogRecord) -> str:
     """Return the id of the request that a record is about; '' if there is none."""
     given = getattr(record, 'request_id', '')    # (By a filter of the application's.)
     if given not in ('', '-'):
-        return str(given)
+        return escaped.text_of(given)
     # (Without the option nothing has imported it.)
     module = sys.modules.get('tremolo.access.request_ids')
     return module.request_id.get() if module is not None else ''
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def formatException(self, ei: Any) -> str:    # (The name that `logging` has given it.)
+        """Return a traceback; an attribute of an error, or the loader of a module, may raise."""
+        try:
+            return super().formatException(ei)
+        except Exception:
+            return f'{escaped.class_name(type(ei[1]))}, whose traceback cannot be shown'
+
+
+class TextFormatter(_Formatter):
     """A record as text: what follows its first line is indented, and no byte of it is a command."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
-        text = super().format(record).translate(_HARMLESS)
+        escaped.message_of(record)    # (See there: one that cannot be made is replaced.)
+        kept, record.exc_text = record.exc_text, None    # (Indented already, perhaps: output.py.)
+        text = escaped.lines(super().format(record))
+        record.exc_text = kept
         number = request_id_of(record)
         first, end, rest = text.partition('\n')
         # (Our own errors name it, behind the target.)
         if not number or f'({number})' in first:
             return text
-        return f'{first} [{number.translate(_HARMLESS)}]{end}{rest}'
+        return f'{first} [{escaped.line(number)}]{end}{rest}'
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """A record as a JSON object on one line, in ASCII.
 
         {"time": "2026-11-30T10:22:04.123Z", "level": "ERROR", "logger": "tremolo.error",
@@ -114,7 +126,8 @@ class JsonFormatter(logging.Formatter):
         """Return the line of a record, without its end."""
         seconds = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))
         entry = {'time': f'{seconds}.{int(record.msecs):03d}Z', 'level': record.levelname,
-                 'logger': record.name, 'pid': record.process, 'message': _message(record)}
+                 'logger': record.name, 'pid': record.process,
+                 'message': escaped.message_of(record)}
         number = request_id_of(record)
         if number:
             entry['request_id'] = number
@@ -123,18 +136,6 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             entry['stack'] = record.stack_info
         return self._dumps(entry)
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception as error:
-        # (`logging` would write a traceback of many lines.)
-        try:
-            return f'{record.msg!r} % {record.args!r}: {error!r}'
-        except Exception:    # (An object that can be shown in no way at all.)
-            return f'{type(record.msg).__name__} % {type(record.args).__name__}: ' \
-                   f'{type(error).__name__}'
 
 
 class _Shown(logging.StreamHandler):  # type: ignore[type-arg]
@@ -148,6 +149,6 @@ class _Shown(logging.StreamHandler):  # type: ignore[type-arg]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a line."""
-        logger = logging.getLogger('tremolo')
+        logger = logging.getLogger(ASYNCIO if record.name == ASYNCIO else 'tremolo')
         if logger.handlers == [self] and not (logger.propagate and logging.getLogger().handlers):
             super().emit(record)

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import faulthandler
 import signal
-import sys
 from contextlib import suppress
 
 from ..frames import standing
+from ..output import complain
 from ..server import Server
 from ..typed import Any
 
@@ -53,10 +53,9 @@ def answer_to_signal(server: Server) -> None:
 
     def write(*_: object) -> None:
         # At once: the loop may never turn again. Nothing that is wrong here may be raised in the
-        # line that the signal has interrupted. (For instance `print` raises RuntimeError if the
-        # signal came in the middle of another `print`.)
+        # line that the signal has interrupted.
         with suppress(Exception):
-            print(report(server), file=sys.stderr, flush=True)
+            complain(report(server))
 
     signal.signal(signal.SIGUSR2, write)
     with suppress(Exception):    # `sys.stderr` may be closed, or have no descriptor.

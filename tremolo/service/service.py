@@ -30,6 +30,7 @@ from ..typed import TYPE_CHECKING, Any, Callable, TypeVar
 from ..workers.lock import Lock
 from . import release  # noqa: F401 (It notes in which folder this process was started.)
 from .embedded import HostedServer, RunningServer, start
+from .system import keep_from_children
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -133,11 +134,12 @@ class Service:
             self._server = server = Server(reactor, settings, self.handle_on(reactor, settings))
             self._process = os.getpid()
         reactor.threads = settings.threads
+        reactor.serves = True
         if settings.debug:
             from ..pages import debug  # noqa: F401 (Not later: no descriptor may be left for it.)
-        if settings.limit_concurrency:
-            from ..places.concurrency import ConcurrencyLimit
-            ConcurrencyLimit(server, settings.limit_concurrency)
+        if settings.limit_concurrency or settings.connections_per_client:
+            from ..places.concurrency import limit
+            limit(server)
         if settings.trusted_proxies:
             from ..edge.forwarding import Forwarding
             Forwarding(server)
@@ -166,6 +168,8 @@ class Service:
         except BaseException:
             server.close()
             raise
+        if not reactor.simulated:
+            keep_from_children(reactor, server, always=False)
         return server
 
     def serve_in(self, server: Server, lock: Lock) -> None:
@@ -439,6 +443,8 @@ def _set_up_edges(part: Server) -> None:
     if settings.secure or settings.trusted_proxies or settings.proxy_protocol != 'off':
         from ..edge.edges import set_up  # (Late: a server without any of it starts faster.)
         set_up(part)
+    if part.clients is not None and part.arrive is None:
+        part.arrive = part.clients.door(part)
 
 
 def settings_inside(options: dict[str, Any]) -> Settings:

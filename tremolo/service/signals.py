@@ -64,7 +64,7 @@ def run_until_signal(server: Server, ending: Ending, ready: Callable[[], None],
         signum = getattr(signal, name, None)
         if signum is not None:
             server.reactor.add_signal(signum, functools.partial(serving.signalled, signum))
-    keep_from_children(server.reactor)
+    keep_from_children(server.reactor, server)
     server.start()
     ready()
     if hup_came() and renew:

@@ -55,7 +55,7 @@ ATTACKS = {
     'ws_ping_interval': 'WebSockets whose client has vanished: they are pinged',
     'ws_ping_timeout': 'and when no answer comes: 1011',
     'ws_close_timeout': 'a client that does not answer a close: closed',
-    'threads': 'more blocking work than threads: it waits in a queue',
+    'threads': 'blocking work, and clients that are slow in it: they wait, then 503',
     'worker_timeout': 'a request that lets a handler compute for ever: the worker is replaced',
     'limit_memory': 'whatever lets the memory grow: the worker is renewed',
 }
@@ -76,6 +76,9 @@ _READ, _KEPT = 72 * _KIB, 64 * _KIB
 # are kept as bytes until they are text, of which Python keeps 4 bytes for each character if one of
 # them is rare. (Measured with 2 MiB: 10.7 MiB.)
 _BODY, _UPLOAD, _FORM = 136 * _KIB, 4096 * _KIB, 4 + 1
+# What JSON becomes, for each of its bytes: lists and dictionaries of one element, nested 900 deep,
+# or of none (CPython 3.9 to 3.13: 44 to 47; flat ones 23 to 40), the bytes and their text.
+_JSON = 48 + 2
 # What OpenSSL and its transport keep of a connection that has been busy (tls/transport.py).
 _TLS = 192 * _KIB
 # What waits for its handler of a WebSocket, in messages: two (websocket/backlog.py), and one that
@@ -110,25 +113,27 @@ class Memory(NamedTuple):
     websocket: int    # 0: there is none.
 
     def total(self, connections: int, requests: int) -> int:
-        """Return the most that so many connections hold; `requests` of them answer a request."""
-        requests = min(requests, connections)
-        if self.websocket > self.request:
-            requests = 0    # (A connection is one or the other.)
-        return (connections * self.connection + requests * self.request
-                + (connections - requests) * self.websocket)
+        """Return the most that so many connections and requests hold, without the answers.
+
+        A request is of no connection any more whose handler runs on without a client, and an open
+        WebSocket is no request: so all of them may be there at once.
+        """
+        return connections * (self.connection + self.websocket) + requests * self.request
 
 
 def memory_of(parts: Iterable[Settings], kind: str, websockets: bool) -> Memory:
     """Return what a connection can make the server hold, on that of its addresses that allows most.
 
-    Of an application for ASGI or WSGI the server passes on each piece of a body, and keeps none.
+    Of an application for ASGI the server passes on each piece of a body, and keeps none.
     """
     connection, request, websocket = [], [_BODY], [0]
     for part in parts:
         connection.append(max(part.head_size, part.pipeline_size) + _READ + _KEPT
                           + (_TLS if part.secure else 0))
+        if kind in ('native', 'WSGI'):    # (A body comes before a thread of WSGI is taken, too.)
+            request.append(part.body_buffer_size + _READ)
         if kind == 'native':
-            request += [part.body_buffer_size + _READ, _FORM * part.form_size + _UPLOAD]
+            request += [_JSON * part.json_size, _FORM * part.form_size + _UPLOAD]
         if websockets:
             websocket.append(_TEXT * part.ws_message_size + _GROUP)
     return Memory(max(connection), max(request), max(websocket))
@@ -158,9 +163,9 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     secure = any(part.secure for part in parts)
     lines = [_line('a connection', memory.connection, 'max(head_size, pipeline_size) + 136KiB'
                    + (' + 192KiB (TLS)' if secure else ''))]
-    body = 'max(body_buffer_size + 72KiB, 5 x form_size + 4MiB, 136KiB)'
-    lines.append(_line('and its request', memory.request,
-                       body if kind == 'native' else '136KiB'))
+    body = 'max(body_buffer_size + 72KiB, 50 x json_size, 5 x form_size + 4MiB, 136KiB)'
+    lines.append(_line('and its request', memory.request, {
+        'native': body, 'WSGI': 'max(body_buffer_size + 72KiB, 136KiB)'}.get(kind, '136KiB')))
     if websockets:
         lines.append(_line('or its WebSocket', memory.websocket, '10 x ws_message_size + 1MiB'))
     if not connections:
@@ -168,14 +173,17 @@ def memory_lines(parts: Sequence[Settings], kind: str, websockets: bool,
     lines += [_count('connections', connections, settings.connections, (
         f'connections is off: this process may open {most} files (ulimit -n)')),
         _count('requests at a time', requests, settings.limit_concurrency,
-               'limit_concurrency is off: as many as connections')]
+               'limit_concurrency is off: as many as connections, and handlers that run on '
+               'without a client')]
     total = memory.total(connections, requests)
-    lines.append(_line('one process', total, 'connections x a connection + requests x its request'
-                       + (' + the others x its WebSocket' if websockets else '')))
+    lines.append(_line('one process', total, 'connections x (a connection + its WebSocket) + '
+                       'requests x a request' if websockets else
+                       'connections x a connection + requests x a request'))
     if settings.workers:
         lines.append(_line(f'{settings.workers} workers', settings.workers * total,
                            'workers x one process'))
-    return lines
+    return [*lines, f'{"and the answers":<31} requests x what a handler gives at once: the '
+            'application knows; 64KiB are counted above']
 
 
 def _line(what: str, size: int, formula: str) -> str:

@@ -66,8 +66,8 @@ class Options:
         LISTENING, 'count', 0,
         'most open connections, more wait in the backlog; off: as many as descriptors allow', off=0)
     connections_per_client: int = option(
-        LISTENING, 'count', 0, 'most open connections of one client address; more are closed',
-        off=0)
+        LISTENING, 'count', 0, 'most open connections of one client address, and most of its '
+        'requests at a time; a further connection is closed, a further request gets 429', off=0)
 
     head_size: int = option(
         LIMITS, 'size', 32768, 'largest request head',
@@ -80,8 +80,8 @@ class Options:
         LIMITS, 'size', 2 << 20, 'most bytes that body() collects in memory',
         synonyms=('buffered_size',))
     json_size: int = option(
-        LIMITS, 'size', 2 << 20, 'most bytes that json() reads: the loop waits while they are '
-        'parsed')
+        LIMITS, 'size', 262144, 'most bytes that json() reads: all wait while it is parsed, 9 ms '
+        'for 256KiB of records, 60 ms of nested lists')
     form_size: int = option(
         LIMITS, 'size', 2 << 20, 'most bytes of the fields of a form, which are kept in memory')
     form_fields: int = option(LIMITS, 'count', 1000, 'most fields of a form')

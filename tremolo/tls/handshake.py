@@ -20,6 +20,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
+from ..loop.patience import call_patiently
 from ..typed import TYPE_CHECKING, Any, Callable
 from .failures import why_failed
 from .transport import TlsTransport
@@ -74,7 +75,7 @@ class Handshake:
         self.failed = self.why = ''
         self.is_noise = True
         reactor.add_reader(self._fd, self._readable)
-        self._timer = reactor.call_later(seconds, self._late)
+        self._timer = call_patiently(reactor, seconds, self._late)
 
     def abort(self) -> None:
         """End it, without a word to anybody; the socket stays open."""

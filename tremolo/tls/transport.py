@@ -30,7 +30,7 @@ from contextlib import suppress
 from ..typed import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..loop.transport import Buffer
+    from ..sockets.transport import Buffer
 
 # Bytes that one record holds at most (RFC 8446 section 5.1), and with its header and padding.
 RECORD = 16384
@@ -51,7 +51,7 @@ class Truncated(ConnectionAbortedError, EOFError):
 
 
 class TlsTransport:
-    """A `Transport` (loop/transport.py) on a connected socket that never waits.
+    """A `Transport` (sockets/transport.py) on a connected socket that never waits.
 
     It begins with the handshake (handshake.py). `tls` has the facts: version, cipher, certificate.
     """

@@ -11,7 +11,7 @@ from contextvars import Context
 
 from ..bridge import future_of
 from ..loop import Future, current_reactor, sleep
-from ..loop.task import TIME_SLICE, Owner
+from ..loop.task import Owner
 from ..typed import Any
 
 
@@ -37,7 +37,7 @@ async def _send(generator: AsyncGenerator[Any, None], run: Owner, waited: list[b
     is sent in the turn in which it was yielded.
     """
     reactor = current_reactor()
-    slice_end = reactor.time() + TIME_SLICE
+    slice_end = reactor.slice_end(run)
     try:
         async for chunk in generator:
             wait = run.emit(chunk)
@@ -47,7 +47,7 @@ async def _send(generator: AsyncGenerator[Any, None], run: Owner, waited: list[b
             if wait is not None:
                 run.pausing()
                 await wait
-                slice_end = reactor.time() + TIME_SLICE
+                slice_end = reactor.slice_end(run)
             elif waited:
                 reactor.call_soon(run.pausing)
     finally:

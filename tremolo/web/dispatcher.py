@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..pages import send_error
 from ..routing import Router
 from ..server import HTTPError, Request, Response
@@ -48,9 +48,7 @@ class Dispatcher:
             else:
                 send_error(response, error)
         except BaseException as error:
-            if from_keyboard(error):
-                raise
-            fail(self, request, response, error)
+            fail(self, request, response, caught(error))
         return None
 
     def find(self, request: Request) -> Handler | Told:

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..events import EventStream
-from ..loop import Future, Task, run_in_thread
+from ..loop import Future, Task
 from ..loop.foreign import awaited
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
+from ..places.threads import run_for
 from ..server import HandlerError, Request, Response
 from ..server.context import Context
 from ..server.notices import cancel
@@ -54,7 +55,7 @@ class EventHandler(Handler):
             call = self._call_for(request, response, run.stream)
             if self.thread:
                 answer = context.run(
-                    run_in_thread, in_thread, lambda _, __: call(), request, response)
+                    run_for, request, in_thread, lambda _, __: call(), request, response)
                 self._go_with(answer, run)
                 return
             value = context.run(call)
@@ -68,9 +69,7 @@ class EventHandler(Handler):
                 run.complete(value)    # A decorator has returned something of its own.
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            run.fail(error)
+            run.fail(caught(error))
 
     def _go_with(self, task: Future, run: EventRun) -> None:
         self._follow(task, run)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from ..http import HeaderError, ProtocolError
 from ..loop import Cancelled, Future, StreamClosed
 from ..loop.foreign import awaited
+from ..loop.signals import caught
 from ..loop.stream import APART
 from ..server import HandlerError, HTTPError, Request, Response
 from ..server.notices import cancel
@@ -81,10 +82,10 @@ class HandlerRun:
         if self._chunks:
             try:
                 self._flush()
-            except Exception as error:
+            except BaseException as error:
                 # (After the answer it may be the task of the next request.)
                 task = self.response.connection.task if self.response.live else None
-                self.fail(error)
+                self.fail(caught(error))
                 if task is not None:
                     cancel(task, 'the answer is complete')
 
@@ -151,8 +152,8 @@ class HandlerRun:
                 response.send_body(b''.join(self._chunks))
             else:
                 send_returned(self._handler, response, None)
-        except Exception as problem:
-            self.fail(problem)
+        except BaseException as problem:
+            self.fail(caught(problem))
 
     def fail(self, error: BaseException) -> None:
         """Answer an error; if the head was sent already, cut the connection."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Generator, Mapping
+from functools import partial
 from types import GeneratorType
 
-from ..loop import Future, Task, run_in_thread
-from ..loop.signals import from_keyboard
+from ..loop import Future, Task
+from ..loop.signals import caught
+from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
 from ..typed import Any, Callable
@@ -30,6 +32,8 @@ _FIRST = 8    # Up to so many chunks are collected before a generator becomes a 
 
 class Handler(Registered):
     """A registered function, and how to run it."""
+
+    of_errors = False    # Whether it answers errors: then it does not wait for the request's body.
 
     def _prepare(self, given: Mapping[str, Any]) -> None:
         self._call = begin = _caller(self.function, self._signature, given)
@@ -71,7 +75,8 @@ class Handler(Registered):
             elif self.is_generator:
                 self._go_on(self._call(request, response), request, response, context, chunks)
             elif self.thread:
-                future = context.run(run_in_thread, in_thread, self._call, request, response)
+                future = context.run(partial(run_for, at_once=self.of_errors), request, in_thread,
+                                     self._call, request, response)
                 self._follow(future, HandlerRun(self, request, response, chunks))
             else:
                 value = context.run(self._call, request, response)
@@ -88,9 +93,7 @@ class Handler(Registered):
                     HandlerRun(self, request, response, chunks).complete(value)
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            HandlerRun(self, request, response, chunks).fail(error)
+            HandlerRun(self, request, response, chunks).fail(caught(error))
 
     def _go_on(
         self, generator: Generator[Any, Any, Any], request: Request, response: Response,
@@ -110,6 +113,8 @@ class Handler(Registered):
             run.finished(task)
             return
         task.add_done_callback(run.finished)
+        if (places := connection.server.places) is not None:
+            places.keep(response.request, task)
         if response.live:
             connection.task = task
         complete = not response.live or response.framing == 'none'

@@ -66,6 +66,9 @@ class SocketRun:
             return
         self._task = task
         task.add_done_callback(self.finished)
+        places = self._websocket.connection.server.places
+        if places is not None and self._websocket.state == 'handshake':
+            places.keep(self._websocket.request, task)    # (Until its 101, at most.)
         websocket, runs = self._websocket, self if self._handler.thread else task
         if websocket.state == 'closed':
             # (It was over before it could know what to stop.)

@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..http.errors import shown
-from ..loop import run_in_thread
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
+from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
 from ..server.errors import NotFound
@@ -96,7 +96,7 @@ class SocketHandler(Handler):
                 setattr(response, name, value)
             call = self._call_for(websocket, response)
             if self.thread:
-                run.follow(context.run(run_in_thread, call))
+                run.follow(context.run(run_for, request, call))
                 return
             value = context.run(call)
             if inspect.isgenerator(value):
@@ -109,9 +109,7 @@ class SocketHandler(Handler):
                 run.returned(value)    # A decorator has returned something of its own.
         except BaseException as error:
             # Even SystemExit: no error of a handler may end the loop.
-            if from_keyboard(error):
-                raise
-            run.raised(error)
+            run.raised(caught(error))
 
     def _call_for(self, websocket: WebSocket, response: Response) -> Callable[[], Any]:
         """Return the call of the function, with the names that it asks for and the groups."""

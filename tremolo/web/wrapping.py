@@ -13,7 +13,7 @@ from functools import partial
 
 from ..around import WENT_ON, Middleware, Rest, WrappedResponse, first_halves
 from ..loop import Future, Task
-from ..loop.signals import from_keyboard
+from ..loop.signals import caught
 from ..routing import Router
 from ..server import HandlerError, Request, Response
 from ..server.context import Context as Values
@@ -81,9 +81,7 @@ class WrappingDispatcher(Dispatcher):
         try:
             value = wrapped.context.run(first_halves, self._middleware, request, wrapped)
         except BaseException as error:
-            if from_keyboard(error):
-                raise
-            failure = error
+            failure = caught(error)
         # (Not in a clause of `except`: what fails from here on has nothing to do with those.)
         if failure is not None:
             wrapped.keep_fields()
@@ -97,6 +95,8 @@ class WrappingDispatcher(Dispatcher):
             else:
                 request.connection.task = task
                 task.add_done_callback(partial(self._waited, request, wrapped))
+                if (places := request.connection.server.places) is not None:
+                    places.keep(request, task)
         else:
             self._go_on(request, wrapped, value)
 
@@ -121,8 +121,8 @@ class WrappingDispatcher(Dispatcher):
         if value is not WENT_ON:
             try:
                 response.answer_with(response.who, value)
-            except Exception as error:
-                fail(response.who, request, response, error)
+            except BaseException as error:
+                fail(response.who, request, response, caught(error))
             return None
         return self._run(request, response, response.context)
 

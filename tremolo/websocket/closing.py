@@ -15,6 +15,7 @@ the last close frame our side ends, and what still comes is thrown away (`Lifeti
 
 from __future__ import annotations
 
+from ..loop.patience import read_now
 from ..loop.timers import NEVER
 from ..server.notices import cancel
 from ..typed import TYPE_CHECKING, Any
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 GRACE = 1.0
 # Seconds after `shutdown_timeout` that service/ending.py has to do it, and to tell so.
 _BEHIND = 0.1
-_PER_TURN = 64    # Frames that are thrown away before others have their turn.
+PER_TURN = 64    # What is taken, or thrown away, before others have their turn: see `weight`.
+# Bytes that take as long as a frame: a few of those that came may be inflated to a megabyte.
+_AS_A_FRAME = 4096
+# Frames of a socket that is over in which messages are looked for. (A message waits behind more of
+# them only if the client sent a flood of pings or of tiny fragments.)
+_LOOKED_THROUGH = 1024
 
 
 def close(websocket: Reading, code: int, reason: str) -> None:
@@ -235,6 +241,9 @@ class Closing:
     def _tick(self) -> None:
         """End, or wait on for a client that still takes what was sent before the close."""
         wire = self.websocket.wire
+        read_now(wire)    # (The client's close may have come since the poll of this turn.)
+        if self.websocket.state != 'closing':
+            return
         if wire.buffered and (wire.sent > self._sent or is_held_back(wire)):
             self._wait()
             return
@@ -250,13 +259,13 @@ class Closing:
         websocket = self.websocket
         if websocket.state != 'closing':
             return None
-        wire, left = websocket.wire, _PER_TURN
+        wire, left = websocket.wire, PER_TURN
         try:
             while (event := websocket.parser.next_event()) is not None:
-                left -= 1
+                left -= weight(event)
                 if event[0] == CLOSE:
                     return self._finish()
-                if not left or event[0] == MORE:
+                if left <= 0:
                     wire.pause_reading()
                     websocket.reactor.call_soon(self._take)
                     return None
@@ -281,14 +290,24 @@ class Closing:
         gone(self.websocket, cause)
 
 
+def weight(event: tuple[int, Any]) -> int:
+    """Return how much of a turn an event has taken, in frames."""
+    kind, value = event
+    if kind == MORE:
+        return PER_TURN    # (As many fragments.)
+    return 1 if kind >= CLOSE and kind != PIECE else (
+        1 + len(value[1] if kind == PIECE else value) // _AS_A_FRAME)
+
+
 def take_rest(websocket: Reading) -> None:
     """Keep what came before the end and was not parsed, as far as there is room."""
-    parser = websocket.parser
+    parser, left = websocket.parser, _LOOKED_THROUGH
     try:
         while not websocket.full:
-            event = parser.next_event()
+            event = parser.next_event() if left > 0 else None
             if event is None or event[0] == CLOSE:
                 break
+            left -= weight(event)
             if event[0] <= BINARY or event[0] == PIECE:
                 websocket.hand_out(*event)
         else:

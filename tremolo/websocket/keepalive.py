@@ -16,6 +16,7 @@ A message touches no timer. It only leaves the time at `since`, and `tick` works
 
 from __future__ import annotations
 
+from ..loop.patience import read_now
 from ..loop.timers import NEVER
 from ..typed import TYPE_CHECKING
 from ..ws.parser import PING, frame
@@ -143,9 +144,29 @@ def come_by(websocket: Reading, deadline: float) -> None:
 def tick(websocket: Reading) -> None:
     """Do what is due, and find out when to look again (the timer calls this)."""
     if websocket.state == 'open':
+        if websocket.missed != websocket.reactor.pauses.missed:
+            _make_up(websocket)
         again = min(_frame(websocket), _kept(websocket), _ping(websocket))
         if websocket.state == 'open' and again != NEVER:
             come_by(websocket, again)
+
+
+def _make_up(websocket: Reading) -> None:
+    """Give the client the time of a long pause of ours: it counts for none of the clocks."""
+    pauses = websocket.reactor.pauses
+    missed, until = pauses.missed - websocket.missed, pauses.until
+    websocket.missed = pauses.missed
+
+    def later(moment: float) -> float:
+        return min(moment + missed, until) if moment < until else moment
+
+    if websocket.slow_from is not None:
+        websocket.slow_from = later(websocket.slow_from[0]), websocket.slow_from[1]
+    if websocket.kept_from is not None:
+        websocket.kept_from = later(websocket.kept_from[0]), websocket.kept_from[1]
+    if websocket.pings is not None and websocket.pings.deadline < until:
+        # (What is not due before `until` has all of its time, and what is was not asked for.)
+        websocket.pings.deadline += missed
 
 
 def _grace(websocket: Reading) -> float:
@@ -160,6 +181,12 @@ def _frame(websocket: Reading) -> float:
     now, grace = websocket.reactor.now, _grace(websocket)
     begin, had = websocket.slow_from
     begin += (websocket.received - had) / websocket.settings.min_upload_rate
+    if begin + grace <= now:
+        read_now(websocket.wire)    # (The poll of this turn may be long ago.)
+        if websocket.state != 'open' or websocket.slow_from is None:
+            return NEVER
+        begin, had = websocket.slow_from
+        begin += (websocket.received - had) / websocket.settings.min_upload_rate
     if begin + grace <= now:
         closing.fail(websocket, 1008, 'a message came too slowly', 'ws_slow')
         return NEVER
@@ -195,8 +222,10 @@ def _ping(websocket: Reading) -> float:
         return NEVER
     resting = websocket.held or closing.is_held_back(websocket.wire) or _is_read_slowly(websocket)
     if pings is not None and pings.deadline != NEVER:
-        if pings.deadline > now:
-            return pings.deadline
+        if pings.deadline <= now:
+            read_now(websocket.wire)
+        if pings.deadline > now or websocket.state != 'open':
+            return pings.deadline if websocket.state == 'open' else NEVER
         came = websocket.received - pings.had
         if not resting and came < max(1, settings.min_upload_rate * patience) \
                 and not _takes(websocket, pings):

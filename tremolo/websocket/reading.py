@@ -14,7 +14,7 @@ from ..loop.shared_future import SharedFuture
 from ..loop.threads import call_on_loop
 from ..server import HandlerError, Request, Response
 from ..typed import TYPE_CHECKING, Any, Callable
-from ..ws.parser import BINARY, CLOSE, MORE, PIECE, PING, PONG, FrameError, frame
+from ..ws.parser import BINARY, CLOSE, PIECE, PING, PONG, FrameError, frame
 from . import closing, keepalive
 from .backlog import Backlog
 from .errors import WebSocketClosed, tell
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
     from .streams import Incoming
 
 SMALL = 126    # A payload of fewer bytes has a head of two bytes.
-_PER_TURN = 64    # Frames of one socket that are taken before others have their turn.
 
 
 class Reading:
     """One WebSocket, as far as it only reads."""
 
     __slots__ = ('_handshake', '_response', 'backlog', 'code', 'connection', 'deflater', 'ended',
-                 'groups', 'held', 'incoming', 'kept_from', 'on_end', 'outlet', 'parser', 'pings',
-                 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'spare',
+                 'groups', 'held', 'incoming', 'kept_from', 'missed', 'on_end', 'outlet', 'parser',
+                 'pings', 'reactor', 'reason', 'received', 'request', 'since', 'slow_from', 'spare',
                  'state', 'subprotocols', 'taker', 'timer', 'waiting', 'wire')
 
     parser: FrameParser    # From the 101 on.
@@ -79,6 +78,7 @@ class Reading:
         self.outlet: Outlet | None = None    # Who waits until the client takes more.
         # -- the clocks
         self.since = self.reactor.now    # When the last bytes came.
+        self.missed = self.reactor.pauses.missed    # The pauses that were made up for.
         self.received = 0    # Bytes since the 101.
         # Since when the frame at hand is not whole, and `received` at that time; None: it is whole.
         self.slow_from: tuple[float, int] | None = None
@@ -123,18 +123,19 @@ class Reading:
 
     def pump(self, event: tuple[int, Any] | None = None) -> None:
         """Take the frames that have come, after a first `event`, and hand the messages out."""
-        parser, left = self.parser, _PER_TURN
+        parser, left = self.parser, closing.PER_TURN
         while True:
             try:
                 event = event or parser.next_event()
             except FrameError as error:
-                if left == _PER_TURN:
+                if left == closing.PER_TURN:
                     return closing.fail(self, error.code, error.reason)
                 # Who has got the messages before it may answer them; then `pump` finds it again.
                 return self._others_first()
             if event is None:
                 break
             kind, value = event
+            left -= closing.weight(event)
             event = None
             if kind < CLOSE or kind == PIECE:
                 self.hand_out(kind, value)
@@ -144,14 +145,11 @@ class Reading:
                 return closing.closed_by_client(self, *value)
             elif kind == PING:
                 self._answer_ping(value)
-            elif kind == MORE:
-                left = 1    # Many fragments: they were a turn.
-            elif self.pings is not None:
+            elif kind == PONG and self.pings is not None:
                 self.pings.answered(self, value)
             if self.state != 'open':
                 return None    # A write has shown that the client has gone.
-            left -= 1
-            if not left:
+            if left <= 0 and parser.buffered:
                 return self._others_first()
         # (The rest of a frame must come, and not too slowly.)
         if self.slow_from is not None or parser.within:

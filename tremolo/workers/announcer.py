@@ -10,6 +10,7 @@ import logging
 import os
 
 from ..loop import Reactor
+from ..pace import Paces
 from ..server import announce
 from ..systemd.manager import NOT_RENEWED, SERVING, Manager
 from .group import STARTING, Group, Worker
@@ -26,6 +27,7 @@ class Announcer:
         self._manager = manager
         # The workers that served when SIGHUP came; None: no renewal is in hand.
         self._outdated: set[Worker] | None = None
+        reactor.at_close.add(Paces(reactor).watch().close)    # (What it repeats is counted.)
 
     def ready(self, worker: Worker) -> None:
         """Tell where the first worker serves."""

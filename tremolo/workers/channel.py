@@ -12,14 +12,26 @@ come two with a length, and so many bytes:
                             TAKES_NAMED   this worker knows what NAMED means
                             LISTENER      this worker listens there, too: announce it
                             SECURE        this worker speaks TLS there: announce it so
+                            TAKES_OVER    this worker knows what TAKE_OVER means
+                            HAND_OVER     the line of HAND_OVER has ended: another one, please
     supervisor to worker    LISTENER      accept from this listening socket, too
                             RETURN        accept no more from the sockets that LISTENER brought
-                            HAND_OVER     give the connections away, and end
+                            HAND_OVER     give the connections away on this line, and end
+                            TAKE_OVER     take the connections that come on this line
                             STOP          end as after SIGTERM, but at once (`drain_delay` is over)
                             CONNECTION    an open connection: serve it from now on
                             NAMED         the same, with its addresses
                             TAKES_NAMED   so does the worker that HAND_OVER will send to
                             CONTROL       tell on this socket what goes on (room control)
+    worker to its heir      CONNECTION    an open connection: take it, or refuse it
+                            NAMED         the same, with its addresses
+    heir to that worker     ROOM          one connection may be sent
+                            TAKEN         the oldest that was sent is mine; another may be sent
+                            REFUSED       it is not: it stays where it is; no other may be sent
+                            FULL          no other may be sent
+
+The last six are on a line of their own, a pair of sockets that the supervisor gives to both
+(handover.py). CONNECTION and NAMED of a worker to the supervisor come from older programs.
 
 The programs at both ends may be of different versions. One that does not know a message of a single
 byte ignores it, so NAMED is sent only to those that have told that they take it.
@@ -42,12 +54,14 @@ from ..typed import Callable
 READY, BEAT, RENEW, LEAVING, CONNECTION = b'r', b'b', b'n', b'd', b'c'
 LISTENER, SECURE, RETURN, HAND_OVER = b'l', b's', b't', b'h'
 NAMED, TAKES_NAMED, STOP, CONTROL = b'a', b'k', b'o', b'q'
-_WITH_SOCKETS = (CONNECTION, NAMED, LISTENER, SECURE, CONTROL)
+TAKES_OVER, TAKE_OVER, ROOM, TAKEN, REFUSED, FULL = b'v', b'w', b'm', b'y', b'x', b'f'
+_WITH_SOCKETS = (CONNECTION, NAMED, LISTENER, SECURE, CONTROL, HAND_OVER, TAKE_OVER)
 
 # The bytes that NAMED carries at most: two addresses need 100; the path of a UNIX socket has 108.
 MOST_CARRIED = 1024
 
 _FD = array.array('i').itemsize
+_AT_ONCE = 32    # Messages that are read in one turn.
 _BREATH = 0.02    # Seconds until a message is sent again that the kernel had no room for.
 
 
@@ -73,6 +87,10 @@ def socket_of(fd: int) -> socket.socket:
 def copy_of(sock: socket.socket) -> socket.socket:
     """Return another descriptor of the same socket."""
     return socket_of(os.dup(sock.fileno()))
+
+
+def _message(kind: bytes, carried: bytes) -> bytes:
+    return kind if kind != NAMED else kind + len(carried).to_bytes(2, 'big') + carried
 
 
 def _received(ancillary: list[tuple[int, int, bytes]]) -> socket.socket | None:
@@ -120,7 +138,7 @@ class Channel:
         self._lacks = 1
         self.closed = False
         sock.setblocking(False)
-        reactor.add_reader(sock.fileno(), self._readable)
+        reactor.add_reader(sock.fileno(), self._read_some)
 
     def send(self, kind: bytes, sock: socket.socket | None = None, carried: bytes = b'') -> None:
         """Send a message, now or later; the channel closes `sock` when the message has left.
@@ -131,10 +149,26 @@ class Channel:
             if sock is not None:
                 sock.close()
             return
-        if kind == NAMED:
-            kind += len(carried).to_bytes(2, 'big') + carried
-        self._left.append((kind, sock))
+        self._left.append((_message(kind, carried), sock))
         self._flush()
+
+    def offer(self, kind: bytes, fd: int, carried: bytes = b'') -> bool:
+        """Send a message with a descriptor that stays open here; now, or not at all.
+
+        Return whether it was sent. No other descriptor is needed, so it works at the limit, too.
+        """
+        if self.closed or self._left:
+            return False
+        message = _message(kind, carried)
+        try:
+            sent = self._socket.sendmsg(
+                [message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd]))])
+        except OSError:    # Full, or the other process is gone: `_readable` notices that.
+            return False
+        if sent < len(message):
+            self._left.append((message[sent:], None))
+            self._flush()
+        return True
 
     @property
     def idle(self) -> bool:
@@ -180,9 +214,14 @@ class Channel:
         if not self.closed:
             self._reactor.remove_writer(self._socket.fileno())
 
+    def _read_some(self) -> None:
+        for _ in range(_AT_ONCE):
+            if self.closed or not self._readable():
+                break
+
     def finish(self) -> None:
         """Take the last messages of a process that has ended, and close."""
-        while self._readable():
+        while not self.closed and self._readable():
             pass
         self.close()
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterable
 
 from ..loop import Reactor
+from ..loop.patience import call_patiently
 from ..loop.timers import NEVER
 from .group import ENDING, STARTING, Group, Worker
 from .watch import LAST_WORDS
@@ -39,7 +40,7 @@ class Dismissal:
             return
         if worker.state is STARTING:
             worker.end(signal.SIGTERM)
-            self._reactor.call_later(LAST_WORDS, self.kill_unready, worker)
+            call_patiently(self._reactor, LAST_WORDS, self.kill_unready, worker)
         else:
             worker.hand_over(self._group.heir(worker.slot, [worker]))
         # (The handover takes half of the time, at most; draining may take all of it.)
@@ -52,9 +53,10 @@ class Dismissal:
                 worker.end(signal.SIGQUIT)
             else:
                 # (What a start has begun cleans up meanwhile.)
-                self._reactor.call_later(self._grace, self.kill_unready, worker)
+                call_patiently(self._reactor, self._grace, self.kill_unready, worker)
                 worker.stop()
-        self._reactor.call_later(self._grace if at_once else self._patience + GRACE, self.kill)
+        call_patiently(
+            self._reactor, self._grace if at_once else self._patience + GRACE, self.kill)
 
     def stop_again(self, worker: Worker) -> None:
         """Stop a worker that was told to end before it was ready, and is ready now.
@@ -65,7 +67,7 @@ class Dismissal:
             worker.stop()
 
     def kill_late(self, worker: Worker, seconds: float) -> None:
-        self._reactor.call_later(seconds + GRACE, self.kill, [worker])
+        call_patiently(self._reactor, seconds + GRACE, self.kill, [worker])
 
     def kill_unready(self, worker: Worker) -> None:
         """Kill a worker that was told to end before it was ready, and hangs."""

@@ -9,9 +9,9 @@
                FILLED --crash, or no fork--> PAUSED --timer--> WANTED
                any    --SIGTTOU--> SPARE --SIGTTIN--> WANTED
 
-Beside its state a slot is *lent* while no worker of its own accepts from its queues: in each pause
-but the first, as a spare one, and while its new worker is not ready in time. Another worker accepts
-then, until the worker of the slot is ready.
+Beside its state a slot is *lent* while no worker of its own accepts from its queues: after a crash,
+as a spare one, and while its first worker starts. Another worker accepts then, until the worker of
+the slot is ready.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ from collections.abc import Iterable
 from ..loop import Reactor
 from ..loop.timers import NEVER, Timer
 from ..settings import Address, Settings
-from ..typed import Any, Callable
-from .channel import HAND_OVER, LISTENER, NAMED, RETURN, STOP, TAKES_NAMED, Channel, copy_of
+from ..typed import Any
+from .channel import (
+    HAND_OVER,
+    LISTENER,
+    NAMED,
+    RETURN,
+    STOP,
+    TAKE_OVER,
+    TAKES_NAMED,
+    Channel,
+    copy_of,
+)
 from .lock import open_locks
 from .slot import Slot, Sockets, open_first, open_next
 
@@ -47,8 +57,6 @@ SPARE = 'spare'          # No worker is wanted.
 
 # Seconds until a slot is filled again: after a first crash, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
-# Seconds in which a new worker is ready, or the clients that wait for it get another.
-_PROMPT = 1.0
 
 
 class Worker:
@@ -64,6 +72,7 @@ class Worker:
         self.opened: list[Any] = []    # The addresses that it has opened itself (`app.listen`).
         self.secure: list[Any] = []    # The addresses where it speaks TLS.
         self.takes_named = False    # Whether it takes connections with the addresses of PROXY.
+        self.takes_over = False    # Whether it takes connections from another worker's own line.
         # The worker that this one replaces, until this one is ready.
         self.predecessor: Worker | None = None
         # The time of the last sign of life; NEVER while none is expected: before READY, and after
@@ -104,11 +113,19 @@ class Worker:
         sock.close()
 
     def hand_over(self, heir: Worker | None = None) -> None:
-        """Tell the worker to give its connections to another worker, and to end."""
+        """Tell the worker to give its connections to another worker, and to end.
+
+        Both get an end of a line. Without one (no heir, no descriptor is left) all are drained.
+        """
         self.state = ENDING
+        line = None
         if heir is not None and heir.takes_named:
             self.channel.send(TAKES_NAMED)
-        self.channel.send(HAND_OVER)
+        if heir is not None and heir.takes_over:
+            with contextlib.suppress(OSError):
+                line, theirs = socket.socketpair()
+                heir.channel.send(TAKE_OVER, theirs)
+        self.channel.send(HAND_OVER, line)
 
 
 class SlotState:
@@ -148,11 +165,6 @@ class SlotState:
         newest = self.worker
         return any(each is not None and each.state is SERVING
                    for each in (newest, newest and newest.predecessor))
-
-    def expect(self, reactor: Reactor, late: Callable[[], object]) -> None:
-        """Call `late` if no worker of this slot accepts in time; `FILLED` ends the waiting."""
-        if not self.served:
-            self._timer = reactor.call_later(_PROMPT, late)
 
     def ready(self) -> None:
         """Record that the worker of this slot accepts."""

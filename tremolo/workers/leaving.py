@@ -33,7 +33,7 @@ def exit_status(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BaseException:
-        traceback.print_exc()
+        complain(traceback.format_exc(), end='')
     return 1
 
 

@@ -2,6 +2,10 @@
 
 It asks after `max_requests` answers, or above `limit_memory` bytes of resident memory. The
 supervisor then renews this worker as SIGHUP renews all of them.
+
+A limit below what a worker needs before its first request would renew it for ever: it has no
+effect, and that is told at the start. (It ends no start: the memory that the start needs may have
+grown since the limit was chosen, and a server that runs on is better than none.)
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from .channel import RENEW, Channel
 
 _log = logging.getLogger('tremolo')
 
+# A start that needs more than this part of `limit_memory` leaves no room for requests.
+_NEARLY = 7 / 8
 _LOOK = 1.0    # Seconds between two looks at the memory of a process without supervisor.
 
 
@@ -42,6 +48,17 @@ class Renewal:
         if self._asked:
             self._channel.send(RENEW)
         return self._asked
+
+    def look_at_start(self, tell: bool = True) -> bool:
+        """Tell if the limit is too small for the start; return whether it has an effect."""
+        if not self._memory:
+            return False
+        doubt = doubt_of(self._memory, resident := resident_memory())
+        if doubt:
+            _log.log(logging.WARNING if tell else logging.DEBUG, doubt)
+        if resident > self._memory:
+            self._memory = 0
+        return bool(self._memory)
 
     def look_at_memory(self) -> None:
         """Ask if the process uses more memory than its limit."""
@@ -75,17 +92,23 @@ def renew_alone(server: Server) -> None:
     """Renew a process without supervisor: it finishes what is in flight, and starts afresh."""
     renewal = Renewal(server, _Alone())
 
-    limit = server.settings.limit_memory
-    if limit and resident_memory() > limit:
-        _log.warning('limit_memory: has no effect, the start needs more than %d bytes', limit)
-        return
-
     def look() -> None:
         renewal.look_at_memory()
         server.reactor.call_later(_LOOK, look)
 
-    if limit:
+    if renewal.look_at_start():
         look()
+
+
+def doubt_of(limit: int, resident: int) -> str:
+    """Return what is wrong with a `limit_memory`, if the start needs `resident` bytes, or ''."""
+    if resident > limit:
+        return (f'limit_memory: has no effect, the start needs more than {limit} bytes: '
+                f'{resident} bytes')
+    if resident > _NEARLY * limit:
+        return (f'limit_memory: the start needs {resident} of {limit} bytes: workers will be '
+                'renewed again and again')
+    return ''
 
 
 def why_renewed(settings: Settings, pid: int) -> str:

@@ -34,14 +34,17 @@ from .channel import (
     RETURN,
     SECURE,
     STOP,
+    TAKE_OVER,
     TAKES_NAMED,
+    TAKES_OVER,
     Channel,
     copy_of,
     socket_of,
 )
-from .handover import Handover, unpacked
+from .handover import Handover
 from .heartbeat import Heartbeat
 from .renewal import Renewal
+from .takeover import Takeover, take
 
 _log = logging.getLogger('tremolo')
 
@@ -81,6 +84,8 @@ class Slot:
         self._channel: Channel | None = None
         self._server: Server
         self._takes_named = False    # Whether the heir of our connections knows NAMED.
+        self._handover: Handover | None = None    # Since this worker gives its connections away.
+        self._takeovers: list[Takeover] = []    # What it takes from others.
         self._lent: list[Listener] = []    # On the sockets of other slots.
         self._opened: list[socket.socket] = []    # Copies of what only this worker listens on.
 
@@ -193,14 +198,21 @@ class Slot:
             for listener, part in server.parts.items():
                 if part.settings.secure:
                     self._channel.send(SECURE, listener.share())
-            self._channel.send(TAKES_NAMED)
-            self._channel.send(READY)
+            for kind in (TAKES_NAMED, TAKES_OVER, READY):
+                self._channel.send(kind)
             # Not only the supervisor can tell a worker to end (`kill`, `app.stop`). Its queue needs
             # another worker in any case; the supervisor ignores this if it gave the order.
             before, leaving = server.at_drain, partial(self._channel.send, LEAVING)
-            server.at_drain = lambda: (before(), leaving())
-            Heartbeat(server.reactor, self._channel, Renewal(server, self._channel),
-                      server.settings.worker_timeout)
+
+            def at_drain() -> None:
+                before()
+                leaving()
+                self._take_no_more()
+
+            server.at_drain = at_drain
+            renewal = Renewal(server, self._channel)
+            renewal.look_at_start(self.number == 1)    # (One of all workers tells it.)
+            Heartbeat(server.reactor, self._channel, renewal, server.settings.worker_timeout)
 
     def _heard(self, kind: bytes, sock: socket.socket | None, carried: bytes = b'') -> None:
         """Act on a message of the supervisor."""
@@ -208,7 +220,7 @@ class Slot:
         if kind == TAKES_NAMED:
             self._takes_named = True
         elif kind == HAND_OVER and self._channel is not None:
-            Handover(server, self._channel, self._takes_named).start()
+            self._hand_over(self._channel, sock)
         elif kind == STOP and server.settings.drain_delay:
             # (SIGTERM may have come before: then this process still serves, and waits.)
             server.delayed = True
@@ -222,16 +234,32 @@ class Slot:
         elif sock is not None:
             if kind == CONTROL:
                 _tell(server, sock)
-            elif kind == CONNECTION:
-                server.part_at(sock.getsockname()).take(sock)
-            elif kind == NAMED:
-                _take_named(server, sock, carried)
+            elif kind in (CONNECTION, NAMED):
+                take(server, sock, kind, carried)    # (Of a worker with an older program.)
+            elif kind == TAKE_OVER:
+                self._takeovers = [each for each in self._takeovers if not each.closed]
+                self._takeovers.append(Takeover(server, sock))
             elif server.draining:
                 sock.close()
             else:
                 listener = server.part_at(sock.getsockname()).adopt(sock, shared=True)
                 self._lent.append(listener)
                 listener.start()
+
+    def _hand_over(self, channel: Channel, sock: socket.socket | None) -> None:
+        """Give the connections to the worker at the other end of `sock`; None: drain them."""
+        begun, handover = self._handover, self._handover or Handover(
+            self._server, again=partial(channel.send, HAND_OVER))
+        self._handover = handover
+        handover.takes_named, self._takes_named = self._takes_named, False
+        handover.connect(sock)
+        if begun is None:
+            self._take_no_more()
+            handover.start()
+
+    def _take_no_more(self) -> None:
+        while self._takeovers:
+            self._takeovers.pop().finish()
 
 
 def _tell(server: Server, sock: socket.socket) -> None:
@@ -242,18 +270,6 @@ def _tell(server: Server, sock: socket.socket) -> None:
         server.tell(sock)
     except (OSError, ValueError):
         sock.close()
-
-
-def _take_named(server: Server, sock: socket.socket, carried: bytes) -> None:
-    """Go on with a connection whose addresses were sent along."""
-    try:
-        known = unpacked(carried)
-    except ValueError:
-        # (A program of another version. Nobody is taken for somebody else.)
-        _log.error('a connection is closed: the worker before told its addresses in another way')
-        sock.close()
-    else:
-        server.part_at(sock.getsockname()).take(sock, known)
 
 
 def _inodes(fds: Iterable[int]) -> list[int]:

@@ -32,11 +32,10 @@ class StandingIn:
         """Be the worker that stands in."""
         return 1 if self._stand_in is None else self._stand_in.stand_in(slot)
 
-    def expect(self, worker: Worker) -> bool:
-        """Look later whether the worker is ready; return False if nothing could stand in."""
+    def expect(self, worker: Worker) -> None:
+        """Look later whether the worker is ready."""
         if self._stand_in is not None:
             self._reactor.call_later(self._stand_in.late, self._look, worker)
-        return self._stand_in is not None
 
     def _look(self, worker: Worker) -> None:
         slot = self._group.slot_of(worker)

@@ -24,6 +24,7 @@ from ..typed import Callable
 from .announcer import Announcer
 from .channel import (
     CONNECTION,
+    HAND_OVER,
     LEAVING,
     LISTENER,
     NAMED,
@@ -31,6 +32,7 @@ from .channel import (
     RENEW,
     SECURE,
     TAKES_NAMED,
+    TAKES_OVER,
     Channel,
 )
 from .delay import DrainDelay
@@ -125,8 +127,8 @@ class Supervisor:
         if (worker := self._forked(slot, self._be_worker)) is None:
             return False
         slot.fill(worker)
-        if not self._standing_in.expect(worker):
-            slot.expect(self._reactor, partial(self._lend, slot))
+        self._standing_in.expect(worker)
+        self._lend_unserved(slot)
         return True
 
     def _forked(self, slot: SlotState, work: Callable[[Slot], int]) -> Worker | None:
@@ -190,6 +192,10 @@ class Supervisor:
             self._leaves(worker)
         elif kind == TAKES_NAMED:
             worker.takes_named = True
+        elif kind == TAKES_OVER:
+            worker.takes_over = True
+        elif kind == HAND_OVER and worker.state is ENDING:
+            worker.hand_over(self._group.heir(worker.slot, [worker]))
         elif kind in (CONNECTION, NAMED) and sock is not None:
             self._group.pass_on(worker, kind, sock, carried)
         elif kind in (LISTENER, SECURE) and sock is not None:
@@ -236,8 +242,13 @@ class Supervisor:
             slot.lent = True
         self._group.lend()
 
-    def _lend(self, slot: SlotState) -> None:
-        slot.lent = True
+    def _lend_unserved(self, slot: SlotState) -> None:
+        """Give the clients of this slot another worker at once, if it has none.
+
+        A start may take seconds, or hang: nobody knows before.
+        """
+        if self._program.stand_in is None and not slot.served:
+            slot.lent = True
         self._group.lend()
 
     def _reap(self) -> None:
@@ -284,7 +295,7 @@ class Supervisor:
             slot.want()
         else:
             slot.pause(self._reactor)
-        self._group.lend()
+        self._lend_unserved(slot)
 
     # -- signals --------------------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ It brings `handle_on`: each request is a Call on a thread of the pool. All else 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
-from ..loop import Reactor
+from ..loop import Future, Reactor
 from ..loop.work import Work
-from ..pages import send_failure
+from ..pages import send_error, send_failure
+from ..places.threads import ComingBody, coming_body, refusal
 from ..server import Handle, Request, Response
 from ..service import Service
 from ..settings import Settings
@@ -60,9 +62,41 @@ class Runner:
         self.pool = pool
 
     def handle(self, request: Request, response: Response) -> None:
-        """Give a request to the threads. Hot: once per request."""
+        """Give a request to the threads, when its body is here. Hot: once per request."""
+        pool = self.pool
+        if (pool.calls or pool.waits.events) and pool.full:
+            self._refuse(response)
+        elif request.has_body and (body := coming_body(request)) is not None:
+            response.connection.task = ComingBody(body)
+            body.add_done_callback(partial(self._go_on, request, response))
+        else:
+            self._begin(request, response)
+
+    def _go_on(self, request: Request, response: Response, body: Future) -> None:
+        """Begin, now that the body is here, or does not come any more."""
+        body.cancel()    # (Its bytes are read once more.)
+        if not response.live:
+            return    # The client is gone.
+        if self.pool.full:
+            self._refuse(response)
+        else:
+            self._begin(request, response)
+
+    def _begin(self, request: Request, response: Response) -> None:
         response.connection.task = call = call_of(self, request, response)
+        if (places := request.connection.server.places) is not None:
+            call.leave = places.hold(request)
         try:
             self.pool.submit(call)
         except RuntimeError as error:    # The system has no thread for the first call.
+            if call.leave is not None:
+                call.leave(call)
             send_failure(response, error)
+
+    def _refuse(self, response: Response) -> None:
+        wrapped: Any = response
+        error = refusal(response.request)
+        if response.layers:
+            wrapped.throw(self, error)
+        else:
+            send_error(response, error)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from ..errors import readable
 from ..server import HandlerError, Request, Response
 from ..server.notices import about, shown_request
 from ..typed import TYPE_CHECKING, Any, Callable
@@ -51,12 +52,14 @@ class Call(Sending):
         call._addresses = (
             request.forwarded or connection.known_addresses or connection.addresses)
         call._began = call._ended = call._gone = call._told = call._parked = call._dropped = False
-        call._head = call._left = call._result = call._body = None
+        call._head = call._left = call._result = call._body = call.leave = None
         call._posted = call._taken = call.thread = 0
         call._events = []
         if request.has_body:
-            length = request.content_length
-            if length and length <= connection.parser.buffered and not request.expect_continue:
+            length, inbox = request.content_length, request.inbox
+            if inbox is not None and inbox.eof:
+                call._body = inbox.read().result()    # It was waited for.
+            elif length and length <= connection.parser.buffered and not request.expect_continue:
                 # All of it is here already: no thread has to wait for it.
                 read = request.read(length)
                 if read.done() and read.exception() is None:
@@ -66,17 +69,21 @@ class Call(Sending):
     def run(self) -> None:
         """Call the application, or `close` after a file was sent. Raises nothing."""
         self.thread = threading.get_ident()
+        parked = False
         if self._result is None:
-            self.context.run(self._run)
+            parked = self.context.run(self._run)
         else:
             # (A copy: the thread that was here before may still be at its last line.)
             result, self._result = self._result, None
             self.context.copy().run(self._close, result)
         self.thread = 0
+        if self.leave is not None and not parked:
+            self.runner.pool.post_last(self.leave, self)
 
-    def _run(self) -> None:
+    def _run(self) -> bool:
+        """Call the application; return True if a thread has to call `close` later."""
         if self._gone or not self.response.live:
-            return    # The client left before a thread was free.
+            return False    # The client left before a thread was free.
         runner, result, errors, parked = self.runner, None, Errors(), False
         try:
             app, environ_of = runner.app, runner.environ.of
@@ -89,18 +96,19 @@ class Call(Sending):
             parked = self._answer(result)
         except BaseException as error:
             # Even SystemExit: no error of an application may end a thread.
-            self._fail(error)
+            self._fail(readable(error))
         if not parked and hasattr(result, 'close'):
             runner.pool.tell_soon()    # (`close` may take its time.)
             self._close(result)
         if errors.line:
             errors.flush()
+        return parked
 
     def _close(self, result: Any) -> None:
         try:
             result.close()
         except BaseException as error:
-            self._fail(error)
+            self._fail(readable(error))
 
     def _fail(self, error: BaseException) -> None:
         """Log an error of the application; it is the answer if nothing was sent."""
@@ -166,7 +174,7 @@ class Call(Sending):
             self._events.append(event)
             # (First the event is there, then this looks: what sets it looks in the other order.)
             if not (done() or self._gone or self.runner.pool.closed):
-                event.wait()
+                self.runner.pool.waits.wait(event)
             self._events.remove(event)
             if not done() and (self._gone or self.runner.pool.closed):
                 raise client_gone(self.response)

@@ -76,10 +76,7 @@ class Errors:
 
 
 def _show(line: str) -> None:
-    """Log a line. What is not printable is escaped: a client may have a part in the text."""
     line = line.rstrip('\r')
-    if not line.isprintable():
-        line = ''.join(each if each.isprintable() or each == '\t' else ascii(each)[1:-1]
-                       for each in line)
     if line:
+        # (Our logger escapes it: a client may have a part in the text.)
         _log.error('wsgi.errors: %s', line)

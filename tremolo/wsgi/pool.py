@@ -14,7 +14,8 @@ as seldom as possible:
 
 All applications on one reactor share a pool. It starts threads as they are needed, up to the option
 `threads`, and has them until the reactor closes. All are daemons: a call that never returns cannot
-keep the process alive.
+keep the process alive. A thread that waits for its client, or for a Future, does not count: another
+may work in its place (loop/waits.py), and leaves when there are more than `threads` again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ import threading
 from collections import deque
 
 from ..loop import Reactor
-from ..loop.future import set_current_reactor
+from ..loop.future import set_current_reactor, wait_by
+from ..loop.waits import Waits
 from ..loop.work import Work
 from ..typed import TYPE_CHECKING, Any, Callable
 
@@ -45,7 +47,7 @@ class Pool:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._process = os.getpid()
-        self._calls: deque[Call] = deque()    # They wait for a thread.
+        self.calls: deque[Call] = deque()    # They wait for a thread.
         self._idle: list[Any] = []    # The locks on which threads sleep; the last was busy last.
         # Whether a thread is on its way to the queue. (Whoever sets or reads this has changed or
         # reads the queue in the other order, so no call is left there.)
@@ -54,6 +56,7 @@ class Pool:
         self._growing = threading.Lock()    # Guards `_threads`.
         self._threads: list[threading.Thread] = []
         self._running: set[Call] = set()
+        self.waits = Waits(reactor, self.push)
         # What the loop has to do, and whether it was woken for it.
         self._posted: deque[tuple[Callable[[Any], Any], Any]] = deque()
         self._told = False
@@ -74,7 +77,7 @@ class Pool:
 
     def submit(self, call: Call) -> None:
         """Let a thread run a call. Raises `RuntimeError` if there is none and can be none."""
-        self._calls.append(call)
+        self.calls.append(call)
         if not self._due:
             if not self._threads:
                 self._wake()
@@ -84,10 +87,23 @@ class Pool:
             else:
                 self.push()
 
+    @property
+    def full(self) -> bool:
+        """Whether one more call is too many."""
+        return self.waits.full(len(self.calls))
+
+    def withdraw(self, call: Call) -> bool:
+        """Forget a call that waits for a thread; return whether it did."""
+        try:
+            self.calls.remove(call)
+        except (ValueError, IndexError, RuntimeError):
+            return False    # A thread has just taken it, or others, so it will.
+        return True
+
     def push(self) -> None:
         """Wake a thread for the calls of this turn; the reactor calls this at the turn's end."""
         self._due = False
-        if self._calls and not self._coming:
+        if self.calls and not self._coming:
             self._wake()
 
     def _wake(self) -> None:
@@ -96,11 +112,15 @@ class Pool:
             asleep = self._idle.pop()
         except IndexError:
             with self._growing:
-                if len(self._threads) < self._reactor.threads and not self.closed:
+                if not (self.closed or self._crowded(1)):
                     self._grow()
         else:
             self._coming = True
             asleep.release()
+
+    def _crowded(self, more: int = 0) -> bool:
+        """Tell whether there would be too many threads, those that wait for clients left out."""
+        return len(self._threads) + more > self._reactor.threads + len(self.waits)
 
     def _grow(self) -> None:
         thread = threading.Thread(target=self._work, name='tremolo-wsgi', daemon=True)
@@ -111,14 +131,15 @@ class Pool:
             # The system has no more threads. The existing ones will do this call later.
             self._coming = False
             if not self._threads:
-                self._calls.pop()
+                self.calls.pop()
                 raise
         else:
             self._threads.append(thread)
 
     def _work(self) -> None:
         set_current_reactor(self._reactor)
-        calls, running, idle = self._calls, self._running, self._idle
+        wait_by(self.waits.wait)
+        calls, running, idle = self.calls, self._running, self._idle
         asleep = threading.Lock()
         asleep.acquire()
         self._arrived()
@@ -126,7 +147,7 @@ class Pool:
             try:
                 call = calls.popleft()
             except IndexError:
-                if self.closed:
+                if self.closed or (self._crowded() and self._leave()):
                     return
                 idle.append(asleep)
                 if calls or self.closed:
@@ -147,6 +168,15 @@ class Pool:
             running.discard(call)
             del call    # An idle thread keeps nothing of its last call alive.
             self.tell_soon()
+
+    def _leave(self) -> bool:
+        """Let this thread go, if there are too many, and no call has come for it."""
+        with self._growing:
+            # (First the call is there, then its sender looks whether a thread may be started.)
+            if not self._crowded() or self.calls:
+                return False
+            self._threads.remove(threading.current_thread())
+            return True
 
     def end_child(self, error: BaseException | None = None) -> None:
         """End a process that the application has forked, if this is one, as `sys.exit` would.
@@ -185,7 +215,7 @@ class Pool:
 
     def tell_soon(self) -> None:
         """Let the loop do what was posted, now or when the thread comes that is on its way."""
-        if self._posted and not (self._calls and self._coming):
+        if self._posted and not (self.calls and self._coming):
             self.tell()
 
     def tell(self) -> None:
@@ -209,7 +239,7 @@ class Pool:
 
     def left(self) -> list[Work]:
         """Return the calls that run now or wait for a thread."""
-        waiting = [Work(call, call.what, call.where, call.cancel) for call in list(self._calls)]
+        waiting = [Work(call, call.what, call.where, call.cancel) for call in list(self.calls)]
         return waiting + [Work(call, call.what, call.where, None) for call in list(self._running)]
 
     def _close(self) -> None:

@@ -27,7 +27,7 @@ from ..pages import send_failure
 from ..server import Request, Response
 from ..server.bodiless import BODILESS
 from ..server.notices import about, shown_request
-from ..typed import TYPE_CHECKING, Any
+from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import ClientGone, client_gone, comes_from_us
 from .file_wrapper import Borrowed, Found
 
@@ -42,12 +42,14 @@ class Sending:
 
     __slots__ = ('_addresses', '_began', '_body', '_dropped', '_ended', '_events', '_gone',
                  '_head', '_left', '_parked', '_posted', '_result', '_taken', '_told', 'context',
-                 'request', 'response', 'runner', 'thread')
+                 'leave', 'request', 'response', 'runner', 'thread')
 
     runner: Runner
     request: Request
     response: Response
     context: Context    # The application runs in it.
+    # Gives back the request's place, once; None: requests have none (room places).
+    leave: Callable[[object], None] | None
     thread: int    # The number of the thread that runs it; 0 before and after.
     _addresses: Any
     _body: bytes | None    # The request's body, if all of it had come with the head.
@@ -71,6 +73,10 @@ class Sending:
         """Wake the thread: the client is gone, or nobody takes the answer."""
         self._gone = True
         self._wake()
+        call: Any = self
+        if not self.thread and self._result is None and self.runner.pool.withdraw(call) \
+                and self.leave is not None:
+            self.leave(self)
 
     def where(self) -> str:
         """Return file:line at which the thread stands, or what the call waits for."""

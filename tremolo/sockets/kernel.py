@@ -21,7 +21,6 @@ from contextlib import suppress
 from ..typed import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
-    from .reactor import Reactor
     from .transport import Transport
 
 # `struct tcp_info` (linux/tcp.h): tcpi_last_ack_recv, in milliseconds; tcpi_rtt, in microseconds
@@ -57,7 +56,7 @@ class Endpoint:
 
     __slots__ = ('_socket', 'closed', 'fd', 'reactor', 'sent')
 
-    reactor: Reactor
+    reactor: Any    # (The Reactor of loop.)
     fd: int
     sent: int    # Bytes that the kernel has taken since the beginning.
     closed: bool    # Whether the stream has ended and the socket is closed.

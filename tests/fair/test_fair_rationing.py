@@ -1,0 +1,455 @@
+"""Fair turns, the mechanism alone: readers that cost simulated time, and a reactor that turns."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+from simulated import World
+
+from tremolo.fair import be_fair
+from tremolo.fair.accounts import Usual
+from tremolo.fair.fairness import LONG_TURN
+from tremolo.fair.line import Line
+from tremolo.fair.rationing import Rationing
+from tremolo.loop import Reactor, Task
+from tremolo.polling.poller import MOST_EVENTS, READ
+
+HELLO = 0.0001    # Seconds of a light step.
+FIRST = 1000    # The first client's fd.
+
+
+class AlwaysReady:
+    """A poller of fds that are readable as long as they are watched.
+
+    As epoll it shows a bounded number, and the others first the next time.
+    """
+
+    def __init__(self) -> None:
+        self._masks: dict[int, int] = {}
+        self._last = -1
+
+    def modify(self, fd: int, mask: int) -> None:
+        self._masks[fd] = mask
+
+    register = modify
+
+    def unregister(self, fd: int) -> None:
+        del self._masks[fd]
+
+    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        ready = sorted(fd for fd, mask in self._masks.items() if mask & READ and fd >= FIRST)
+        shown = [fd for fd in ready if fd > self._last] + [fd for fd in ready if fd <= self._last]
+        shown = shown[:MOST_EVENTS]
+        if shown:
+            self._last = shown[-1]
+        return [(fd, READ) for fd in shown]
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        self._masks.clear()
+
+
+class Client:
+    """An fd that is always readable; its reader takes `cost` seconds, and notes when it ran."""
+
+    def __init__(self, scene: Scene, cost: float) -> None:
+        self.scene = scene
+        self.cost = cost
+        self.served: list[float] = []
+        self.does: Callable[[], Any] = lambda: None    # What its reader does besides.
+        self.fd = next(fd for fd in range(FIRST, 10000) if fd not in scene.reactor.watchers)
+        self.come_back()
+
+    def read(self) -> None:
+        self.scene.world.now += self.cost
+        self.served.append(self.scene.world.now)
+        self.does()
+
+    def come_back(self) -> None:
+        self.scene.reactor.add_reader(self.fd, self.read)
+
+    def leave(self) -> None:
+        self.scene.reactor.remove_fd(self.fd)
+
+
+class Scene:
+    """A fair reactor and its clients."""
+
+    def __init__(self) -> None:
+        self.world = World(seed=5)
+        self.reactor = Reactor(poller=AlwaysReady(), clock=self.world.clock,
+                               wall_clock=self.world.wall_clock, network=self.world.network)
+        be_fair(self.reactor)
+        # (A server always has a timer, so each turn reads the clock.)
+        self.reactor.call_later(1e9, print)
+
+    def clients(self, count: int, cost: float = HELLO) -> list[Client]:
+        return [Client(self, cost) for _ in range(count)]
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.reactor.step(0)
+
+    def turn_for(self, seconds: float) -> None:
+        end = self.world.now + seconds
+        while self.world.now < end:
+            before = self.world.now
+            self.turn()
+            # (A poll takes its time.)
+            self.world.wait_until(max(self.world.now, before + 0.000005))
+
+    @property
+    def rationing(self) -> Rationing | None:
+        return self.reactor.fairness.rationing
+
+
+@pytest.fixture
+def scene() -> Any:
+    scene = Scene()
+    yield scene
+    scene.reactor.close()
+
+
+def seconds_of(clients: list[Client]) -> float:
+    return sum(client.cost * len(client.served) for client in clients)
+
+
+def forget(*groups: list[Client]) -> None:
+    for client in (client for group in groups for client in group):
+        client.served.clear()
+
+
+@pytest.mark.parametrize(('count', 'cost'), [(20, 0.0006), (20, 0.005), (16, 0.01), (600, 0.0006)])
+def test_light_ones_are_served_in_each_turn_and_keep_most_of_the_time(scene, count, cost):
+    light = scene.clients(64)
+    heavy = scene.clients(count, cost)
+    scene.turn(2)    # The first is too long, and in the second all are still served.
+    forget(light, heavy)
+    begun, turns = scene.world.now, scene.reactor.turns
+    scene.turn_for(max(0.3, min(7 * count * cost, 1.5)))
+    turns = scene.reactor.turns - turns
+    assert all(len(client.served) == turns for client in light)
+    assert seconds_of(light) / (scene.world.now - begun) > 0.6
+    # The heavy ones have their share, and each of them the same.
+    served = [len(client.served) for client in heavy]
+    assert seconds_of(heavy) / (scene.world.now - begun) > 0.1
+    assert min(served) > 0 and max(served) - min(served) <= 2
+
+
+def test_heavy_ones_are_all_served_when_nobody_else_is_there(scene):
+    light, heavy = scene.clients(10), scene.clients(5, 0.01)
+    scene.turn(3)
+    for client in light:
+        client.leave()
+    scene.turn()
+    forget(heavy)
+    begun = scene.world.now
+    scene.turn_for(1)
+    assert seconds_of(heavy) / (scene.world.now - begun) > 0.98
+
+
+def test_a_heavy_step_waits_a_moment_for_light_ones_that_were_just_answered(scene):
+    light, heavy = scene.clients(64), scene.clients(20, 0.01)
+    scene.turn(3)
+    # From now on each of them asks again 0.1 ms after its answer.
+    forget(light, heavy)
+
+    def away(client: Client) -> None:
+        scene.reactor.pause_reader(client.fd)
+        scene.world.later(scene.world.now + 0.0001, client.come_back)
+
+    for client in light:
+        client.does = lambda client=client: away(client)
+    begun = scene.world.now
+    scene.turn_for(0.5)
+    assert seconds_of(light) / (scene.world.now - begun) > 0.5
+
+
+def test_six_hundred_heavy_ones_do_not_hide_a_light_one(scene):
+    heavy = scene.clients(600, 0.002)
+    light, = scene.clients(1)    # The poller shows it in every second poll.
+    scene.turn(4)
+    forget([light], heavy)
+    scene.turn(50)
+    assert len(light.served) == 50
+
+
+def test_who_was_heavy_once_is_forgiven_and_the_rationing_ends(scene):
+    light = scene.clients(30)
+    once, = scene.clients(1, 0.005)
+    scene.turn(3)
+    once.cost = HELLO
+    assert scene.rationing is not None
+    scene.turn_for(1)
+    assert scene.rationing is None
+    assert scene.reactor.choose is None
+    forget(light, [once])
+    scene.turn(20)
+    assert len(once.served) == 20
+
+
+def test_when_all_are_equally_slow_nobody_is_heavy(scene):
+    clients = scene.clients(20, 0.0003)
+    scene.turn(4)
+    assert scene.rationing is not None
+    scene.turn(10)
+    assert scene.rationing is None
+    assert {len(client.served) for client in clients} == {14}
+    # For a while only a turn that is much longer is too long.
+    assert scene.reactor.long_turn == pytest.approx(2 * 20 * 0.0003)
+    scene.turn(50)
+    assert scene.rationing is None
+    scene.world.now += 10
+    scene.turn(3)    # (After such a pause the timers wait for two turns.)
+    assert scene.reactor.long_turn == LONG_TURN
+
+
+def test_when_all_are_very_slow_each_is_served_as_often(scene):
+    clients, (light,) = scene.clients(20, 0.005), scene.clients(1)
+    scene.turn(4)
+    forget(clients, [light])
+    begun = scene.world.now
+    scene.turn_for(0.5)
+    served = [len(client.served) for client in clients]
+    assert max(served) - min(served) <= 1
+    # One that is light is served after each of them, and not after all.
+    assert len(light.served) > sum(served)
+    assert seconds_of(clients) / (scene.world.now - begun) > 0.1
+
+
+def test_a_host_that_steps_now_and_then_charges_nobody(scene):
+    clients = scene.clients(10)
+    for _ in range(30):
+        scene.world.now += 100
+        scene.turn()
+    assert {len(client.served) for client in clients} == {30}
+
+
+def test_a_newcomer_is_served_although_the_heavy_ones_owe_much(scene):
+    scene.clients(20), scene.clients(20, 0.2)
+    scene.turn(4)
+    scene.turn_for(1)
+    newcomers = scene.clients(10)
+    scene.turn(20)
+    assert all(client.served for client in newcomers)
+    scene.turn()
+    forget(newcomers)
+    scene.turn(10)
+    assert {len(client.served) for client in newcomers} == {10}
+
+
+def test_newcomers_without_end_leave_the_others_their_time(scene):
+    light = scene.clients(64)
+    scene.clients(1, 0.005)
+    scene.turn(3)
+    forget(light)
+    gone: list[Client] = []
+    begun = scene.world.now
+
+    def come() -> None:
+        for client in scene.clients(20, 0.001):
+            client.does = lambda client=client: (client.leave(), gone.append(client), come_one())
+
+    def come_one() -> None:
+        client, = scene.clients(1, 0.001)
+        client.does = lambda: (client.leave(), gone.append(client), come_one())
+
+    come()
+    scene.turn_for(1)
+    assert seconds_of(light) / (scene.world.now - begun) > 0.5
+    assert len(gone) > 100
+
+
+def test_an_fd_that_is_used_again_begins_anew(scene):
+    scene.clients(20)
+    heavy, = scene.clients(1, 0.05)
+    scene.turn(4)
+    fd = heavy.fd
+    heavy.leave()
+    other, = scene.clients(1)
+    assert other.fd == fd
+    scene.turn(3)
+    forget([other])
+    scene.turn(10)
+    assert len(other.served) == 10
+
+
+def test_what_a_heavy_client_wants_done_later_waits_with_it(scene):
+    light, (heavy,) = scene.clients(64), scene.clients(1, 0.005)
+    ran: list[str] = []
+
+    def later() -> None:
+        scene.world.now += 0.01
+        ran.append('later')
+
+    heavy.does = lambda: scene.reactor.call_soon(later)
+    light[0].does = lambda: scene.reactor.call_soon(ran.append, 'light')
+    scene.turn(2)
+    forget(light, [heavy])
+    ran.clear()
+    begun = scene.world.now
+    scene.turn_for(1)
+    assert seconds_of(light) / (scene.world.now - begun) > 0.6
+    assert 5 < ran.count('later')
+    assert abs(ran.count('later') - len(heavy.served)) <= 1
+    assert abs(ran.count('light') - len(light[0].served)) <= 1
+
+
+def test_a_callback_that_waits_ends_a_poll(scene):
+    heavy, = scene.clients(1, 0.005)
+    light = scene.clients(8)
+    ran: list[int] = []
+    scene.turn(3)
+    heavy.does = lambda: (scene.reactor.pause_reader(heavy.fd),
+                          scene.reactor.call_soon(ran.append, 1))
+    scene.turn_for(0.1)
+    for client in light:
+        client.leave()
+    # (A poll that waited would wait for the timer of this scene.)
+    for _ in range(10):
+        scene.reactor.step()
+        if ran:
+            break
+        scene.world.now += 0.001
+    assert ran == [1] and scene.world.now < 10
+
+
+def test_callbacks_that_raise_are_told_and_cost_nobody_else(scene, logged):
+    scene.clients(20)
+    heavy, = scene.clients(1, 0.005)
+    ran: list[int] = []
+
+    def fail() -> None:
+        raise ValueError('this callback')
+
+    heavy.does = lambda: (scene.reactor.call_soon(fail), scene.reactor.call_soon(ran.append, 1))
+    scene.turn_for(1)
+    assert ran
+    assert 'this callback' in logged.text
+
+
+def test_all_that_waits_goes_on_at_the_end(scene):
+    scene.clients(20)
+    heavy, = scene.clients(1, 0.005)
+    ran: list[int] = []
+    scene.turn(4)
+    heavy.does = lambda: (scene.reactor.call_soon(ran.append, 1), scene.reactor.fairness.end())
+    scene.turn_for(0.2)
+    heavy.does = lambda: scene.reactor.call_soon(ran.append, 1)
+    scene.turn_for(0.2)
+    assert len(ran) >= len(heavy.served) - 5
+    scene.reactor.fairness.end()
+    assert not {'call_soon', 'guard', 'slice_end'} & set(vars(scene.reactor))
+    scene.turn(2)
+    assert len(ran) >= len(heavy.served) - 5
+
+
+def test_timers_come_up_while_others_wait(scene):
+    scene.clients(20), scene.clients(200, 0.003)
+    scene.turn(3)
+    due: list[float] = []
+    scene.reactor.call_later(0.1, lambda: due.append(scene.world.now))
+    begun = scene.world.now
+    scene.turn_for(0.2)
+    assert due and due[0] - begun < 0.12
+
+
+def test_a_task_that_goes_on_and_on_has_short_slices_and_waits_for_its_turn(scene):
+    light, (heavy,) = scene.clients(64), scene.clients(1, 0.003)
+    steps: list[float] = []
+
+    class Owner:
+        def emit(self, value: Any) -> None:
+            steps.append(scene.world.now)
+
+        def pausing(self) -> None:
+            pass
+
+    def endless() -> Any:
+        while True:
+            scene.world.now += 0.0001
+            yield b'x'
+
+    scene.turn(3)
+    heavy.does = lambda: (scene.reactor.pause_reader(heavy.fd), tasks.append(
+        Task(endless(), owner=Owner(), reactor=scene.reactor)))
+    tasks: list[Task] = []
+    scene.turn_for(0.5)
+    assert tasks
+    forget(light)
+    steps.clear()
+    begun = scene.world.now
+    scene.turn_for(1)
+    assert seconds_of(light) / (scene.world.now - begun) > 0.6
+    assert len(steps) > 500
+
+
+def test_an_exit_in_a_reader_leaves_all_in_order(scene):
+    light, heavy = scene.clients(20), scene.clients(3, 0.01)
+    scene.turn(4)
+    exits = [SystemExit()]
+
+    def leave() -> None:
+        if exits:
+            raise exits.pop()
+
+    light[3].does = leave
+    with pytest.raises(SystemExit):
+        scene.turn(2)
+    assert scene.rationing is not None and scene.rationing.current is None
+    forget(light, heavy)
+    scene.turn(10)
+    assert {len(client.served) for client in light} == {10}
+
+
+def test_time_that_other_processes_had_is_no_cost(scene):
+    # The processor was given to another process in the middle of a step.
+    used = [0.0, 0]
+    scene.reactor.fairness.usage = lambda: (scene.world.now - used[0], used[1])
+    light, (often,) = scene.clients(20), scene.clients(1)
+    scene.clients(1, 0.005)
+    scene.turn(4)
+    often.cost = 0.02
+    often.does = lambda: used.__setitem__(0, used[0] + 0.02)
+    forget(light, [often])
+    scene.turn(10)
+    assert len(often.served) == 10
+    # A step in which the thread waits holds up the others, though it computes nothing.
+    often.does = lambda: used.__setitem__(1, used[1] + 1)
+    scene.turn(2)
+    forget([often])
+    scene.turn(10)
+    assert len(often.served) < 5
+
+
+def test_what_is_usual_is_what_light_steps_take():
+    usual = Usual()
+    for _ in range(50):
+        for _ in range(64):
+            usual.note(HELLO)
+        for _ in range(600):
+            usual.note(0.03)
+            usual.note(0.000001)    # (No request: bytes that are kept, or asyncio's own fds.)
+        usual.settle()
+    assert usual.cost == pytest.approx(HELLO)
+    assert not usual.is_heavy(HELLO) and usual.is_heavy(5 * HELLO)
+    # All are slower from now on.
+    for _ in range(1000):
+        usual.note(0.0005)
+        usual.settle()
+    assert not usual.is_heavy(0.0009) and usual.is_heavy(0.002)
+
+
+def test_a_credit_is_bounded_and_one_step_at_most_is_owed():
+    line = Line()
+    line.earn(100, 1)
+    assert line.credit == 0.005
+    line.pay(0.03)
+    assert line.credit == pytest.approx(-0.025)
+    line.pay(0.03)
+    assert line.credit == pytest.approx(-0.03)
+    line.earn(0.09, 64)
+    assert line.credit == pytest.approx(-0.03 + 0.09 / 8)

@@ -1,0 +1,81 @@
+"""Accounts: what each client has cost the loop lately, and which costs are heavy.
+
+A *step* is what cannot be interrupted: all that one call of a reader or a callback does. A step is
+heavy if it takes very long, or several times as long as a light one does in this program, on this
+machine. A sixteenth of all steps is shorter than what a light one takes: so as soon as one step in
+sixteen is light, heavy ones cannot move it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..typed import Any, Callable
+
+# A step is heavy if it takes so many times as long as a light one; never if it takes less than so
+# many seconds, and always if it takes more. (A hello world takes 0.01 to 0.02 ms.)
+_TIMES, _LEAST, _MOST = 4, 0.00005, 0.001
+# No request is answered in less than so many seconds; what takes less is no measure.
+_NOTHING = 0.000005
+_FEW = 64    # Fewer steps are not looked at.
+# A client is heavy for so many times its step's cost, times the clients; at most so many seconds.
+# So all heavy ones together, forgiven again and again, cost a quarter of the time.
+_MEMORY, _LONGEST = 4, 60.0
+
+
+class Account:
+    """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
+
+    __slots__ = ('fd', 'held', 'known', 'line', 'mask', 'turn', 'until', 'watcher')
+
+    def __init__(self, fd: int, watcher: Any, known: bool) -> None:
+        self.fd = fd
+        self.watcher = watcher
+        self.known = known    # Whether it was served, or was there when the rationing began.
+        self.until = 0.0    # The time until which it is heavy.
+        self.line: Any = None    # The line in which it stands.
+        # What the poller said of it, and in which turn.
+        self.mask = self.turn = 0
+        self.held: deque[Callable[[], Any]] | None = None    # Callbacks that wait, too.
+
+    def is_light(self, now: float) -> bool:
+        """Return whether it is served before those in the lines."""
+        return self.known and self.line is None and self.until <= now
+
+
+class Usual:
+    """What a light step costs, in seconds."""
+
+    __slots__ = ('_costs', '_known', 'cost')
+
+    def __init__(self) -> None:
+        self.cost = _LEAST / _TIMES
+        self._costs: list[float] = []    # Those of the last turns.
+        self._known = False    # Whether `cost` was found, and is no guess.
+
+    def note(self, cost: float) -> None:
+        """Take the cost of a step into account, from the next `settle` on. Hot."""
+        if cost > _NOTHING:
+            self._costs.append(cost)
+
+    def is_heavy(self, cost: float) -> bool:
+        """Return whether a step that costs so much is heavy. Hot."""
+        return cost > _LEAST and (cost > _TIMES * self.cost or cost > _MOST)
+
+    def settle(self, few: int = _FEW) -> None:
+        """Look at the steps of the last turns, if they were not few. Call it between two turns.
+
+        (In a turn the light ones come first: to follow each step would be to follow the last.)
+        """
+        costs = self._costs
+        if len(costs) >= few and costs:
+            costs.sort()
+            found = costs[len(costs) // 16]
+            self.cost = (self.cost + found) / 2 if self._known else found
+            self._known = True
+            costs.clear()
+
+
+def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:
+    """Return how long a client is heavy after a step: for as long as the others need to have as much."""
+    return min(max(account.until, now) + _MEMORY * cost * clients, now + _LONGEST)

@@ -1,0 +1,186 @@
+"""Callbacks: who pays for what runs later, from the reactor's ready queue or from asyncio's.
+
+Who pays is noted in the context of each request that begins while turns are rationed, and with it
+in all tasks that the request begins. For what began earlier, who caused a callback pays: the client
+whose reader, or whose other callback, was running when it was scheduled. Code that uses up its time
+slice says for whom it works. What nobody is known to pay for runs at once, and costs nobody.
+
+All of it stands in attributes of the reactor and of asyncio's loop that hide their methods, for as
+long as turns are rationed. At other times it is not there.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+
+from ..loop import Reactor, Task
+from ..typed import Any, Callable, Protocol
+from .accounts import Account
+from .rationing import Rationing
+
+_PAYER: ContextVar[Account | None] = ContextVar('tremolo_payer', default=None)
+# Seconds that code which does not wait may go on, while turns are rationed.
+_SLICE = 0.001
+
+
+class Clients(Protocol):
+    """Where requests come from: a server."""
+
+    new_context: Callable[[], Context]    # Makes the context of each request.
+
+    def stream_of(self, payer: Any) -> Any:
+        """Return the stream of the client for which it works, or None."""
+
+
+class Charging:
+    """Charges the callbacks of one reactor, and of the asyncio loop on it, to clients."""
+
+    def __init__(self, reactor: Reactor, rationing: Rationing, clients: list[Clients]) -> None:
+        self._reactor = reactor
+        self._rationing = rationing
+        self._clients = clients
+        self._guard, self._call_soon = reactor.guard, reactor.call_soon
+        # What is hidden: (attributes of an object, name, what stood there, what stands there now).
+        self._hidden: list[tuple[dict[str, Any], str, Any, Any]] = []
+        own = vars(reactor)
+        for name in 'guard', 'call_soon', 'slice_end':
+            self._hide(own, name, getattr(self, name))
+        for each in clients:
+            self._hide(vars(each), 'new_context', partial(self._context_of, each.new_context))
+        self._loop: Any = None
+
+    def _hide(self, own: dict[str, Any], name: str, value: Any) -> None:
+        self._hidden.append((own, name, own.get(name), value))
+        own[name] = value
+
+    def look_at_bridge(self) -> None:
+        """Charge asyncio's callbacks, too, once there is such a loop, and it is ours."""
+        bridge: Any = self._reactor.bridge
+        if bridge is not None and self._loop is None:
+            self._loop = bridge.loop
+            if bridge.is_own:
+                self._plain_call_soon = self._loop.call_soon
+                self._hide(vars(self._loop), 'call_soon', self._loop_call_soon)
+
+    def end(self) -> None:
+        """Put all back as it was, but for what was replaced since."""
+        for own, name, before, value in reversed(self._hidden):
+            if own.get(name) is value:
+                if before is None:
+                    del own[name]
+                else:
+                    own[name] = before
+        self._hidden.clear()
+
+    def _context_of(self, new_context: Callable[[], Context]) -> Context:
+        """Make the context of a request that begins now."""
+        context = new_context()
+        context.run(_PAYER.set, self._rationing.current)
+        return context
+
+    # -- instead of the reactor's methods -------------------------------------------------------
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Do as `Reactor.call_soon`, and note who pays."""
+        account = self._rationing.current
+        if account is None:
+            self._call_soon(callback, *args)
+        else:
+            self._call_soon(_paid, account, callback, args)
+
+    def guard(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Do as `Reactor.guard` for who pays, or hold the callback until its client is served."""
+        account: Account | None = None
+        if callback is _paid:
+            account, callback, args = args
+        # (What was scheduled before the rationing began has no account yet.)
+        payer = getattr(callback, '__self__', None)
+        if isinstance(payer, Task):
+            account = payer.context.get(_PAYER) or self._account_of(payer.owner) or account
+        elif account is None:
+            account = self._account_of(payer)
+        if account is None:
+            self._guard(callback, args)
+        elif self._rationing.must_wait(account):
+            self._rationing.hold(account, partial(self._guard, callback, args))
+        else:
+            self._rationing.run(account, self._guard, callback, args)
+        del args, payer    # (See `Reactor.guard`.)
+
+    def slice_end(self, payer: Any) -> float:
+        """Give a short slice, and note in the context who pays."""
+        account = self._account_of(payer)
+        if account is not None and _PAYER.get() is not account:
+            _PAYER.set(account)
+        return self._reactor.time() + _SLICE
+
+    def _account_of(self, payer: Any) -> Account | None:
+        """Return the account of the client for which something works."""
+        for each in self._clients:
+            stream = each.stream_of(payer)
+            if stream is not None and not stream.closed:
+                return self._rationing.account_of(stream.fd)
+        return None
+
+    # -- instead of a method of asyncio's loop --------------------------------------------------
+
+    def _loop_call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
+        account = _PAYER.get() if context is None else context.get(_PAYER)
+        account = account or self._rationing.current
+        if account is None:
+            return self._plain_call_soon(callback, *args, context=context)
+        return _Step(self, account, callback, args, context or copy_context()).schedule()
+
+    def step(self, step: _Step) -> None:
+        """Do a step of asyncio for who pays, or hold it until its client is served."""
+        rationing = self._rationing
+        if not step.allowed and rationing.must_wait(step.account):
+            rationing.hold(step.account, partial(self._go_on, step))
+        elif rationing.over:
+            step.callback(*step.args)
+        else:
+            rationing.run(step.account, step.callback, *step.args)
+
+    def _go_on(self, step: _Step) -> None:
+        """Let asyncio do a step that waited, when this turn's events are served.
+
+        What it takes is not known before: the others in the line wait for the next turn.
+        """
+        if not step.handle.cancelled():
+            step.allowed = self._rationing.postponed = True
+            self.schedule(step)
+
+    def schedule(self, step: _Step) -> Any:
+        """Let asyncio call it."""
+        return self._plain_call_soon(step, context=step.context)
+
+
+class _Step:
+    """A callback of asyncio's loop, and who pays for it."""
+
+    __slots__ = ('_charging', 'account', 'allowed', 'args', 'callback', 'context', 'handle')
+
+    def __init__(self, charging: Charging, account: Account, callback: Any, args: Any,
+                 context: Context) -> None:
+        self._charging = charging
+        self.account = account
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.allowed = False    # Whether it has waited in the line.
+        self.handle: Any = None    # What `call_soon` has returned.
+
+    def schedule(self) -> Any:
+        """Let asyncio call it soon; return the handle."""
+        self.handle = self._charging.schedule(self)
+        return self.handle
+
+    def __call__(self) -> None:
+        if not self.handle.cancelled():
+            self._charging.step(self)
+
+
+def _paid(account: Account, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Call a callback that is called when turns are rationed no more."""
+    callback(*args)

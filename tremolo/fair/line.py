@@ -1,0 +1,71 @@
+"""Line: clients that wait until there is time for them, and how much time there is.
+
+A line has a *credit*. It grows with the time in which no line is served, by `_FEWEST` to `_MOST` of
+it, the more stand there. A step may overdraw the credit, and then the line waits until
+that is paid back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .accounts import Account
+
+# What a line gets for each second in which it is not served, in seconds; and the most credit.
+_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 4, 0.005
+
+
+class Line:
+    """Clients in the order in which they came, and their credit in seconds."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Account, None] = {}
+        self.credit = 0.0
+        self.paid = 0.0    # The time of its steps since the last turn began.
+        self._oldest = False    # Whether the next one is who has waited longest.
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(tuple(self._waiting))
+
+    def earn(self, seconds: float, lights: float) -> None:
+        """Count the seconds of a turn that no line had, with about so many light clients."""
+        share = min(max(len(self._waiting) / max(lights, 1.0), _FEWEST), _MOST)
+        self.credit = min(self.credit + share * seconds, _RICHEST)
+        self.paid = 0.0
+
+    def pay(self, cost: float) -> None:
+        """Count a step of `cost` seconds."""
+        self.paid += cost
+        # (One step at most is owed: what was served because nobody else was there is no debt.)
+        self.credit = max(self.credit - cost, min(self.credit, -cost))
+
+    def join(self, account: Account) -> None:
+        """Let a client wait, unless it does already."""
+        if account.line is None:
+            account.line = self
+            self._waiting[account] = None
+
+    def leave(self, account: Account) -> None:
+        """Let a client go that waits here."""
+        account.line = None
+        del self._waiting[account]
+
+    def next(self, turn: int) -> Account | None:
+        """Return who has waited longest, and every second time who is heavy for the shortest time.
+
+        So who has cost little does not wait for a long line, and nobody waits for ever. Those that
+        have nothing to do in this turn are passed over.
+        """
+        least = None
+        oldest = self._oldest
+        for account in self._waiting:
+            if account.turn == turn or account.held is not None:
+                if least is None or account.until < least.until:
+                    least = account
+                if oldest:
+                    break
+        self._oldest = not oldest
+        return least

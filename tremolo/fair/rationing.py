@@ -1,0 +1,274 @@
+"""Rationing: the turns that were too long, and what of the ready fds each turn serves meanwhile.
+
+In each turn the light clients are served first. All others stand in a line: in one those that came
+after the rationing began, as nothing is known of them, and in another those that are heavy. A line
+is served from its credit (line.py). So the light ones keep two thirds of the time, or more, as long
+as they have something to do. When they have not, the lines are served as if there were no rationing.
+
+What is not served is passed over: a poller shows it again in the next turn. Callbacks of a client
+in a line wait there, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from ..loop import Reactor
+from ..loop.timers import NEVER
+from ..polling.full_polls import MANY
+from ..typed import Any, Callable
+from .accounts import Account, Usual, heavy_until
+from .line import Line
+
+Event = tuple[int, int]
+Usage = Callable[[], tuple[float, int]]
+
+# A light client that asks again as soon as it has its answer is away for less than this. (To serve
+# a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A turn without it takes 5 us.
+_PATIENCE, _TURNS = 0.0005, 100
+# When no light client has been there, a line has so many usual steps in a turn, which take so many
+# seconds at least and at most. (Each turn has costs of its own.)
+_STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
+# It ends after so many seconds without a heavy step; if there never was one, after so many turns.
+_CALM, _TRIAL = 0.25, 5
+
+
+class Rationing:
+    """One time of rationing, from a turn that was too long until there is no heavy client."""
+
+    def __init__(self, reactor: Reactor, usage: Usage | None = None) -> None:
+        """Begin; `usage` tells the time that the thread had of a processor, as in machine.py."""
+        self._reactor = reactor
+        self._usage = usage
+        self._used = usage() if usage is not None else (0.0, 0)
+        self._since = 0.0    # Seconds of the steps since `_used`.
+        self._time = reactor.time
+        self.now = reactor.time()    # When this turn began.
+        self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
+        self._accounts: dict[int, Account] = {}
+        self._newcomers, self._heavy = self._lines = Line(), Line()
+        self.current: Account | None = None    # Who pays for what runs now.
+        # The steps of the first turn: then all are served, and what is usual is found out.
+        self._first: list[tuple[Account, float]] | None = []
+        self._usual = Usual()
+        self._turns = 0
+        self._lights = 0.0    # How many light clients there are, about.
+        # When the last one was served, and in which turn.
+        self._last_light, self._light_turn = -NEVER, 0
+        self._last_heavy = self.now    # When the last heavy step ended.
+        self.found = False    # Whether there was a heavy step at all.
+        self._held = 0    # Clients of which callbacks wait.
+        self.postponed = False    # Whether a callback goes on when this turn's events are served.
+        self.over = False
+
+    # -- the events of a turn -------------------------------------------------------------------
+
+    def choose(self, events: list[Event]) -> Iterator[Event]:
+        """Yield the events to serve in this turn, and measure how long each takes."""
+        self._begin_turn()
+        light = self._forgiven() + self._split(events)
+        if len(events) >= MANY and any(self._lines):
+            light += self._split(self._others(events))
+        self._lights = max(len(light), self._lights * 0.98)
+        try:
+            begun = self._time()
+            for account, mask in light:
+                self.current = account
+                self._release(account)
+                if mask:
+                    yield account.fd, mask
+                ended = self._time()
+                self.charge(account, ended - begun, ended)
+                begun = ended
+            if light:
+                self._last_light, self._light_turn = begun, self._turns
+            for line in self._lines:
+                if len(line):
+                    yield from self._serve(line)
+        finally:
+            self.current = None
+
+    def _begin_turn(self) -> None:
+        before, self.now = self.now, self._time()
+        spared = max(self.now - before - sum(line.paid for line in self._lines), 0.0)
+        for line in self._lines:
+            line.earn(spared, self._lights)
+        self.postponed = False
+        self._turns += 1
+        self._use()
+        self._usual.settle()
+        if self._turns == 2:
+            first, self._first = self._first or [], None
+            self._usual.settle(1)
+            for account, cost in first:
+                self.charge(account, cost, self.now)
+
+    def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
+        """Return those to be served at once; the others stand in a line."""
+        light, now, turn, first = [], self.now, self._turns, self._first is not None
+        for fd, mask in events:
+            account = self.account_of(fd)
+            if account is None:
+                continue
+            if account.is_light(now) or first:
+                light.append((account, mask))
+            else:
+                account.mask, account.turn = mask, turn
+                self._line_of(account).join(account)
+        return light
+
+    def _forgiven(self) -> list[tuple[Account, int]]:
+        """Let those leave the line that are heavy no more; return those with callbacks."""
+        forgiven = [account for account in self._heavy if account.until <= self.now]
+        for account in forgiven:
+            self._heavy.leave(account)
+        return [(account, 0) for account in forgiven if account.held is not None]
+
+    def _others(self, events: list[Event]) -> list[Event]:
+        """Return the events that the first poll did not show: it shows a bounded number."""
+        shown = dict(events)
+        found: list[Event] = []
+        while True:
+            more = self._reactor.poll_again()
+            fresh = [event for event in more if event[0] not in shown]
+            found += fresh
+            shown.update(fresh)
+            if len(more) < MANY or len(fresh) < len(more):
+                return found
+
+    def account_of(self, fd: int) -> Account | None:
+        """Return the account of an fd that is watched."""
+        watcher = self._reactor.watchers.get(fd)
+        account = self._accounts.get(fd)
+        if account is None or account.watcher is not watcher:
+            if watcher is None:
+                return None
+            account = self._accounts[fd] = Account(fd, watcher, watcher in self._known)
+        return account
+
+    def _line_of(self, account: Account) -> Line:
+        return self._heavy if account.known else self._newcomers
+
+    # -- costs ----------------------------------------------------------------------------------
+
+    def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
+        """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
+        account.known = True
+        self._usual.note(cost)
+        if self._first is not None:
+            self._first.append((account, cost))
+            return
+        self._since += cost
+        if self._usual.is_heavy(cost) and self._usual.is_heavy(cost := self._own(cost)):
+            clients = self._lights + sum(map(len, self._lines)) + 1
+            account.until = heavy_until(account, cost, now, clients)
+            self._last_heavy = now
+            self.found = True
+            line = line or self._heavy
+        if line is not None:
+            line.pay(cost)
+
+    def _own(self, cost: float) -> float:
+        """Return what a step cost without the time in which another process had the processor.
+
+        (If the thread has waited, it was held up as much as by computing.)
+        """
+        if self._usage is None:
+            return cost
+        (cpu, waits), others = self._used, self._since - cost
+        self._use()
+        return cost if self._used[1] != waits else min(cost, self._used[0] - cpu - others)
+
+    def _use(self) -> None:
+        if self._usage is not None:
+            self._used, self._since = self._usage(), 0.0
+
+    def run(self, account: Account, callback: Callable[..., Any], *args: Any) -> None:
+        """Call a callback for which a client pays."""
+        before, self.current = self.current, account
+        begun = self._time()
+        try:
+            callback(*args)
+        finally:
+            ended = self._time()
+            self.current = before
+            # (A heavy one was let out of its line.)
+            self.charge(account, ended - begun, ended,
+                        self._heavy if account.until > self.now else None)
+            del args    # (See `Reactor.guard`.)
+
+    # -- the lines ------------------------------------------------------------------------------
+
+    def must_wait(self, account: Account) -> bool:
+        """Return whether a callback of a client has to wait in a line."""
+        return not (self.over or self._first is not None or account.is_light(self.now))
+
+    def hold(self, account: Account, callback: Callable[[], Any]) -> None:
+        """Let a callback wait until its client is served."""
+        if account.held is None:
+            account.held = deque()
+            self._held += 1
+            if self._held == 1:
+                self._reactor.call_soon(self._stay_awake)
+        account.held.append(callback)
+        self._line_of(account).join(account)
+
+    def _stay_awake(self) -> None:
+        """Let no poll wait as long as callbacks do."""
+        if self._held and not self.over:
+            self._reactor.call_soon(self._stay_awake)
+
+    def _serve(self, line: Line) -> Iterator[Event]:
+        """Serve those in a line, as far as its credit allows."""
+        turn, begun = self._turns, self._time()
+        until = begun + min(max(_STEPS * self._usual.cost, _SHORTEST), _LONGEST)
+        while not self.postponed and (line.credit > 0 or (begun < until and (
+                begun - self._last_light > _PATIENCE or turn - self._light_turn > _TURNS))):
+            account = line.next(turn)
+            if account is None:
+                self._forget_gone(line)
+                return
+            line.leave(account)
+            self.current = account
+            begun = self._time()
+            self._release(account)
+            if account.turn == turn and self._is_watched(account):
+                yield account.fd, account.mask
+            ended = self._time()
+            self.charge(account, ended - begun, ended, line)
+            begun = ended
+            if line is self._newcomers:
+                # (They go before the heavy ones.)
+                self._last_light, self._light_turn = ended, turn
+
+    def _forget_gone(self, line: Line) -> None:
+        for account in line:
+            if account.held is None and not self._is_watched(account):
+                line.leave(account)
+
+    def _is_watched(self, account: Account) -> bool:
+        return self._reactor.watchers.get(account.fd) is account.watcher
+
+    def _release(self, account: Account) -> None:
+        """Call the callbacks that waited with a client; those that it adds wait again."""
+        held, account.held = account.held, None
+        if held is not None:
+            self._held -= 1
+            while held:
+                held.popleft()()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def is_calm(self) -> bool:
+        """Return whether there is no heavy client any more, or none was found."""
+        if any(self._lines):
+            return False
+        return self.now - self._last_heavy > _CALM if self.found else self._turns > _TRIAL
+
+    def end(self) -> None:
+        """Let all go on that wait."""
+        self.over = True
+        for account in (account for line in self._lines for account in line):
+            for callback in account.held or ():
+                self._reactor.call_soon(callback)

@@ -1,0 +1,1 @@
+"""Sockets: what is below a stream, and what the kernel knows of its peer. See README.md."""
