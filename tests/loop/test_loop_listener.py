@@ -487,7 +487,7 @@ def test_at_the_limit_for_long_it_is_told_once_in_a_while(logged: Any) -> None:
             yield sleep(0.5)
             clients.pop(0).close()
             yield sleep(0.5)
-        assert reactor.turns - begun < 250
+        assert reactor.turns - begun < 1000
         assert len(held) >= 20
         for thing in [*held, *clients, listener]:
             thing.close()
@@ -510,9 +510,9 @@ def test_a_listener_that_the_poller_refuses_tries_again(logged: Any) -> None:
         # (A refusal is three calls: the change, and then the entry is removed and made anew.)
         Refusals(reactor._poller).next(6, errno.ENOSPC)
         listener.start()
-        yield sleep(1.5)
+        yield sleep(0.15)
         assert listener.paused and not accepted
-        yield sleep(1)
+        yield sleep(0.1)
         assert not listener.paused and len(accepted) == 1
         for thing in [*accepted, client, listener]:
             thing.close()
