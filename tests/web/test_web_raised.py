@@ -312,7 +312,9 @@ def test_what_a_callback_raises_is_logged(host, logged, caplog, error, path):
     leave[:] = [ERRORS[error]]
     caplog.clear()
     assert ends(host, path) == '200'
-    assert len(caplog.records) == 2, caplog.text
+    # (With -X dev asyncio tells of callbacks that took 0.1 s, too: a slow machine is no error.)
+    told = [each for each in caplog.messages if not each.startswith('Executing <')]
+    assert len(told) == 2, caplog.text
     del logged.records[:]
 
 
