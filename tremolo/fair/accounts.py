@@ -40,7 +40,8 @@ class Account:
 
     def is_light(self, now: float) -> bool:
         """Return whether it is served before those in the lines."""
-        return self.known and self.line is None and self.until <= now
+        return (self.known and self.line is None and self.until <= now
+                and not self.watcher.last)
 
 
 class Usual:
