@@ -58,6 +58,7 @@ class Rationing:
         self._usual = Usual()
         self._turns = 0
         self._lights = 0.0    # How many light clients there are, about.
+        self._hurried = 0    # How many wait in the lines who are not `last`.
         # When the last one was served, and in which turn.
         self._last_light, self._light_turn = -NEVER, 0
         self._last_heavy = self.now    # When the last heavy step ended.
@@ -130,8 +131,9 @@ class Rationing:
 
     def _forgiven(self) -> list[tuple[Account, int]]:
         """Let those leave the line that are heavy no more; return those with callbacks."""
-        forgiven = [account for account in self._heavy
-                    if account.until <= self.now and not account.watcher.last]
+        served = [account for account in self._heavy if not account.watcher.last]
+        self._hurried = len(served) + len(self._newcomers)
+        forgiven = [account for account in served if account.until <= self.now]
         for account in forgiven:
             self._heavy.leave(account)
         return [(account, 0) for account in forgiven if account.held is not None]
@@ -172,7 +174,7 @@ class Rationing:
             return
         self._since += cost
         if self._usual.is_heavy(cost) and self._usual.is_heavy(cost := self._own(cost)):
-            clients = self._lights + sum(map(len, self._lines)) + 1
+            clients = self._lights + self._hurried + 1
             account.until = heavy_until(account, cost, now, clients)
             self._last_heavy = now
             self.found = True
