@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from .accounts import Account
 
 # What a line gets for each second in which it is not served, in seconds; and the most credit.
-_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 4, 0.005
+_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 6, 0.005
 
 
 class Line:
@@ -21,6 +21,7 @@ class Line:
     def __init__(self) -> None:
         self._waiting: dict[Account, None] = {}
         self.credit = 0.0
+        self.cost = 0.0    # About what its long steps take.
         self.paid = 0.0    # The time of its steps since the last turn began.
         self._oldest = False    # Whether the next one is who has waited longest.
 
@@ -30,15 +31,20 @@ class Line:
     def __iter__(self) -> Iterator[Account]:
         return iter(tuple(self._waiting))
 
-    def earn(self, seconds: float, lights: float) -> None:
-        """Count the seconds of a turn that no line had, with about so many light clients."""
-        share = min(max(len(self._waiting) / max(lights, 1.0), _FEWEST), _MOST)
+    def earn(self, seconds: float, lights: float, idle: bool = False) -> None:
+        """Count the seconds of a turn that no line had, with about so many light clients.
+
+        In an `idle` turn no light one was there: all of it could have been the line's.
+        """
+        share = 1.0 if idle else min(
+            max(len(self._waiting) / max(lights, 1.0), _FEWEST), _MOST)
         self.credit = min(self.credit + share * seconds, _RICHEST)
         self.paid = 0.0
 
     def pay(self, cost: float) -> None:
         """Count a step of `cost` seconds."""
         self.paid += cost
+        self.cost = max(cost, 0.9 * self.cost)
         # (One step at most is owed: what was served because nobody else was there is no debt.)
         self.credit = max(self.credit - cost, min(self.credit, -cost))
 
