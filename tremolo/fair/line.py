@@ -13,6 +13,7 @@ from .accounts import Account
 
 # What a line gets for each second in which it is not served, in seconds; and the most credit.
 _FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 6, 0.005
+_LOOK_AT = 32    # So many are compared: each turn must be short, however long the line.
 
 
 class Line:
@@ -60,18 +61,19 @@ class Line:
         del self._waiting[account]
 
     def next(self, turn: int) -> Account | None:
-        """Return who has waited longest, and every second time who is heavy for the shortest time.
+        """Return who has waited longest, or of the first ones who is heavy for the shortest time.
 
         So who has cost little does not wait for a long line, and nobody waits for ever. Those that
         have nothing to do in this turn are passed over.
         """
-        least = None
+        least, looked_at = None, 0
         oldest = self._oldest
         for account in self._waiting:
             if account.turn == turn or account.held is not None:
                 if least is None or account.until < least.until:
                     least = account
-                if oldest:
+                looked_at += 1
+                if oldest or looked_at == _LOOK_AT:
                     break
         self._oldest = not oldest
         return least

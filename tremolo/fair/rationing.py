@@ -118,11 +118,16 @@ class Rationing:
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
         light, now, turn, first = [], self.now, self._turns, self._first is not None
+        accounts, watchers = self._accounts, self._reactor.watchers
         for fd, mask in events:
-            account = self.account_of(fd)
+            account = accounts.get(fd)
+            if account is None or account.watcher is not watchers.get(fd):
+                account = self.account_of(fd)
             if account is None:
                 continue
-            if account.is_light(now) or first:
+            if account.line is not None:
+                account.mask, account.turn = mask, turn
+            elif account.is_light(now) or first:
                 light.append((account, mask))
             else:
                 account.mask, account.turn = mask, turn
