@@ -49,7 +49,8 @@ class Fairness:
         if rationing is None or self._charging is None:
             return iter(events)
         if rationing.is_calm():
-            if not rationing.found:
+            # (If all steps are long, it costs nothing to measure them again.)
+            if not rationing.found and rationing.usual.cost < LONG_TURN:
                 self._reactor.long_turn = _MUCH * self._longest
                 self._look_again(self._reactor.time() + _WHILE)
             self.end()

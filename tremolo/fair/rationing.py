@@ -55,7 +55,7 @@ class Rationing:
         self.current: Account | None = None    # Who pays for what runs now.
         # The steps of the first turn: then all are served, and what is usual is found out.
         self._first: list[tuple[Account, float]] | None = []
-        self._usual = Usual()
+        self.usual = Usual()
         self._turns = 0
         self._lights = 0.0    # How many light clients there are, about.
         self._hurried = 0    # How many wait in the lines who are not `last`.
@@ -105,24 +105,29 @@ class Rationing:
         spared = max(self._used_before - before - sum(line.paid for line in self._lines), 0.0)
         idle = self._light_turn != self._turns
         for line in self._lines:
-            line.earn(spared, self._lights, idle)
+            line.earn(spared, idle)
         self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
         self._turns += 1
-        self._usual.settle()
+        self.usual.settle()
         if self._turns == 2:
             first, self._first = self._first or [], None
-            self._usual.settle(1)
+            self.usual.settle(1)
             for account, cost in first:
                 self.charge(account, cost, self.now)
 
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
         light, now, turn, first = [], self.now, self._turns, self._first is not None
+        accounts, watchers = self._accounts, self._reactor.watchers
         for fd, mask in events:
-            account = self.account_of(fd)
+            account = accounts.get(fd)
+            if account is None or account.watcher is not watchers.get(fd):
+                account = self.account_of(fd)
             if account is None:
                 continue
-            if account.is_light(now) or first:
+            if account.line is not None:
+                account.mask, account.turn = mask, turn
+            elif account.is_light(now) or first:
                 light.append((account, mask))
             else:
                 account.mask, account.turn = mask, turn
@@ -168,12 +173,12 @@ class Rationing:
     def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
         """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
         account.known = True
-        self._usual.note(cost)
+        self.usual.note(cost)
         if self._first is not None:
             self._first.append((account, cost))
             return
         self._since += cost
-        if self._usual.is_heavy(cost) and self._usual.is_heavy(cost := self._own(cost)):
+        if self.usual.is_heavy(cost) and self.usual.is_heavy(cost := self._own(cost)):
             clients = self._lights + self._hurried + 1
             account.until = heavy_until(account, cost, now, clients)
             self._last_heavy = now
@@ -232,7 +237,7 @@ class Rationing:
     def _serve(self, line: Line) -> Iterator[Event]:
         """Serve those in a line, as far as its credit allows."""
         turn, begun = self._turns, self._time()
-        until = begun + min(max(_STEPS * self._usual.cost, _SHORTEST), _LONGEST)
+        until = begun + min(max(_STEPS * self.usual.cost, _SHORTEST), _LONGEST)
         while not self.postponed and (
                 line.credit > 0 or (begun < until and self._is_idle(line, begun))):
             account = line.next(turn)
