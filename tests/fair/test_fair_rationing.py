@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -420,6 +421,27 @@ def test_time_that_other_processes_had_is_no_cost(scene):
     assert len(often.served) == 10
     # A step in which the thread waits holds up the others, though it computes nothing.
     often.does = lambda: used.__setitem__(1, used[1] + 1)
+    scene.turn(2)
+    forget([often])
+    scene.turn(10)
+    assert len(often.served) < 5
+
+
+def test_a_wait_for_the_lock_of_busy_threads_is_no_cost(scene):
+    waits = [0]
+    scene.reactor.fairness.usage = lambda: (scene.world.now - 0.008 * waits[0], waits[0])
+    pool = SimpleNamespace(busy=True)
+    scene.reactor.pools.append(pool)
+    light, (often,) = scene.clients(20), scene.clients(1)
+    scene.clients(1, 0.005)
+    scene.turn(4)
+    often.cost = 0.008
+    often.does = lambda: waits.__setitem__(0, waits[0] + 1)
+    forget(light, [often])
+    scene.turn(10)
+    assert len(often.served) == 10
+    # A longer wait is for something else, and without busy threads nobody has the lock.
+    pool.busy = False
     scene.turn(2)
     forget([often])
     scene.turn(10)

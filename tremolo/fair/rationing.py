@@ -11,6 +11,7 @@ in a line wait there, too.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 
@@ -33,6 +34,8 @@ _PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 # When no light client has been there, a line has so many usual steps in a turn, which take so many
 # seconds at least and at most. (Each turn has costs of its own.)
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
+# A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
+_LOCKED = 2
 # It ends after so many seconds without a heavy step; if there never was one, after so many turns.
 _CALM, _TRIAL = 0.25, 5
 
@@ -190,11 +193,21 @@ class Rationing:
     def _own(self, cost: float) -> float:
         """Return what a step cost without the time in which another process had the processor.
 
-        (If the thread has waited, it was held up as much as by computing.)
+        If the thread has waited, it was held up as much as by computing; but it may have waited for
+        the interpreter's lock, which another thread gives up after a while (`_LOCKED`).
         """
         (cpu, waits), others = self._used, self._since - cost
         self._use()
-        return cost if self._used[1] != waits else min(cost, max(self._used[0] - cpu - others, 0.0))
+        computed = min(cost, max(self._used[0] - cpu - others, 0.0))
+        waits = self._used[1] - waits
+        if waits and self._threads_work():
+            return max(computed, cost - waits * _LOCKED * sys.getswitchinterval())
+        return cost if waits else computed
+
+    def _threads_work(self) -> bool:
+        """Return whether worker threads have something to do, or have just done it."""
+        reactor = self._reactor
+        return any(pool.busy for pool in (reactor.pool, *reactor.pools) if pool is not None)
 
     def _use(self) -> None:
         self._used, self._since = self._usage(), 0.0

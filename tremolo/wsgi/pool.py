@@ -92,6 +92,11 @@ class Pool:
         """Whether one more call is too many."""
         return self.waits.full(len(self.calls))
 
+    @property
+    def busy(self) -> bool:
+        """Whether calls run, or wait, or have just ended. (Room fair asks.)"""
+        return bool(self._running or self.calls or self._posted)
+
     def withdraw(self, call: Call) -> bool:
         """Forget a call that waits for a thread; return whether it did."""
         try:
