@@ -49,8 +49,7 @@ class Fairness:
         if rationing is None or self._charging is None:
             return iter(events)
         if rationing.is_calm():
-            # (If all steps are long, it costs nothing to measure them again.)
-            if not rationing.found and rationing.usual.cost < LONG_TURN:
+            if not rationing.found:
                 self._reactor.long_turn = _MUCH * self._longest
                 self._look_again(self._reactor.time() + _WHILE)
             self.end()
