@@ -72,7 +72,8 @@ class Usual:
         if len(costs) >= few and costs:
             costs.sort()
             found = costs[len(costs) // 16]
-            self.cost = (self.cost + found) / 2 if self._known else found
+            # (Light ones that have come show at once.)
+            self.cost = (self.cost + found) / 2 if self._known and found > self.cost else found
             self._known = True
             costs.clear()
 

@@ -19,6 +19,7 @@ LONG_TURN = 0.001    # Seconds.
 # After a rationing in vain a turn is long if it takes so many times as long; for how long, and when
 # others may have come.
 _MUCH, _WHILE, _SOON = 2, 8.0, 0.25
+_VERY_LONG = 0.004    # Seconds of a step.
 
 
 class Fairness:
@@ -49,8 +50,8 @@ class Fairness:
         if rationing is None or self._charging is None:
             return iter(events)
         if rationing.is_calm():
-            # (If all steps are long, it costs nothing to measure them again.)
-            if not rationing.found and rationing.usual.cost < LONG_TURN:
+            # (If all steps are very long, it costs nothing to measure them again.)
+            if not rationing.found and rationing.usual.cost < _VERY_LONG:
                 self._reactor.long_turn = _MUCH * self._longest
                 self._look_again(self._reactor.time() + _WHILE)
             self.end()

@@ -38,7 +38,7 @@ _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
 # It ends after so many seconds without a heavy step; if there never was one, after so many turns.
-_CALM, _TRIAL = 0.25, 5
+_CALM, _TRIAL = 0.25, 10
 
 
 class Rationing:
@@ -57,10 +57,8 @@ class Rationing:
         self._accounts: dict[int, Account] = {}
         self._newcomers, self._heavy = self._lines = Line(), Line()
         self.current: Account | None = None    # Who pays for what runs now.
-        # The steps of the first turn: then all are served, and what is usual is found out.
-        self._first: list[tuple[Account, float]] | None = []
         self.usual = Usual()
-        self._turns = 0
+        self._turns = 0    # In the first one all are served, and what is usual is found out.
         self._lights = 0.0    # How many light clients there are, about.
         self._hurried = 0    # How many wait in the lines who are not `last`.
         # When the last one was served, and in which turn.
@@ -112,16 +110,14 @@ class Rationing:
             line.earn(spared, idle)
         self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
         self._turns += 1
-        self.usual.settle()
         if self._turns == 2:
-            first, self._first = self._first or [], None
             self.usual.settle(1)
-            for account, cost in first:
-                self.charge(account, cost, self.now)
+        else:
+            self.usual.settle()
 
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
-        light, now, turn, first = [], self.now, self._turns, self._first is not None
+        light, now, turn, first = [], self.now, self._turns, self._turns == 1
         accounts, watchers = self._accounts, self._reactor.watchers
         for fd, mask in events:
             account = accounts.get(fd)
@@ -178,8 +174,7 @@ class Rationing:
         """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
         account.known = True
         self.usual.note(cost)
-        if self._first is not None:
-            self._first.append((account, cost))
+        if self._turns == 1:
             return
         self._since += cost
         if self.usual.is_heavy(cost) and self.usual.is_heavy(cost := self._own(cost)):
@@ -231,7 +226,7 @@ class Rationing:
 
     def must_wait(self, account: Account) -> bool:
         """Return whether a callback of a client has to wait in a line."""
-        return not (self.over or self._first is not None or account.is_light(self.now))
+        return not (self.over or self._turns == 1 or account.is_light(self.now))
 
     def hold(self, account: Account, callback: Callable[[], Any]) -> None:
         """Let a callback wait until its client is served."""
