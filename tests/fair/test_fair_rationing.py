@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -426,6 +427,27 @@ def test_time_that_other_processes_had_is_no_cost(scene):
     assert len(often.served) < 5
 
 
+def test_a_wait_for_the_lock_of_busy_threads_is_no_cost(scene):
+    waits = [0]
+    scene.reactor.fairness.usage = lambda: (scene.world.now - 0.008 * waits[0], waits[0])
+    pool = SimpleNamespace(busy=True)
+    scene.reactor.pools.append(pool)
+    light, (often,) = scene.clients(20), scene.clients(1)
+    scene.clients(1, 0.005)
+    scene.turn(4)
+    often.cost = 0.008
+    often.does = lambda: waits.__setitem__(0, waits[0] + 1)
+    forget(light, [often])
+    scene.turn(10)
+    assert len(often.served) == 10
+    # A longer wait is for something else, and without busy threads nobody has the lock.
+    pool.busy = False
+    scene.turn(2)
+    forget([often])
+    scene.turn(10)
+    assert len(often.served) < 5
+
+
 def test_what_is_usual_is_what_light_steps_take():
     usual = Usual()
     for _ in range(50):
@@ -446,11 +468,11 @@ def test_what_is_usual_is_what_light_steps_take():
 
 def test_a_credit_is_bounded_and_one_step_at_most_is_owed():
     line = Line()
-    line.earn(100, 1)
+    line.earn(100)
     assert line.credit == 0.005
     line.pay(0.03)
     assert line.credit == pytest.approx(-0.025)
     line.pay(0.03)
     assert line.credit == pytest.approx(-0.03)
-    line.earn(0.09, 64)
+    line.earn(0.09)
     assert line.credit == pytest.approx(-0.03 + 0.09 / 8)

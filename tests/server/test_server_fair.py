@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -282,3 +283,14 @@ def test_no_cycle_is_left(host):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_it_is_known_for_whom_messages_bodies_and_answers_work(host):
+    # (What goes on from the ready queue for ever, and began before, was nobody's.)
+    client = host.connect(request('/'))
+    host.until(lambda: b'hello' in client.received)
+    connection, = host.server.connections
+    message = SimpleNamespace(connection=connection)    # A WebSocket, or a body.
+    answer = SimpleNamespace(response=message)
+    for payer in connection, connection.stream, message, answer:
+        assert host.server.stream_of(payer) is connection.stream

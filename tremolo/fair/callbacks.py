@@ -95,7 +95,7 @@ class Charging:
         if callback is _paid:
             account, callback, args = args
         # (What was scheduled before the rationing began has no account yet.)
-        payer = getattr(callback, '__self__', None)
+        payer = getattr(callback, '__self__', None) or (args[0] if args else None)
         if isinstance(payer, Task):
             account = payer.context.get(_PAYER) or self._account_of(payer.owner) or account
         elif account is None:

@@ -153,6 +153,11 @@ class ThreadPool:
         return self._waits.full(self._queued)
 
     @property
+    def busy(self) -> bool:
+        """Whether jobs are done, or wait. (Room fair asks.)"""
+        return bool(self._busy or self._jobs)
+
+    @property
     def _active(self) -> int:
         """How many threads do a job, and do not wait for a Future."""
         return len(self._busy) - self._waiting

@@ -74,10 +74,13 @@ def coming_body(request: Request) -> Future | None:
     It belongs to `request.read`: `cancel` it when it is done, and its bytes are read once more. Its
     error is that of each further read, or says that the body is longer than `body_buffer_size`.
     """
-    body = request.connection.request_body if request.has_body else None
+    connection, size = request.connection, request.content_length
+    body = connection.request_body if request.has_body else None
     if body is None or body.done or request.inbox is not None or request.expect_continue:
         return None
-    most, size = request.connection.server.settings.body_buffer_size, request.content_length
+    if size and size <= connection.parser.buffered:
+        return None    # All of it is here already. (Most small ones come with their head.)
+    most = connection.server.settings.body_buffer_size
     inbox = request.inbox = body.open()
     whole = size is None or size <= most
     future = inbox.read_all(most) if whole else inbox.read_exactly(min(_AHEAD, most))

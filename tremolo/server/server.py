@@ -202,9 +202,11 @@ class Server:
     @staticmethod
     def stream_of(payer: Any) -> Stream | None:
         """Return the stream of the client for which a connection, or who has an answer, works."""
+        if isinstance(payer, Stream):
+            return payer
         if not isinstance(payer, Connection):
-            payer = getattr(getattr(payer, 'response', None), 'connection', None)
-        return payer.stream if payer is not None else None
+            payer = getattr(getattr(payer, 'response', payer), 'connection', None)
+        return getattr(payer, 'stream', None)
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""

@@ -92,6 +92,11 @@ class Pool:
         """Whether one more call is too many."""
         return self.waits.full(len(self.calls))
 
+    @property
+    def busy(self) -> bool:
+        """Whether calls run, or wait, or have just ended. (Room fair asks.)"""
+        return bool(self._running or self.calls or self._posted)
+
     def withdraw(self, call: Call) -> bool:
         """Forget a call that waits for a thread; return whether it did."""
         try:
@@ -112,7 +117,10 @@ class Pool:
             asleep = self._idle.pop()
         except IndexError:
             with self._growing:
-                if not (self.closed or self._crowded(1)):
+                # (Mostly no thread waits, and `_crowded` is not called: 2 % of a hello world.)
+                room = len(self._threads) < self._reactor.threads or (
+                    self.waits.events and not self._crowded(1))
+                if room and not self.closed:
                     self._grow()
         else:
             self._coming = True
