@@ -219,6 +219,17 @@ def test_a_client_that_leaves_before_its_body_is_whole_never_takes_a_thread(kind
     assert leave == 'late' or not logged.messages
 
 
+@KINDS
+def test_a_body_that_ends_too_early_is_an_error_to_the_handler(kind):
+    """Its client may still take an answer."""
+    stage, served = scene(kind)
+    with served as host:
+        client = host.connect(request('/read', 'POST', 'Content-Length: 10') + b'part')
+        client.fin()
+        assert client.take().status == 400
+    assert stage.begun == ['read']
+
+
 def test_the_handler_runs_in_the_context_of_its_middleware():
     variable: ContextVar[str] = ContextVar('variable', default='none')
     app = Tremolo()

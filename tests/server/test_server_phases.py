@@ -17,7 +17,7 @@ from tremolo.server.timeouts import PHASES, PhaseSeconds
 from tremolo.settings import Settings
 
 ALL = {phases.NEW, phases.IDLE, phases.HEAD, phases.BUSY, phases.DISCARD, phases.CLOSING,
-       phases.LINGER, phases.UPGRADED, phases.CLOSED}
+       phases.LINGER, phases.UPGRADED, phases.OFFERED, phases.CLOSED}
 HOUR = 3600.0
 # The options of all phases, and of what else has a clock: nothing ends within an hour.
 PATIENT: dict[str, Any] = {
@@ -78,8 +78,10 @@ def enter(host, phase):
 
 def test_every_phase_is_in_the_table_or_has_no_limit_of_its_own():
     assert {*PHASES} == {*REASON}
-    assert ALL - {*PHASES} == {phases.DISCARD, phases.CLOSING, phases.UPGRADED, phases.CLOSED}
-    assert {*INTO} == ALL - {phases.CLOSED}
+    assert ALL - {*PHASES} == {
+        phases.DISCARD, phases.CLOSING, phases.UPGRADED, phases.OFFERED, phases.CLOSED}
+    # (Into OFFERED none comes without another worker: tests/workers/test_workers_handover.py.)
+    assert {*INTO} == ALL - {phases.OFFERED, phases.CLOSED}
 
 
 def test_the_table_of_the_readme_is_that_of_the_code():

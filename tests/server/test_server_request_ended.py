@@ -320,7 +320,8 @@ def test_every_reason_that_can_cut_an_answer_is_in_the_table():
         # (The answer of a WebSocket is complete with its 101.)
         'websocket', 'ws_slow', 'ws_ping_timeout', 'ws_close_timeout',
         # They come before the first request.
-        'tls_handshake', 'tls_timeout', 'tls_plain', 'proxy_header', 'stranger'}
+        'tls_handshake', 'tls_timeout', 'tls_plain', 'proxy_header', 'stranger',
+        'connections_per_client'}
     told = {ended.reason for case in CASES for ended in case[2]}
     assert told == {'', *REASONS} - never
 
