@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ class Crowd:
 
 # (On macOS and BSD a process may have few descriptors; `select` takes 1,024 numbers.)
 COUNTS = (10, MANY, 300)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no turn be late, however slow the machine is: a late one waits longer (pauses.py)."""
+    monkeypatch.setattr('tremolo.loop.reactor.LATE', math.inf)
 
 
 @pytest.fixture(params=['epoll', 'kqueue', 'select'])
