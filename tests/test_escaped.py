@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import logging
@@ -16,7 +17,7 @@ from server_support import request, serving, virtual
 from tremolo import NotFound, Tremolo, pace, spawn
 from tremolo.asgi_app import AsgiApplication
 from tremolo.control.table import table
-from tremolo.escaped import errors_of, field_form, line, lines, plain, quoted, said_by
+from tremolo.escaped import errors_of, field_form, line, lines, markup, plain, quoted, said_by
 from tremolo.http.errors import shown
 from tremolo.loop import Future
 from tremolo.metrics.exposition import _labels
@@ -56,6 +57,11 @@ def test_the_forms():
     assert field_form(True)('"\\\x00é ') == '\\u0022\\u005c\\u0000\\u00e9 '
     # (A grammar of its own: Prometheus knows three escapes, and takes all else.)
     assert _labels({'le': 'a"\\\n'}) == '{le="a\\"\\\\\\n"}'
+
+
+def test_markup_is_what_python_has_for_it():
+    text = ''.join(map(chr, range(256))) + '&amp;<a href="x">\u202e'
+    assert markup(text) == html.escape(text)
 
 
 def test_a_table_of_the_terminal_and_stderr_hold_none(capsys):

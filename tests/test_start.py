@@ -24,8 +24,8 @@ PATIENCE = 60
 
 # What `import tremolo` and a server of plain handlers do without. (Those of the second line come
 # with asyncio.)
-NEVER = {'difflib', 'email', 'encodings.idna', 'pathlib', 'platform', 'zlib', 'typing',
-         'asyncio', 'concurrent.futures', 'ssl', 'subprocess',
+NEVER = {'difflib', 'email', 'encodings.idna', 'html', 'http', 'pathlib', 'platform', 'zlib',
+         'typing', 'asyncio', 'concurrent.futures', 'ssl', 'subprocess',
          # What an option brings, and what only a start that fails needs.
          'tremolo.access', 'tremolo.control', 'tremolo.metrics', 'tremolo.reload',
          'tremolo.service.health', 'tremolo.service.log_config', 'tremolo.service.rotation',

@@ -446,11 +446,11 @@ def test_what_is_usual_is_what_light_steps_take():
 
 def test_a_credit_is_bounded_and_one_step_at_most_is_owed():
     line = Line()
-    line.earn(100, 1)
+    line.earn(100)
     assert line.credit == 0.005
     line.pay(0.03)
     assert line.credit == pytest.approx(-0.025)
     line.pay(0.03)
     assert line.credit == pytest.approx(-0.03)
-    line.earn(0.09, 64)
+    line.earn(0.09)
     assert line.credit == pytest.approx(-0.03 + 0.09 / 8)

@@ -14,7 +14,7 @@ from ..typed import Any, Callable
 
 # A step is heavy if it takes so many times as long as a light one; never if it takes less than so
 # many seconds, and always if it takes more. (A hello world takes 0.01 to 0.02 ms.)
-_TIMES, _LEAST, _MOST = 4, 0.00005, 0.02
+_TIMES, _LEAST, _MOST = 4, 0.0001, 0.02
 # No request is answered in less than so many seconds; what takes less is no measure.
 _NOTHING = 0.000005
 _FEW = 64    # Fewer steps are not looked at.
@@ -40,7 +40,8 @@ class Account:
 
     def is_light(self, now: float) -> bool:
         """Return whether it is served before those in the lines."""
-        return self.known and self.line is None and self.until <= now
+        return (self.known and self.line is None and self.until <= now
+                and not self.watcher.last)
 
 
 class Usual:

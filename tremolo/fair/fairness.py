@@ -16,8 +16,9 @@ from .callbacks import Charging, Clients
 from .rationing import Event, Poll, Rationing
 
 LONG_TURN = 0.001    # Seconds.
-# After a rationing in vain a turn is long if it takes so many times as long; and for how long.
-_MUCH, _WHILE = 2, 8.0
+# After a rationing in vain a turn is long if it takes so many times as long; for how long, and when
+# others may have come.
+_MUCH, _WHILE, _SOON = 2, 8.0, 0.25
 
 
 class Fairness:
@@ -48,16 +49,23 @@ class Fairness:
         if rationing is None or self._charging is None:
             return iter(events)
         if rationing.is_calm():
-            if not rationing.found:
+            # (If all steps are long, it costs nothing to measure them again.)
+            if not rationing.found and rationing.usual.cost < LONG_TURN:
                 self._reactor.long_turn = _MUCH * self._longest
-                self._reactor.call_later(_WHILE, self._forget)
+                self._look_again(self._reactor.time() + _WHILE)
             self.end()
             return iter(events)
         self._charging.look_at_bridge()
         return rationing.choose(events, poll)
 
-    def _forget(self) -> None:
-        self._reactor.long_turn = LONG_TURN
+    def _look_again(self, until: float, clients: int = 0) -> None:
+        """Take each long turn for one again, after a while or when the clients are others."""
+        reactor = self._reactor
+        now = len(reactor.watchers)
+        if reactor.time() >= until or now != (clients or now):
+            reactor.long_turn = LONG_TURN
+        else:
+            reactor.call_later(_SOON, self._look_again, until, now)
 
     def end(self) -> None:
         """Ration no more."""

@@ -1,8 +1,8 @@
 """Line: clients that wait until there is time for them, and how much time there is.
 
-A line has a *credit*. It grows with the time in which no line is served, by `_FEWEST` to `_MOST` of
-it, the more stand there. A step may overdraw the credit, and then the line waits until
-that is paid back.
+A line has a *credit*. It grows with the time in which no line is served: by a part of it while
+light clients have the turn, by all of it while none is there. A step may overdraw the credit, and
+then the line waits until that is paid back.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from .accounts import Account
 
-# What a line gets for each second in which it is not served, in seconds; and the most credit.
-_FEWEST, _MOST, _RICHEST = 1 / 8, 1 / 4, 0.005
+# What a line gets for each second that light clients have, in seconds; and the most credit.
+_SHARE, _RICHEST = 1 / 8, 0.005
+_LOOK_AT = 32    # So many are compared: each turn must be short, however long the line.
 
 
 class Line:
@@ -21,6 +22,7 @@ class Line:
     def __init__(self) -> None:
         self._waiting: dict[Account, None] = {}
         self.credit = 0.0
+        self.cost = 0.0    # About what its long steps take.
         self.paid = 0.0    # The time of its steps since the last turn began.
         self._oldest = False    # Whether the next one is who has waited longest.
 
@@ -30,15 +32,18 @@ class Line:
     def __iter__(self) -> Iterator[Account]:
         return iter(tuple(self._waiting))
 
-    def earn(self, seconds: float, lights: float) -> None:
-        """Count the seconds of a turn that no line had, with about so many light clients."""
-        share = min(max(len(self._waiting) / max(lights, 1.0), _FEWEST), _MOST)
-        self.credit = min(self.credit + share * seconds, _RICHEST)
+    def earn(self, seconds: float, idle: bool = False) -> None:
+        """Count the seconds of a turn that no line had.
+
+        In an `idle` turn no light one was there: all of it could have been the line's.
+        """
+        self.credit = min(self.credit + (seconds if idle else _SHARE * seconds), _RICHEST)
         self.paid = 0.0
 
     def pay(self, cost: float) -> None:
         """Count a step of `cost` seconds."""
         self.paid += cost
+        self.cost = max(cost, 0.9 * self.cost)
         # (One step at most is owed: what was served because nobody else was there is no debt.)
         self.credit = max(self.credit - cost, min(self.credit, -cost))
 
@@ -54,18 +59,19 @@ class Line:
         del self._waiting[account]
 
     def next(self, turn: int) -> Account | None:
-        """Return who has waited longest, and every second time who is heavy for the shortest time.
+        """Return who has waited longest, or of the first ones who is heavy for the shortest time.
 
         So who has cost little does not wait for a long line, and nobody waits for ever. Those that
         have nothing to do in this turn are passed over.
         """
-        least = None
+        least, looked_at = None, 0
         oldest = self._oldest
         for account in self._waiting:
             if account.turn == turn or account.held is not None:
                 if least is None or account.until < least.until:
                     least = account
-                if oldest:
+                looked_at += 1
+                if oldest or looked_at == _LOOK_AT:
                     break
         self._oldest = not oldest
         return least

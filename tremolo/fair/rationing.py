@@ -25,9 +25,11 @@ Event = tuple[int, int]
 Usage = Callable[[], tuple[float, int]]
 Poll = Callable[[float], list[Event]]
 
-# A light client that asks again as soon as it has its answer is away for less than this. (To serve
-# a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A turn without it takes 5 us.
-_PATIENCE, _TURNS = 0.0005, 100
+# A light client that asks again as soon as it has its answer is away for so long at most. (To serve
+# a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A line waits for it a quarter
+# of the time that its own steps take, within these bounds, and in vain only once: so it loses a
+# fifth of its time at most. A turn takes 5 us.
+_PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 # When no light client has been there, a line has so many usual steps in a turn, which take so many
 # seconds at least and at most. (Each turn has costs of its own.)
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
@@ -41,10 +43,11 @@ class Rationing:
     def __init__(self, reactor: Reactor, usage: Usage | None = None) -> None:
         """Begin; `usage` tells the time that the thread had of a processor, as in machine.py."""
         self._reactor = reactor
-        self._usage = usage
-        self._used = usage() if usage is not None else (0.0, 0)
+        self._time = time = reactor.time
+        self._usage = usage or (lambda: (time(), 0))
+        self._used = self._usage()
         self._since = 0.0    # Seconds of the steps since `_used`.
-        self._time = reactor.time
+        self._used_before = self._used[0]    # What was used when this turn began.
         self.now = reactor.time()    # When this turn began.
         self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
         self._accounts: dict[int, Account] = {}
@@ -52,9 +55,10 @@ class Rationing:
         self.current: Account | None = None    # Who pays for what runs now.
         # The steps of the first turn: then all are served, and what is usual is found out.
         self._first: list[tuple[Account, float]] | None = []
-        self._usual = Usual()
+        self.usual = Usual()
         self._turns = 0
         self._lights = 0.0    # How many light clients there are, about.
+        self._hurried = 0    # How many wait in the lines who are not `last`.
         # When the last one was served, and in which turn.
         self._last_light, self._light_turn = -NEVER, 0
         self._last_heavy = self.now    # When the last heavy step ended.
@@ -87,6 +91,7 @@ class Rationing:
                 begun = ended
             if light:
                 self._last_light, self._light_turn = begun, self._turns
+                self._use()
             for line in self._lines:
                 if len(line):
                     yield from self._serve(line)
@@ -94,28 +99,35 @@ class Rationing:
             self.current = None
 
     def _begin_turn(self) -> None:
-        before, self.now = self.now, self._time()
-        spared = max(self.now - before - sum(line.paid for line in self._lines), 0.0)
+        self.now = self._time()
+        self._use()
+        before, self._used_before = self._used_before, self._used[0]
+        spared = max(self._used_before - before - sum(line.paid for line in self._lines), 0.0)
+        idle = self._light_turn != self._turns
         for line in self._lines:
-            line.earn(spared, self._lights)
+            line.earn(spared, idle)
         self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
         self._turns += 1
-        self._use()
-        self._usual.settle()
+        self.usual.settle()
         if self._turns == 2:
             first, self._first = self._first or [], None
-            self._usual.settle(1)
+            self.usual.settle(1)
             for account, cost in first:
                 self.charge(account, cost, self.now)
 
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
         light, now, turn, first = [], self.now, self._turns, self._first is not None
+        accounts, watchers = self._accounts, self._reactor.watchers
         for fd, mask in events:
-            account = self.account_of(fd)
+            account = accounts.get(fd)
+            if account is None or account.watcher is not watchers.get(fd):
+                account = self.account_of(fd)
             if account is None:
                 continue
-            if account.is_light(now) or first:
+            if account.line is not None:
+                account.mask, account.turn = mask, turn
+            elif account.is_light(now) or first:
                 light.append((account, mask))
             else:
                 account.mask, account.turn = mask, turn
@@ -124,7 +136,9 @@ class Rationing:
 
     def _forgiven(self) -> list[tuple[Account, int]]:
         """Let those leave the line that are heavy no more; return those with callbacks."""
-        forgiven = [account for account in self._heavy if account.until <= self.now]
+        served = [account for account in self._heavy if not account.watcher.last]
+        self._hurried = len(served) + len(self._newcomers)
+        forgiven = [account for account in served if account.until <= self.now]
         for account in forgiven:
             self._heavy.leave(account)
         return [(account, 0) for account in forgiven if account.held is not None]
@@ -159,13 +173,13 @@ class Rationing:
     def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
         """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
         account.known = True
-        self._usual.note(cost)
+        self.usual.note(cost)
         if self._first is not None:
             self._first.append((account, cost))
             return
         self._since += cost
-        if self._usual.is_heavy(cost) and self._usual.is_heavy(cost := self._own(cost)):
-            clients = self._lights + sum(map(len, self._lines)) + 1
+        if self.usual.is_heavy(cost) and self.usual.is_heavy(cost := self._own(cost)):
+            clients = self._lights + self._hurried + 1
             account.until = heavy_until(account, cost, now, clients)
             self._last_heavy = now
             self.found = True
@@ -178,15 +192,12 @@ class Rationing:
 
         (If the thread has waited, it was held up as much as by computing.)
         """
-        if self._usage is None:
-            return cost
         (cpu, waits), others = self._used, self._since - cost
         self._use()
-        return cost if self._used[1] != waits else min(cost, self._used[0] - cpu - others)
+        return cost if self._used[1] != waits else min(cost, max(self._used[0] - cpu - others, 0.0))
 
     def _use(self) -> None:
-        if self._usage is not None:
-            self._used, self._since = self._usage(), 0.0
+        self._used, self._since = self._usage(), 0.0
 
     def run(self, account: Account, callback: Callable[..., Any], *args: Any) -> None:
         """Call a callback for which a client pays."""
@@ -226,9 +237,9 @@ class Rationing:
     def _serve(self, line: Line) -> Iterator[Event]:
         """Serve those in a line, as far as its credit allows."""
         turn, begun = self._turns, self._time()
-        until = begun + min(max(_STEPS * self._usual.cost, _SHORTEST), _LONGEST)
-        while not self.postponed and (line.credit > 0 or (begun < until and (
-                begun - self._last_light > _PATIENCE or turn - self._light_turn > _TURNS))):
+        until = begun + min(max(_STEPS * self.usual.cost, _SHORTEST), _LONGEST)
+        while not self.postponed and (
+                line.credit > 0 or (begun < until and self._is_idle(line, begun))):
             account = line.next(turn)
             if account is None:
                 self._forget_gone(line)
@@ -245,6 +256,12 @@ class Rationing:
             if line is self._newcomers:
                 # (They go before the heavy ones.)
                 self._last_light, self._light_turn = ended, turn
+
+    def _is_idle(self, line: Line, now: float) -> bool:
+        """Return whether the light ones stay away for longer than a line has to wait."""
+        patience = min(max(line.cost / 4, _PATIENCE), _MOST_PATIENCE)
+        return (now - self._last_light > patience
+                or (self._turns - self._light_turn) * _TURN > patience)
 
     def _forget_gone(self, line: Line) -> None:
         for account in line:

@@ -47,10 +47,11 @@ _LONGEST_WAIT = 3600.0
 class _Watcher:
     """The two callbacks of one fd. While the reader is paused, `mask` lacks `READ`."""
 
-    __slots__ = ('mask', 'reader', 'writer')
+    __slots__ = ('last', 'mask', 'reader', 'writer')
 
     def __init__(self, mask: int) -> None:
         self.mask = mask
+        self.last = False    # Whether it can wait for all others, when turns are rationed.
         self.reader: Callable[[], Any] | None = None
         self.writer: Callable[[], Any] | None = None
 

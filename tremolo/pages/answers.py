@@ -8,8 +8,7 @@ text of his own shown to others.
 
 from __future__ import annotations
 
-import html
-
+from ..escaped import markup
 from ..http import ProtocolError
 from ..http.replaced import replace_fields
 from ..server import Connection, HTTPError, Response
@@ -53,7 +52,7 @@ def send_failure(response: Response, error: BaseException, handler: str = '') ->
     response.reset(meant=False)
     status, text = 500, ''
     if isinstance(error, ProtocolError):
-        status, text = error.status, f'<p>{html.escape(error.sentence)}</p>'
+        status, text = error.status, f'<p>{markup(error.sentence)}</p>'
     elif response.connection.server.settings.debug:
         from .debug import send_failure_page  # (It was imported at the start.)
         send_failure_page(response, error, handler)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from html import escape
 
+from ..escaped import markup
 from ..server import Response
 from ..server.response_head import HTML, TEXT
 from ..typed import TYPE_CHECKING
@@ -84,7 +84,7 @@ def _errors(error: BaseException, variables: bool = True) -> str:
 
 
 def _as_text(error: BaseException) -> str:
-    text = escape(_middle_out(traceback_of(error)))
+    text = markup(_middle_out(traceback_of(error)))
     return f'<details><summary>As text</summary><pre>{text}</pre></details>'
 
 
@@ -98,10 +98,10 @@ def send_missing_page(response: Response, routes: Iterable[tuple[str, Iterable[s
         _send(response, 404, f'404: there is nothing at {path} for {request.method}\n\n'
               f'The nearest routes:\n{lines}' if found else '404: there are no routes\n', '')
         return
-    rows = ''.join(f'<tr><th>{escape(methods)}<td>{escape(path)}' for methods, path in found)
+    rows = ''.join(f'<tr><th>{markup(methods)}<td>{markup(path)}' for methods, path in found)
     more = f'<p>The nearest routes:<table>{rows}</table>' if found else '<p>There are no routes.'
     _send(response, 404, '', f'<style>{_STYLE}</style><p>There is nothing at <code>'
-          f'{escape(path)}</code> for {escape(request.method)}.{more}')
+          f'{markup(path)}</code> for {markup(request.method)}.{more}')
 
 
 def _wants_text(response: Response) -> bool:
@@ -149,9 +149,9 @@ class _Parts:
 def _add_error(parts: _Parts, raised: Raised, values: _Values) -> None:
     """Add what an exception says, and its calls, the last one first."""
     indent = f' style="margin-left:{raised.depth}rem"' if raised.depth else ''
-    how = f'<p{indent}>{escape(raised.how)}' if raised.how else ''
+    how = f'<p{indent}>{markup(raised.how)}' if raised.how else ''
     text = f'\n{raised.text}' if '\n' in raised.text else f' {raised.text}'
-    parts.add(f'{how}<h2{indent}><em>{escape(raised.kind)}</em>{escape(text)}</h2>')
+    parts.add(f'{how}<h2{indent}><em>{markup(raised.kind)}</em>{markup(text)}</h2>')
     for number, call in enumerate(raised.inner):
         first = not raised.how and not number
         _add_call(parts, call, values, f'{indent} open' if first else indent)
@@ -166,12 +166,12 @@ def _add_call(parts: _Parts, call: Call, values: _Values, attributes: str) -> No
     source = call.source()
     line = dict(source).get(call.line, '').strip()
     lines = ''.join(
-        f'<mark>{number:>4}  {escape(text)}</mark>\n' if number == call.line
-        else f'{number:>4}  {escape(text)}\n' for number, text in source)
-    rows = ''.join(f'<tr><th>{escape(name)}<td>{escape(value)}'
+        f'<mark>{number:>4}  {markup(text)}</mark>\n' if number == call.line
+        else f'{number:>4}  {markup(text)}\n' for number, text in source)
+    rows = ''.join(f'<tr><th>{markup(name)}<td>{markup(value)}'
                    for name, value in values.get(id(call), ()))
-    begin = (f'<details{attributes}><summary><code>{escape(call.file)}:{call.line}</code> '
-             f'<span>in {escape(call.name)}</span><q>{escape(line)}</q></summary>'
+    begin = (f'<details{attributes}><summary><code>{markup(call.file)}:{call.line}</code> '
+             f'<span>in {markup(call.name)}</span><q>{markup(line)}</q></summary>'
              f'<pre class="source">{lines or "(Its source cannot be read.)"}</pre>')
     variables = f'<details><summary>Variables</summary><table>{rows}</table></details>'
     parts.add(f'{begin}{variables if rows else ""}</details>',
@@ -191,7 +191,7 @@ def _request(response: Response, handler: str) -> str:
              for name, value in request.fields]
     parts = _Parts(_FOR_REQUEST)
     for name, text in rows:
-        parts.add(f'<tr><th>{escape(name)}<td>{escape(printable(text))}')
+        parts.add(f'<tr><th>{markup(name)}<td>{markup(printable(text))}')
     return f'<details><summary>The request</summary><table>{parts.joined()}</table></details>'
 
 

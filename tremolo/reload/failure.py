@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from html import escape
 from types import FrameType, TracebackType
 
 from ..errors import TremoloError
+from ..escaped import markup
 from ..pages.debug import send_told, told
 from ..pages.raised import is_ours, traceback_of
 from ..server import Request, Response
@@ -36,7 +36,7 @@ def page_of(error: BaseException, variables: bool, status: int = 500) -> dict[st
 def page_saying(text: str, status: int = 500) -> dict[str, Any]:
     """Return the page of a failure that has no traceback."""
     return {'status': status, 'mistake': False, 'text': f'{status}: {text} {_WAITS}\n',
-            'html': f'<p>{escape(text)} {_WAITS}'}
+            'html': f'<p>{markup(text)} {_WAITS}'}
 
 
 def answering(reports: Reports) -> Callable[[Request, Response], None]:

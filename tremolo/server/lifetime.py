@@ -191,10 +191,10 @@ class Lifetime:
             return self.close(reason)
         self.phase = LINGER
         self.since = stream.reactor.now
-        stream.receiver = Linger(self, stream.receiver)
+        stream.receiver = linger = Linger(self, stream.receiver)
         stream.shutdown()
         if not stream.closed:
-            stream.resume_reading()
+            linger.start()
             deadlines.watch_kept(self)
             deadlines.arm(self)
         return None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 LONGEST = 30.0    # Seconds; if `linger_timeout` is longer, that counts.
 MOST = 1 << 20    # Bytes.
+_AT_ONCE = 1 << 18    # Bytes that one `recv` asks for, as nobody keeps them.
 
 
 class Linger:
@@ -48,6 +49,13 @@ class Linger:
         self._receiver = receiver
         self._begin = connection.since
         self._size = 0
+
+    def start(self) -> None:
+        """Begin to read, or read on."""
+        stream = self._connection.stream
+        stream.resume_reading(_AT_ONCE)
+        if (watcher := stream.reactor.watchers.get(stream.fd)) is not None:
+            watcher.last = True    # (What serves nobody has its turn when all others had theirs.)
 
     def data_received(self, data: bytes) -> None:
         """Throw the bytes away: the client makes progress."""

@@ -17,7 +17,6 @@ from types import GeneratorType
 
 from ..loop import Future, Task
 from ..loop.signals import caught
-from ..places.threads import run_for
 from ..server import Request, Response
 from ..server.context import Context
 from ..typed import Any, Callable
@@ -75,6 +74,7 @@ class Handler(Registered):
             elif self.is_generator:
                 self._go_on(self._call(request, response), request, response, context, chunks)
             elif self.thread:
+                from ..places.threads import run_for  # (`bind` has imported it.)
                 future = context.run(partial(run_for, at_once=self.of_errors), request, in_thread,
                                      self._call, request, response)
                 self._follow(future, HandlerRun(self, request, response, chunks))

@@ -39,6 +39,8 @@ class Registered:
         self.options: Mapping[str, Any] = MappingProxyType(
             {**options, **under_all_names(self.defaults)})
         self.buffer_size: int = self.options['buffer_size']
+        if self.thread:
+            from ..places import threads  # noqa: F401 (Late: many programs have none.)
         self._prepare(given)
 
     def _prepare(self, given: Mapping[str, Any]) -> None:
