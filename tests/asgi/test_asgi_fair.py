@@ -278,7 +278,7 @@ def test_errors_and_ends_of_tasks_that_wait_are_theirs(clock, application, logge
         leaves.send(request('/waits'))
         host.share(good, 0.02)
         leaves.close()
-        host.share(good, 0.4)
+        host.share(good, 0.8)
         assert hostile.recv(65536).count(b'HTTP/1.1 500') == 3
         assert logged.text.count('of this page') >= 3
         assert not host.server.jobs and len(host.server.connections) == 11

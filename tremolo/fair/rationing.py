@@ -1,9 +1,10 @@
 """Rationing: the turns that were too long, and what of the ready fds each turn serves meanwhile.
 
 In each turn the light clients are served first. All others stand in a line: in one those that came
-after the rationing began, as nothing is known of them, and in another those that are heavy. A line
-is served from its credit (line.py). So the light ones keep two thirds of the time, or more, as long
-as they have something to do. When they have not, the lines are served as without a rationing.
+after the rationing began, as nothing is known of them, and in another those that are heavy, and
+those whose bytes are thrown away. A line is served from its credit (line.py). So the light ones
+keep four fifths of the time as long as they have something to do. When they have not, the lines
+are served as without a rationing.
 
 What is not served is passed over: a poller shows it again in the next turn. Callbacks of a client
 in a line wait there, too.
