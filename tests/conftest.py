@@ -35,8 +35,9 @@ if hasattr(signal, 'SIGHUP'):
 
 # These check as tests do: under `python -O`, too, where a plain `assert` does nothing.
 pytest.register_assert_rewrite('asgi_sockets', 'control_scene', 'deployment', 'each_case',
-                               'prometheus_text', 'server_support', 'web_sockets',
-                               'websocket_peer', 'websocket_support', 'websocket_wire')
+                               'http_forms', 'managed', 'prometheus_text', 'server_support',
+                               'tls_support', 'web_sockets', 'websocket_peer',
+                               'websocket_support', 'websocket_wire', 'worker_group')
 
 if 'TEST_HOST' in os.environ:
     hosts.use(os.environ['TEST_HOST'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import re
 import sys
 
@@ -20,6 +21,7 @@ from tremolo import (
     run_in_thread,
     sleep,
 )
+from tremolo.fair import fairness
 from tremolo.websocket import WebSocketClosed, closing
 
 
@@ -573,7 +575,10 @@ def test_no_thread_is_needed_to_wait_for_one():
 
 
 @counted
-def test_a_socket_leaves_no_garbage(logged):
+@pytest.mark.parametrize('long_turn', [math.inf, 0.0])    # Never rationed, and always (room fair).
+def test_a_socket_leaves_no_garbage(long_turn, monkeypatch, logged):
+    monkeypatch.setattr(fairness, 'LONG_TURN', long_turn)
+
     def generator(websocket):
         yield websocket.accept()
         while True:

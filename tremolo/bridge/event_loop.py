@@ -9,17 +9,14 @@ for asyncio works unchanged. Only public parts of asyncio are used.
 from __future__ import annotations
 
 import asyncio
-import errno
 import selectors
 from functools import partial
 
 from ..loop import Reactor
 from ..loop.future import set_current_reactor
-from ..polling.pollers import Unwatched
 from ..typed import Any, Callable
 from .signals import LoopSignals
-
-_AGAIN = 0.1    # Seconds until a file that the poller has refused is offered to it again.
+from .watching import watch
 
 
 class ReactorSelector(selectors.SelectSelector):
@@ -27,29 +24,25 @@ class ReactorSelector(selectors.SelectSelector):
 
     def __init__(self, reactor: Reactor) -> None:
         super().__init__()
-        self._reactor = reactor
+        self.reactor = reactor
         self._ready: dict[int, int] = {}    # The events of this turn, by fd.
         self.longest: float | None = None    # Seconds that a host lets one poll wait.
         self.after: Callable[[], Any] | None = None    # Called after each turn.
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file. Raises `KeyError` if it is watched, `ValueError` if it is closed."""
-        key = super().register(fileobj, events, data)
-        try:
-            self._watch(key.fd, 0, events)
-        except OSError:
-            super().unregister(fileobj)
-            raise
-        return key
+        return self._watched(super().register(fileobj, events, data), 0)
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file for other events, or keep other data. Raises `KeyError`."""
         before = super().unregister(fileobj).events
-        key = super().register(fileobj, events, data)
+        return self._watched(super().register(fileobj, events, data), before)
+
+    def _watched(self, key: selectors.SelectorKey, before: int) -> selectors.SelectorKey:
         try:
-            self._watch(key.fd, before, events)
+            watch(self, key.fd, before, key.events)
         except OSError:
-            super().unregister(fileobj)
+            super().unregister(key.fileobj)
             raise
         return key
 
@@ -57,41 +50,18 @@ class ReactorSelector(selectors.SelectSelector):
         """Stop watching a file. Raises `KeyError`."""
         key = super().unregister(fileobj)
         self._ready.pop(key.fd, None)
-        self._reactor.remove_fd(key.fd)
+        self.reactor.remove_fd(key.fd)
         return key
 
-    def _watch(self, fd: int, before: int, events: int) -> None:
-        try:
-            self._change(fd, before, events)
-        except Unwatched as error:
-            if error.errno == errno.EBADF:
-                raise
-            # (asyncio would log this, and what its transport reads would be waited for for ever.)
-            self._reactor.call_later(_AGAIN, self._watch_again, fd)
-
-    def _watch_again(self, fd: int) -> None:
-        if (key := self.get_map().get(fd)) is not None:
-            self._watch(fd, 0, key.events)
-
-    def _change(self, fd: int, before: int, events: int) -> None:
-        reactor = self._reactor
-        for bit, add, remove in (
-            (selectors.EVENT_READ, reactor.add_reader, reactor.remove_reader),
-            (selectors.EVENT_WRITE, reactor.add_writer, reactor.remove_writer),
-        ):
-            if events & bit & ~before:
-                add(fd, partial(self._note, fd, bit))
-            elif before & bit & ~events:
-                remove(fd)
-
-    def _note(self, fd: int, bit: int) -> None:
+    def note(self, fd: int, bit: int) -> None:
+        """Return a file from the next `select`: the reactor has found it ready."""
         self._ready[fd] = self._ready.get(fd, 0) | bit
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Do one turn of the reactor; return the ready files that asyncio watches."""
         if self.longest is not None and (timeout is None or timeout > self.longest):
             timeout = self.longest
-        reactor = self._reactor
+        reactor = self.reactor
         if reactor.unsent:
             reactor.end_turn()
         reactor.step(timeout)

@@ -137,7 +137,9 @@ class Charging:
         rationing = self._rationing
         if not step.allowed and rationing.must_wait(step.account):
             rationing.hold(step.account, partial(self._go_on, step))
-        elif rationing.over:
+            return
+        step.handle = None    # (It refers to the step: a cycle.)
+        if rationing.over:
             step.callback(*step.args)
         else:
             rationing.run(step.account, step.callback, *step.args)

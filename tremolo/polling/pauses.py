@@ -6,6 +6,9 @@ to wait until a deadline reports nothing at all when it wakes behind it (Python'
 SIGCONT). So a turn that is late holds its timers back for itself and one turn more: all that is
 ready is read, and who waited for it has run, before a deadline passes.
 
+Here it is noticed, and counted in `missed`. Who has a deadline gives that time back: a connection
+by server/missed_time.py, all else by loop/patience.py.
+
 The clock of Linux and of macOS stands still while the system is suspended, and no deadline passes
 then; a stopped process and most machines that move find it gone on.
 """

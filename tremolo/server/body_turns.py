@@ -12,6 +12,10 @@ from .phases import DISCARD
 if TYPE_CHECKING:
     from .request_body import RequestBody
 
+# Pieces of one body that are parsed before others have their turn. (Usually a read is one piece,
+# but it may be thousands of chunks: http/chunked.py takes some hundreds of them at a time.)
+PER_TURN = 3
+
 
 def postpone(body: RequestBody) -> None:
     """Go on with a body when others had their turn, and read nothing before."""

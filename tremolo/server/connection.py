@@ -41,6 +41,7 @@ from .notices import cancel, shown_request, told_to_handler
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, NEW, UPGRADED
 from .request_body import RequestBody
 from .response import Response, answer_to
+from .unread import discard, is_little, may_discard
 
 if TYPE_CHECKING:
     from .server import Server
@@ -243,7 +244,7 @@ class Connection(Lifetime):
     def discard_body(self) -> None:
         """Throw away the rest of a body that nobody wants, then wait for the next request."""
         request_body = self.request_body
-        if request_body is not None and not request_body.done and not request_body.discard():
+        if request_body is not None and not request_body.done and not discard(request_body):
             self.linger('unread')
         elif request_body is None or request_body.done:
             self.request_body = None
@@ -258,7 +259,7 @@ class Connection(Lifetime):
     def keep_alive(self, wanted: bool) -> bool:
         """Decide, for the answer's head, whether the connection goes on after the answer."""
         self.keep = wanted and self.server.keep_alive and (
-            self.request_body is None or self.request_body.done or self.request_body.may_discard())
+            self.request_body is None or self.request_body.done or may_discard(self.request_body))
         return self.keep
 
     def send_whole(self, response: Response, answer: bytes) -> None:
@@ -301,7 +302,7 @@ class Connection(Lifetime):
             self.discard_body()
         elif self.request_body is not None and not self.request_body.done:
             self.request_body.close()    # (Who waits for it would wait until the client has gone.)
-            self.linger('done' if self.request_body.is_little else 'unread')
+            self.linger('done' if is_little(self.request_body) else 'unread')
         elif response is None or response.request.keep_alive or self.parser.buffer:
             self.linger('done')    # The client may be sending more: it does not know that we end.
         else:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from ..loop.timers import NEVER
 from ..rates.scarcity import is_scarce
 from ..typed import TYPE_CHECKING
-from .pauses import has_read, make_up
+from .missed_time import has_read, make_up
 from .phases import BUSY, CLOSED, DISCARD, HEAD, IDLE, LINGER, UPGRADED
 from .timeouts import time_out
 

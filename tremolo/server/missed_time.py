@@ -1,4 +1,4 @@
-"""Pauses: a connection gets back the time in which the loop did not turn.
+"""Missed time: a connection gets back the time in which the loop did not turn.
 
 A client cannot be answered while we are stopped, nor can a handler run. So the seconds of a long
 pause (polling/pauses.py) count for no limit: not for those of a phase, nor for the handler's, nor
