@@ -20,9 +20,9 @@ LONG_TURN = 0.001    # Seconds.
 # After a rationing in vain a turn is long if it takes so many times as long; for how long, and when
 # others may have come.
 _MUCH, _WHILE, _SOON = 2, 8.0, 0.25
-# A sum of a thousand numbers takes 0.015 ms. Who takes longer is slower in all (an emulator: 50
-# times), and a turn is long later.
-_SLOW = 0.00005
+# A sum of a thousand numbers takes 0.015 ms. Where it takes so much more (an emulator, valgrind:
+# 0.3 ms) all is slower, and a turn is long later.
+_SLOW, _SLOWNESS = 0.00015, 100
 _VERY_LONG = 0.004    # Seconds of a step.
 
 
@@ -33,7 +33,7 @@ def long_turn(usage: Callable[[], tuple[float, int]]) -> float:
         begun = usage()[0]
         sum(range(1000))
         times.append(usage()[0] - begun)
-    return LONG_TURN * max(min(times) / _SLOW, 1.0)
+    return LONG_TURN if min(times) < _SLOW else _SLOWNESS * LONG_TURN
 
 
 class Fairness:
