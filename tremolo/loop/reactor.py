@@ -50,8 +50,8 @@ class _Watcher:
     __slots__ = ('last', 'mask', 'reader', 'writer')
 
     def __init__(self, mask: int) -> None:
-        self.mask = mask
-        self.last = False    # Whether it can wait for all others, when turns are rationed.
+        # `last`: whether it can wait for all others, when turns are rationed.
+        self.mask, self.last = mask, False
         self.reader: Callable[[], Any] | None = None
         self.writer: Callable[[], Any] | None = None
 
