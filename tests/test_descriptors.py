@@ -6,6 +6,7 @@ descriptor is taken by the connection of the client that asks.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,9 @@ from typing import Any
 
 from server_support import answers, request
 from test_start import ROOT, UPLOAD, ask
+
+from tremolo.late import Reserve
+from tremolo.loop import Reactor
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 60
@@ -224,3 +229,39 @@ def test_signals_control_and_metrics_at_the_limit(tmp_path):
     assert 'Current thread 0x' in server.log
     assert server.log.count('the old file is kept') == 1
     assert server.log.count('no new connections for now') == 3
+
+
+def test_a_descriptor_for_imports_comes_back_when_the_import_of_a_thread_is_over(
+        tmp_path, monkeypatch):
+    """It came back after 0.1 s: a thread that took longer failed to import."""
+    (tmp_path / 'imported_by_thread.py').write_text(
+        'import sys\nsys.begun.set()\nsys.go_on.wait()\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, 'begun', begun, raising=False)
+    monkeypatch.setattr(sys, 'go_on', go_on, raising=False)
+    now = [1000.0]
+    with Reactor(clock=lambda: now[0]) as reactor:
+        reactor.step(0)
+        reserve = Reserve(reactor)
+        none_left = monkeypatch.context()
+        with none_left as patched:
+            def refuse(fd):
+                raise OSError(errno.EMFILE, 'Too many open files')
+
+            patched.setattr(os, 'dup', refuse)
+            thread = threading.Thread(target=__import__, args=('imported_by_thread',))
+            thread.start()
+            assert begun.wait(PATIENCE)
+        for _ in range(5):
+            now[0] += 1
+            reactor.step(0)
+            assert reserve._fd < 0
+        go_on.set()
+        thread.join()
+        for _ in range(3):
+            now[0] += 1
+            reactor.step(0)
+        assert reserve._fd >= 0
+        reserve.close()
+    del sys.modules['imported_by_thread']

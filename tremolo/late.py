@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from contextlib import suppress
 from functools import partial
 
@@ -64,7 +65,7 @@ class Reserve:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._fd = -1
-        self._asked = 0.0    # When a thread began to import the last module without it.
+        self._threads: set[int] = set()    # Other threads that import without it.
         self._ended = False
         self._take()
         sys.meta_path.insert(0, self)
@@ -74,7 +75,8 @@ class Reserve:
         """Take it, or take it back."""
         if self._fd >= 0 or self._ended:
             return
-        if self._reactor.time() - self._asked >= _AGAIN:
+        self._threads = set(filter(_imports, self._threads))
+        if not self._threads:
             with suppress(OSError):
                 self._fd = os.open(os.devnull, os.O_RDONLY)
                 return
@@ -85,7 +87,7 @@ class Reserve:
         fd = self._fd
         if not self._reactor.in_loop_thread():
             # (The loop goes on meanwhile.)
-            self._asked = self._reactor.time()
+            self._threads.add(threading.get_ident())
         try:
             os.close(os.dup(fd))
         except OSError:
@@ -103,3 +105,13 @@ class Reserve:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _imports(thread: int) -> bool:
+    """Return whether a thread imports something now, however long that takes."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith('<frozen importlib'):
+            return True
+        frame = frame.f_back
+    return False

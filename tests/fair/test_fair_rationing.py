@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any, Callable
 
@@ -476,3 +477,24 @@ def test_a_credit_is_bounded_and_one_step_at_most_is_owed():
     assert line.credit == pytest.approx(-0.03)
     line.earn(0.09)
     assert line.credit == pytest.approx(-0.03 + 0.09 / 8)
+
+
+def test_what_waits_for_its_client_is_called_before_the_reactor_stops():
+    """The last line of a worker that gave its connections away was lost."""
+    with Reactor() as reactor:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            be_fair(reactor)
+            reactor.add_reader(ours.fileno(), lambda: None)
+            reactor.fairness.begin()
+            rationing = reactor.fairness.rationing
+            called = []
+
+            def last():
+                rationing.hold(rationing.account_of(ours.fileno()), lambda: called.append('held'))
+                reactor.stop()
+
+            reactor.call_soon(last)
+            reactor.run()
+            assert called == ['held']
+            reactor.remove_fd(ours.fileno())

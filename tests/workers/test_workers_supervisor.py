@@ -240,9 +240,13 @@ def test_a_report_on_demand(group, tmp_path):
 
 
 @pytest.mark.parametrize('arguments', [
-    ['--max-requests', '20'], ['--limit-memory', '1MiB']])
-def test_workers_are_renewed_in_time(group, arguments):
-    # (There is a beat in each third of the timeout, and memory is looked at with each beat.)
+    ['--max-requests', '20'], ['--limit-memory', '256MiB']])
+def test_workers_are_renewed_in_time(group, tmp_path, arguments):
+    # (There is a beat in each third of the timeout, and memory is looked at with each beat. A limit
+    # below what the start needs has no effect: so the first requests make it grow.)
+    (tmp_path / 'example.py').write_text(APPLICATION.replace('def index():', """def index():
+    if len(kept) < 20:
+        kept.append(b'x' * (16 << 20))""") + 'kept = []\n')
     workers = group('--workers', '1', '--port', '0', '--worker-timeout', '1.5', *arguments)
     first = set(workers.pids)
     answers = []

@@ -44,7 +44,7 @@ class Charging:
         # What is hidden: (attributes of an object, name, what stood there, what stands there now).
         self._hidden: list[tuple[dict[str, Any], str, Any, Any]] = []
         own = vars(reactor)
-        for name in 'guard', 'call_soon', 'slice_end':
+        for name in 'guard', 'call_soon', 'slice_end', 'stop':
             self._hide(own, name, getattr(self, name))
         for each in clients:
             self._hide(vars(each), 'new_context', partial(self._context_of, each.new_context))
@@ -107,6 +107,11 @@ class Charging:
         else:
             self._rationing.run(account, self._guard, callback, args)
         del args, payer    # (See `Reactor.guard`.)
+
+    def stop(self) -> None:
+        """Do as `Reactor.stop`, after all that waits: it would be lost."""
+        self._reactor.fairness.end()
+        self._call_soon(self._reactor.stop)
 
     def slice_end(self, payer: Any) -> float:
         """Give a short slice, and note in the context who pays."""
