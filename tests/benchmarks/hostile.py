@@ -44,7 +44,7 @@ PAGES = {'uploads': '/quick'}
 # Only our own router has patterns; and WebSockets are off in the race's peers.
 OURS = 'patterns', 'messages'
 MOST_KEPT = 8 << 20    # Bytes of the longest answer.
-JSON_SIZE, VALUE = 2 << 20, 96 << 20    # Bytes of a JSON, and of the lists that it becomes.
+JSON_SIZE, VALUE = 256 << 10, 13 << 20    # Bytes of a JSON, and of the lists that it becomes.
 
 
 class Beside(NamedTuple):

@@ -65,10 +65,16 @@ class Kind(NamedTuple):
     tls: bool = False       # It does a handshake, and then makes a new connection.
 
 
-NESTED = b'[' + b','.join([b'[[[[1]]]]'] * (2 * MIB // 10)) + b']'
+
+
+def nested(size: int) -> bytes:
+    """Return a JSON of so many bytes that takes long to parse."""
+    return b'[' + b','.join([b'[[[[1]]]]'] * (size // 10)) + b']'
+
 KINDS = {
     'chunks': lambda: Kind(in_chunks(b'/upload', bytes(MIB // 2), 5)),
-    'json': lambda: Kind(post(b'/json', NESTED)),
+    'json': lambda: Kind(
+        post(b'/json', nested(MIB // 4 - 99)) * 4 + post(b'/json', nested(2 * MIB))),
     'patterns': lambda: Kind(GET % (b'/between/' + b'and/' * 4000 + b'end', b'')),
     'fields': lambda: Kind(fields()),
     'pipelining': lambda: Kind(GET % (b'/', b'Accept: */*\r\n') * 1000),

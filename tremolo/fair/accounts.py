@@ -26,13 +26,18 @@ _MEMORY, _LONGEST = 4, 60.0
 class Account:
     """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
 
-    __slots__ = ('fd', 'held', 'known', 'line', 'mask', 'turn', 'until', 'watcher')
+    __slots__ = ('cost', 'fd', 'held', 'known', 'line', 'mask', 'passed_over', 'served', 'turn',
+                 'until', 'watcher')
 
     def __init__(self, fd: int, watcher: Any, known: bool) -> None:
         self.fd = fd
         self.watcher = watcher
         self.known = known    # Whether it was served, or was there when the rationing began.
         self.until = 0.0    # The time until which it is heavy.
+        # What its last step took, and in which turn; 0: it had none.
+        self.cost = 0.0
+        self.served = 0
+        self.passed_over = False    # Whether the last turn had no time for it.
         self.line: Any = None    # The line in which it stands.
         # What the poller said of it, and in which turn.
         self.mask = self.turn = 0

@@ -11,6 +11,7 @@ long as turns are rationed. At other times it is not there.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 
@@ -95,7 +96,9 @@ class Charging:
         if callback is _paid:
             account, callback, args = args
         # (What was scheduled before the rationing began has no account yet.)
-        payer = getattr(callback, '__self__', None) or (args[0] if args else None)
+        payer = args[0] if args else None
+        with suppress(Exception):    # (It may be any object of the application.)
+            payer = getattr(callback, '__self__', payer)
         if isinstance(payer, Task):
             account = payer.context.get(_PAYER) or self._account_of(payer.owner) or account
         elif account is None:

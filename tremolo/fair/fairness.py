@@ -8,22 +8,25 @@ right to make turns long: only much longer ones count for a while.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from ..loop import Reactor
+from ..loop.timers import NEVER
 from ..machine import thread_usage
 from ..typed import Callable
 from .callbacks import Charging, Clients
 from .rationing import Event, Poll, Rationing
 
+_log = logging.getLogger('tremolo.loop')
+
 LONG_TURN = 0.001    # Seconds.
 # After a rationing in vain a turn is long if it takes so many times as long; for how long, and when
 # others may have come.
 _MUCH, _WHILE, _SOON = 2, 8.0, 0.25
-# A sum of a thousand numbers takes 0.015 ms. Where it takes so much more (an emulator, valgrind:
-# 0.3 ms) all is slower, and a turn is long later.
-_SLOW, _SLOWNESS = 0.00015, 100
-_VERY_LONG = 0.004    # Seconds of a step.
+# What a sum of a thousand numbers takes here and today, in seconds. On a slower machine (in an
+# emulator: 0.3 ms) a turn is long later.
+_SUM = 0.000015
 
 
 def long_turn(usage: Callable[[], tuple[float, int]]) -> float:
@@ -33,7 +36,7 @@ def long_turn(usage: Callable[[], tuple[float, int]]) -> float:
         begun = usage()[0]
         sum(range(1000))
         times.append(usage()[0] - begun)
-    return LONG_TURN if min(times) < _SLOW else _SLOWNESS * LONG_TURN
+    return LONG_TURN * max(1.0, min(times) / _SUM)
 
 
 class Fairness:
@@ -63,16 +66,21 @@ class Fairness:
         """Yield what is served in this turn, or all of it after the end."""
         rationing = self.rationing
         if rationing is None or self._charging is None:
-            return iter(events)
-        if rationing.is_calm():
-            # (If all steps are very long, it costs nothing to measure them again.)
-            if not rationing.found and rationing.usual.cost < _VERY_LONG:
+            yield from events
+        elif rationing.is_calm():
+            if not rationing.found:
                 self._reactor.long_turn = _MUCH * self._longest
                 self._look_again(self._reactor.time() + _WHILE)
             self.end()
-            return iter(events)
-        self._charging.look_at_bridge()
-        return rationing.choose(events, poll)
+            yield from events
+        else:
+            try:
+                self._charging.look_at_bridge()
+                yield from rationing.choose(events, poll)
+            except Exception:    # (It would end the loop. What was not served is shown again.)
+                _log.exception('turns are rationed no more')
+                self._reactor.long_turn = NEVER
+                self.end()
 
     def _look_again(self, until: float, clients: int = 0) -> None:
         """Take each long turn for one again, after a while or when the clients are others."""

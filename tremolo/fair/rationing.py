@@ -33,12 +33,13 @@ Poll = Callable[[float], list[Event]]
 # fifth of its time at most. A turn takes 5 us.
 _PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 # When no light client has been there, a line has so many usual steps in a turn, which take so many
-# seconds at least and at most. (Each turn has costs of its own.)
+# seconds at least and at most. (Each turn has costs of its own.) No turn begins a step later.
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
 # It ends after so many seconds without a heavy step; if there never was one, after so many turns.
 _CALM, _TRIAL = 0.25, 10
+_VERY_LONG = 0.004    # Seconds of a step.
 
 
 class Rationing:
@@ -52,7 +53,7 @@ class Rationing:
         self._used = self._usage()
         self._since = 0.0    # Seconds of the steps since `_used`.
         self._used_before = self._used[0]    # What was used when this turn began.
-        self.now = reactor.time()    # When this turn began.
+        self.now = self._latest = reactor.time()    # When this turn began; the last step ended.
         self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
         self._accounts: dict[int, Account] = {}
         self._newcomers, self._heavy = self._lines = Line(), Line()
@@ -65,6 +66,7 @@ class Rationing:
         self._last_light, self._light_turn = -NEVER, 0
         self._last_heavy = self.now    # When the last heavy step ended.
         self.found = False    # Whether there was a heavy step at all.
+        self._passed_over = False    # Whether the last turn had no time for some.
         self._held = 0    # Clients of which callbacks wait.
         self.postponed = False    # Whether a callback goes on when this turn's events are served.
         self.over = False
@@ -82,8 +84,18 @@ class Rationing:
             light += self._split(self._others(events, poll))
         self._lights = max(len(light), self._lights * 0.98)
         try:
-            begun = self._time()
+            light.sort(key=self._in_turn)
+            begun = self._latest = self._time()
+            others = 0    # How many were served of whom it is not known that they are cheap.
+            self._passed_over = False
             for account, mask in light:
+                others += not self._is_cheap(account)
+                account.passed_over = others > 1 and self._is_late()
+                if account.passed_over:
+                    self._passed_over = True
+                    if account.held is not None:
+                        self._heavy.join(account)
+                    continue
                 self.current = account
                 self._release(account)
                 if mask:
@@ -99,6 +111,14 @@ class Rationing:
                     yield from self._serve(line)
         finally:
             self.current = None
+
+    def _in_turn(self, waiting: tuple[Account, int]) -> tuple[bool, int, bool]:
+        """Let who is known to be cheap come first, then who is new here, then who waits longest."""
+        account, _ = waiting
+        return not self._is_cheap(account), account.served, account.passed_over
+
+    def _is_cheap(self, account: Account) -> bool:
+        return account.cost > 0 and not self.usual.is_heavy(account.cost)
 
     def _begin_turn(self) -> None:
         self.now = self._time()
@@ -173,6 +193,7 @@ class Rationing:
     def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
         """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
         account.known = True
+        account.cost, account.served, self._latest = cost, self._turns, now
         self.usual.note(cost)
         if self._turns == 1:
             return
@@ -226,7 +247,12 @@ class Rationing:
 
     def must_wait(self, account: Account) -> bool:
         """Return whether a callback of a client has to wait in a line."""
-        return not (self.over or self._turns == 1 or account.is_light(self.now))
+        light = account.is_light(self.now) or self._turns == 1
+        return not self.over and (self._is_late() or not light)
+
+    def _is_late(self) -> bool:
+        """Return whether this turn has no time left: who has just come shall not wait for long."""
+        return self._latest - self.now > _LONGEST
 
     def hold(self, account: Account, callback: Callable[[], Any]) -> None:
         """Let a callback wait until its client is served."""
@@ -294,7 +320,12 @@ class Rationing:
         """Return whether there is no heavy client any more, or none was found."""
         if any(self._lines):
             return False
-        return self.now - self._last_heavy > _CALM if self.found else self._turns > _TRIAL
+        if self.found:
+            return self.now - self._last_heavy > _CALM
+        # (If all steps are very long, it costs nothing to measure them, and one turn without is
+        # too long for who comes then.)
+        return (self._turns > _TRIAL and not self._passed_over
+                and self.usual.cost < _VERY_LONG)
 
     def end(self) -> None:
         """Let all go on that wait."""

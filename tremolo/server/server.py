@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import suppress
 from contextvars import Context
 from types import MappingProxyType
 
@@ -202,11 +203,13 @@ class Server:
     @staticmethod
     def stream_of(payer: Any) -> Stream | None:
         """Return the stream of the client for which a connection, or who has an answer, works."""
-        if isinstance(payer, Stream):
-            return payer
-        if not isinstance(payer, Connection):
-            payer = getattr(getattr(payer, 'response', payer), 'connection', None)
-        return getattr(payer, 'stream', None)
+        stream = payer
+        with suppress(Exception):    # (It may be any object of the application.)
+            if not isinstance(payer, (Connection, Stream)):
+                payer = getattr(getattr(payer, 'response', payer), 'connection', None)
+            if not isinstance(payer, Stream):
+                stream = getattr(payer, 'stream', None)
+        return stream if isinstance(stream, Stream) else None
 
     def crowd(self, crowded: bool) -> None:
         """Let new clients of this part alone wait, as too many arrive here; or accept again."""
