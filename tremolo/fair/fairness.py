@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from ..loop import Reactor
 from ..loop.timers import NEVER
 from ..machine import thread_usage
-from ..typed import Callable
 from .callbacks import Charging, Clients
 from .rationing import Event, Poll, Rationing
 
@@ -24,19 +23,6 @@ LONG_TURN = 0.001    # Seconds.
 # After a rationing in vain a turn is long if it takes so many times as long; for how long, and when
 # others may have come.
 _MUCH, _WHILE, _SOON = 2, 8.0, 0.25
-# What a sum of a thousand numbers takes here and today, in seconds. On a slower machine (in an
-# emulator: 0.3 ms) a turn is long later.
-_SUM = 0.000015
-
-
-def long_turn(usage: Callable[[], tuple[float, int]]) -> float:
-    """Return from when on a turn is long on this machine, which may be a very slow one."""
-    times = []
-    for _ in range(3):
-        begun = usage()[0]
-        sum(range(1000))
-        times.append(usage()[0] - begun)
-    return LONG_TURN * max(1.0, min(times) / _SUM)
 
 
 class Fairness:
@@ -49,8 +35,7 @@ class Fairness:
         self._charging: Charging | None = None
         # (In a simulated world all time is the thread's.)
         self.usage = None if reactor.simulated else thread_usage()
-        self._long = LONG_TURN if reactor.simulated or self.usage is None else long_turn(self.usage)
-        reactor.long_turn = self._long
+        reactor.long_turn = LONG_TURN
         reactor.at_close.add(self.end)
 
     def begin(self) -> None:
@@ -87,7 +72,7 @@ class Fairness:
         reactor = self._reactor
         now = len(reactor.watchers)
         if reactor.time() >= until or now != (clients or now):
-            reactor.long_turn = self._long
+            reactor.long_turn = LONG_TURN
         else:
             reactor.call_later(_SOON, self._look_again, until, now)
 
