@@ -105,7 +105,7 @@ class Charging:
             account = self._account_of(payer)
         if account is None:
             self._guard(callback, args)
-        elif self._rationing.must_wait(account):
+        elif _goes_on(callback) and self._rationing.must_wait(account):
             self._rationing.hold(account, partial(self._guard, callback, args))
         else:
             self._rationing.run(account, self._guard, callback, args)
@@ -138,28 +138,21 @@ class Charging:
         account = account or self._rationing.current
         if account is None:
             return self._plain_call_soon(callback, *args, context=context)
-        return _Step(self, account, callback, args, context or copy_context()).schedule()
+        # (A context without variables is false.)
+        context = copy_context() if context is None else context
+        return _Step(self, account, callback, args, context).schedule()
 
     def step(self, step: _Step) -> None:
-        """Do a step of asyncio for who pays, or hold it until its client is served."""
-        rationing = self._rationing
-        if not step.allowed and rationing.must_wait(step.account):
-            rationing.hold(step.account, partial(self._go_on, step))
-            return
+        """Do a step of asyncio, at the cost of who pays.
+
+        It never waits in a line: asyncio's transports count on the order of what is called soon.
+        What waits are the next bytes of the client.
+        """
         step.handle = None    # (It refers to the step: a cycle.)
-        if rationing.over:
+        if self._rationing.over:
             step.callback(*step.args)
         else:
-            rationing.run(step.account, step.callback, *step.args)
-
-    def _go_on(self, step: _Step) -> None:
-        """Let asyncio do a step that waited, when this turn's events are served.
-
-        What it takes is not known before: the others in the line wait for the next turn.
-        """
-        if not step.handle.cancelled():
-            step.allowed = self._rationing.postponed = True
-            self.schedule(step)
+            self._rationing.run(step.account, step.callback, *step.args)
 
     def schedule(self, step: _Step) -> Any:
         """Let asyncio call it."""
@@ -169,7 +162,7 @@ class Charging:
 class _Step:
     """A callback of asyncio's loop, and who pays for it."""
 
-    __slots__ = ('_charging', 'account', 'allowed', 'args', 'callback', 'context', 'handle')
+    __slots__ = ('_charging', 'account', 'args', 'callback', 'context', 'handle')
 
     def __init__(self, charging: Charging, account: Account, callback: Any, args: Any,
                  context: Context) -> None:
@@ -178,7 +171,6 @@ class _Step:
         self.callback = callback
         self.args = args
         self.context = context
-        self.allowed = False    # Whether it has waited in the line.
         self.handle: Any = None    # What `call_soon` has returned.
 
     def schedule(self) -> Any:
@@ -194,3 +186,12 @@ class _Step:
 def _paid(account: Account, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
     """Call a callback that is called when turns are rationed no more."""
     callback(*args)
+
+
+def _goes_on(callback: Any) -> bool:
+    """Return whether a callback begins the next piece of work for a client.
+
+    Only these wait: a task's next step, the next request, the next messages or chunks. All others
+    tell somebody of an event, and count on their order.
+    """
+    return getattr(callback, '__name__', '') in ('_resume', '_go_on', 'go_on')

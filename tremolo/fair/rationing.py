@@ -68,7 +68,6 @@ class Rationing:
         self.found = False    # Whether there was a heavy step at all.
         self._passed_over = False    # Whether the last turn had no time for some.
         self._held = 0    # Clients of which callbacks wait.
-        self.postponed = False    # Whether a callback goes on when this turn's events are served.
         self.over = False
 
     # -- the events of a turn -------------------------------------------------------------------
@@ -128,7 +127,7 @@ class Rationing:
         idle = self._light_turn != self._turns
         for line in self._lines:
             line.earn(spared, idle)
-        self.postponed, self.current = False, None    # (An exit may have ended the last turn.)
+        self.current = None    # (An exit may have ended the last turn.)
         self._turns += 1
         if self._turns == 2:
             self.usual.settle(1)
@@ -273,8 +272,7 @@ class Rationing:
         """Serve those in a line, as far as its credit allows."""
         turn, begun = self._turns, self._time()
         until = begun + min(max(_STEPS * self.usual.cost, _SHORTEST), _LONGEST)
-        while not self.postponed and (
-                line.credit > 0 or (begun < until and self._is_idle(line, begun))):
+        while line.credit > 0 or (begun < until and self._is_idle(line, begun)):
             account = line.next(turn)
             if account is None:
                 self._forget_gone(line)
