@@ -161,30 +161,6 @@ def test_a_reader_that_raises_costs_only_itself(
     peer.close()
 
 
-def test_callbacks_that_take_long_let_the_fds_have_their_turn_between() -> None:
-    """Twenty tasks that each parsed a large JSON were one turn of more than a second."""
-    now = [0.0]
-    called: list[Any] = []
-    with Reactor(clock=lambda: now[0]) as reactor:
-        one, other = socket.socketpair()
-        with one, other:
-            reactor.add_reader(one.fileno(), lambda: called.append('read'))
-            other.send(b'x')
-
-            def long(number: int) -> None:
-                now[0] += 0.015
-                called.append(number)
-
-            for number in range(5):
-                reactor.call_soon(long, number)
-            reactor.step(0)
-            reactor.call_soon(called.append, 'late')
-            reactor.step(0)
-            reactor.step(0)
-            assert called == ['read', 0, 1, 'read', 2, 3, 'read', 4, 'late']
-            reactor.remove_fd(one.fileno())
-
-
 def test_a_callback_or_timer_that_raises_costs_only_itself(virtual: Reactor, logged: Any) -> None:
     called = []
     virtual.call_soon(lambda: 1 / 0)

@@ -5,8 +5,7 @@ A turn (`step`) has five parts, in this order:
     1. poll: wait until an fd is ready, a timer is due, or `wake` is called
     2. call the reader and the writer of each ready fd, directly from the poll loop
     3. fire the timers that are due
-    4. run the callbacks in the ready queue; callbacks that they add wait for the next turn, and so
-       do those for which 20 ms were too short
+    4. run the callbacks in the ready queue; callbacks that they add wait for the next turn
     5. send what was written in this turn
 
 `run` is a loop around `step`. Any other loop can host the reactor instead: wait until `fileno()` is
@@ -43,9 +42,6 @@ _log = logging.getLogger('tremolo.loop')
 
 # No poll waits longer: some pollers refuse very large timeouts. A turn too early is harmless.
 _LONGEST_WAIT = 3600.0
-# Seconds that callbacks of the ready queue may take before the fds have their turn again: 20 tasks
-# that each parse for 50 ms are no single turn.
-_MOST_AT_ONCE = 0.02
 
 
 class _Watcher:
@@ -163,12 +159,8 @@ class Reactor:
                     (now - due > LATE and self.pauses.hold_back(self.turns, now, due, last)) or (
                     len(events) >= MANY and self._full_polls.hold_back(self.turns, len(watchers)))):
                 self._fire_timers(now)
-            count = len(self._ready)
-            until = self.time() + _MOST_AT_ONCE if count > 1 else NEVER
-            for _ in range(count):
+            for _ in range(len(self._ready)):
                 self.guard(*self._ready.popleft())
-                if count > 1 and self.time() > until:
-                    break    # The others come first in the next turn.
             self.end_turn()
         finally:
             self.turning = False
