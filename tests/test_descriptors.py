@@ -97,7 +97,8 @@ ALONE: list[tuple[bytes, bytes]] = [
 ]
 # What is opened once it serves: lines of source for a traceback, if there is room for them; files
 # that are asked for; and the advice for a mistake, which is left out if it cannot be imported.
-NAMED = re.compile(r"open .*\.py|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
+NAMED = re.compile(
+    r"open .*\.py|open <unknown>|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
 
 
 class Site:

@@ -314,8 +314,8 @@ def test_extras_of_the_application_keep_no_line_from_being_written(logged):
     circle: list[Any] = []
     circle.append(circle)
     with showing() as each:
-        for extra in ({'a': circle}, {'a': b'\xff'}, {'a': Odd()}, {'request_id': Odd()},
-                      {'request_id': 'a\n\ud800'}, {'request_id': b'\n'}):
+        for extra in ({'a': circle}, {'a': 'b\xff'}, {'a': Odd()}, {'request_id': Odd()},
+                      {'request_id': 'a\n\ud800'}, {'request_id': 7}):
             logging.getLogger('tremolo.app').error('a line', extra=extra)
         each.check(6)
 
