@@ -90,7 +90,7 @@ def test_fetch_of_chromium_sees_413_while_it_uploads(server, browser):
         form.append('f', new Blob([new Uint8Array(20e6)]), 'f')
         const answer = await fetch('limited', { method: 'POST', body: form })
         return [answer.status, await answer.text()]
-    })()''') == [413, 'the fields of the form exceed 2097152 bytes (form_size)']
+    })()''') == [413, 'the fields of the form exceed 524288 bytes (form_size)']
 
 
 def test_files_of_curl_arrive_right(server, tool, files):
@@ -109,7 +109,7 @@ def test_curl_sees_413_while_it_uploads(server, tool, files):
     found = output(tool('curl'), '-sS', '--noproxy', '*', '-m', '30', '-H', 'Expect:',
                    f'-Fa=<{files[1]}', f'-Fb=@{files[1]}', '-w', ' %{http_code}',
                    server.url + '/limited')
-    assert found == 'the fields of the form exceed 2097152 bytes (form_size) 413'
+    assert found == 'the fields of the form exceed 524288 bytes (form_size) 413'
 
 
 @pytest.mark.parametrize('client', ['requests', 'httpx', 'aiohttp'])
