@@ -24,8 +24,11 @@ def test_the_library_of_prometheus_reads_the_page(serve, frameworks_python, tmp_
         for _ in range(20):
             urllib.request.urlopen(server.url, timeout=60).close()
         address = re.search(r'metrics: (http\S+)', server.logged('metrics:'))[1]
-        with urllib.request.urlopen(address, timeout=60) as answer:
-            page = answer.read()
+        page = b''
+        # (The second worker may still start: the first one serves its slot meanwhile.)
+        while b'worker_memory_bytes{worker="2"}' not in page:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                page = answer.read()
     done = subprocess.run([frameworks_python, '-c', READER], input=page, stdout=subprocess.PIPE,
                           check=True, timeout=60)
     families = {name: (kind, text, samples) for name, kind, text, samples in
