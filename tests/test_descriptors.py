@@ -98,7 +98,7 @@ ALONE: list[tuple[bytes, bytes]] = [
 # What is opened once it serves: lines of source for a traceback, if there is room for them; files
 # that are asked for; and the advice for a mistake, which is left out if it cannot be imported.
 NAMED = re.compile(
-    r"open .*\.py|open <unknown>|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
+    r"open .*\.py|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
 
 
 class Site:
@@ -189,7 +189,9 @@ def test_the_first_use_of_everything_is_right_at_the_limit(tmp_path):
 def test_nothing_is_imported_or_opened_once_it_serves_but_what_is_named(tmp_path):
     with site(tmp_path, '') as server:
         noted = asked(server.port, few=False)
-    assert noted and not [each for each in noted if not NAMED.fullmatch(each)]
+    # (In development mode asyncio looks for the source of each task, and the tests' server has it.)
+    named = [*filter(NAMED.fullmatch, noted)] + ['open <unknown>'] * sys.flags.dev_mode
+    assert noted and set(noted) <= set(named)
 
 
 def test_signals_control_and_metrics_at_the_limit(tmp_path):

@@ -314,10 +314,12 @@ def test_extras_of_the_application_keep_no_line_from_being_written(logged):
     circle: list[Any] = []
     circle.append(circle)
     with showing() as each:
-        for extra in ({'a': circle}, {'a': 'b\xff'}, {'a': Odd()}, {'request_id': Odd()},
-                      {'request_id': 'a\n\ud800'}, {'request_id': 7}):
+        extras = [{'a': circle}, {'a': Odd()}, {'request_id': Odd()}, {'request_id': 'a\n\ud800'}]
+        if sys.flags.bytes_warning < 2:    # (Else bytes are an error for whoever shows them.)
+            extras += [{'a': b'\xff'}, {'request_id': b'\n'}]
+        for extra in extras:
             logging.getLogger('tremolo.app').error('a line', extra=extra)
-        each.check(6)
+        each.check(len(extras))
 
 
 def test_the_lines_of_wsgi_errors_are_escaped_one_by_one(shown_logs):

@@ -78,19 +78,6 @@ class Application:
         await asyncio.sleep(0.000001)
         self.clock.work(0.01)
 
-    async def tasks(self, receive: Any, send: Any) -> None:
-        async def part() -> None:
-            await asyncio.sleep(0.000001)
-            self.clock.work(0.005)
-
-        await asyncio.gather(part(), part())
-
-    async def endless(self, receive: Any, send: Any) -> None:
-        await send({'type': 'http.response.start', 'status': 200, 'headers': []})
-        while True:
-            self.clock.work(0.0002)
-            await send({'type': 'http.response.body', 'body': b'x' * 100, 'more_body': True})
-
 
 def native(clock: Clock) -> Tremolo:
     """The same as coroutines of our own framework."""
@@ -111,12 +98,6 @@ def native(clock: Clock) -> Tremolo:
         await request.body()
         clock.work(0.01)
         return 'worked'
-
-    @app.route('/endless')
-    async def endless():
-        while True:
-            clock.work(0.0002)
-            yield b'x' * 100
 
     return app
 
@@ -192,12 +173,10 @@ def hosting(app: Any, clock: Clock) -> Iterator[Host]:
 
 CASES = {
     'plain': request('/plain'), 'json': request('/json', 'POST', body=b'x' * 10_000),
-    'waits': request('/waits'), 'tasks': request('/tasks'), 'endless': request('/endless'),
 }
 
 
-# (A step of asyncio never waits, so who loops there has more than its share: `waits`, `tasks` and
-# `endless` are in the other tests.)
+# (A step of asyncio never waits in a line: who goes on there without a request has more than that.)
 @pytest.mark.parametrize(('kind', 'name', 'before'), [
     ('asgi', 'plain', False), ('asgi', 'json', False), ('asgi', 'json', True),
     ('native', 'plain', False), ('native', 'json', True),
