@@ -26,8 +26,8 @@ _MEMORY, _LONGEST = 4, 60.0
 class Account:
     """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
 
-    __slots__ = ('cost', 'fd', 'held', 'known', 'line', 'mask', 'passed_over', 'served', 'turn',
-                 'until', 'watcher')
+    __slots__ = ('cost', 'ended', 'ending', 'fd', 'held', 'known', 'line', 'mask', 'passed_over',
+                 'served', 'turn', 'until', 'watcher')
 
     def __init__(self, fd: int, watcher: Any, known: bool) -> None:
         self.fd = fd
@@ -37,6 +37,8 @@ class Account:
         # What its last step took, and in which turn; 0: it had none.
         self.cost = 0.0
         self.served = 0
+        # Whether a long body of it has ended, and whether the end of one waits in the line.
+        self.ended = self.ending = False
         self.passed_over = False    # Whether the last turn had no time for it.
         self.line: Any = None    # The line in which it stands.
         # What the poller said of it, and in which turn.

@@ -11,11 +11,13 @@ long as turns are rationed. At other times it is not there.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 
 from ..loop import Reactor, Task
+from ..loop.alone import Alone
 from ..typed import Any, Callable, Protocol
 from .accounts import Account
 from .rationing import Rationing
@@ -29,6 +31,7 @@ class Clients(Protocol):
     """Where requests come from: a server."""
 
     new_context: Callable[[], Context]    # Makes the context of each request.
+    ends: Alone    # Calls `tell_end` of long bodies; each knows its `connection`.
 
     def stream_of(self, payer: Any) -> Any:
         """Return the stream of the client for which it works, or None."""
@@ -49,6 +52,11 @@ class Charging:
             self._hide(own, name, getattr(self, name))
         for each in clients:
             self._hide(vars(each), 'new_context', partial(self._context_of, each.new_context))
+        for ends in {each.ends for each in clients}:
+            self._hide(vars(ends), 'call', partial(self._end_body, ends.call))
+            waiting, ends.waiting = ends.waiting, deque()
+            for tell_end in waiting:
+                ends.call(tell_end)
         self._loop: Any = None
 
     def _hide(self, own: dict[str, Any], name: str, value: Any) -> None:
@@ -79,6 +87,17 @@ class Charging:
         context = new_context()
         context.run(_PAYER.set, self._rationing.current)
         return context
+
+    def _end_body(self, call: Callable[[Any], None], tell_end: Any) -> None:
+        """Hold back the end of a long body, unless the client is known.
+
+        It is, if it had a long body in this rationing, and has taken no heavy step.
+        """
+        account = self._rationing.account_of(tell_end.__self__.connection.stream.fd)
+        if account is None or (account.ended and not account.until):
+            call(tell_end)
+        else:
+            self._rationing.hold_end(account, partial(self._guard, tell_end, ()))
 
     # -- instead of the reactor's methods -------------------------------------------------------
 

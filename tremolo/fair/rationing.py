@@ -157,7 +157,8 @@ class Rationing:
         """Let those leave the line that are heavy no more; return those with callbacks."""
         served = [account for account in self._heavy if not account.watcher.last]
         self._hurried = len(served) + len(self._newcomers)
-        forgiven = [account for account in served if account.until <= self.now]
+        forgiven = [account for account in served
+                    if account.until <= self.now and not account.ending]
         for account in forgiven:
             self._heavy.leave(account)
         return [(account, 0) for account in forgiven if account.held is not None]
@@ -263,6 +264,13 @@ class Rationing:
         account.held.append(callback)
         self._line_of(account).join(account)
 
+    def hold_end(self, account: Account, callback: Callable[[], Any]) -> None:
+        """Let a callback wait in the line of the heavy ones: what follows may be a heavy step."""
+        if account.line is None:
+            self._heavy.join(account)
+        account.ended = account.ending = True
+        self.hold(account, callback)
+
     def _stay_awake(self) -> None:
         """Let no poll wait as long as callbacks do."""
         if self._held and not self.over:
@@ -280,12 +288,15 @@ class Rationing:
             line.leave(account)
             self.current = account
             begun = self._time()
+            ending, account.ending = account.ending, False
             self._release(account)
             if account.turn == turn and self._is_watched(account):
                 yield account.fd, account.mask
             ended = self._time()
             self.charge(account, ended - begun, ended, line)
             begun = ended
+            if ending:
+                return    # (What that costs is known later in this turn.)
             if line is self._newcomers:
                 # (They go before the heavy ones.)
                 self._last_light, self._light_turn = ended, turn

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ..fair import be_fair
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
+from ..loop.alone import Alone
 from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
@@ -113,6 +114,7 @@ class Server:
         # Count what runs, and the connections of each client, if options limit them (room places).
         self.places: Any = None
         self.clients: Any = None
+        self.ends = Alone(reactor)    # Tells the readers of long bodies of their ends.
         self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
@@ -132,7 +134,7 @@ class Server:
         """Return a part: it has settings and listeners of its own, and shares all the rest."""
         part = Server(self.reactor, settings, self.handle)
         part.parts, part.heads, part.connections = self.parts, self.heads, self.connections
-        part.arriving = self.arriving
+        part.arriving, part.ends = self.arriving, self.ends
         part.closed, part.stopped, part.stopping = self.closed, self.stopped, self.stopping
         part.notices.close()
         part.notices, part.at_stop = self.notices, self.at_stop
