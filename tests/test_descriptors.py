@@ -96,9 +96,10 @@ ALONE: list[tuple[bytes, bytes]] = [
     (b'GET /generator HTTP/1.0\r\n\r\n', b'\r\n\r\nab'),
 ]
 # What is opened once it serves: lines of source for a traceback, if there is room for them; files
-# that are asked for; and the advice for a mistake, which is left out if it cannot be imported.
+# that are asked for; and the advice for a mistake, which is left out if it cannot be imported. (And
+# on PyPy the source of random bytes: for the boundary of several ranges of a file.)
 NAMED = re.compile(
-    r"open .*\.py|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
+    r"open .*\.py|open /dev/urandom|open (?:b'|\d|\.upload-).*|(?:import|open) .*mistakes.habits.*")
 
 
 class Site:

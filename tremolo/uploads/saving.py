@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from itertools import count
 
 from ..loop import run_in_thread
 from ..server import Response
@@ -19,6 +20,10 @@ from .upload import Steps, Upload, check
 # Bytes that one job writes. A job costs 0.06 ms of CPU, to write them 0.4 ms.
 _BATCH = 1 << 20
 _PIECES = 256    # The most pieces of them: a slow client sends tiny ones.
+# Names of files that are being written: a number by chance, and for each process and file another.
+# (Not by chance for each: on PyPy that opens a file, which fails at the limit of descriptors.)
+_FIRST = int.from_bytes(os.urandom(8), 'big')
+_numbers = count()
 
 
 def save(upload: Upload, response: Response, path: str) -> Steps:
@@ -60,7 +65,8 @@ class NewFile:
         folder = os.path.dirname(path)
         # A hidden name, which no static folder shows; of a fixed length, since `path` may have the
         # longest name that there may be.
-        self._temporary = os.path.join(folder, f'.upload-{os.urandom(8).hex()}')
+        name = (_FIRST + (os.getpid() << 32) + next(_numbers)) % (1 << 64)
+        self._temporary = os.path.join(folder, f'.upload-{name:016x}')
         self._fd = -1
         self._begun = False    # Whether there is a file of the temporary name.
         self._over = False    # Whether it is complete or removed.
