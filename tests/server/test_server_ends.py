@@ -134,8 +134,7 @@ def test_a_client_that_resets_while_reading_is_paused_costs_no_cpu(app):
         client = host.connect(request('/wait') + request() * 5000)
         host.wait_for(lambda: [each for each in host.server.connections if each.stream.paused])
         client.reset()
-        host.wait_for(lambda: not host.server.connections)
-        assert app.context.ended
+        host.wait_for(lambda: not host.server.connections and app.context.ended)
         before = host.on_loop(lambda: host.reactor.turns)
         other = host.connect(request())
         assert other.take().body == b'hello'

@@ -246,7 +246,7 @@ class Exchange:
         elif not self._until:
             self._until = reactor.slice_end(self)
         else:
-            await asyncio.sleep(0)
+            await (reactor.turn_of(self) or asyncio.sleep(0))
             self._until = reactor.slice_end(self)
 
 

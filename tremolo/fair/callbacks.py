@@ -16,7 +16,7 @@ from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 
-from ..loop import Reactor, Task
+from ..loop import Future, Reactor, Task
 from ..loop.alone import Alone
 from ..typed import Any, Callable, Protocol
 from .accounts import Account
@@ -48,7 +48,7 @@ class Charging:
         # What is hidden: (attributes of an object, name, what stood there, what stands there now).
         self._hidden: list[tuple[dict[str, Any], str, Any, Any]] = []
         own = vars(reactor)
-        for name in 'guard', 'call_soon', 'slice_end', 'stop':
+        for name in 'guard', 'call_soon', 'slice_end', 'turn_of', 'stop':
             self._hide(own, name, getattr(self, name))
         for each in clients:
             self._hide(vars(each), 'new_context', partial(self._context_of, each.new_context))
@@ -142,6 +142,15 @@ class Charging:
             _PAYER.set(account)
         return self._reactor.time() + _SLICE
 
+    def turn_of(self, payer: Any) -> Future | None:
+        """Return a Future that is done when the client is served; None for a light one."""
+        account = self._account_of(payer)
+        if account is None or not self._rationing.must_wait(account):
+            return None
+        future = Future(self._reactor)
+        self._rationing.hold(account, partial(_complete, future))
+        return future
+
     def _account_of(self, payer: Any) -> Account | None:
         """Return the account of the client for which something works."""
         for each in self._clients:
@@ -200,6 +209,11 @@ class _Step:
     def __call__(self) -> None:
         if not self.handle.cancelled():
             self._charging.step(self)
+
+
+def _complete(future: Future) -> None:
+    if not future.done():    # (It may be cancelled.)
+        future.set_result(None)
 
 
 def _paid(account: Account, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -34,6 +34,7 @@ from .task import TIME_SLICE, Task
 from .timers import NEVER, Timer, Timers
 
 if TYPE_CHECKING:
+    from .future import Future
     from .partner import PartnerLoop
     from .stream import Stream
     from .threads import ThreadPool
@@ -250,6 +251,10 @@ class Reactor:
         `payer` is what that code works for: the owner of a task, or another that has an answer.
         """
         return self.time() + TIME_SLICE
+
+    def turn_of(self, payer: Any) -> Future | None:
+        """Return what code whose slice has ended waits for; None: only until others had a turn."""
+        return None
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call `callback` after `delay` seconds, unless the Timer is cancelled before."""

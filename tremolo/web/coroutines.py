@@ -43,7 +43,7 @@ async def _send(generator: AsyncGenerator[Any, None], run: Owner, waited: list[b
             wait = run.emit(chunk)
             if wait is None and reactor.time() >= slice_end:
                 # The time slice is used up: other tasks get a turn.
-                wait = sleep(0)
+                wait = reactor.turn_of(run) or sleep(0)
             if wait is not None:
                 run.pausing()
                 await wait

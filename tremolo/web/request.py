@@ -18,6 +18,7 @@ ms on CPython 3.9, 3.11, 3.13 and PyPy 3.9: records with a list in each 9, 9, 8,
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Generator
 
@@ -34,6 +35,7 @@ from ..typed import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from ..uploads import Files
 
+_LONG = 16384    # Characters of a JSON for which the collector is stopped.
 # What may be half of a pair: `\ud83d\ude00` is a whole one, `\\ud83d` is no escape at all.
 _SURROGATE = expression(r'\\u[dD][89a-fA-F]')
 # All escapes but halves. (64 at once: sre notes down each repeat of a group.)
@@ -214,7 +216,7 @@ def read_json(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f'it is not UTF-8 at byte {error.start}') from None
     try:
-        value = _DECODER.decode(text[text.startswith('\ufeff'):])
+        value = _decode(text[text.startswith('\ufeff'):])
         if _SURROGATE.search(text) and '\\' in _WHOLE.sub('', text):
             raise _NotJSON('a string has half of a surrogate pair')
         return value
@@ -226,6 +228,20 @@ def read_json(data: bytes) -> Any:
         raise ValueError(str(error)) from None
     except ValueError:
         raise ValueError('a number has too many digits') from None
+
+
+def _decode(text: str) -> Any:
+    """Read a text. There are no cycles in what is read, so the collector would look in vain.
+
+    (It looks again and again while there are more lists: that took half of the time.)
+    """
+    if len(text) < _LONG or not gc.isenabled():
+        return _DECODER.decode(text)
+    gc.disable()
+    try:
+        return _DECODER.decode(text)
+    finally:
+        gc.enable()
 
 
 class _NotJSON(ValueError):
