@@ -10,7 +10,7 @@ import pytest
 from simulated import World
 
 from tremolo.fair import be_fair
-from tremolo.fair.accounts import Usual
+from tremolo.fair.accounts import Account, Usual
 from tremolo.fair.fairness import LONG_TURN
 from tremolo.fair.line import Line
 from tremolo.fair.rationing import Rationing
@@ -458,22 +458,67 @@ def test_a_wait_for_the_lock_of_busy_threads_is_no_cost(scene):
     assert len(often.served) < 5
 
 
+def note(usual: Usual, cost: float, times: int = 2) -> bool:
+    """Note some steps of a new client; return whether it is heavy."""
+    account = Account(FIRST, None, True)
+    return [usual.note(account, cost) for _ in range(times)][-1]
+
+
 def test_what_is_usual_is_what_light_steps_take():
     usual = Usual()
     for _ in range(50):
         for _ in range(64):
-            usual.note(HELLO)
+            note(usual, HELLO, 1)
         for _ in range(600):
-            usual.note(0.03)
-            usual.note(0.000001)    # (No request: bytes that are kept, or asyncio's own fds.)
+            note(usual, 0.03, 1)
+            note(usual, 0.000001, 1)    # (No request: what is kept, or asyncio's own fds.)
         usual.settle()
     assert usual.cost == pytest.approx(HELLO)
-    assert not usual.is_heavy(HELLO) and usual.is_heavy(5 * HELLO)
+    assert not note(usual, HELLO) and note(usual, 5 * HELLO)
     # All are slower from now on.
     for _ in range(1000):
-        usual.note(0.0005)
+        note(usual, 0.0005, 1)
         usual.settle()
-    assert not usual.is_heavy(0.0019) and usual.is_heavy(0.0021)
+    assert not note(usual, 0.0019) and note(usual, 0.0021)
+
+
+def test_a_single_step_that_takes_longer_makes_nobody_heavy():
+    usual, account = Usual(), Account(FIRST, None, True)
+    for _ in range(100):
+        note(usual, 0.00002)
+    usual.settle()
+    assert not any(usual.note(account, 0.00002) for _ in range(5))
+    assert not usual.note(account, 0.00015)
+    assert usual.note(account, 0.00015)
+    # One that takes very long does.
+    usual.note(account, 0.00002)
+    assert usual.note(account, 0.03)
+
+
+def test_heavy_steps_that_take_next_to_no_time_are_no_reason_to_ration(scene):
+    light = scene.clients(64)
+    now_and_then = scene.clients(1, 0.0006)[0]
+
+    def away() -> None:
+        scene.reactor.pause_reader(now_and_then.fd)
+        scene.world.later(scene.world.now + 0.1, now_and_then.come_back)
+
+    now_and_then.does = away
+    scene.turn_for(1)
+    assert now_and_then.served
+    turns = scene.reactor.turns
+    rationed = 0
+    while scene.world.now < 4:
+        scene.turn()
+        rationed += scene.rationing is not None
+    assert rationed < 20
+    assert min(len(client.served) for client in light) == scene.reactor.turns
+    # Whose steps take a tenth of the time is one.
+    now_and_then.does = lambda: None
+    scene.reactor.long_turn = LONG_TURN
+    scene.turn_for(0.5)
+    assert scene.rationing is not None and scene.rationing.found
+    assert scene.reactor.turns > turns
 
 
 def test_a_credit_is_bounded_and_one_step_at_most_is_owed():

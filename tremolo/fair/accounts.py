@@ -34,9 +34,9 @@ class Account:
         self.watcher = watcher
         self.known = known    # Whether it was served, or was there when the rationing began.
         self.until = 0.0    # The time until which it is heavy.
-        # What its last step took, and in which turn; 0: it had none.
+        # What its steps take, the last one as much as all before it; 0: it had none.
         self.cost = 0.0
-        self.served = 0
+        self.served = 0    # The turn of its last step.
         # Whether a long body of it has ended, and whether the end of one waits in the line.
         self.ended = self.ending = False
         self.passed_over = False    # Whether the last turn had no time for it.
@@ -54,21 +54,24 @@ class Account:
 class Usual:
     """What a light step costs, in seconds."""
 
-    __slots__ = ('_costs', '_known', 'cost')
+    __slots__ = ('_costs', '_known', 'cost', 'heavy')
 
     def __init__(self) -> None:
         self.cost = _LEAST / _TIMES
+        self.heavy = _LEAST    # What takes longer is heavy.
         self._costs: list[float] = []    # Those of the last turns.
         self._known = False    # Whether `cost` was found, and is no guess.
 
-    def note(self, cost: float) -> None:
-        """Take the cost of a step into account, from the next `settle` on. Hot."""
+    def note(self, account: Account, cost: float) -> bool:
+        """Note a step; return whether its client's steps are heavy. Hot: once per step.
+
+        One that only seems heavy, as the machine did something else meanwhile, is no more than half
+        of what the client's steps take.
+        """
         if cost > _NOTHING:
             self._costs.append(cost)
-
-    def is_heavy(self, cost: float) -> bool:
-        """Return whether a step that costs so much is heavy. Hot."""
-        return cost > _LEAST and (cost > _TIMES * self.cost or cost > _MOST)
+        account.cost = usual = (account.cost + cost) / 2 if account.cost else cost
+        return cost > self.heavy and (usual > self.heavy or cost > _MOST)
 
     def settle(self, few: int = _FEW) -> None:
         """Look at the steps of the last turns, if they were not few. Call it between two turns.
@@ -82,6 +85,7 @@ class Usual:
             # (Light ones that have come show at once.)
             self.cost = (self.cost + found) / 2 if self._known and found > self.cost else found
             self._known = True
+            self.heavy = min(max(_TIMES * self.cost, _LEAST), _MOST)
             costs.clear()
 
 

@@ -37,8 +37,11 @@ _PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
-# It ends after so many seconds without a heavy step; if there never was one, after so many turns.
+# It ends after so many seconds without harm; if there never was any, after so many turns. Heavy steps
+# do harm if they take more than a part of the time, and so many seconds beyond that: a machine on
+# which other programs run makes steps heavy, too, now and then.
 _CALM, _TRIAL = 0.25, 10
+_HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.
 
 
@@ -51,7 +54,7 @@ class Rationing:
         self._time = time = reactor.time
         self._usage = usage or (lambda: (time(), 0))
         self._used = self._usage()
-        self._since = 0.0    # Seconds of the steps since `_used`.
+        self._used_at = time()
         self._used_before = self._used[0]    # What was used when this turn began.
         self.now = self._latest = reactor.time()    # When this turn began; the last step ended.
         self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
@@ -64,8 +67,9 @@ class Rationing:
         self._hurried = 0    # How many wait in the lines who are not `last`.
         # When the last one was served, and in which turn.
         self._last_light, self._light_turn = -NEVER, 0
-        self._last_heavy = self.now    # When the last heavy step ended.
-        self.found = False    # Whether there was a heavy step at all.
+        self._harm, self._harmed = 0.0, self.now    # What heavy steps took lately, and until when.
+        self._last_harm = self.now
+        self.found = False    # Whether there was harm at all.
         self._passed_over = False    # Whether the last turn had no time for some.
         self._held = 0    # Clients of which callbacks wait.
         self.over = False
@@ -88,15 +92,17 @@ class Rationing:
             others = 0    # How many were served of whom it is not known that they are cheap.
             self._passed_over = False
             for account, mask in light:
-                others += not self._is_cheap(account)
-                account.passed_over = others > 1 and self._is_late()
-                if account.passed_over:
-                    self._passed_over = True
-                    if account.held is not None:
-                        self._heavy.join(account)
-                    continue
+                if not 0 < account.cost <= self.usual.heavy:
+                    others += 1
+                    account.passed_over = others > 1 and self._is_late()
+                    if account.passed_over:
+                        self._passed_over = True
+                        if account.held is not None:
+                            self._heavy.join(account)
+                        continue
                 self.current = account
-                self._release(account)
+                if account.held is not None:
+                    self._release(account)
                 if mask:
                     yield account.fd, mask
                 ended = self._time()
@@ -114,10 +120,8 @@ class Rationing:
     def _in_turn(self, waiting: tuple[Account, int]) -> tuple[bool, int, bool]:
         """Let who is known to be cheap come first, then who is new here, then who waits longest."""
         account, _ = waiting
-        return not self._is_cheap(account), account.served, account.passed_over
-
-    def _is_cheap(self, account: Account) -> bool:
-        return account.cost > 0 and not self.usual.is_heavy(account.cost)
+        is_cheap = 0 < account.cost <= self.usual.heavy
+        return not is_cheap, account.served, account.passed_over
 
     def _begin_turn(self) -> None:
         self.now = self._time()
@@ -191,29 +195,35 @@ class Rationing:
     # -- costs ----------------------------------------------------------------------------------
 
     def charge(self, account: Account, cost: float, now: float, line: Line | None = None) -> None:
-        """Count a step that took `cost` seconds, until now; a line that was served pays for it."""
+        """Count a step that took `cost` seconds, until now; a line that was served pays for it.
+
+        Hot: once per step.
+        """
         account.known = True
-        account.cost, account.served, self._latest = cost, self._turns, now
-        self.usual.note(cost)
-        if self._turns == 1:
-            return
-        self._since += cost
-        if self.usual.is_heavy(cost) and self.usual.is_heavy(cost := self._own(cost)):
+        account.served, self._latest = self._turns, now
+        if (self.usual.note(account, cost) and self._turns > 1
+                and (cost := self._own(cost, now)) > self.usual.heavy):
             clients = self._lights + self._hurried + 1
             account.until = heavy_until(account, cost, now, clients)
-            self._last_heavy = now
-            self.found = True
+            self._note_harm(cost, now)
             line = line or self._heavy
         if line is not None:
             line.pay(cost)
 
-    def _own(self, cost: float) -> float:
+    def _note_harm(self, cost: float, now: float) -> None:
+        self._harm = max(self._harm - _HARMLESS * (now - self._harmed), 0.0) + cost
+        self._harmed = now
+        if self._harm > _HARM:
+            self._last_harm = now
+            self.found = True
+
+    def _own(self, cost: float, now: float) -> float:
         """Return what a step cost without the time in which another process had the processor.
 
         If the thread has waited, it was held up as much as by computing; but it may have waited for
         the interpreter's lock, which another thread gives up after a while (`_LOCKED`).
         """
-        (cpu, waits), others = self._used, self._since - cost
+        (cpu, waits), others = self._used, now - cost - self._used_at
         self._use()
         computed = min(cost, max(self._used[0] - cpu - others, 0.0))
         waits = self._used[1] - waits
@@ -227,7 +237,7 @@ class Rationing:
         return any(pool.busy for pool in (reactor.pool, *reactor.pools) if pool is not None)
 
     def _use(self) -> None:
-        self._used, self._since = self._usage(), 0.0
+        self._used, self._used_at = self._usage(), self._time()
 
     def run(self, account: Account, callback: Callable[..., Any], *args: Any) -> None:
         """Call a callback for which a client pays."""
@@ -327,10 +337,8 @@ class Rationing:
 
     def is_calm(self) -> bool:
         """Return whether there is no heavy client any more, or none was found."""
-        if any(self._lines):
-            return False
         if self.found:
-            return self.now - self._last_heavy > _CALM
+            return not any(self._lines) and self.now - self._last_harm > _CALM
         # (If all steps are very long, it costs nothing to measure them, and one turn without is
         # too long for who comes then.)
         return (self._turns > _TRIAL and not self._passed_over
