@@ -35,11 +35,12 @@ _PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 # When no light client has been there, a line has so many usual steps in a turn, which take so many
 # seconds at least and at most. (Each turn has costs of its own.) No turn begins a step later.
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
+_CHEAP = 0.001    # Steps of so many seconds, of which many make a turn, are begun even then.
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
-# It ends after so many seconds without harm; if there never was any, after so many turns. Heavy steps
-# do harm if they take more than a part of the time, and so many seconds beyond that: a machine on
-# which other programs run makes steps heavy, too, now and then.
+# It ends after so many seconds without harm; if there never was any, after so many turns. Heavy
+# steps do harm if they take more than a part of the time, and so many seconds beyond that: a machine
+# on which other programs run makes steps heavy, too, now and then.
 _CALM, _TRIAL = 0.25, 10
 _HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.
@@ -62,6 +63,7 @@ class Rationing:
         self._newcomers, self._heavy = self._lines = Line(), Line()
         self.current: Account | None = None    # Who pays for what runs now.
         self.usual = Usual()
+        self._cheap = _CHEAP    # Seconds of a step that is cheap.
         self._turns = 0    # In the first one all are served, and what is usual is found out.
         self._lights = 0.0    # How many light clients there are, about.
         self._hurried = 0    # How many wait in the lines who are not `last`.
@@ -92,7 +94,7 @@ class Rationing:
             others = 0    # How many were served of whom it is not known that they are cheap.
             self._passed_over = False
             for account, mask in light:
-                if not 0 < account.cost <= self.usual.heavy:
+                if not 0 < account.cost <= self._cheap:
                     others += 1
                     account.passed_over = others > 1 and self._is_late()
                     if account.passed_over:
@@ -120,8 +122,7 @@ class Rationing:
     def _in_turn(self, waiting: tuple[Account, int]) -> tuple[bool, int, bool]:
         """Let who is known to be cheap come first, then who is new here, then who waits longest."""
         account, _ = waiting
-        is_cheap = 0 < account.cost <= self.usual.heavy
-        return not is_cheap, account.served, account.passed_over
+        return not 0 < account.cost <= self._cheap, account.served, account.passed_over
 
     def _begin_turn(self) -> None:
         self.now = self._time()
@@ -137,6 +138,7 @@ class Rationing:
             self.usual.settle(1)
         else:
             self.usual.settle()
+        self._cheap = min(self.usual.heavy, _CHEAP)
 
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
