@@ -250,6 +250,7 @@ class Rationing:
         finally:
             ended = self._time()
             self.current = before
+            account.later += ended - begun
             # (A heavy one was let out of its line.)
             self.charge(account, ended - begun, ended,
                         self._heavy if account.until > self.now else None)
@@ -289,10 +290,13 @@ class Rationing:
             self._reactor.call_soon(self._stay_awake)
 
     def _serve(self, line: Line) -> Iterator[Event]:
-        """Serve those in a line, as far as its credit allows."""
-        turn, begun = self._turns, self._time()
+        """Serve those in a line, as far as its credit allows.
+
+        What they do later in this turn is expected to cost as much as the last time.
+        """
+        turn, begun, later = self._turns, self._time(), 0.0
         until = begun + min(max(_STEPS * self.usual.cost, _SHORTEST), _LONGEST)
-        while line.credit > 0 or (begun < until and self._is_idle(line, begun)):
+        while line.credit > later or (begun + later < until and self._is_idle(line, begun)):
             account = line.next(turn)
             if account is None:
                 self._forget_gone(line)
@@ -301,6 +305,7 @@ class Rationing:
             self.current = account
             begun = self._time()
             ending, account.ending = account.ending, False
+            later, account.later = later + account.later, 0.0
             self._release(account)
             if account.turn == turn and self._is_watched(account):
                 yield account.fd, account.mask
