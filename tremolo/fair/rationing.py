@@ -39,8 +39,8 @@ _CHEAP = 0.001    # Steps of so many seconds, of which many make a turn, are beg
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
 # It ends after so many seconds without harm; if there never was any, after so many turns. Heavy
-# steps do harm if they take more than a part of the time, and so many seconds beyond that: a machine
-# on which other programs run makes steps heavy, too, now and then.
+# steps do harm if they take more than a part of the time, and so many seconds beyond that: a busy
+# machine makes steps heavy, too, now and then.
 _CALM, _TRIAL = 0.25, 10
 _HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.

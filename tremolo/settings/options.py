@@ -80,8 +80,8 @@ class Options:
         LIMITS, 'size', 2 << 20, 'most bytes that body() collects in memory',
         synonyms=('buffered_size',))
     json_size: int = option(
-        LIMITS, 'size', 262144, 'most bytes that json() reads: all wait while it is parsed, 9 ms '
-        'for 256KiB of records, 60 ms of nested lists')
+        LIMITS, 'size', 262144, 'most bytes that json() reads: all wait while it is parsed, 5 ms '
+        'for 256KiB of records, 30 ms of nested lists')
     form_size: int = option(
         LIMITS, 'size', 524288, 'most bytes of the fields of a form, which are kept in memory: 12 '
         'ms for 256KiB of escapes, in turns')

@@ -12,8 +12,8 @@ nested deeper than Python's stack. Of a name that is there twice the last value 
 
 While it is parsed everybody waits, so it has a limit of its own, `json_size`. (Not on a thread:
 `json.loads` holds the interpreter's lock from the first byte to the last.) Measured for 256 KiB, in
-ms on CPython 3.9, 3.11, 3.13 and PyPy 3.9: records with a list in each 9, 9, 8, 29; floats 31, 22,
-25, 45; the worst is lists in lists, a hundred deep and more: 60, 58, 45, 65.
+ms on CPython 3.9, 3.11, 3.13 and PyPy 3.9: records with a list in each 3, 3, 3, 18; floats 7, 7,
+11, 9; the worst is lists in lists: 26, 17, 17, 40; on a busy machine twice as much.
 """
 
 from __future__ import annotations
