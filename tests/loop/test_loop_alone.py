@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from tremolo.loop.alone import Alone
 
 
@@ -58,3 +60,23 @@ def test_one_that_calls_another_does_not_wait_for_ever(reactor):
         reactor.step(0)
     assert len(called) == 4
     assert called[1:] == [called[0], called[0] + 1, called[0] + 2]
+
+
+def test_no_turn_makes_two_though_more_come_while_others_wait(reactor):
+    alone, called = Alone(reactor), []
+
+    def more(count):
+        for _ in range(count):
+            alone.call(lambda: called.append(reactor.turns))
+
+    reactor.call_soon(more, 3)
+    reactor.step(0)
+    # These come before the ready queue of their turn, as the bytes of a client do.
+    here, there = socket.socketpair()
+    with here, there:
+        there.send(b'x')
+        reactor.add_reader(here.fileno(), lambda: (here.recv(1), more(2)))
+        for _ in range(8):
+            reactor.step(0)
+        reactor.remove_fd(here.fileno())
+    assert len(called) == len(set(called)) == 5

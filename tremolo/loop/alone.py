@@ -21,17 +21,18 @@ class Alone:
         self.waiting: deque[Callable[[], Any]] = deque()
 
     def call(self, callback: Callable[[], Any]) -> None:
-        """Call it now, or in a later turn if this one has made such a call."""
+        """Call it now, or in a later turn if this one has made such a call, or others wait."""
         self.waiting.append(callback)
-        if self._turn != self._reactor.turns:
+        if len(self.waiting) == 1:
             self._next()
-        elif len(self.waiting) == 1:
-            self._reactor.call_soon(self._next)
 
     def _next(self) -> None:
         if self.waiting:    # (What rations turns takes them out.)
-            self._turn = self._reactor.turns
-            callback = self.waiting.popleft()
+            callback = None
+            if self._turn != self._reactor.turns:
+                self._turn = self._reactor.turns
+                callback = self.waiting.popleft()
             if self.waiting:
                 self._reactor.call_soon(self._next)
-            callback()
+            if callback is not None:
+                callback()

@@ -10,7 +10,8 @@ The first request that comes here collects the garbage. From then on Python's co
 nothing, and it collects at the same places in each run.
 
 A turn in which the server waits here is a long one, and turns are long under an instrument. Neither
-is a client's fault, so no turn is rationed (room fair): it would depend on the time.
+is a client's fault, so no turn is rationed (room fair), and none is late (polling/pauses.py): it
+would depend on the time.
 
 When the standard input has ended, the handler asks its own process to stop.
 """
@@ -25,7 +26,9 @@ from contextlib import suppress
 
 with suppress(ImportError):    # (An older tree has no such room.)
     from tremolo.fair import fairness
+    from tremolo.loop import reactor
     fairness.LONG_TURN = math.inf
+    reactor.LATE = math.inf    # type: ignore[attr-defined]
 
 HERE = b'at the gate: %d\n' % os.getpid()
 
