@@ -60,6 +60,11 @@ def application(world: World) -> Tremolo:
         work(HELLO)
         yield b'cheap'
 
+    @app.route('/json', methods=['POST'])
+    def read(request):
+        value = yield request.json()
+        yield b'json' * (not value)
+
     @app.route('/endless')
     def endless():
         while True:
@@ -162,6 +167,29 @@ def test_long_bodies_that_end_together_hold_up_nobody(host):
     assert max(good.waited) < 0.03
     host.until(lambda: (good.go_on(), all(b'20000' in each.received for each in clients))[1])
     assert max(good.waited) < 0.03
+
+
+def test_what_was_read_for_a_handler_does_not_wait_in_memory(host, world, monkeypatch):
+    alive: list[int] = [0, 0]    # Values now, and at most.
+
+    class Value(list):
+        def __init__(self) -> None:
+            world.now += 0.01
+            alive[0] += 1
+            alive[1] = max(alive)
+
+        def __del__(self) -> None:
+            alive[0] -= 1
+
+    monkeypatch.setattr('tremolo.web.request.read_json', lambda data: Value())
+    good = Good(host, 15)
+    good.work_for(0.02)
+    sent = request('/json', 'POST', body=b'x' * 20_000)
+    clients = [host.connect(sent * 3) for _ in range(20)]
+    host.until(lambda: (good.go_on(), all(each.received.count(b'json') == 3
+                                          for each in clients))[1])
+    gc.collect()    # (For PyPy.)
+    assert alive[0] == 0 and 1 <= alive[1] <= (3 if sys.implementation.name == 'cpython' else 60)
 
 
 def test_long_bodies_that_cost_little_wait_once_at_most(host):

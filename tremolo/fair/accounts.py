@@ -27,7 +27,7 @@ class Account:
     """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
 
     __slots__ = ('cost', 'ended', 'ending', 'fd', 'held', 'known', 'later', 'line', 'mask',
-                 'passed_over', 'served', 'turn', 'until', 'watcher')
+                 'passed_over', 'passes', 'served', 'turn', 'until', 'watcher')
 
     def __init__(self, fd: int, watcher: Any, known: bool) -> None:
         self.fd = fd
@@ -38,6 +38,7 @@ class Account:
         self.cost = 0.0
         self.served = 0    # The turn of its last step.
         self.later = 0.0    # Seconds of its callbacks since it was served in a line.
+        self.passes = 0    # How many more of them need not wait.
         # Whether a long body of it has ended, and whether the end of one waits in the line.
         self.ended = self.ending = False
         self.passed_over = False    # Whether the last turn had no time for it.

@@ -124,7 +124,7 @@ class Charging:
             account = self._account_of(payer)
         if account is None:
             self._guard(callback, args)
-        elif _goes_on(callback) and self._rationing.must_wait(account):
+        elif _goes_on(callback) and self._rationing.must_wait(account, isinstance(payer, Task)):
             self._rationing.hold(account, partial(self._guard, callback, args))
         else:
             self._rationing.run(account, self._guard, callback, args)

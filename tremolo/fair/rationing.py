@@ -36,6 +36,9 @@ _PATIENCE, _MOST_PATIENCE, _TURN = 0.001, 0.02, 0.000005
 # seconds at least and at most. (Each turn has costs of its own.) No turn begins a step later.
 _STEPS, _SHORTEST, _LONGEST = 16, 0.001, 0.02
 _CHEAP = 0.001    # Steps of so many seconds, of which many make a turn, are begun even then.
+# The tasks of who was served from a line go on for so many steps: what one of them has read for the
+# next, a JSON for example, would lie in memory for long.
+_PASSES = 2
 # A thread that wants the interpreter's lock has it after so many switch intervals, mostly.
 _LOCKED = 2
 # It ends after so many seconds without harm; if there never was any, after so many turns. Heavy
@@ -258,10 +261,15 @@ class Rationing:
 
     # -- the lines ------------------------------------------------------------------------------
 
-    def must_wait(self, account: Account) -> bool:
-        """Return whether a callback of a client has to wait in a line."""
+    def must_wait(self, account: Account, is_task: bool = False) -> bool:
+        """Return whether a callback of a client has to wait in a line; a task has `_PASSES`."""
+        if self.over:
+            return False
         light = account.is_light(self.now) or self._turns == 1
-        return not self.over and (self._is_late() or not light)
+        if is_task and not light and account.passes and account.line is None:
+            account.passes -= 1
+            return False
+        return not light or self._is_late()
 
     def _is_late(self) -> bool:
         """Return whether this turn has no time left: who has just come shall not wait for long."""
@@ -306,6 +314,7 @@ class Rationing:
             begun = self._time()
             ending, account.ending = account.ending, False
             later, account.later = later + account.later, 0.0
+            account.passes = _PASSES
             self._release(account)
             if account.turn == turn and self._is_watched(account):
                 yield account.fd, account.mask
