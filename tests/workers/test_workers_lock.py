@@ -258,7 +258,7 @@ def test_who_is_too_late_or_gone_leaves_it_to_the_next(app):
         late = host.connect(request('/late'))
         last = host.connect(request('/next'))
         assert late.take().body == b'late'
-        gone.close()
+        gone.reset()
         assert held.take().status == 204
         assert last.take().body == b'next'
         assert log == ['late', 'next']
