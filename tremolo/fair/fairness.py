@@ -15,7 +15,7 @@ from ..loop import Reactor
 from ..loop.timers import NEVER
 from ..machine import thread_usage
 from .callbacks import Charging, Clients
-from .rationing import Event, Poll, Rationing
+from .rationing import Event, Rationing
 
 _log = logging.getLogger('tremolo.loop')
 
@@ -47,7 +47,7 @@ class Fairness:
             self._charging = Charging(reactor, self.rationing, self.clients)
             reactor.choose = self._choose
 
-    def _choose(self, events: list[Event], poll: Poll) -> Iterator[Event]:
+    def _choose(self, events: list[Event]) -> Iterator[Event]:
         """Yield what is served in this turn, or all of it after the end."""
         rationing = self.rationing
         if rationing is None or self._charging is None:
@@ -61,7 +61,7 @@ class Fairness:
         else:
             try:
                 self._charging.look_at_bridge()
-                yield from rationing.choose(events, poll)
+                yield from rationing.choose(events)
             except Exception:    # (It would end the loop. What was not served is shown again.)
                 _log.exception('turns are rationed no more')
                 self._reactor.long_turn = NEVER

@@ -25,7 +25,6 @@ from .line import Line
 
 Event = tuple[int, int]
 Usage = Callable[[], tuple[float, int]]
-Poll = Callable[[float], list[Event]]
 
 # A light client that asks again as soon as it has its answer is away for so long at most. (To serve
 # a step of 30 ms meanwhile would leave 64 of them 3 % of the time.) A line waits for it a quarter
@@ -81,15 +80,12 @@ class Rationing:
 
     # -- the events of a turn -------------------------------------------------------------------
 
-    def choose(self, events: list[Event], poll: Poll) -> Iterator[Event]:
-        """Yield the events to serve in this turn, and measure how long each takes.
-
-        `poll` shows more of them.
-        """
+    def choose(self, events: list[Event]) -> Iterator[Event]:
+        """Yield the events to serve in this turn, and measure how long each takes."""
         self._begin_turn()
         light = self._forgiven() + self._split(events)
         if len(events) >= MANY and any(self._lines):
-            light += self._split(self._others(events, poll))
+            light += self._split(self._others(events))
         self._lights = max(len(light), self._lights * 0.98)
         try:
             light.sort(key=self._in_turn)
@@ -172,12 +168,12 @@ class Rationing:
             self._heavy.leave(account)
         return [(account, 0) for account in forgiven if account.held is not None]
 
-    def _others(self, events: list[Event], poll: Poll) -> list[Event]:
+    def _others(self, events: list[Event]) -> list[Event]:
         """Return the events that the first poll did not show: it shows a bounded number."""
         shown = dict(events)
         found: list[Event] = []
         while True:
-            more = poll(0.0)
+            more = self._reactor.poll_again()
             fresh = [event for event in more if event[0] not in shown]
             found += fresh
             shown.update(fresh)

@@ -72,6 +72,12 @@ class Reactor:
     constants of the module `socket`.
     """
 
+    # (Attributes of the class: CPython finds those of an object faster if it has 30 at most.)
+    # While turns are rationed, `choose` says which of the ready fds are served (room fair).
+    choose: Callable[[list[tuple[int, int]]], Iterable[tuple[int, int]]] | None = None
+    debug = False
+    pool: ThreadPool | None = None    # The threads of `run_in_thread`, from its first use on.
+
     def __init__(
         self, poller: Poller | str | None = None, clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time, network: Any = socket, debug: bool = False
@@ -81,8 +87,8 @@ class Reactor:
         self.time = clock
         self.wall_clock = wall_clock
         self.network = network
-        self.simulated = network is not socket    # Then asyncio, which opens sockets, is left out.
-        self.debug = debug
+        if debug:
+            self.debug = True
         self.serves = False    # Whether it serves an application: then no callback ends it.
         self.now = clock()    # The time when this turn began: exact enough for deadlines.
         self.turns = 0    # The number of this turn.
@@ -94,18 +100,14 @@ class Reactor:
         self._stopping = False
         self.turning = False    # Whether a turn is going on.
         self._full_polls = FullPolls()
-        # After a turn of more seconds `fairness` begins to ration the next ones (room fair). While
-        # it does, `choose` says which of the ready fds are served; None: all of them.
+        # After a turn of more seconds `fairness` begins to ration the next ones (room fair).
         self.long_turn = NEVER
         self.fairness: Any = None
-        self.choose: Callable[[list[tuple[int, int]], Any], Iterable[tuple[int, int]]] | None = None
         self.pauses = Pauses()    # How long it did not turn.
         self.unsent: list[Stream] = []    # Streams with bytes to send at the end of the turn.
         self.thread: int | None = None    # The one that turns; None before the first turn.
         self.threads = 32    # Most threads of `run_in_thread`.
-        # The threads of `run_in_thread` and the bridge to asyncio, from their first use on.
-        self.pool: ThreadPool | None = None
-        self.bridge: PartnerLoop | None = None
+        self.bridge: PartnerLoop | None = None    # The one to asyncio, from its first use on.
         self.pools: list[Any] = []    # Pools of rooms above: `left()` returns the work of each.
         # Called by `close`, once each: they wake threads that would wait for ever.
         self.at_close: set[Callable[[], Any]] = set()
@@ -141,7 +143,7 @@ class Reactor:
             self.turns += 1
             self.turning = True
             watchers = self.watchers
-            for fd, mask in events if self.choose is None else self.choose(events, self._poll):
+            for fd, mask in events if (choose := self.choose) is None else choose(events):
                 # The fd may be closed and reused since the poll: readers tolerate a spurious call.
                 if (watcher := watchers.get(fd)) is None:
                     self._mending.leave(fd)    # (Removed in this turn; or that has failed.)
@@ -166,6 +168,15 @@ class Reactor:
         finally:
             self.turning = False
             set_current_reactor(before)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the world is a simulated one: then asyncio, which opens sockets, is left out."""
+        return self.network is not socket
+
+    def poll_again(self) -> list[tuple[int, int]]:
+        """Return which fds are ready now, each with its mask: a poll shows a bounded number."""
+        return self._poll(0.0)
 
     def _wait_time(self, timeout: float | None) -> float | None:
         if (deadline := self.next_deadline()) is not None:
