@@ -234,7 +234,7 @@ class Connection(Lifetime):
         self.since = stream.reactor.now
         # (The timer stands early enough since the handler was waited for. With the condition
         # below: 16 % of the instructions of a handler that waits once, measured.)
-        if self.progress is not None or self.server.draining:
+        if self.progress is not None or not self.server.keep_alive:    # (Not while it drains.)
             deadlines.arm(self)
         if self.parser.buffer or stream.paused or stream.buffered:    # (After its end: paused.)
             # The next pipelined request begins from the ready queue, and not deep in the stack of

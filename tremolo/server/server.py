@@ -69,6 +69,19 @@ class Server:
     # Makes of `new_context` what notes the request's id in the context, too (room access).
     with_ids: Any = staticmethod(lambda new_context: new_context)
     at_end: Callable[[], object] = staticmethod(lambda: None)    # Called when it is closed.
+    # (These belong to the class, too: CPython finds the attributes of an object faster, if it has
+    # 30 at most.)
+    signer: Any = None    # Signs cookies; `web` sets it.
+    routes: Any = None    # In debug: gives each path with its methods; `web` sets it.
+    # Has each error that became a 500, with its connection, for a test client (`append`).
+    failures: Any = None
+    held_back = 0.0    # Seconds that limits let transfers rest, of this part alone.
+    # Takes each socket that is accepted here, when something comes before its connection, which
+    # begins with `admit` then: a handshake of TLS, for example (room edge).
+    arrive: Callable[[Any, Any], object] | None = None
+    clients: Any = None    # Counts the connections of each client, if an option limits them.
+    draining = False    # Whether a graceful stop is going on.
+    crowded = False    # Whether so many arrive here that others wait (`crowd`).
 
     def __init__(self, reactor: Reactor, settings: Settings, handle: Handle) -> None:
         self.reactor = reactor
@@ -80,12 +93,7 @@ class Server:
             head_size=settings.head_size, field_count=settings.field_count,
             body_size=settings.body_size, chunk_overhead=settings.chunk_overhead,
             trailer_size=settings.trailer_size)
-        self.signer: Any = None    # Signs cookies; `web` sets it.
-        self.routes: Any = None    # In debug: gives each path with its methods; `web` sets it.
-        # Has each error that became a 500, with its connection, for a test client (`append`).
-        self.failures: Any = None
         self._throttles = Throttles(settings, reactor.time)
-        self.held_back = 0.0    # Seconds that limits let transfers rest, of this part alone.
         # How long each phase of a connection may last.
         self.phase_seconds = PhaseSeconds(settings)
         # Whether a connection may outlive an answer; with an idle_timeout of 0 none does.
@@ -108,14 +116,8 @@ class Server:
         # What is called with each connection whose request is refused before it is a request, and
         # with the status of the refusal.
         self.refusal_observers: list[Callable[[Lifetime, int], object]] = []
-        # Takes each socket that is accepted here, when something comes before its connection, which
-        # begins with `admit` then: a handshake of TLS, for example (room edge).
-        self.arrive: Callable[[Any, Any], object] | None = None
-        # Count what runs, and the connections of each client, if options limit them (room places).
-        self.places: Any = None
-        self.clients: Any = None
+        self.places: Any = None    # Counts what runs, if an option limits it (room places).
         self.ends = Alone(reactor)    # Tells the readers of long bodies of their ends.
-        self.crowded = False    # Whether so many arrive here that others wait (`crowd`).
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
         self.at_close: list[Callable[[Connection, str], object]] = []
@@ -127,7 +129,6 @@ class Server:
         self.stopped = Future(reactor)
         # The jobs that the application has spawned, and what its end tells of each (room service).
         self.jobs: dict[Future, Any] = {}
-        self.draining = False    # Whether a graceful stop is going on.
         self.at_drain: Callable[[], object] = lambda: None    # Called when draining begins.
 
     def part(self, settings: Settings) -> Server:
