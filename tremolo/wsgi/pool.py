@@ -147,7 +147,7 @@ class Pool:
     def _work(self) -> None:
         set_current_reactor(self._reactor)
         wait_by(self.waits.wait)
-        calls, running, idle = self.calls, self._running, self._idle
+        calls, running, idle, threads = self.calls, self._running, self._idle, self._threads
         asleep = threading.Lock()
         asleep.acquire()
         self._arrived()
@@ -155,7 +155,7 @@ class Pool:
             try:
                 call = calls.popleft()
             except IndexError:
-                if self.closed or (self._crowded() and self._leave()):
+                if self.closed or (len(threads) > self._reactor.threads and self._leave()):
                     return
                 idle.append(asleep)
                 if calls or self.closed:
