@@ -458,6 +458,17 @@ def test_a_wait_for_the_lock_of_busy_threads_is_no_cost(scene):
     assert len(often.served) < 5
 
 
+def test_who_has_gone_is_forgotten(scene):
+    heavy = scene.clients(3, 0.005)
+    for client in (one for _ in range(5) for one in scene.clients(100)):
+        scene.turn()
+        client.leave()
+    scene.turn()
+    assert scene.rationing is not None
+    assert len(scene.rationing._accounts) < 100 and len(scene.rationing._known) < 200
+    assert all(client.served for client in heavy)
+
+
 def note(usual: Usual, cost: float, times: int = 2) -> bool:
     """Note some steps of a new client; return whether it is heavy."""
     account = Account(FIRST, None, True)

@@ -57,7 +57,9 @@ def test_what_is_not_is_refused_and_says_what_to_write(path, fault):
 
 def test_the_case_of_the_issue_takes_quadratic_time_and_is_refused():
     path = r'^/(?P<a>.*)/x/(?P<b>.*)$'
-    assert ratio(re.compile(path).fullmatch, '/x/' * 100 + '\n', '/x/' * 400 + '\n') > FACTOR
+    # (It is sixteen; on a busy machine a measurement may be far off.)
+    assert any(ratio(re.compile(path).fullmatch, '/x/' * 100 + '\n', '/x/' * 400 + '\n') > FACTOR
+               for _ in range(5))
     assert fault_of(path) == POLYNOMIAL
 
 

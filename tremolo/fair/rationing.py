@@ -46,6 +46,7 @@ _LOCKED = 2
 _CALM, _TRIAL = 0.25, 10
 _HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.
+_MANY = 64    # So many accounts of clients that have gone are kept.
 
 
 class Rationing:
@@ -132,6 +133,8 @@ class Rationing:
         for line in self._lines:
             line.earn(spared, idle)
         self.current = None    # (An exit may have ended the last turn.)
+        if len(self._accounts) > _MANY + 2 * len(self._reactor.watchers):
+            self._forget_accounts()
         self._turns += 1
         if self._turns == 2:
             self.usual.settle(1)
@@ -328,6 +331,12 @@ class Rationing:
         patience = min(max(line.cost / 4, _PATIENCE), _MOST_PATIENCE)
         return (now - self._last_light > patience
                 or (self._turns - self._light_turn) * _TURN > patience)
+
+    def _forget_accounts(self) -> None:
+        """Let go of what is known of clients that have gone."""
+        self._known &= set(self._reactor.watchers.values())
+        self._accounts = {fd: account for fd, account in self._accounts.items()
+                          if account.line is not None or self._is_watched(account)}
 
     def _forget_gone(self, line: Line) -> None:
         for account in line:
