@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextvars import Context
 from types import SimpleNamespace
 from typing import Any, Callable
 
@@ -12,6 +13,7 @@ from simulated import World
 from tremolo.fair import be_fair
 from tremolo.fair.accounts import Account, Usual
 from tremolo.fair.fairness import LONG_TURN
+from tremolo.fair.few import Few
 from tremolo.fair.line import Line
 from tremolo.fair.rationing import Rationing
 from tremolo.loop import Reactor, Task
@@ -356,6 +358,42 @@ def test_all_that_waits_goes_on_at_the_end(scene):
     assert not {'call_soon', 'guard', 'slice_end'} & set(vars(scene.reactor))
     scene.turn(2)
     assert len(ran) >= len(heavy.served) - 5
+
+
+@pytest.mark.parametrize('at', [4, 8, 9, 10])
+def test_the_ends_of_long_bodies_that_wait_are_not_all_told_when_a_rationing_ends(scene, at):
+    ends, told = Few(scene.reactor), []
+    be_fair(scene.reactor, SimpleNamespace(
+        ends=ends, new_context=Context, stream_of=lambda payer: None))
+    light = scene.clients(12)
+
+    def tell_end(fd: int, cost: float) -> Callable[[], Any]:
+        def work() -> None:
+            scene.world.now += cost
+
+        class Body:
+            connection = SimpleNamespace(stream=SimpleNamespace(fd=fd, closed=False))
+
+            def tell_end(self) -> None:
+                told.append(scene.reactor.turns)
+                scene.reactor.call_soon(work)
+
+        return Body().tell_end
+
+    # The first one costs little: the rationing may end in vain.
+    bodies = [tell_end(client.fd, 0.01 if number else HELLO)
+              for number, client in enumerate(scene.clients(12))]
+    scene.turn(2)
+    while scene.rationing is not None and scene.rationing._turns < at:
+        scene.turn()
+    for each in bodies:
+        ends.call(each)
+    longest = 0.0
+    while len(told) < len(bodies):
+        begun = scene.world.now
+        scene.turn()
+        longest = max(longest, scene.world.now - begun)
+    assert longest < 0.05 and all(client.served for client in light)
 
 
 def test_timers_come_up_while_others_wait(scene):

@@ -247,6 +247,32 @@ def test_all_hostile_ones_are_served(host):
     assert 1 <= min(served) <= max(served) <= 2 * min(served)
 
 
+@pytest.mark.parametrize('long_turn', [0.001, 1e9], ids=['rationed', 'never rationed'])
+def test_uploads_that_cost_no_more_than_others_have_as_many_answers(host, long_turn):
+    host.reactor.long_turn = long_turn
+    post = request('/cheap', 'POST', body=b'x' * 20_000)
+    uploads = [host.connect(post) for _ in range(48)]
+    good, count = Good(host, 48), 0
+
+    def over() -> bool:
+        nonlocal count
+        good.go_on()
+        for client in uploads:
+            if b'cheap' in client.received:
+                client.received = b''
+                count += 1
+                client.send(post)
+                client.pump()
+        return host.now > end
+
+    end = host.now + 0.2
+    host.until(over)
+    good.waited.clear()
+    count, end = 0, host.now + 0.1
+    host.until(over)
+    assert len(good.waited) < 2 * count < 4 * len(good.waited)
+
+
 def test_pipelined_requests_that_take_long_are_no_single_turn(host):
     turns: list[float] = []
     client = host.connect()

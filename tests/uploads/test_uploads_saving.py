@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -374,3 +375,16 @@ def test_a_reactor_that_is_closed_leaves_nothing(app, tmp_path, logged):
     client.close()
     assert os.listdir(tmp_path) == []
     assert logged.count('shutdown_timeout') == len(logged.messages)
+
+
+def test_a_file_that_a_killed_process_has_left_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr('tremolo.uploads.saving._numbers', count())
+    monkeypatch.setattr('tremolo.uploads.saving._FIRST', 7)
+    killed = NewFile(str(tmp_path / 'a'))
+    killed.write([b'left'], False)
+    os.close(killed._fd)
+    monkeypatch.setattr('tremolo.uploads.saving._numbers', count())
+    NewFile(str(tmp_path / 'a')).write([b'whole'], True)
+    assert (tmp_path / 'a').read_bytes() == b'whole'
+    left, = tmp_path.glob('.upload-*')
+    assert left.read_bytes() == b'left'

@@ -17,9 +17,9 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 
 from ..loop import Future, Reactor, Task
-from ..loop.alone import Alone
 from ..typed import Any, Callable, Protocol
 from .accounts import Account
+from .few import Few
 from .rationing import Rationing
 
 _PAYER: ContextVar[Account | None] = ContextVar('tremolo_payer', default=None)
@@ -31,7 +31,7 @@ class Clients(Protocol):
     """Where requests come from: a server."""
 
     new_context: Callable[[], Context]    # Makes the context of each request.
-    ends: Alone    # Calls `tell_end` of long bodies; each knows its `connection`.
+    ends: Few    # Calls `tell_end` of long bodies; each knows its `connection`.
 
     def stream_of(self, payer: Any) -> Any:
         """Return the stream of the client for which it works, or None."""
@@ -93,11 +93,12 @@ class Charging:
 
         It is, if it had a long body in this rationing, and has taken no heavy step.
         """
-        account = self._rationing.account_of(tell_end.__self__.connection.stream.fd)
+        stream = tell_end.__self__.connection.stream
+        account = None if stream.closed else self._rationing.account_of(stream.fd)
         if account is None or (account.ended and not account.until):
             call(tell_end)
         else:
-            self._rationing.hold_end(account, partial(self._guard, tell_end, ()))
+            self._rationing.hold_end(account, partial(self._guard, call, (tell_end,)))
 
     # -- instead of the reactor's methods -------------------------------------------------------
 

@@ -29,8 +29,8 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 # Bytes that one `recv` asks for within a body. Most handlers read as many, and get what came: to
 # cut it would be a copy.
 _PIECE = 65536
-# What a handler does with a body of so many bytes may take long: as JSON up to 4 ms. So of several
-# that end together each has a turn of the loop.
+# What a handler does with a body of so many bytes may take long: as JSON up to 4 ms. So of those
+# that end together few have a turn of the loop.
 _LONG = 16384
 
 

@@ -13,9 +13,9 @@ from contextvars import Context
 from types import MappingProxyType
 
 from ..fair import be_fair
+from ..fair.few import Few
 from ..http import Limits
 from ..loop import Future, Listener, Reactor, Stream, bind, bind_unix
-from ..loop.alone import Alone
 from ..loop.patience import call_patiently
 from ..loop.shared_future import SharedFuture
 from ..rates.scarcity import plenty
@@ -117,7 +117,7 @@ class Server:
         # with the status of the refusal.
         self.refusal_observers: list[Callable[[Lifetime, int], object]] = []
         self.places: Any = None    # Counts what runs, if an option limits it (room places).
-        self.ends = Alone(reactor)    # Tells the readers of long bodies of their ends.
+        self.ends = Few(reactor)    # Tells the readers of long bodies of their ends.
         # What is called with each connection that begins, and that has ended, and why.
         self.at_connect: list[Callable[[Connection], object]] = []
         self.at_close: list[Callable[[Connection, str], object]] = []

@@ -55,6 +55,10 @@ def save(upload: Upload, response: Response, path: str) -> Steps:
     return size
 
 
+def _name() -> str:
+    return f'.upload-{(_FIRST + (os.getpid() << 32) + next(_numbers)) % (1 << 64):016x}'
+
+
 class NewFile:
     """A file that is being written. Its methods may be called on any thread."""
 
@@ -65,8 +69,7 @@ class NewFile:
         folder = os.path.dirname(path)
         # A hidden name, which no static folder shows; of a fixed length, since `path` may have the
         # longest name that there may be.
-        name = (_FIRST + (os.getpid() << 32) + next(_numbers)) % (1 << 64)
-        self._temporary = os.path.join(folder, f'.upload-{name:016x}')
+        self._temporary = os.path.join(folder, _name())
         self._fd = -1
         self._begun = False    # Whether there is a file of the temporary name.
         self._over = False    # Whether it is complete or removed.
@@ -105,11 +108,15 @@ class NewFile:
             raise IsADirectoryError(f'{self._path!r} is a folder: write the name of a file')
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
         try:
-            self._fd = os.open(self._temporary, flags, 0o666)
+            while not self._begun:
+                try:
+                    self._fd = os.open(self._temporary, flags, 0o666)
+                    self._begun = True
+                except FileExistsError:    # A process that had our number was killed.
+                    self._temporary = os.path.join(os.path.dirname(self._path), _name())
         except OSError as error:
             raise_if_scarce(error)
             raise
-        self._begun = True
 
     def discard(self, patience: float = 0) -> None:
         """Close and remove what was written, unless the file is complete. Raises nothing.
