@@ -20,7 +20,7 @@ from ..server import Handle, Request, Response
 from ..service import Service
 from ..settings import Settings
 from ..typed import Any, Callable
-from .call import call_of
+from .call import Call, call_of
 from .environ import Environ
 from .file_wrapper import FileWrapper
 from .pool import Pool
@@ -66,12 +66,15 @@ class Runner:
         pool = self.pool
         # (Mostly neither is the case, and `full` is not called: 1 % of a hello world.)
         if (len(pool.calls) >= waits.QUEUE_MOST or pool.waits.events) and pool.full:
-            self._refuse(response)
-        elif request.has_body and (body := coming_body(request)) is not None:
+            return self._refuse(response)
+        call = call_of(self, request, response)
+        if (request.has_body and call.body is None
+                and (body := coming_body(request)) is not None):
             response.connection.task = ComingBody(body)
             body.add_done_callback(partial(self._go_on, request, response))
         else:
-            self._begin(request, response)
+            self._begin(call)
+        return None
 
     def _go_on(self, request: Request, response: Response, body: Future) -> None:
         """Begin, now that the body is here, or does not come any more."""
@@ -81,18 +84,19 @@ class Runner:
         if self.pool.full:
             self._refuse(response)
         else:
-            self._begin(request, response)
+            self._begin(call_of(self, request, response))
 
-    def _begin(self, request: Request, response: Response) -> None:
-        response.connection.task = call = call_of(self, request, response)
-        if (places := request.connection.server.places) is not None:
-            call.leave = places.hold(request)
+    def _begin(self, call: Call) -> None:
+        connection = call.request.connection
+        connection.task = call
+        if (places := connection.server.places) is not None:
+            call.leave = places.hold(call.request)
         try:
             self.pool.submit(call)
         except RuntimeError as error:    # The system has no thread for the first call.
             if call.leave is not None:
                 call.leave(call)
-            send_failure(response, error)
+            send_failure(call.response, error)
 
     def _refuse(self, response: Response) -> None:
         wrapped: Any = response

@@ -52,18 +52,18 @@ class Call(Sending):
         call._addresses = (
             request.forwarded or connection.known_addresses or connection.addresses)
         call._began = call._ended = call._gone = call._told = call._parked = call._dropped = False
-        call._head = call._left = call._result = call._body = call.leave = None
+        call._head = call._left = call._result = call.body = call.leave = None
         call._posted = call._taken = call.thread = 0
         call._events = []
         if request.has_body:
             length, inbox = request.content_length, request.inbox
             if inbox is not None and inbox.eof:
-                call._body = inbox.read().result()    # It was waited for.
+                call.body = inbox.read().result()    # It was waited for.
             elif length and length <= connection.parser.buffered and not request.expect_continue:
                 # All of it is here already: no thread has to wait for it.
                 read = request.read(length)
                 if read.done() and read.exception() is None:
-                    call._body = read.result()
+                    call.body = read.result()
         return call
 
     def run(self) -> None:
@@ -88,7 +88,7 @@ class Call(Sending):
         try:
             app, environ_of = runner.app, runner.environ.of
             environ = environ_of(self.request, self._addresses)
-            environ['wsgi.input'] = input_of(self.request, self._body, self.fetch)
+            environ['wsgi.input'] = input_of(self.request, self.body, self.fetch)
             environ['wsgi.errors'] = errors
             result = app(environ, self.start_response)
             runner.pool.end_child()

@@ -40,8 +40,8 @@ _log = logging.getLogger('tremolo.error')
 class Sending:
     """What the loop does for a call."""
 
-    __slots__ = ('_addresses', '_began', '_body', '_dropped', '_ended', '_events', '_gone',
-                 '_head', '_left', '_parked', '_posted', '_result', '_taken', '_told', 'context',
+    __slots__ = ('_addresses', '_began', '_dropped', '_ended', '_events', '_gone', '_head',
+                 '_left', '_parked', '_posted', '_result', '_taken', '_told', 'body', 'context',
                  'leave', 'request', 'response', 'runner', 'thread')
 
     runner: Runner
@@ -52,7 +52,7 @@ class Sending:
     leave: Callable[[object], None] | None
     thread: int    # The number of the thread that runs it; 0 before and after.
     _addresses: Any
-    _body: bytes | None    # The request's body, if all of it had come with the head.
+    body: bytes | None    # The request's body, if all of it had come with the head.
     # What `start_response` said: the status and the fields; None before it was called.
     _head: Any
     _began: bool    # Whether the thread has posted a piece of the body.
