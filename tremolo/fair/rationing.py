@@ -72,6 +72,7 @@ class Rationing:
         self._hurried = 0    # How many wait in the lines who are not `last`.
         # When the last one was served, and in which turn.
         self._last_light, self._light_turn = -NEVER, 0
+        self._last_new, self._new_turn = -NEVER, 0    # (And the last newcomer.)
         self._harm, self._harmed = 0.0, self.now    # What heavy steps took lately, and until when.
         self._last_harm = self.now
         self.found = False    # Whether there was harm at all.
@@ -129,9 +130,9 @@ class Rationing:
         self._use()
         before, self._used_before = self._used_before, self._used[0]
         spared = max(self._used_before - before - sum(line.paid for line in self._lines), 0.0)
-        idle = self._light_turn != self._turns
-        for line in self._lines:
-            line.earn(spared, idle)
+        no_light = self._light_turn != self._turns
+        self._newcomers.earn(spared, no_light)
+        self._heavy.earn(spared, no_light and self._new_turn != self._turns)
         self.current = None    # (An exit may have ended the last turn.)
         if len(self._accounts) > _MANY + 2 * len(self._reactor.watchers):
             self._forget_accounts()
@@ -323,14 +324,18 @@ class Rationing:
             if ending:
                 return    # (What that costs is known later in this turn.)
             if line is self._newcomers:
-                # (They go before the heavy ones.)
-                self._last_light, self._light_turn = ended, turn
+                self._last_new, self._new_turn = ended, turn
 
     def _is_idle(self, line: Line, now: float) -> bool:
-        """Return whether the light ones stay away for longer than a line has to wait."""
+        """Return whether the light ones stay away for longer than a line has to wait.
+
+        (The heavy ones wait for newcomers, too. Newcomers do not wait for each other.)
+        """
+        last, last_turn = self._last_light, self._light_turn
+        if line is self._heavy:
+            last, last_turn = max(last, self._last_new), max(last_turn, self._new_turn)
         patience = min(max(line.cost / 4, _PATIENCE), _MOST_PATIENCE)
-        return (now - self._last_light > patience
-                or (self._turns - self._light_turn) * _TURN > patience)
+        return now - last > patience or (self._turns - last_turn) * _TURN > patience
 
     def _forget_accounts(self) -> None:
         """Let go of what is known of clients that have gone."""
