@@ -108,15 +108,15 @@ class NewFile:
             raise IsADirectoryError(f'{self._path!r} is a folder: write the name of a file')
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
         try:
-            while not self._begun:
-                try:
-                    self._fd = os.open(self._temporary, flags, 0o666)
-                    self._begun = True
-                except FileExistsError:    # A process that had our number was killed.
-                    self._temporary = os.path.join(os.path.dirname(self._path), _name())
+            self._fd = os.open(self._temporary, flags, 0o666)
+        except FileExistsError:    # A process that had our number was killed.
+            self._temporary = os.path.join(os.path.dirname(self._path), _name())
+            return self._open()
         except OSError as error:
             raise_if_scarce(error)
             raise
+        self._begun = True
+        return None
 
     def discard(self, patience: float = 0) -> None:
         """Close and remove what was written, unless the file is complete. Raises nothing.
