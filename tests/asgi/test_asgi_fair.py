@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -219,6 +220,30 @@ def test_good_clients_keep_half_beside_hostile_ones(clock, kind, name, before):
         host.hostile = hostile
         host.share(good, 0.3)    # They are found out.
         assert host.share(good, 0.2) > 0.5
+
+
+def test_bodies_of_a_known_length_that_end_together_are_few_in_a_turn(clock):
+    """Who counts knows the end with the last piece: twelve pages were made in one turn."""
+    turns: list[int] = []
+
+    async def counts(scope: Any, receive: Any, send: Any) -> None:
+        if scope['type'] == 'http':
+            body = await body_of(receive)
+            turns.append(host.reactor.turns)
+            clock.work(0.05)
+            await send({'type': 'http.response.start', 'status': 200, 'headers': []})
+            await send({'type': 'http.response.body', 'body': b'%d' % len(body)})
+
+    for host in hosting(AsgiApplication(counts), clock):
+        clients = [host.connect() for _ in range(6)]
+        for _ in range(2):
+            for sock in clients:
+                sock.send(request('/', 'POST', body=b'x' * 30_000))
+            for _ in range(400):
+                clock.work(0.005)    # (There is time for those that wait.)
+                host.turn()
+            assert all(b'\r\n\r\n30000' in sock.recv(65536) for sock in clients)
+        assert len(turns) == 12 and max(Counter(turns).values()) <= 2
 
 
 @pytest.fixture

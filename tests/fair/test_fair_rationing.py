@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from contextvars import Context
 from types import SimpleNamespace
@@ -11,11 +12,11 @@ import pytest
 from simulated import World
 
 from tremolo.fair import be_fair
-from tremolo.fair.accounts import Account, Usual
+from tremolo.fair.accounts import Account, Usual, heavy_until
 from tremolo.fair.fairness import LONG_TURN
 from tremolo.fair.few import Few
 from tremolo.fair.line import Line
-from tremolo.fair.rationing import Rationing
+from tremolo.fair.rationing import COLLECTOR, Rationing
 from tremolo.loop import Reactor, Task
 from tremolo.polling.poller import MOST_EVENTS, READ
 from tremolo.server import Server
@@ -538,10 +539,66 @@ def test_a_single_step_that_takes_longer_makes_nobody_heavy():
     usual.settle()
     assert not any(usual.note(account, 0.00002) for _ in range(5))
     assert not usual.note(account, 0.00015)
-    assert usual.note(account, 0.00015)
-    # One that takes very long does.
-    usual.note(account, 0.00002)
+    # Again and again it does, also between short ones; and one that takes very long.
+    assert any(usual.note(account, 0.00015) for _ in range(20))
+    usual, account = Usual(), Account(FIRST, None, True)
+    assert not any(usual.note(account, cost) for cost in (0.00002, 0.0002) * 2)
+    assert any(usual.note(account, cost) for cost in (0.00002, 0.0002) * 20)
     assert usual.note(account, 0.03)
+
+
+def test_a_step_that_is_long_once_is_paid_for_by_being_light_before():
+    account = Account(FIRST, None, True)
+    assert heavy_until(account, 0.003, 100, 80) < 100
+    account.until = heavy_until(account, 0.003, 100, 80)
+    assert heavy_until(account, 0.003, 100, 80) > 100
+    # What was long is paid for at last: as many seconds per second as if it had been heavy.
+    assert heavy_until(account, 0.003, 101, 80) < 101
+    assert heavy_until(Account(FIRST, None, True), 0.03, 100, 80) == pytest.approx(108.32)
+    # A client that has just come has been light for no time.
+    assert heavy_until(Account(FIRST, None, False, 100.0), 0.003, 100, 80) == pytest.approx(100.96)
+
+
+def test_what_the_collector_takes_in_a_step_is_not_the_clients(scene):
+    light, heavy = scene.clients(20), scene.clients(2, 0.01)
+    scene.turn_for(0.3)
+    rationing = scene.rationing
+    assert rationing is not None and all(rationing.account_of(one.fd).heavy for one in heavy)
+
+    def collects():
+        rationing._note_collection('start', {})
+        scene.world.now += 0.05
+        rationing._note_collection('stop', {})
+
+    light[0].does = collects
+    scene.turn()
+    light[0].does = lambda: None
+    assert not rationing.account_of(light[0].fd).heavy
+    assert rationing.account_of(light[0].fd).cost < 0.001
+
+
+def test_the_collector_is_watched_as_long_as_turns_are_rationed():
+    with Reactor() as reactor:
+        be_fair(reactor)
+        watches = list(COLLECTOR)
+        reactor.fairness.begin()
+        (watch,) = [each for each in COLLECTOR if each not in watches]
+        rationing = reactor.fairness.rationing
+        gc.collect()
+        for phase in 'start', 'stop':    # (As it does; PyPy's tells nobody.)
+            watch(phase, {'generation': 2})
+        assert 0 < rationing._collected < 10
+        reactor.fairness.end()
+        assert watches == COLLECTOR
+
+
+def test_short_steps_do_not_hide_what_a_long_one_in_a_line_takes():
+    line = Line()
+    line.pay(0.03)
+    took = line.cost
+    for _ in range(30):
+        line.pay(0.00005)
+    assert 0.9 * took < line.cost < took
 
 
 def test_heavy_steps_that_take_next_to_no_time_are_no_reason_to_ration(scene):

@@ -19,22 +19,25 @@ _TIMES, _LEAST, _MOST = 4, 0.0001, 0.02
 _NOTHING = 0.000005
 _FEW = 64    # Fewer steps are not looked at.
 # A client is heavy for so many times its step's cost, times the clients; at most so many seconds.
-# So all heavy ones together, forgiven again and again, cost a quarter of the time.
-_MEMORY, _LONGEST = 4, 60.0
+# So all heavy ones together, forgiven again and again, cost a quarter of the time. A step of `_ONCE`
+# seconds is paid for by being light before it: any step may be long once.
+_MEMORY, _LONGEST, _ONCE = 4, 60.0, 0.004
+_STEADY = 0.001    # Seconds of a step that is half of the mean of a client's steps.
 
 
 class Account:
     """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
 
-    __slots__ = ('cost', 'ended', 'ending', 'fd', 'held', 'known', 'later', 'line', 'mask',
-                 'passed_over', 'passes', 'served', 'turn', 'until', 'watcher')
+    __slots__ = ('cost', 'ended', 'ending', 'fd', 'heavy', 'held', 'known', 'later', 'line',
+                 'mask', 'passed_over', 'passes', 'served', 'turn', 'until', 'watcher')
 
-    def __init__(self, fd: int, watcher: Any, known: bool) -> None:
+    def __init__(self, fd: int, watcher: Any, known: bool, since: float = 0.0) -> None:
         self.fd = fd
         self.watcher = watcher
         self.known = known    # Whether it was served, or was there when the rationing began.
-        self.until = 0.0    # The time until which it is heavy.
-        # What its steps take, the last one as much as all before it; 0: it had none.
+        self.until = since    # The time until which it is heavy.
+        self.heavy = False    # Whether it ever was.
+        # What its steps take, in the mean over their time: short ones hardly count. 0: it had none.
         self.cost = 0.0
         self.served = 0    # The turn of its last step.
         self.later = 0.0    # Seconds of its callbacks since it was served in a line.
@@ -67,13 +70,14 @@ class Usual:
     def note(self, account: Account, cost: float) -> bool:
         """Note a step; return whether its client's steps are heavy. Hot: once per step.
 
-        One that only seems heavy, as the machine did something else meanwhile, is no more than half
-        of what the client's steps take.
+        One that only seems heavy, as the machine did something else meanwhile, is a small part of
+        what the client's steps take.
         """
         if cost > _NOTHING:
             self._costs.append(cost)
-        account.cost = usual = (account.cost + cost) / 2 if account.cost else cost
-        return cost > self.heavy and (usual > self.heavy or cost > _MOST)
+        before = account.cost or cost
+        account.cost = usual = before + (cost - before) * cost / (cost + _STEADY)
+        return cost > self.heavy and usual > self.heavy
 
     def settle(self, few: int = _FEW) -> None:
         """Look at the steps of the last turns, if they were not few. Call it between two turns.
@@ -93,4 +97,5 @@ class Usual:
 
 def heavy_until(account: Account, cost: float, now: float, clients: float) -> float:
     """Return until when a client is heavy after a step: until all others had as much, and more."""
-    return min(max(account.until, now) + _MEMORY * cost * clients, now + _LONGEST)
+    since = max(account.until, now - _MEMORY * _ONCE * clients)
+    return min(since + _MEMORY * cost * clients, now + _LONGEST)

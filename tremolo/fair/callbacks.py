@@ -95,7 +95,7 @@ class Charging:
         """
         stream = tell_end.__self__.connection.stream
         account = None if stream.closed else self._rationing.account_of(stream.fd)
-        if account is None or (account.ended and not account.until):
+        if account is None or (account.ended and not account.heavy):
             call(tell_end)
         else:
             self._rationing.hold_end(account, partial(self._guard, call, (tell_end,)))

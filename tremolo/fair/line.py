@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from .accounts import Account
 
+_LONG = 0.02    # Seconds of a step that is half of the mean.
 # What a line gets for each second that light clients have, in seconds; and the most credit.
 _SHARE, _RICHEST = 1 / 8, 0.005
 _LOOK_AT = 32    # So many are compared: each turn must be short, however long the line.
@@ -22,7 +23,8 @@ class Line:
     def __init__(self) -> None:
         self._waiting: dict[Account, None] = {}
         self.credit = 0.0
-        self.cost = 0.0    # About what its long steps take.
+        # What its steps take, in the mean over their time: short ones hardly count.
+        self.cost = 0.0
         self.paid = 0.0    # The time of its steps since the last turn began.
         self._oldest = False    # Whether the next one is who has waited longest.
 
@@ -43,7 +45,7 @@ class Line:
     def pay(self, cost: float) -> None:
         """Count a step of `cost` seconds."""
         self.paid += cost
-        self.cost = max(cost, 0.9 * self.cost)
+        self.cost += (cost - self.cost) * cost / (cost + _LONG)
         # (One step at most is owed: what was served because nobody else was there is no debt.)
         self.credit = max(self.credit - cost, min(self.credit, -cost))
 

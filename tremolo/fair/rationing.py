@@ -12,9 +12,11 @@ in a line wait there, too.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..loop import Reactor
 from ..loop.timers import NEVER
@@ -46,6 +48,8 @@ _LOCKED = 2
 _CALM, _TRIAL = 0.25, 10
 _HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.
+# (PyPy's collector works in small steps, and has no such list.)
+COLLECTOR: list[Any] = getattr(gc, 'callbacks', [])
 _MANY = 64    # So many accounts of clients that have gone are kept.
 
 
@@ -57,8 +61,10 @@ class Rationing:
         self._reactor = reactor
         self._time = time = reactor.time
         self._usage = usage or (lambda: (time(), 0))
-        self._used = self._usage()
-        self._used_at = time()
+        self._collecting = self._collected = 0.0    # When a collection began, and what they took.
+        if not reactor.simulated:
+            COLLECTOR.append(self._note_collection)
+        self._use()
         self._used_before = self._used[0]    # What was used when this turn began.
         self.now = self._latest = reactor.time()    # When this turn began; the last step ended.
         self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
@@ -191,7 +197,9 @@ class Rationing:
         if account is None or account.watcher is not watcher:
             if watcher is None:
                 return None
-            account = self._accounts[fd] = Account(fd, watcher, watcher in self._known)
+            account = self._accounts[fd] = Account(
+                fd, watcher, watcher in self._known,
+                0.0 if watcher in self._known else self.now)
         return account
 
     def _line_of(self, account: Account) -> Line:
@@ -206,12 +214,19 @@ class Rationing:
         """
         account.known = True
         account.served, self._latest = self._turns, now
-        if (self.usual.note(account, cost) and self._turns > 1
-                and (cost := self._own(cost, now)) > self.usual.heavy):
+        computed = cost
+        if cost > self.usual.heavy:
+            # (A collector that was at work looked for what all clients have left behind.)
+            collected = self._collected
+            cost = self._own(cost, now)
+            computed = max(cost - collected, 0.0)
+        if self.usual.note(account, computed) and self._turns > 1:
             clients = self._lights + self._hurried + 1
-            account.until = heavy_until(account, cost, now, clients)
-            self._note_harm(cost, now)
-            line = line or self._heavy
+            account.until = heavy_until(account, computed, now, clients)
+            self._note_harm(computed, now)
+            if account.until > now:
+                account.heavy = True
+                line = line or self._heavy
         if line is not None:
             line.pay(cost)
 
@@ -241,7 +256,15 @@ class Rationing:
         reactor = self._reactor
         return any(pool.busy for pool in (reactor.pool, *reactor.pools) if pool is not None)
 
+    def _note_collection(self, phase: str, info: object) -> None:
+        """Measure what the garbage collector takes; it calls this before and after."""
+        if phase == 'start':
+            self._collecting = self._time()
+        else:
+            self._collected += self._time() - self._collecting
+
     def _use(self) -> None:
+        self._collected = 0.0
         self._used, self._used_at = self._usage(), self._time()
 
     def run(self, account: Account, callback: Callable[..., Any], *args: Any) -> None:
@@ -373,6 +396,8 @@ class Rationing:
     def end(self) -> None:
         """Let all go on that wait."""
         self.over = True
+        with suppress(ValueError):
+            COLLECTOR.remove(self._note_collection)
         for line in self._lines:
             for account in line:
                 line.leave(account)

@@ -30,15 +30,15 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 # cut it would be a copy.
 _PIECE = 65536
 # What a handler does with a body of so many bytes may take long: as JSON up to 4 ms. So of those
-# that end together few have a turn of the loop.
+# that end together few have a turn of the loop. (A reader who counts ends with the last piece.)
 _LONG = 16384
 
 
 class RequestBody:
     """One body on its way. It is the `Source` of the request's inbox."""
 
-    __slots__ = ('connection', 'continued', 'discarded', 'done', 'error', 'minimum_rate', 'piece',
-                 'postponed', 'request', 'size')
+    __slots__ = ('connection', 'continued', 'discarded', 'done', 'error', 'last', 'minimum_rate',
+                 'piece', 'postponed', 'request', 'size')
 
     def __init__(self, connection: Connection, request: Request) -> None:
         settings = connection.server.settings
@@ -47,6 +47,7 @@ class RequestBody:
         self.minimum_rate = MinimumRate(settings, settings.min_upload_rate)
         self.done = False    # Whether the whole body has come.
         self.piece = _PIECE    # (Who reads larger pieces sets more.)
+        self.last = b''    # The last piece of a long body, which comes with its end.
         self.postponed = False    # Whether what has come waits until others had their turn.
         self.continued = False    # Whether 100 Continue was sent.
         self.size = self.discarded = 0    # Bytes given to the inbox; bytes thrown away.
@@ -66,7 +67,7 @@ class RequestBody:
     def untouched(self) -> bool:
         """Whether nobody has read anything of it."""
         inbox = self.request.inbox
-        return inbox is None or inbox.size == self.size
+        return inbox is None or inbox.size + len(self.last) == self.size
 
     def open(self) -> Inbox:
         """Make the inbox of this body."""
@@ -119,7 +120,10 @@ class RequestBody:
             if type(event) is bytes:
                 self.size += len(event)
                 rate.moved(now, len(event))
-                inbox.feed(event)
+                if self.size == length and self.size >= _LONG:
+                    self.last = event
+                else:
+                    inbox.feed(event)
                 if (left := left - 1) <= 0 and parser.buffer:
                     return postpone(self)
             else:
@@ -137,7 +141,10 @@ class RequestBody:
 
     def tell_end(self) -> None:
         """Let reads end: the whole body has come."""
+        last, self.last = self.last, b''
         if self.request.inbox is not None:
+            if last:
+                self.request.inbox.feed(last)
             self.request.inbox.feed_eof()
 
     def fail(self, error: ProtocolError) -> None:
