@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -269,6 +270,50 @@ def test_it_is_opened_anew_and_no_line_is_lost(reactor, tmp_path, opened):
     assert sorted(map(int, found.split())) == list(range(50))
 
 
+def test_a_signal_that_comes_while_the_file_is_opened_is_heeded(
+        tmp_path, opened, monkeypatch):
+    """(It was not: all went to a file that had another name by then.)"""
+    path = tmp_path / 'log'
+
+    class Opened(writer.LogFile):
+        def __init__(self, *args):
+            super().__init__(*args)
+            path.rename(tmp_path / 'log.1')
+            reopen_all()
+
+    monkeypatch.setattr(writer, 'LogFile', Opened)
+    log = opened()
+    log.write(b'one\n')
+    log.close()
+    assert path.read_bytes() == b'one\n' and not (tmp_path / 'log.1').read_bytes()
+
+
+def test_a_signal_may_come_while_the_thread_is_given_lines(reactor, tmp_path, opened, monkeypatch):
+    """(PyPy's queue has a lock in Python: the worker would have hung.)"""
+    log, locked = opened(), []
+
+    class Locked(writer.SimpleQueue):
+        def put(self, order):
+            assert not locked
+            locked.append(order)
+            if len(order or b'') > 3:
+                reopen_all()
+            locked.pop()
+            super().put(order)
+
+    (tmp_path / 'log').unlink()
+    log._orders.put(None)
+    log._thread.join()
+    log._orders = Locked()
+    log._thread = threading.Thread(target=log._work)
+    log._file = writer.LogFile(str(tmp_path / 'log'), True)
+    log._thread.start()
+    (tmp_path / 'log').rename(tmp_path / 'log.1')
+    log.write(b'x' * 70_000 + b'\n')
+    turn_until(reactor, (tmp_path / 'log').exists)
+    log.close()
+
+
 def test_a_new_file_that_cannot_be_opened_leaves_the_old_one_with_one_error_line(
         reactor, tmp_path, opened, logged):
     log, path = opened(), tmp_path / 'log'
@@ -302,7 +347,7 @@ def test_sigusr1_may_come_at_any_moment_of_the_start(monkeypatch, tmp_path, open
 def test_on_stdout_nothing_is_opened_anew(opened):
     log = opened('-', shared=False)
     reopen_all()
-    assert log._orders.empty()
+    assert not log._anew
 
 
 def test_a_forked_child_of_the_application_writes_nothing_of_it(reactor, tmp_path, opened):

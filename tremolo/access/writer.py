@@ -59,7 +59,16 @@ class LogWriter:
         """
         self._reactor = reactor
         self._path = path
-        self._file = LogFile(path, shared, cut)
+        # What the thread has to do: write lines; None: end.
+        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
+        # Whether the file is to be opened anew. (A signal may come while it is opened.)
+        self._anew = False
+        _writers.add(self)
+        try:
+            self._file = LogFile(path, shared, cut)
+        except LogError:
+            _writers.discard(self)
+            raise
         self._lines: list[bytes] = []    # What the thread was not given yet.
         self._size = 0     # The bytes of that, at most.
         self._mark = 0     # From how many bytes on there is something to do: 0 before the first.
@@ -74,9 +83,6 @@ class LogWriter:
         self._closed = False
         self._given_up = False    # Whether what is left is counted as dropped.
         self._taking = threading.Lock()    # For who takes the lines out of the list.
-        # What the thread has to do: write lines; True: open the file anew; None: end.
-        # (`put` may be called in a signal handler; what has a lock in Python may not.)
-        self._orders: SimpleQueue[bytes | bool | None] = SimpleQueue()
         self._left: deque[bytes] = deque()    # The thread's: what it has to write,
         # and whether there was no descriptor to open the file anew: it tries before it writes.
         self._stale = False
@@ -85,9 +91,9 @@ class LogWriter:
         try:
             self._thread.start()
         except RuntimeError as error:
+            _writers.discard(self)
             self._file.close()
             raise LogError(f'the log {shown(path)} has no thread: {error}') from error
-        _writers.add(self)
 
     def write(self, line: bytes) -> None:
         """Write a line, or several; each ends with a line feed. Hot."""
@@ -132,7 +138,9 @@ class LogWriter:
         if that was why.
         """
         if self._path != STDOUT:
-            self._orders.put(True)
+            self._anew = True
+            # (A signal handler may have interrupted `put`, which has a lock in PyPy.)
+            self._reactor.call_soon_threadsafe(self._orders.put, b'')
 
     def close(self) -> None:
         """Write what is left, within a second; a second call does nothing."""
@@ -184,9 +192,9 @@ class LogWriter:
                 order = self._orders.get(timeout=_AGAIN if self._left or self._mark else None)
             except Empty:
                 order = b'' if self._left else self._held_up()
-            if order is True or self._stale:
+            if self._anew or self._stale:
                 self._open_anew()
-            if order and order is not True:
+            if order:
                 self._left.append(order)
             ends = order is None
             problem = self._write_left()
@@ -229,6 +237,7 @@ class LogWriter:
         return ''
 
     def _open_anew(self) -> None:
+        self._anew = False
         try:
             self._file.reopen()
             self._stale = False

@@ -188,7 +188,7 @@ class Counting:
         if body is None:
             received = getattr(request, 'received', 0)
         else:
-            received = body.received
+            received = body.size + body.discarded
             if not body.done:
                 self._late[connection] = body, received
         self._words[RECEIVED] += received
@@ -197,7 +197,7 @@ class Counting:
         """Count what was thrown away of the last body: its answer did not want it."""
         if connection in self._late:
             body, counted = self._late.pop(connection)
-            self._words[RECEIVED] += body.received - counted
+            self._words[RECEIVED] += body.size + body.discarded - counted
 
     # -- connections, and the beat --------------------------------------------------------------
 

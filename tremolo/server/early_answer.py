@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from .request_body import RequestBody
 
 
+def is_untouched(body: RequestBody) -> bool:
+    """Tell whether nobody has read anything of it."""
+    inbox = body.request.inbox
+    return inbox is None or inbox.size + len(body.last) == body.size
+
+
 def may_go_on(body: RequestBody, request: Request) -> bool:
     """Tell whether the end of a body in chunks has come, or the handler will most likely read it.
 
@@ -30,7 +36,7 @@ def may_go_on(body: RequestBody, request: Request) -> bool:
     response = connection.response
     if request.inbox is not None:
         # (What a thread waits for is there before somebody reads it: places/threads.py.)
-        idle = request.inbox.size and body.untouched and not request.inbox.waiting
+        idle = request.inbox.size and is_untouched(body) and not request.inbox.waiting
         return response is not None and response.framing == 'chunked' and not idle
     if 0 < connection.parser.buffered <= connection.server.settings.discard_size:
         request.inbox = body.open()

@@ -30,7 +30,7 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 # cut it would be a copy.
 _PIECE = 65536
 # What a handler does with a body of so many bytes may take long: as JSON up to 4 ms. So of those
-# that end together few have a turn of the loop. (A reader who counts ends with the last piece.)
+# that end together few have a turn of the loop. (Who counts knows the end with the last piece.)
 _LONG = 16384
 
 
@@ -50,24 +50,13 @@ class RequestBody:
         self.last = b''    # The last piece of a long body, which comes with its end.
         self.postponed = False    # Whether what has come waits until others had their turn.
         self.continued = False    # Whether 100 Continue was sent.
-        self.size = self.discarded = 0    # Bytes given to the inbox; bytes thrown away.
+        self.size = self.discarded = 0    # Bytes for the inbox; bytes thrown away.
         self.error: ProtocolError | None = None    # Why the rest of the body does not come.
 
     @property
     def reading(self) -> bool:
         """Whether somebody reads, and more of the body is to come."""
         return not self.done and self.error is None and self.request.inbox is not None
-
-    @property
-    def received(self) -> int:
-        """How many bytes of it have come, without those that nobody has looked at yet."""
-        return self.size + self.discarded
-
-    @property
-    def untouched(self) -> bool:
-        """Whether nobody has read anything of it."""
-        inbox = self.request.inbox
-        return inbox is None or inbox.size + len(self.last) == self.size
 
     def open(self) -> Inbox:
         """Make the inbox of this body."""
@@ -157,7 +146,7 @@ class RequestBody:
 
     def close(self, cause: BaseException | None = None) -> None:
         """Let reads raise `StreamClosed`, for a reader that goes on after the answer."""
-        self.request.received = self.received
+        self.request.received = self.size + self.discarded
         if self.request.inbox is not None and not self.done:
             self.request.inbox.feed_error(StreamClosed(cause))
 

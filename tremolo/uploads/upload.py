@@ -25,6 +25,7 @@ from ..loop import Inbox, InvalidState, LimitExceeded, StreamClosed
 from ..loop.shared_future import SharedFuture
 from ..loop.task import TIME_SLICE
 from ..server import HandlerError, HTTPError, Request, Response
+from ..server.early_answer import is_untouched
 from ..server.errors import UnsupportedMediaType
 from ..server.notices import gone
 from ..server.phases import CLOSED
@@ -251,7 +252,7 @@ def upload_of(request: Request, by: str) -> Upload:
     if 'reader' in kept:
         raise InvalidState(f'body() reads the body now: call {by}() when it has ended')
     body = request.connection.request_body
-    if 'body' not in kept and body is not None and not body.untouched:
+    if 'body' not in kept and body is not None and not is_untouched(body):
         raise HandlerError(f'the body of this request is read by read(), and by {by}(): leave one '
                            'out')
     upload = kept['upload'] = Upload(request, by, parser, kept.get('body'))
