@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import traceback
 
 import pytest
@@ -202,6 +204,36 @@ def test_the_error_of_a_handler_is_raised(kind, logged):
         ws.send('fail')
         with pytest.raises(WebSocketClosed, match='1011'):
             ws.receive()
+
+
+def test_the_error_of_a_thread_that_ends_when_all_ends_is_raised(logged):
+    """It was told to nobody: the last turn had begun when it came (2 of 100 on a busy machine)."""
+    goes_on = threading.Event()
+    app = Tremolo()
+
+    @app.route('/fails')
+    def fails(websocket, thread=True):
+        websocket.accept().result()
+        goes_on.wait(30)
+        raise KeyError('mine')
+
+    with pytest.raises(KeyError, match='mine'), app.client() as client, \
+            client.websocket('/fails') as ws:
+        reactor = client._session.server.reactor
+        left = ending_of(client).left
+
+        def ends_when_looked_at():
+            (found := left()) and goes_on.set()
+            while reactor.pool is not None and reactor.pool.busy:
+                time.sleep(0.001)
+            return found and left()
+
+        ending_of(client).left = ends_when_looked_at
+        ws.close()
+
+
+def ending_of(client):
+    return client._door._service.tested.running._ending
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -184,8 +184,13 @@ def behind_nginx(tool, folder, upstream, **replaced):
             yield port
     # (What nginx refuses by itself is an error in its log as well, and a server that is not there.)
     lines = (folder / 'error.log').read_text().splitlines()
-    assert not [each for each in lines if 'upstream' in each and not re.search(
+    found = [each for each in lines if 'upstream' in each and not re.search(
         'too large body|Connection refused', each)]
+    # (On a busy machine nginx may not see in time that a stopped server has ended a connection that
+    # was idle. It asks the other server then, and the client is told nothing.)
+    tried_again = [each for each in found if re.search(
+        'prematurely closed connection|reset by peer', each) and upstream.count('server ') > 1]
+    assert found == tried_again and len(found) <= 2
 
 
 def test_nginx_passes_all_on_that_the_page_says(tool, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import threading
+import time
 import traceback
 from typing import Any
 
@@ -37,6 +38,21 @@ PATIENCE = 10.0
 
 def workers() -> int:
     return sum(thread.name == 'tremolo-worker' for thread in threading.enumerate())
+
+
+def test_a_job_is_left_until_its_result_is_on_the_loop(reactor: Reactor) -> None:
+    """(A stop that did not wait for it lost the error that it brought.)"""
+    jobs: list[Future] = []
+    reactor.call_soon(lambda: jobs.append(run_in_thread(int)))
+    reactor.step(0)
+    pool: Any = reactor.pool
+    deadline = time.monotonic() + PATIENCE
+    while pool.busy:    # (No turn: the loop does something else.)
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert [work.source for work in pool.left()] == jobs
+    reactor.step(0)
+    assert not pool.left() and jobs[0].result() == 0
 
 
 def test_the_result_comes_back_on_the_loop(reactor: Reactor) -> None:

@@ -96,7 +96,8 @@ class ThreadPool:
         # to do. (A depth without jobs has no entry.)
         self._jobs: dict[int, OrderedDict[Job, Callable[[], Any]]] = {}
         self._idle: set[threading.Thread] = set()
-        self._busy: set[Job] = set()    # The jobs that threads do now.
+        self._busy: set[Job] = set()    # The jobs that threads do now,
+        self._begun: set[Job] = set()   # and also those whose outcome is on its way to the loop.
         self._first = 0      # How many of these are of the first depth.
         self._waiting = 0    # How many of them all wait for a Future.
         # Those that wait, are of the first depth, and work for requests.
@@ -201,9 +202,10 @@ class ThreadPool:
                 call = self._jobs[depth][future]
                 self._drop(future, depth)
                 self._busy.add(future)
+                self._begun.add(future)
                 self._first += not depth
                 future.begun = True
-            _run(future, call)
+            _run(future, call, self._begun.discard)
             with self._changed:
                 self._busy.discard(future)
                 self._first -= not depth
@@ -260,7 +262,7 @@ class ThreadPool:
             waiting = [Work(job, f'the job {job.name} in a thread', job.where, job.cancel)
                        for jobs in self._jobs.values() for job in jobs if early or not job.early]
             return waiting + [Work(job, f'the job {job.name} in a thread', job.where, None)
-                              for job in self._busy if early or not job.early]
+                              for job in list(self._begun) if early or not job.early]
 
     def close(self) -> None:
         """Cancel the waiting jobs, end the idle threads; a busy thread ends after its job."""
@@ -274,8 +276,8 @@ class ThreadPool:
             thread.join()
 
 
-def _run(future: Job, job: Callable[[], Any]) -> None:
-    """Do the job on this thread, and bring the outcome to the loop."""
+def _run(future: Job, job: Callable[[], Any], told: Callable[[Job], None]) -> None:
+    """Do the job on this thread, and bring the outcome to the loop; call `told` there before."""
     future.thread = threading.get_ident()
     try:
         try:
@@ -292,12 +294,13 @@ def _run(future: Job, job: Callable[[], Any]) -> None:
         end_if_forked(exc)
     end_if_forked()
     future.thread = 0
-    future.reactor.call_soon_threadsafe(_bring, future, bring)
+    future.reactor.call_soon_threadsafe(_bring, future, bring, told)
     del bring, future    # The frames of an error's traceback lead back here.
 
 
-def _bring(future: Job, bring: Callable[[], None]) -> None:
+def _bring(future: Job, bring: Callable[[], None], told: Callable[[Job], None]) -> None:
     future.begun = False
+    told(future)
     if future.done():    # It may have been cancelled meanwhile.
         future.left()
     else:

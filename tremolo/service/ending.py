@@ -189,7 +189,8 @@ class Ending:
         """Look whether anything is left; at the deadline cancel it."""
         left = self.left()
         if not left:
-            self._then()
+            # (What hears of the end of the last one has its turn before.)
+            self._reactor.call_soon(self._then)
         elif self._reactor.time() < self.deadline \
                 and any(work.source not in self._spent for work in left):
             self._reactor.call_later(_LOOK, self._look)
