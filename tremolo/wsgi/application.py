@@ -20,7 +20,7 @@ from ..server import Handle, Request, Response
 from ..service import Service
 from ..settings import Settings
 from ..typed import Any, Callable
-from .call import Call, call_of
+from .call import call_of
 from .environ import Environ
 from .file_wrapper import FileWrapper
 from .pool import Pool
@@ -68,35 +68,28 @@ class Runner:
         if (len(pool.calls) >= waits.QUEUE_MOST or pool.waits.events) and pool.full:
             return self._refuse(response)
         call = call_of(self, request, response)
+        connection = response.connection
         if (request.has_body and call.body is None
                 and (body := coming_body(request)) is not None):
-            response.connection.task = ComingBody(body)
+            connection.task = ComingBody(body)
             body.add_done_callback(partial(self._go_on, request, response))
-        else:
-            self._begin(call)
+            return None
+        connection.task = call
+        if (places := connection.server.places) is not None:
+            call.leave = places.hold(request)
+        try:
+            pool.submit(call)
+        except RuntimeError as error:    # The system has no thread for the first call.
+            if call.leave is not None:
+                call.leave(call)
+            send_failure(response, error)
         return None
 
     def _go_on(self, request: Request, response: Response, body: Future) -> None:
         """Begin, now that the body is here, or does not come any more."""
         body.cancel()    # (Its bytes are read once more.)
-        if not response.live:
-            return    # The client is gone.
-        if self.pool.full:
-            self._refuse(response)
-        else:
-            self._begin(call_of(self, request, response))
-
-    def _begin(self, call: Call) -> None:
-        connection = call.request.connection
-        connection.task = call
-        if (places := connection.server.places) is not None:
-            call.leave = places.hold(call.request)
-        try:
-            self.pool.submit(call)
-        except RuntimeError as error:    # The system has no thread for the first call.
-            if call.leave is not None:
-                call.leave(call)
-            send_failure(call.response, error)
+        if response.live:    # (Else the client is gone.)
+            self.handle(request, response)
 
     def _refuse(self, response: Response) -> None:
         wrapped: Any = response
