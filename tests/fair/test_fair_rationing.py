@@ -165,6 +165,19 @@ def test_heavy_ones_are_all_served_when_nobody_else_is_there(scene):
     assert seconds_of(heavy) / (scene.world.now - begun) > 0.98
 
 
+def test_newcomers_do_not_wait_for_each_other_where_no_light_one_is_there(scene):
+    """(The first answers of 700 took half a second.)"""
+    heavy = scene.clients(3, 0.002)
+    scene.turn_until_all_are_known(heavy)
+    assert scene.rationing is not None
+    new = scene.clients(700)
+    for client in new:
+        client.does = client.leave
+    begun = scene.world.now
+    scene.turn_for(0.5)
+    assert max(client.served[0] for client in new) - begun < 0.2
+
+
 def test_a_heavy_step_waits_a_moment_for_light_ones_that_were_just_answered(scene):
     light, heavy = scene.clients(64), scene.clients(20, 0.01)
     scene.turn(3)
