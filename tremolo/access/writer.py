@@ -61,14 +61,9 @@ class LogWriter:
         self._path = path
         # What the thread has to do: write lines; None: end.
         self._orders: SimpleQueue[bytes | None] = SimpleQueue()
-        # Whether the file is to be opened anew. (A signal may come while it is opened.)
-        self._anew = False
-        _writers.add(self)
-        try:
-            self._file = LogFile(path, shared, cut)
-        except LogError:
-            _writers.discard(self)
-            raise
+        self._anew = False    # Whether the file is to be opened anew.
+        asks = _asks
+        self._file = LogFile(path, shared, cut)
         self._lines: list[bytes] = []    # What the thread was not given yet.
         self._size = 0     # The bytes of that, at most.
         self._mark = 0     # From how many bytes on there is something to do: 0 before the first.
@@ -91,9 +86,11 @@ class LogWriter:
         try:
             self._thread.start()
         except RuntimeError as error:
-            _writers.discard(self)
             self._file.close()
             raise LogError(f'the log {shown(path)} has no thread: {error}') from error
+        _writers.add(self)
+        if asks != _asks:    # (A signal came while the file was opened.)
+            self.reopen()
 
     def write(self, line: bytes) -> None:
         """Write a line, or several; each ends with a line feed. Hot."""
@@ -261,10 +258,13 @@ class LogWriter:
 
 # All that are open: for signals, and for the end of the process.
 _writers: set[LogWriter] = set()
+_asks = 0    # How many times they were to be opened anew.
 
 
 def reopen_all() -> None:
     """Open each log of this process anew. It may be called in a signal handler."""
+    global _asks
+    _asks += 1
     for writer in list(_writers):
         writer.reopen()
 

@@ -61,7 +61,7 @@ class Rationing:
         self._reactor = reactor
         self._time = time = reactor.time
         self._usage = usage or (lambda: (time(), 0))
-        self._collecting = self._collected = 0.0    # When a collection began, and what they took.
+        self._collecting, self._collected = time(), 0.0    # When the collector began, and what it took.
         if not reactor.simulated:
             COLLECTOR.append(self._note_collection)
         self._use()
