@@ -61,7 +61,8 @@ class Rationing:
         self._reactor = reactor
         self._time = time = reactor.time
         self._usage = usage or (lambda: (time(), 0))
-        self._collecting, self._collected = time(), 0.0    # When the collector began, and what it took.
+        # When the collector has begun, and what it took since `_use`.
+        self._collecting, self._collected = time(), 0.0
         if not reactor.simulated:
             COLLECTOR.append(self._note_collection)
         self._use()
