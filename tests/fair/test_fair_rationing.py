@@ -562,12 +562,12 @@ def test_a_single_step_that_takes_longer_makes_nobody_heavy():
 
 def test_a_step_that_is_long_once_is_paid_for_by_being_light_before():
     account = Account(FIRST, None, True)
-    assert heavy_until(account, 0.003, 100, 80) < 100
-    account.until = heavy_until(account, 0.003, 100, 80)
-    assert heavy_until(account, 0.003, 100, 80) > 100
+    assert heavy_until(account, 0.0015, 100, 80) < 100
+    account.until = heavy_until(account, 0.0015, 100, 80)
+    assert heavy_until(account, 0.0015, 100, 80) > 100
     # What was long is paid for at last: as many seconds per second as if it had been heavy.
-    assert heavy_until(account, 0.003, 101, 80) < 101
-    assert heavy_until(Account(FIRST, None, True), 0.03, 100, 80) == pytest.approx(108.32)
+    assert heavy_until(account, 0.0015, 101, 80) < 101
+    assert heavy_until(Account(FIRST, None, True), 0.03, 100, 80) == pytest.approx(108.96)
     # A client that has just come has been light for no time.
     assert heavy_until(Account(FIRST, None, False, 100.0), 0.003, 100, 80) == pytest.approx(100.96)
 
@@ -588,6 +588,26 @@ def test_what_the_collector_takes_in_a_step_is_not_the_clients(scene):
     light[0].does = lambda: None
     assert not rationing.account_of(light[0].fd).heavy
     assert rationing.account_of(light[0].fd).cost < 0.001
+    # Garbage of a client that is known to be heavy is its own.
+    heavy[0].does = collects
+    served = len(heavy[0].served)
+    while len(heavy[0].served) == served:
+        scene.turn_for(0.01)
+    assert rationing.account_of(heavy[0].fd).until - scene.world.now > 4 * 0.05 * 20
+
+
+def test_a_collection_outside_a_step_is_taken_off_no_step(scene):
+    light, heavy = scene.clients(20), scene.clients(1, 0.01)
+    scene.turn_for(0.1)
+    rationing = scene.rationing
+    light[1].cost = 0.01
+
+    def collects():
+        rationing._collected += 0.01
+
+    light[0].does = collects    # (It is served before.)
+    scene.turn_for(0.15)
+    assert rationing.account_of(light[1].fd).heavy and heavy
 
 
 def test_the_collector_is_watched_as_long_as_turns_are_rationed():

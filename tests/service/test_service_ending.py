@@ -39,6 +39,35 @@ def ask(server, target='/'):
     return body
 
 
+def test_a_stop_waits_for_what_the_end_of_a_job_begins(app):
+    """(Nothing else is left when it is looked at, and the outcome of the job is on its way.)"""
+    log, begun, goes_on = [], threading.Event(), threading.Event()
+
+    def work():
+        yield sleep(0.2)
+        log.append('ended')
+
+    def begin():
+        job = run_in_thread(lambda: (begun.set(), goes_on.wait(30)))
+        job.add_done_callback(lambda _: spawn(work()))
+
+    server = app.start()
+    server.reactor.call_soon_threadsafe(begin)
+    assert begun.wait(30)
+
+    def hold_up():
+        pool = server.reactor.pool
+        goes_on.set()
+        while pool.busy:
+            time.sleep(0.001)
+        server._drain_and_stop()
+
+    server.reactor.call_soon_threadsafe(hold_up)
+    server._thread.join(30)
+    server.stop()
+    assert log == ['ended']
+
+
 async def answer(send):
     await send({'type': 'http.response.start', 'status': 200,
                 'headers': [(b'content-length', b'2')]})

@@ -60,6 +60,23 @@ def test_a_body_is_read(name, framing):
     assert found == (expected if isinstance(expected, bytes) else repr(expected).encode())
 
 
+@pytest.mark.parametrize('size', [16383, 16384, 20_000, 60_000])
+def test_bodies_that_come_with_their_heads_in_one_turn_are_all_read(size, logged):
+    """(Few long ones end in a turn. Those of the others were lost for a first version of that.)"""
+    def app(environ, start_response):
+        body = environ['wsgi.input'].read()
+        plain(start_response)
+        return [b'%d' % len(body)]
+
+    with site(app, check=False) as host:
+        clients = [host.connect() for _ in range(12)]
+        for _ in range(3):
+            for client in clients:
+                client.send(request('/', 'POST', body=b'x' * size))
+            assert [client.take().body for client in clients] == [b'%d' % size] * 12
+    assert not logged.messages
+
+
 def test_the_validator_has_nothing_to_say():
     def app(environ, start_response):
         stream = environ['wsgi.input']

@@ -21,7 +21,7 @@ _FEW = 64    # Fewer steps are not looked at.
 # A client is heavy for so many times its step's cost, times the clients; at most so many seconds.
 # So all heavy ones together, forgiven again and again, cost a quarter of the time. A step of _ONCE
 # seconds is paid for by being light before it: any step may be long once.
-_MEMORY, _LONGEST, _ONCE = 4, 60.0, 0.004
+_MEMORY, _LONGEST, _ONCE = 4, 60.0, 0.002
 _STEADY = 0.001    # Seconds of a step that is half of the mean of a client's steps.
 
 

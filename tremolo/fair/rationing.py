@@ -61,7 +61,7 @@ class Rationing:
         self._reactor = reactor
         self._time = time = reactor.time
         self._usage = usage or (lambda: (time(), 0))
-        # When the collector has begun, and what it took since `_use`.
+        # When the collector has begun, and what it took in this step.
         self._collecting, self._collected = time(), 0.0
         if not reactor.simulated:
             COLLECTOR.append(self._note_collection)
@@ -216,11 +216,13 @@ class Rationing:
         account.known = True
         account.served, self._latest = self._turns, now
         computed = cost
+        collected, self._collected = self._collected, 0.0
         if cost > self.usual.heavy:
-            # (A collector that was at work looked for what all clients have left behind.)
-            collected = self._collected
-            cost = self._own(cost, now)
-            computed = max(cost - collected, 0.0)
+            computed = cost = self._own(cost, now)
+            if not account.heavy:
+                # (The collector looked for what all clients have left behind, as long as it is not
+                # one client whose steps it is in.)
+                computed = max(cost - collected, 0.0)
         if self.usual.note(account, computed) and self._turns > 1:
             clients = self._lights + self._hurried + 1
             account.until = heavy_until(account, computed, now, clients)
@@ -265,7 +267,6 @@ class Rationing:
             self._collected += self._time() - self._collecting
 
     def _use(self) -> None:
-        self._collected = 0.0
         self._used, self._used_at = self._usage(), self._time()
 
     def run(self, account: Account, callback: Callable[..., Any], *args: Any) -> None:

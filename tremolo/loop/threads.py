@@ -82,7 +82,7 @@ class Job(Future):
     def where(self) -> str:
         """Return file:line at which the thread stands now, or what the job waits for."""
         return place_in_thread(self.thread) or (
-            'ended' if self.done() else f'waiting for {self.wants}')
+            'ended' if self.done() or self.begun else f'waiting for {self.wants}')
 
 
 class ThreadPool:
@@ -96,8 +96,7 @@ class ThreadPool:
         # to do. (A depth without jobs has no entry.)
         self._jobs: dict[int, OrderedDict[Job, Callable[[], Any]]] = {}
         self._idle: set[threading.Thread] = set()
-        self._busy: set[Job] = set()    # The jobs that threads do now,
-        self._begun: set[Job] = set()   # and also those whose outcome is on its way to the loop.
+        self._busy: set[Job] = set()    # The jobs that threads do now.
         self._first = 0      # How many of these are of the first depth.
         self._waiting = 0    # How many of them all wait for a Future.
         # Those that wait, are of the first depth, and work for requests.
@@ -106,6 +105,8 @@ class ThreadPool:
         self._ended = 0      # How many jobs and waits have ended so far.
         self._looking = False    # Whether `_look` is to be called.
         self._told = -QUIET      # When it was last told that all threads wait.
+        # Those that threads do, or whose outcome is on its way to the loop, which takes them out.
+        self._begun: set[Job] = set()
         self._closed = False
         reactor.at_close.add(self.close)
 

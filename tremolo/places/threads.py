@@ -23,6 +23,7 @@ from ..loop.threads import Job, pool_of
 from ..loop.waits import QUEUE_MOST, WAITING_MOST
 from ..server import HTTPError, Request
 from ..server.errors import RETRY_AFTER
+from ..server.request_body import LONG
 from ..typed import Any, Callable
 
 _AHEAD = 65536    # Bytes of a longer body that are there before its thread begins.
@@ -78,7 +79,7 @@ def coming_body(request: Request) -> Future | None:
     body = connection.request_body if request.has_body else None
     if body is None or body.done or request.inbox is not None or request.expect_continue:
         return None
-    if size and size <= connection.parser.buffered:
+    if size and size <= connection.parser.buffered and size < LONG:
         return None    # All of it is here already. (Most small ones come with their head.)
     most = connection.server.settings.body_buffer_size
     inbox = request.inbox = body.open()

@@ -31,7 +31,7 @@ _AHEAD = 65536    # Bytes of a body that wait for the handler; beyond that the c
 _PIECE = 65536
 # What a handler does with a body of so many bytes may take long: as JSON up to 4 ms. So of those
 # that end together few have a turn of the loop. (Who counts knows the end with the last piece.)
-_LONG = 16384
+LONG = 16384
 
 
 class RequestBody:
@@ -109,7 +109,7 @@ class RequestBody:
             if type(event) is bytes:
                 self.size += len(event)
                 rate.moved(now, len(event))
-                if self.size == length and self.size >= _LONG:
+                if self.size == length and self.size >= LONG:
                     self.last = event
                 else:
                     inbox.feed(event)
@@ -120,7 +120,7 @@ class RequestBody:
                 self.request.received = self.size
                 self.done = True
                 rate.stop(now)
-                if self.size < _LONG:
+                if self.size < LONG:
                     inbox.feed_eof()
                 else:
                     connection.server.ends.call(self.tell_end)

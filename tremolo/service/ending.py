@@ -185,12 +185,14 @@ class Ending:
             if (task := connection.task) is not None:
                 self._cut |= {task, getattr(getattr(task, 'on_cancel', None), '__self__', None)}
 
-    def _look(self) -> None:
-        """Look whether anything is left; at the deadline cancel it."""
+    def _look(self, again: bool = False) -> None:
+        """Look whether anything is left, twice; at the deadline cancel it."""
         left = self.left()
-        if not left:
-            # (What hears of the end of the last one has its turn before.)
-            self._reactor.call_soon(self._then)
+        if not left and again:
+            self._then()
+        elif not left:
+            # (What hears of the end of the last one has its turn before, and may begin more.)
+            self._reactor.call_soon(self._look, True)
         elif self._reactor.time() < self.deadline \
                 and any(work.source not in self._spent for work in left):
             self._reactor.call_later(_LOOK, self._look)
@@ -236,9 +238,9 @@ class Ending:
             reactor.bridge.left_alone = self._given_up
         for work in (*self._threads(self._before or set()),
                      *_in_threads(reactor)):
-            if work.cancel is None:
-                _log.warning('%s is still busy, and nothing waits for it: %s', work.what,
-                             work.where())
+            # (One that has ended just now has an outcome that nobody takes any more.)
+            if work.cancel is None and (where := work.where()) != 'ended':
+                _log.warning('%s is still busy, and nothing waits for it: %s', work.what, where)
 
     def _look_at_threads(self) -> None:
         """Stop the reactor when no thread of the application's start is busy any more."""

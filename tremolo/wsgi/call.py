@@ -16,6 +16,7 @@ import threading
 from ..errors import readable
 from ..server import HandlerError, Request, Response
 from ..server.notices import about, shown_request
+from ..server.request_body import LONG
 from ..typed import TYPE_CHECKING, Any, Callable
 from .errors import client_gone, comes_from_us, no_answer, no_chunk, no_exc_info, not_started
 from .file_wrapper import FileWrapper, Found, regular
@@ -59,7 +60,8 @@ class Call(Sending):
             length, inbox = request.content_length, request.inbox
             if inbox is not None and inbox.eof:
                 call.body = inbox.read().result()    # It was waited for.
-            elif length and length <= connection.parser.buffered and not request.expect_continue:
+            elif (length and length <= connection.parser.buffered and length < LONG
+                    and not request.expect_continue):
                 # All of it is here already: no thread has to wait for it.
                 read = request.read(length)
                 if read.done() and read.exception() is None:
