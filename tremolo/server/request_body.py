@@ -107,9 +107,9 @@ class RequestBody:
                     deadlines.arm_upload(connection, rate)
                 return stream.resume_reading(self.piece)
             if type(event) is bytes:
-                self.size += len(event)
+                size = self.size = self.size + len(event)
                 rate.moved(now, len(event))
-                if self.size == length and self.size >= LONG:
+                if size >= LONG and size == length:
                     self.last = event
                 else:
                     inbox.feed(event)
