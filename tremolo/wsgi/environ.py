@@ -90,8 +90,9 @@ class Environ:
 
     def _add_fields(self, environ: dict[str, Any], request: Request) -> None:
         """Add the fields; those that were sent in several lines are joined."""
-        keys = _keys
-        for name, value in request.fields:
+        keys, block = _keys, request.block
+        # (As in asgi/runner.py: of most heads that is what the property `fields` returns.)
+        for name, value in block if type(block) is list else request.fields:
             try:
                 key = keys[name]
             except KeyError:

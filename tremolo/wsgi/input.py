@@ -49,10 +49,9 @@ def input_of(request: Request, body: bytes | None, fetch: Callable[[int], bytes]
 class Errors:
     """The stream `wsgi.errors` of one request."""
 
-    __slots__ = ('line',)
-
-    def __init__(self) -> None:
-        self.line = ''    # What was written of a line that has not ended.
+    # What was written of a line that has not ended. (Few write: an `__init__`, which CPython 3.11
+    # does not inline, would be 0.5 % of a hello world.)
+    line = ''
 
     def write(self, text: str) -> int:
         """Write text; each line goes to the log when it has ended."""
