@@ -181,7 +181,7 @@ def _serves_on(how: str, workers: bool, root: Path, output: int, fork_server: An
     setup = globals().get(how, '')
     (folder / 'example.py').write_text(setup + PROGRAM)
     path = folder / 'socket'
-    start = f'{setup}\nfrom tremolo.__main__ import *\nrun_and_leave()'
+    start = f'{setup}\nfrom tremolo.cli import *\nrun_and_leave()'
     arguments = ['example:app', '--debug', '--bind', f'unix:{path}',
                  *(['--workers', '1'] if workers else [])]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
@@ -209,7 +209,7 @@ def _serves_on(how: str, workers: bool, root: Path, output: int, fork_server: An
 def test_a_mistake_has_its_status_though_it_cannot_be_told(
         how: str, tmp_path: Path, fork_servers: dict[bool, Any]) -> None:
     setup = globals().get(how, '')
-    start = f'{setup}\nfrom tremolo.__main__ import *\nrun_and_leave()'
+    start = f'{setup}\nfrom tremolo.cli import *\nrun_and_leave()'
     (tmp_path / 'raises.py').write_text('1 / 0')
     taken = socket.create_server(('127.0.0.1', 0))
     in_program = (f'{setup}\nfrom tremolo import Tremolo\n'

@@ -105,7 +105,7 @@ class ThreadPool:
         self._ended = 0      # How many jobs and waits have ended so far.
         self._looking = False    # Whether `_look` is to be called.
         self._told = -QUIET      # When it was last told that all threads wait.
-        # Those that threads do, or whose outcome is on its way to the loop, which takes them out.
+        # Those of which no outcome has come to the loop, which takes them out.
         self._begun: set[Job] = set()
         self._closed = False
         reactor.at_close.add(self.close)
@@ -263,7 +263,7 @@ class ThreadPool:
             waiting = [Work(job, f'the job {job.name} in a thread', job.where, job.cancel)
                        for jobs in self._jobs.values() for job in jobs if early or not job.early]
             return waiting + [Work(job, f'the job {job.name} in a thread', job.where, None)
-                              for job in list(self._begun) if early or not job.early]
+                              for job in self._busy | self._begun if early or not job.early]
 
     def close(self) -> None:
         """Cancel the waiting jobs, end the idle threads; a busy thread ends after its job."""
