@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import socket
 import sys
+import time
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from control_scene import APPLICATION, differs, seen, staged
@@ -13,6 +18,9 @@ from worker_group import PATIENCE, TWO, wait_until
 
 from tremolo import top
 from tremolo.control.look import Look, LookFailed, look
+from tremolo.control.rows import END, line
+from tremolo.loop.stream import Stream
+from tremolo.workers import asking
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='/proc is on Linux')
 
@@ -103,3 +111,44 @@ def test_two_who_look_at_the_same_time_are_both_told(scene, tmp_path):
 
     # (Where all is so slow that a worker needs a second, it is said to be silent.)
     wait_until(both)
+
+
+def test_a_worker_that_hangs_in_the_middle_of_its_rows_holds_up_nobody(reactor, monkeypatch):
+    """(Its rows began, and the supervisor waited for the rest: whoever looked was told nothing.)"""
+    monkeypatch.setattr(asking, '_PROMPT', 0.05)
+    sent = []
+    channel = SimpleNamespace(send=lambda kind, theirs: sent.append(theirs))
+    workers = [SimpleNamespace(pid=pid, state=None, slot=slot, channel=channel, beat=1.0)
+               for pid, slot in ((41, 'one'), (42, 'two'))]
+    group = SimpleNamespace(
+        slots=[SimpleNamespace(slot=each.slot, worker=each) for each in workers],
+        workers={each.pid: each for each in workers})
+    client, ours = socket.socketpair()
+    ours.setblocking(False)
+    asker = asking.Asking('none')
+    stream = Stream(reactor, ours)
+    stream.receiver = SimpleNamespace(
+        data_received=print, eof_received=print, stream_closed=lambda cause: None)
+    stream.start()
+    asking.Answer(asker, group, stream)
+    hangs, tells = sent
+    hangs.sendall(line({'row': 'worker', 'worker': 1, 'pid': 41, 'state': 'serves'}))
+    tells.sendall(line({'row': 'worker', 'worker': 2, 'pid': 42, 'state': 'serves'}))
+    deadline = time.monotonic() + PATIENCE
+    while len(asker.parts) == 2 and not any(part.begun for part in asker.parts):
+        reactor.step(0.01)
+    tells.sendall(END)
+    client.setblocking(False)
+    got = b''
+    while not got.endswith(END):
+        assert time.monotonic() < deadline, got
+        reactor.step(0.01)
+        with suppress(BlockingIOError):
+            got += client.recv(65536)
+    rows = [json.loads(each) for each in got.splitlines()][:-1]
+    assert [(row['pid'], row['state']) for row in rows if row['state'] != 'serves'] == [
+        (41, 'does not answer')]
+    assert {row['pid'] for row in rows if row['state'] == 'serves'} == {41, 42}
+    for each in (client, hangs, tells):
+        each.close()
+    asker.close()

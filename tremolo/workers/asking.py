@@ -1,8 +1,8 @@
 """Asking: the supervisor's side of the control socket: each worker is asked what goes on in it.
 
     client --connects--> Desk --> Answer --CONTROL, with a socket--> each worker
-                                         <--its rows-- until each has told all, or has not begun to
-                                                       within a second
+                                         <--its rows-- until each has told all, or has told nothing
+                                                       for a second
 
 A worker whose loop hangs tells nothing: a row of its own says so, with its process id, for
 `kill -USR2`. As long as it lets a question wait for longer than that, it is asked no other one:
@@ -22,7 +22,7 @@ from ..typed import Any
 from .channel import CONTROL
 from .group import STARTING, Group, Worker
 
-_PROMPT = 1.0    # Seconds in which a worker begins to tell.
+_PROMPT = 1.0    # Seconds in which a worker begins to tell, and goes on.
 _MOST = 8    # Questions that wait at a worker.
 
 
@@ -60,6 +60,7 @@ class Answer:
         self._client = client
         self._reactor = client.reactor
         self._parts: set[Part] = set()
+        self._held_up = False    # Whether they wait for the client.
         numbers = {each.slot: number for number, each in enumerate(group.slots, 1)}
         for each in group.slots:
             if each.worker is None:
@@ -107,12 +108,15 @@ class Answer:
         client.write(lines)
         wait = client.drain() if not client.closed else None
         if wait is not None:
+            self._held_up = True
             for part in self._parts:
                 part.stream.pause_reading()
             wait.add_done_callback(self._go_on)
 
     def _go_on(self, _: Future) -> None:
+        self._held_up = False
         for part in self._parts:
+            part.heard = self._reactor.time()
             part.stream.resume_reading()
 
     def told(self, part: Part, whole: bool) -> None:
@@ -124,9 +128,12 @@ class Answer:
             self._end_if_told()
 
     def _give_up(self) -> None:
-        """Wait no more for workers that have not begun."""
-        for part in [each for each in self._parts if not each.begun]:
+        """Wait no more for workers that have not begun, or have stopped in the middle."""
+        late = self._reactor.time() - _PROMPT
+        for part in [each for each in self._parts if each.heard <= late and not self._held_up]:
             self.told(part, False)
+        if self._parts and not self._client.closed:
+            self._reactor.call_later(_PROMPT, self._give_up)
 
     def _end_if_told(self) -> None:
         if not self._parts and not self._client.closed:
@@ -144,7 +151,7 @@ class Part:
         self.worker = worker
         self.number = number
         self.stream = stream
-        self.asked = stream.reactor.time()
+        self.asked = self.heard = stream.reactor.time()
         self.begun = False
         self._rest = b''    # Of a line that has not come whole.
         asking.parts.add(self)
@@ -153,7 +160,7 @@ class Part:
 
     def data_received(self, data: bytes) -> None:
         """Pass whole lines on."""
-        self.begun = True
+        self.begun, self.heard = True, self.stream.reactor.time()
         lines, newline, self._rest = (self._rest + data).rpartition(b'\n')
         lines += newline
         whole = lines.endswith(END)
