@@ -3,7 +3,7 @@
 import gc
 
 if __name__ == '__main__':
-    # The collector would look through all modules again and again as they come: 3 % of a start.
+    # The collector would look through all modules again and again as they come: 1 % of a start.
     gc.disable()
     from .cli import run_and_leave
     gc.enable()

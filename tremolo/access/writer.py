@@ -59,8 +59,6 @@ class LogWriter:
         """
         self._reactor = reactor
         self._path = path
-        # What the thread has to do: write lines; None: end.
-        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._anew = False    # Whether the file is to be opened anew.
         asks = _asks
         self._file = LogFile(path, shared, cut)
@@ -78,6 +76,8 @@ class LogWriter:
         self._closed = False
         self._given_up = False    # Whether what is left is counted as dropped.
         self._taking = threading.Lock()    # For who takes the lines out of the list.
+        # What the thread has to do: write lines; None: end.
+        self._orders: SimpleQueue[bytes | None] = SimpleQueue()
         self._left: deque[bytes] = deque()    # The thread's: what it has to write,
         # and whether there was no descriptor to open the file anew: it tries before it writes.
         self._stale = False

@@ -32,6 +32,7 @@ class Account:
                  'mask', 'passed_over', 'passes', 'served', 'turn', 'until', 'watcher')
 
     def __init__(self, fd: int, watcher: Any, known: bool, since: float = 0.0) -> None:
+        """`since`: when it came; 0 for one that has been light for long."""
         self.fd = fd
         self.watcher = watcher
         self.known = known    # Whether it was served, or was there when the rationing began.

@@ -198,9 +198,8 @@ class Rationing:
         if account is None or account.watcher is not watcher:
             if watcher is None:
                 return None
-            account = self._accounts[fd] = Account(
-                fd, watcher, watcher in self._known,
-                0.0 if watcher in self._known else self.now)
+            known = watcher in self._known
+            account = self._accounts[fd] = Account(fd, watcher, known, 0.0 if known else self.now)
         return account
 
     def _line_of(self, account: Account) -> Line:
@@ -220,8 +219,8 @@ class Rationing:
         if cost > self.usual.heavy:
             computed = cost = self._own(cost, now)
             if not account.heavy:
-                # (The collector looked for what all clients have left behind, as long as it is not
-                # one client whose steps it is in.)
+                # (The collector looked for what all clients have left behind. Who is known to be
+                # heavy may leave it on purpose.)
                 computed = max(cost - collected, 0.0)
         if self.usual.note(account, computed) and self._turns > 1:
             clients = self._lights + self._hurried + 1

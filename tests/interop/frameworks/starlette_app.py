@@ -168,8 +168,8 @@ async def impatient(request: Request) -> Response:
 
 
 async def event(request: Request) -> Response:
-    # (The errors that end a stream are in a group, and so in a cycle of frames: the `finally` of the
-    # generator runs when the collector has found it, and an idle process does not look.)
+    # (The errors that end a stream are in a group, and so in a cycle of frames: the `finally` of
+    # the generator runs when the collector has found it, and an idle process does not look.)
     getting = asyncio.ensure_future(events.get())
     for _ in range(200):
         gc.collect()
