@@ -512,18 +512,70 @@ def test_a_wait_for_the_lock_of_busy_threads_is_no_cost(scene):
 
 def test_who_has_gone_is_forgotten(scene):
     heavy = scene.clients(3, 0.005)
-    for client in (one for _ in range(5) for one in scene.clients(100)):
+    for client in (one for _ in range(10) for one in scene.clients(100)):
         scene.turn()
         client.leave()
     scene.turn()
     assert scene.rationing is not None
-    assert len(scene.rationing._accounts) < 100 and len(scene.rationing._known) < 200
+    assert len(scene.rationing.accounts) < 350
     assert all(client.served for client in heavy)
+
+
+def test_who_is_idle_is_forgotten_and_is_no_newcomer_later(scene):
+    """Each account takes 200 bytes, and thousands of WebSockets may be idle."""
+    scene.clients(3, 0.005), scene.clients(20)
+    scene.turn(4)
+    idle: list[Client] = []
+    for _ in range(50):
+        idle += scene.clients(20)
+        for client in idle[-20:]:
+            client.does = lambda fd=client.fd: scene.reactor.pause_reader(fd)
+        scene.turn_for(0.1)
+    assert all(client.served for client in idle) and scene.rationing is not None
+    accounts = scene.rationing.accounts
+    assert len(accounts) < 200 and all(accounts.of(client.fd).known for client in idle)
+
+
+def test_the_task_of_a_client_makes_it_heavy_in_the_next_rationing_too(scene):
+    """It was charged to the account of the first one, of which nobody knew any more."""
+    server = SimpleNamespace(ends=Few(scene.reactor), new_context=Context,
+                             stream_of=lambda payer: None)
+    be_fair(scene.reactor, server)
+
+    class Owner:
+        def emit(self, value: Any) -> None:
+            pass
+
+        def pausing(self) -> None:
+            pass
+
+    def compute() -> Any:
+        while True:
+            scene.world.now += 0.003
+            yield b'x'
+
+    light, (first, second) = scene.clients(64), scene.clients(2, 0.002)
+    tasks: list[Task] = []
+
+    def begin() -> None:
+        first.does = lambda: None
+        tasks.append(Task(compute(), owner=Owner(), context=server.new_context(),
+                          reactor=scene.reactor))
+        first.cost = HELLO
+
+    scene.turn(3)
+    first.does = begin
+    scene.turn_for(0.1)
+    assert tasks and scene.rationing is not None
+    scene.reactor.fairness.end()
+    scene.turn_for(0.1)
+    assert scene.rationing is not None and scene.rationing.accounts.of(first.fd).heavy
+    assert second.served and light
 
 
 def note(usual: Usual, cost: float, times: int = 2) -> bool:
     """Note some steps of a new client; return whether it is heavy."""
-    account = Account(FIRST, None, True)
+    account = Account(None)
     return [usual.note(account, cost) for _ in range(times)][-1]
 
 
@@ -546,7 +598,7 @@ def test_what_is_usual_is_what_light_steps_take():
 
 
 def test_a_single_step_that_takes_longer_makes_nobody_heavy():
-    usual, account = Usual(), Account(FIRST, None, True)
+    usual, account = Usual(), Account(None)
     for _ in range(100):
         note(usual, 0.00002)
     usual.settle()
@@ -554,29 +606,29 @@ def test_a_single_step_that_takes_longer_makes_nobody_heavy():
     assert not usual.note(account, 0.00015)
     # Again and again it does, also between short ones; and one that takes very long.
     assert any(usual.note(account, 0.00015) for _ in range(20))
-    usual, account = Usual(), Account(FIRST, None, True)
+    usual, account = Usual(), Account(None)
     assert not any(usual.note(account, cost) for cost in (0.00002, 0.0002) * 2)
     assert any(usual.note(account, cost) for cost in (0.00002, 0.0002) * 20)
     assert usual.note(account, 0.03)
 
 
 def test_a_step_that_is_long_once_is_paid_for_by_being_light_before():
-    account = Account(FIRST, None, True)
+    account = Account(None)
     assert heavy_until(account, 0.0015, 100, 80) < 100
     account.until = heavy_until(account, 0.0015, 100, 80)
     assert heavy_until(account, 0.0015, 100, 80) > 100
     # What was long is paid for at last: as many seconds per second as if it had been heavy.
     assert heavy_until(account, 0.0015, 101, 80) < 101
-    assert heavy_until(Account(FIRST, None, True), 0.03, 100, 80) == pytest.approx(108.96)
+    assert heavy_until(Account(None), 0.03, 100, 80) == pytest.approx(108.96)
     # A client that has just come has been light for no time.
-    assert heavy_until(Account(FIRST, None, False, 100.0), 0.003, 100, 80) == pytest.approx(100.96)
+    assert heavy_until(Account(None, 100.0), 0.003, 100, 80) == pytest.approx(100.96)
 
 
 def test_what_the_collector_takes_in_a_step_is_not_the_clients(scene):
     light, heavy = scene.clients(20), scene.clients(2, 0.01)
     scene.turn_for(0.3)
     rationing = scene.rationing
-    assert rationing is not None and all(rationing.account_of(one.fd).heavy for one in heavy)
+    assert rationing is not None and all(rationing.accounts.of(one.fd).heavy for one in heavy)
 
     def collects():
         rationing._note_collection('start', {})
@@ -586,14 +638,14 @@ def test_what_the_collector_takes_in_a_step_is_not_the_clients(scene):
     light[0].does = collects
     scene.turn()
     light[0].does = lambda: None
-    assert not rationing.account_of(light[0].fd).heavy
-    assert rationing.account_of(light[0].fd).cost < 0.001
+    assert not rationing.accounts.of(light[0].fd).heavy
+    assert rationing.accounts.of(light[0].fd).cost < 0.001
     # Garbage of a client that is known to be heavy is its own.
     heavy[0].does = collects
     served = len(heavy[0].served)
     while len(heavy[0].served) == served:
         scene.turn_for(0.01)
-    assert rationing.account_of(heavy[0].fd).until - scene.world.now > 4 * 0.05 * 20
+    assert rationing.accounts.of(heavy[0].fd).until - scene.world.now > 4 * 0.05 * 20
 
 
 def test_a_collection_outside_a_step_is_taken_off_no_step(scene):
@@ -608,7 +660,7 @@ def test_a_collection_outside_a_step_is_taken_off_no_step(scene):
 
     light[0].does = collects    # (It is served before.)
     scene.turn_for(0.15)
-    assert rationing.account_of(light[1].fd).heavy
+    assert rationing.accounts.of(light[1].fd).heavy
 
 
 def test_the_collector_is_watched_as_long_as_turns_are_rationed():
@@ -685,7 +737,7 @@ def test_what_waits_for_its_client_is_called_before_the_reactor_stops():
             called = []
 
             def last():
-                rationing.hold(rationing.account_of(ours.fileno()), lambda: called.append('held'))
+                rationing.hold(rationing.accounts.of(ours.fileno()), lambda: called.append('held'))
                 reactor.stop()
 
             reactor.call_soon(last)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ..loop import Reactor
 from ..typed import Any, Callable
 
 # A step is heavy if it takes so many times as long as a light one; never if it takes less than so
@@ -22,21 +23,22 @@ _FEW = 64    # Fewer steps are not looked at.
 # So all heavy ones together, forgiven again and again, cost a quarter of the time. A step of _ONCE
 # seconds is paid for by being light before it: any step may be long once.
 _MEMORY, _LONGEST, _ONCE = 4, 60.0, 0.002
+_MANY = 64    # So many accounts are kept that may be of no use any more.
 _STEADY = 0.001    # Seconds of a step that is half of the mean of a client's steps.
 
 
 class Account:
-    """What one watched fd has cost; it stays that of a client that has gone, and of its tasks."""
+    """What one watched fd has cost; it stays that of its client, also for tasks that outlive it."""
 
     __slots__ = ('cost', 'ended', 'ending', 'fd', 'heavy', 'held', 'known', 'later', 'line',
                  'mask', 'passed_over', 'passes', 'served', 'turn', 'until', 'watcher')
 
-    def __init__(self, fd: int, watcher: Any, known: bool, since: float = 0.0) -> None:
-        """`since`: when it came; 0 for one that has been light for long."""
-        self.fd = fd
+    def __init__(self, watcher: Any, since: float | None = None) -> None:
+        """`since`: when a newcomer came; None for who has been there for long."""
         self.watcher = watcher
-        self.known = known    # Whether it was served, or was there when the rationing began.
-        self.until = since    # The time until which it is heavy.
+        self.fd = -1    # (It is found when there is an event for it.)
+        self.known = since is None    # Whether it was served, or was there before the rationing.
+        self.until = since or 0.0    # The time until which it is heavy.
         self.heavy = False    # Whether it ever was.
         # What its steps take, in the mean over their time: short ones hardly count. 0: it had none.
         self.cost = 0.0
@@ -55,6 +57,62 @@ class Account:
         """Return whether it is served before those in the lines."""
         return (self.known and self.line is None and self.until <= now
                 and not self.watcher.last)
+
+
+class Accounts:
+    """The accounts of all clients of a reactor, by the watchers of their fds."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._accounts: dict[Any, Account] = {}
+        # The watchers of newcomers that were not served yet, and when they came.
+        self._unknown: dict[Any, float] = {}
+        # With so many they are looked through; the turn in which they were.
+        self._most, self._tidied = _MANY, 0
+
+    def __len__(self) -> int:
+        return len(self._accounts) + len(self._unknown)
+
+    def of(self, fd: int) -> Account | None:
+        """Return the account of an fd, if it is watched."""
+        watcher = self._reactor.watchers.get(fd)
+        if watcher is None:
+            return None
+        account = self.of_watcher(watcher)
+        account.fd = fd
+        return account
+
+    def of_watcher(self, watcher: Any) -> Account:
+        """Return an account, also if its client has gone."""
+        account = self._accounts.get(watcher)
+        if account is None:
+            account = self._accounts[watcher] = Account(watcher, self._unknown.get(watcher))
+        return account
+
+    def note_newcomer(self, fd: int) -> None:
+        """Note that an fd is watched from now on: nothing is known of it until it is served."""
+        self._unknown[self._reactor.watchers[fd]] = self._reactor.now
+
+    def know(self, account: Account) -> None:
+        """Note that a newcomer was served."""
+        account.known = True
+        self._unknown.pop(account.watcher, None)
+
+    def tidy(self, turn: int) -> None:
+        """Let go of who has gone, and of light ones that have been idle since the last time.
+
+        (Thousands of idle ones may be watched, and each account takes 200 bytes.)
+        """
+        if len(self) > self._most:
+            watched = set(self._reactor.watchers.values())
+            self._unknown = {watcher: since for watcher, since in self._unknown.items()
+                             if watcher in watched}
+            self._accounts = {
+                watcher: account for watcher, account in self._accounts.items()
+                if account.line is not None or account.held is not None or (
+                    watcher in watched and (account.heavy or account.served > self._tidied))}
+            self._tidied = turn
+            self._most = len(self) * 5 // 4 + _MANY
 
 
 class Usual:

@@ -1,7 +1,8 @@
 """Callbacks: who pays for what runs later, from the reactor's ready queue or from asyncio's.
 
 Who pays is noted in the context of each request that begins while turns are rationed, and with it
-in all tasks that the request begins. For what began earlier, who caused a callback pays: the client
+in all tasks that the request begins. (It is the watcher that is noted: a WebSocket is there for
+longer than an account.) For what began earlier, who caused a callback pays: the client
 whose reader, or whose other callback, was running when it was scheduled. Code that uses up its time
 slice says for whom it works. What nobody is known to pay for runs at once, and costs nobody.
 
@@ -22,7 +23,7 @@ from .accounts import Account
 from .few import Few
 from .rationing import Rationing
 
-_PAYER: ContextVar[Account | None] = ContextVar('tremolo_payer', default=None)
+_PAYER: ContextVar[Any] = ContextVar('tremolo_payer', default=None)
 # Seconds that code which does not wait may go on, while turns are rationed.
 _SLICE = 0.001
 
@@ -48,7 +49,8 @@ class Charging:
         # What is hidden: (attributes of an object, name, what stood there, what stands there now).
         self._hidden: list[tuple[dict[str, Any], str, Any, Any]] = []
         own = vars(reactor)
-        for name in 'guard', 'call_soon', 'slice_end', 'turn_of', 'stop':
+        self._add_reader = reactor.add_reader
+        for name in 'guard', 'call_soon', 'add_reader', 'slice_end', 'turn_of', 'stop':
             self._hide(own, name, getattr(self, name))
         for each in clients:
             self._hide(vars(each), 'new_context', partial(self._context_of, each.new_context))
@@ -84,8 +86,9 @@ class Charging:
 
     def _context_of(self, new_context: Callable[[], Context]) -> Context:
         """Make the context of a request that begins now."""
-        context = new_context()
-        context.run(_PAYER.set, self._rationing.current)
+        context, account = new_context(), self._rationing.current
+        if account is not None:
+            context.run(_PAYER.set, account.watcher)
         return context
 
     def _end_body(self, call: Callable[[Any], None], tell_end: Any) -> None:
@@ -94,7 +97,7 @@ class Charging:
         It is, if it had a long body in this rationing, and has taken no heavy step.
         """
         stream = tell_end.__self__.connection.stream
-        account = None if stream.closed else self._rationing.account_of(stream.fd)
+        account = None if stream.closed else self._rationing.accounts.of(stream.fd)
         if account is None or (account.ended and not account.heavy):
             call(tell_end)
         else:
@@ -120,7 +123,7 @@ class Charging:
         with suppress(Exception):    # (It may be any object of the application.)
             payer = getattr(callback, '__self__', payer)
         if isinstance(payer, Task):
-            account = payer.context.get(_PAYER) or self._account_of(payer.owner) or account
+            account = self._account_in(payer.context) or self._account_of(payer.owner) or account
         elif account is None:
             account = self._account_of(payer)
         if account is None:
@@ -131,6 +134,13 @@ class Charging:
             self._rationing.run(account, self._guard, callback, args)
         del args, payer    # (See `Reactor.guard`.)
 
+    def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
+        """Do as `Reactor.add_reader`; who is watched from now on is a newcomer."""
+        is_new = fd not in self._reactor.watchers
+        self._add_reader(fd, callback)
+        if is_new:
+            self._rationing.accounts.note_newcomer(fd)
+
     def stop(self) -> None:
         """Do as `Reactor.stop`, after all that waits: it would be lost."""
         self._reactor.fairness.end()
@@ -139,8 +149,8 @@ class Charging:
     def slice_end(self, payer: Any) -> float:
         """Give a short slice, and note in the context who pays."""
         account = self._account_of(payer)
-        if account is not None and _PAYER.get() is not account:
-            _PAYER.set(account)
+        if account is not None and _PAYER.get() is not account.watcher:
+            _PAYER.set(account.watcher)
         return self._reactor.time() + _SLICE
 
     def turn_of(self, payer: Any) -> Future | None:
@@ -152,23 +162,27 @@ class Charging:
         self._rationing.hold(account, partial(_complete, future))
         return future
 
+    def _account_in(self, context: Context) -> Account | None:
+        """Return the account of who pays for what runs in a context."""
+        watcher = context.get(_PAYER)
+        return None if watcher is None else self._rationing.accounts.of_watcher(watcher)
+
     def _account_of(self, payer: Any) -> Account | None:
         """Return the account of the client for which something works."""
         for each in self._clients:
             stream = each.stream_of(payer)
             if stream is not None and not stream.closed:
-                return self._rationing.account_of(stream.fd)
+                return self._rationing.accounts.of(stream.fd)
         return None
 
     # -- instead of a method of asyncio's loop --------------------------------------------------
 
     def _loop_call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
-        account = _PAYER.get() if context is None else context.get(_PAYER)
-        account = account or self._rationing.current
-        if account is None:
-            return self._plain_call_soon(callback, *args, context=context)
         # (A context without variables is false.)
         context = copy_context() if context is None else context
+        account = self._account_in(context) or self._rationing.current
+        if account is None:
+            return self._plain_call_soon(callback, *args, context=context)
         return _Step(self, account, callback, args, context).schedule()
 
     def step(self, step: _Step) -> None:

@@ -22,7 +22,7 @@ from ..loop import Reactor
 from ..loop.timers import NEVER
 from ..polling.full_polls import MANY
 from ..typed import Any, Callable
-from .accounts import Account, Usual, heavy_until
+from .accounts import Account, Accounts, Usual, heavy_until
 from .line import Line
 
 Event = tuple[int, int]
@@ -50,7 +50,6 @@ _HARMLESS, _HARM = 1 / 32, 0.003
 _VERY_LONG = 0.004    # Seconds of a step.
 # (PyPy's collector works in small steps, and has no such list.)
 COLLECTOR: list[Any] = getattr(gc, 'callbacks', [])
-_MANY = 64    # So many accounts of clients that have gone are kept.
 
 
 class Rationing:
@@ -68,8 +67,7 @@ class Rationing:
         self._use()
         self._used_before = self._used[0]    # What was used when this turn began.
         self.now = self._latest = reactor.time()    # When this turn began; the last step ended.
-        self._known = set(reactor.watchers.values())    # What is watched already is no newcomer.
-        self._accounts: dict[int, Account] = {}
+        self.accounts = Accounts(reactor)
         self._newcomers, self._heavy = self._lines = Line(), Line()
         self.current: Account | None = None    # Who pays for what runs now.
         self.usual = Usual()
@@ -141,8 +139,7 @@ class Rationing:
         self._newcomers.earn(spared, no_light)
         self._heavy.earn(spared, no_light and self._new_turn != self._turns)
         self.current = None    # (An exit may have ended the last turn.)
-        if len(self._accounts) > _MANY + 2 * len(self._reactor.watchers):
-            self._forget_accounts()
+        self.accounts.tidy(self._turns)
         self._turns += 1
         if self._turns == 2:
             self.usual.settle(1)
@@ -153,11 +150,9 @@ class Rationing:
     def _split(self, events: list[Event]) -> list[tuple[Account, int]]:
         """Return those to be served at once; the others stand in a line."""
         light, now, turn, first = [], self.now, self._turns, self._turns == 1
-        accounts, watchers = self._accounts, self._reactor.watchers
+        account_of = self.accounts.of
         for fd, mask in events:
-            account = accounts.get(fd)
-            if account is None or account.watcher is not watchers.get(fd):
-                account = self.account_of(fd)
+            account = account_of(fd)
             if account is None:
                 continue
             if account.line is not None:
@@ -191,17 +186,6 @@ class Rationing:
             if len(more) < MANY or len(fresh) < len(more):
                 return found
 
-    def account_of(self, fd: int) -> Account | None:
-        """Return the account of an fd that is watched."""
-        watcher = self._reactor.watchers.get(fd)
-        account = self._accounts.get(fd)
-        if account is None or account.watcher is not watcher:
-            if watcher is None:
-                return None
-            known = watcher in self._known
-            account = self._accounts[fd] = Account(fd, watcher, known, 0.0 if known else self.now)
-        return account
-
     def _line_of(self, account: Account) -> Line:
         return self._heavy if account.known else self._newcomers
 
@@ -212,7 +196,8 @@ class Rationing:
 
         Hot: once per step.
         """
-        account.known = True
+        if not account.known:
+            self.accounts.know(account)
         account.served, self._latest = self._turns, now
         computed = cost
         collected, self._collected = self._collected, 0.0
@@ -360,12 +345,6 @@ class Rationing:
             last, last_turn = max(last, self._last_new), max(last_turn, self._new_turn)
         patience = min(max(line.cost / 4, _PATIENCE), _MOST_PATIENCE)
         return now - last > patience or (self._turns - last_turn) * _TURN > patience
-
-    def _forget_accounts(self) -> None:
-        """Let go of what is known of clients that have gone."""
-        self._known &= set(self._reactor.watchers.values())
-        self._accounts = {fd: account for fd, account in self._accounts.items()
-                          if account.line is not None or self._is_watched(account)}
 
     def _forget_gone(self, line: Line) -> None:
         for account in line:
