@@ -31,9 +31,9 @@ _KEPT = frozenset((
     b'connection', b'content-encoding', b'content-length', b'content-type', b'dnt', b'expect',
     b'host', b'origin', b'pragma', b'priority', b'save-data', b'sec-ch-ua', b'sec-ch-ua-mobile',
     b'sec-ch-ua-platform', b'sec-fetch-dest', b'sec-fetch-mode', b'sec-fetch-site',
-    b'sec-fetch-user', b'sec-gpc', b'te', b'transfer-encoding', b'upgrade',
-    b'upgrade-insecure-requests', b'user-agent', b'via', b'x-forwarded-host',
-    b'x-forwarded-port', b'x-forwarded-proto', b'x-requested-with'))
+    b'sec-fetch-user', b'sec-gpc', b'sec-websocket-extensions', b'sec-websocket-version', b'te',
+    b'transfer-encoding', b'upgrade', b'upgrade-insecure-requests', b'user-agent', b'via',
+    b'x-forwarded-host', b'x-forwarded-port', b'x-forwarded-proto', b'x-requested-with'))
 
 # The names that most requests have, as clients write them, each in lower case.
 _NAMES = {

@@ -104,9 +104,9 @@ def end(websocket: Reading, code: int, reason: str) -> None:
     websocket.state = 'closed'
     _tell_all(websocket)
     websocket.deflater = websocket.pings = websocket.outlet = None
-    for group in websocket.groups or ():
+    for group in websocket.groups:
         group.left(websocket)
-    websocket.groups = None
+    websocket.groups = ()
     if websocket.ended is not None and not websocket.ended.done():
         websocket.ended.set_result()
     connection = websocket.connection

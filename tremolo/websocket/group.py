@@ -77,7 +77,7 @@ class Group:
         if websocket.state == 'open' and websocket not in self._members:
             self._reactor = websocket.reactor
             self._members[websocket] = None
-            websocket.groups = [*(websocket.groups or ()), self]
+            websocket.groups += (self,)
 
     def discard(self, websocket: WebSocket) -> None:
         """Take a socket out, if it is in the group."""
@@ -86,8 +86,7 @@ class Group:
     def _discard(self, websocket: WebSocket) -> None:
         if websocket in self._members:
             self.left(websocket)
-            groups = [each for each in websocket.groups or () if each is not self]
-            websocket.groups = groups or None
+            websocket.groups = tuple(each for each in websocket.groups if each is not self)
 
     def left(self, websocket: WebSocket) -> None:
         """Forget a socket: it has ended, and calls this."""

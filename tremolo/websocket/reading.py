@@ -61,7 +61,7 @@ class Reading:
         self.reason = ''
         # Called once when the socket has ended: there is nothing more to be sent or received.
         self.on_end: Callable[[], object] | None = None
-        self.groups: list[Any] | None = None    # Each has `left(websocket)`, called at the end.
+        self.groups: tuple[Any, ...] = ()    # Each has `left(websocket)`, called at the end.
         # -- what comes in
         self.waiting: NextMessage | None = None    # The receiver that gets the next message.
         self.spare: NextMessage | None = None    # The one after that (message.py).
