@@ -206,3 +206,26 @@ def test_the_fields_of_a_lead_count_as_others_do():
     four = b'GET / HTTP/1.1\r\n' + b''.join(LEAD)
     parser = taught(four + b'\r\n', four + b'\r\n', four + b'A: b\r\n\r\n', limits=limits)
     assert read(parser, four + b'A: b\r\nC: d\r\n\r\n')[0] == 431
+
+
+@pytest.mark.parametrize('line', [
+    b'GET / HTTP/1.1', b'GET /new HTTP/1.1', b'GET /a?b=c HTTP/1.1', b'POST / HTTP/1.0',
+    b'OPTIONS * HTTP/1.1', b'GET http://b/ HTTP/1.1', b'GET /' + b'a' * 120 + b' HTTP/1.1',
+    b'', b'GET', b'GET / HTTP/2.0', b'GET /\x00 HTTP/1.1', b'GET / HTTP/1.1\n', b'GET / HTTP/1.1\r',
+    b'\nGET / HTTP/1.1', b'\rGET / HTTP/1.1', b'\r\nGET / HTTP/1.1', b'\r\n\r\nGET / HTTP/1.1',
+    b'GET / HTTP/1.1\r\nA: b', b'GET / HTTP/1.1\r\n', b'GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1',
+    b'GET / HTTP/1.1\nA: b',
+    b'GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1'])
+def test_a_head_of_known_lines_alone_is_read_as_a_new_one(line):
+    """What stands before them may be anything: only one whole line is the request line."""
+    lines = b'\r\n' + b''.join(LEAD)
+    known = b'GET / HTTP/1.1' + lines + b'\r\n'
+    head = line + lines + b'\r\n'
+    for size in (len(known), len(known) + 1, len(head) - 1, len(head), len(head) + 1, 4096):
+        limits = Limits(head_size=max(size, len(known)))
+        for data in (head, head * 3, head + known, known + head, head[:-1], head[:-2] + b'\r'):
+            found, error = run([known, known, data], limits)
+            assert (found[2:], error) == run([data], limits), (size, data)
+            for cut in (len(data) - len(lines), len(data) - 3, len(data) // 2):
+                found, error = run([known, known, data[:cut], data[cut:]], limits)
+                assert (found[2:], error) == run([data], limits), (size, data, cut)

@@ -24,7 +24,7 @@ from tremolo.http import (
     grammar,
 )
 from tremolo.http import fields as lines_of_fields
-from tremolo.http.head import _request_lines as head_lines
+from tremolo.http.head import request_lines as head_lines
 
 # Above this a case is not split at each of its bytes, but at random.
 SHORT = 400

@@ -30,11 +30,12 @@ from .repeated import keep_first
 _RequestLine = tuple[str, bytes, int, bool]
 # The lines of ordinary requests: a path without a query. A path may be a secret, as a link to set a
 # new password is: there are at most 256 lines of at most 64 bytes; a full dictionary is emptied.
-_request_lines: dict[bytes, _RequestLine] = {}
+request_lines: dict[bytes, _RequestLine] = {}
 _MOST_LINES = 256
 _LONGEST_LINE = 64
-_known_line = _request_lines.get
+_known_line = request_lines.get
 _known_host = hosts.get
+_SHORT = 128    # Bytes of a request line that is looked for with all the lines behind it.
 _LARGE = 4096    # Bytes. A larger head is kept as one object until `fields` is read.
 
 
@@ -46,11 +47,16 @@ Said = tuple[list[tuple[bytes, bytes]], Optional[bytes], Optional[bytes], bool]
 class Lead:
     """The first lines of a head. (leads.py tells how a connection comes to know some.)"""
 
-    __slots__ = ('said', 'text')
+    __slots__ = ('back', 'most', 'said', 'text', 'whole')
 
     def __init__(self, text: bytes, said: Said) -> None:
         self.text = text    # the lines, each with its CRLF
         self.said = said
+        # What follows the request line of a head that has no other lines, and its place, counted
+        # from the end; how long such a head is at most to be looked for.
+        self.whole = b'\r\n%b\r\n' % text
+        self.back = -len(self.whole)
+        self.most = len(self.whole) + _SHORT if text else -1
 
 
 NO_LINES = Lead(b'', ([], None, None, False))    # Every head begins with no lines.
@@ -177,9 +183,9 @@ def _read_request_line(line: bytes) -> _RequestLine:
     read = method, target, int(match[3] == b'1.1'), is_path
     if is_path and len(line) <= _LONGEST_LINE and target.find(b'?') < 0:
         # (`>=`: reactors in several threads may each add a line at once.)
-        if len(_request_lines) >= _MOST_LINES:
-            _request_lines.clear()
-        _request_lines[line] = read
+        if len(request_lines) >= _MOST_LINES:
+            request_lines.clear()
+        request_lines[line] = read
     return read
 
 

@@ -25,7 +25,7 @@ from .chunked import ChunkedBody
 from .errors import ProtocolError
 from .faults import raise_fault_of_head
 from .fields import Malformed, check_lines
-from .head import NO_LINES, RequestHead, read_head
+from .head import NO_LINES, RequestHead, read_head, request_lines
 from .leads import NEW, next_lead
 
 Event = Union[RequestHead, bytes, EndOfBody]
@@ -111,22 +111,27 @@ class RequestParser:
             state = self._state
             if state is not None:
                 return state(self)
-            data, pos = self.buffer, self._pos
-            begin = data.find(b'\r\n', pos) + 2
-            if begin < 2:
-                return self._other_head()
-            line = data[pos:begin - 2]
-            # Behind the request line, the lines with which this client's heads begin are known.
-            lead = self.lead
+            data, pos, lead = self.buffer, self._pos, self.lead
             known = lead.text
-            if data.startswith(known, begin):
-                begin += len(known)
+            size = len(data) - pos
+            if (size <= lead.most and size <= self._head_size and data[lead.back:] == lead.whole
+                    and ((line := data[pos:lead.back]) in request_lines or line.find(b'\r') < 0)):
+                # Nothing but the request line stands before the lines that are known.
+                end, rest = len(data) - 4, b''
             else:
-                lead, known = NO_LINES, b''
-            end = data.find(b'\r\n\r\n', begin - 2, pos + self._head_size)
-            if end < 0:
-                return self._other_head()
-            rest = data[begin:end + 2]
+                begin = data.find(b'\r\n', pos) + 2
+                if begin < 2:
+                    return self._other_head()
+                line = data[pos:begin - 2]
+                # Behind the request line, the lines with which this client's heads begin are known.
+                if data.startswith(known, begin):
+                    begin += len(known)
+                else:
+                    lead, known = NO_LINES, b''
+                end = data.find(b'\r\n\r\n', begin - 2, pos + self._head_size)
+                if end < 0:
+                    return self._other_head()
+                rest = data[begin:end + 2]
             try:
                 request = read_head(line, lead, rest, self._field_count, self._make)
             except Malformed:
