@@ -573,6 +573,22 @@ def test_the_task_of_a_client_makes_it_heavy_in_the_next_rationing_too(scene):
     assert second.served and light
 
 
+def test_a_rationing_makes_no_dictionary_of_a_servers_attributes(scene):
+    """CPython 3.11 to 3.13 find what is in such a dictionary more slowly: 2 % of a request."""
+    def has_dictionary() -> bool:
+        return any(isinstance(each, dict) and 'new_context' in each
+                   for each in gc.get_referents(server))
+
+    server = Server(scene.reactor, Settings(), lambda request, response: None)
+    be_fair(scene.reactor, server)
+    new_context, before = server.new_context, has_dictionary()
+    scene.clients(3, 0.005), scene.clients(20)
+    scene.turn(4)
+    assert scene.rationing is not None and server.new_context is not new_context
+    scene.reactor.fairness.end()
+    assert server.new_context is new_context and has_dictionary() == before
+
+
 def note(usual: Usual, cost: float, times: int = 2) -> bool:
     """Note some steps of a new client; return whether it is heavy."""
     account = Account(None)
