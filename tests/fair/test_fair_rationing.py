@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+from collections import deque
+from contextlib import nullcontext
 from contextvars import Context
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -17,7 +19,7 @@ from tremolo.fair.fairness import LONG_TURN
 from tremolo.fair.few import Few
 from tremolo.fair.line import Line
 from tremolo.fair.rationing import COLLECTOR, Rationing
-from tremolo.loop import Reactor, Task
+from tremolo.loop import Future, Reactor, Task
 from tremolo.polling.poller import MOST_EVENTS, READ
 from tremolo.server import Server
 from tremolo.settings import Settings
@@ -571,6 +573,117 @@ def test_the_task_of_a_client_makes_it_heavy_in_the_next_rationing_too(scene):
     scene.turn_for(0.1)
     assert scene.rationing is not None and scene.rationing.accounts.of(first.fd).heavy
     assert second.served and light
+
+
+def test_who_was_forgotten_does_not_come_before_who_waits(scene):
+    """All steps are long, one client always has something to do, and hundreds ask now and then."""
+    seldom = scene.clients(600, 0.003)
+    always, = scene.clients(1, 0.003)
+    scene.clients(8, 0.003)
+    idle = deque(seldom)
+    for client in seldom:
+        scene.reactor.pause_reader(client.fd)
+        client.does = lambda client=client: (
+            scene.reactor.pause_reader(client.fd), idle.append(client))
+    scene.turn(3)
+    begun = scene.world.now
+    forget([always])
+    while scene.world.now < begun + 20:
+        for _ in range(min(7, len(idle))):
+            idle.popleft().come_back()
+        scene.turn_for(0.000001)
+    times = [begun, *always.served, scene.world.now]
+    assert max(after - before for before, after in zip(times, times[1:])) < 3
+
+
+def test_the_tasks_of_clients_that_have_gone_stay_heavy(scene):
+    """They were light again whenever the accounts had been looked through."""
+    server = SimpleNamespace(ends=Few(scene.reactor), new_context=Context,
+                             stream_of=lambda payer: None)
+    be_fair(scene.reactor, server)
+    light, leaving = scene.clients(32), scene.clients(20, 0.0005)
+    tasks: list[Task] = []
+    steps: list[float] = []
+
+    def job() -> Any:
+        while True:
+            future = Future(scene.reactor)
+            scene.reactor.call_later(0.3, future.set_result)
+            yield future
+            scene.world.now += 0.01
+            steps.append(0.01)
+
+    def begin(client: Client) -> None:
+        tasks.append(Task(job(), context=server.new_context(), reactor=scene.reactor))
+        client.leave()
+
+    scene.turn(3)
+    for client in leaving:
+        client.does = lambda client=client: begin(client)
+    scene.turn_for(1)
+    assert len(tasks) == 20 and steps
+    forget(light)
+    steps.clear()
+    begun = scene.world.now
+    while scene.world.now < begun + 3:
+        for client in scene.clients(4, 0.00005):    # (Newcomers: the accounts are many.)
+            client.does = client.leave
+        scene.turn()
+    assert sum(steps) / (scene.world.now - begun) < 0.3
+    assert seconds_of(light) / (scene.world.now - begun) > 0.6
+
+
+@pytest.mark.parametrize('how', ['stop', 'exit'])
+def test_who_is_forgiven_in_the_turn_that_ends_all_loses_nothing(scene, how):
+    """It had left its line, and nobody knew of its callbacks any more."""
+    light, (ending,), heavy = scene.clients(10), scene.clients(1, 0.0012), scene.clients(4, 0.01)
+    scene.turn(30)
+    rationing = scene.rationing
+    assert rationing is not None
+    for client in heavy:
+        scene.reactor.pause_reader(client.fd)
+    account, called = rationing.accounts.of(heavy[0].fd), []
+    rationing.hold(account, lambda: called.append(True))
+    account.until, account.served = 0.0, scene.reactor.turns    # It is forgiven, and comes last.
+
+    def end() -> None:
+        ending.does = lambda: None
+        scene.world.now += 0.03
+        if how == 'exit':
+            raise SystemExit
+        scene.reactor.stop()
+
+    ending.does = end
+    first = rationing.accounts.of(ending.fd)
+    first.cost = first.until = 0.0
+    first.served = 0
+    with pytest.raises(SystemExit) if how == 'exit' else nullcontext():
+        scene.turn()
+    assert ending.does is not end
+    for client in [*light, ending]:
+        scene.reactor.pause_reader(client.fd)
+    scene.turn(300)
+    assert called == [True]
+
+
+def test_what_a_reactor_has_of_its_own_is_there_again_afterwards(scene):
+    plain = scene.reactor.call_soon
+    own = scene.reactor.call_soon = lambda *args: plain(*args)
+    scene.clients(10, 0.005)
+    scene.turn(3)
+    assert scene.rationing is not None and scene.reactor.call_soon is not own
+    scene.reactor.fairness.end()
+    assert scene.reactor.call_soon is own
+
+
+def test_an_fd_that_nobody_watches_is_no_newcomer(scene):
+    """As in the child of a fork, whose reactor has ended: to look for one there ends the child."""
+    scene.clients(10, 0.005)
+    scene.turn(3)
+    assert scene.rationing is not None
+    before = len(scene.rationing.accounts)
+    scene.rationing.accounts.note_newcomer(9999)
+    assert len(scene.rationing.accounts) == before
 
 
 def test_a_rationing_makes_no_dictionary_of_a_servers_attributes(scene):

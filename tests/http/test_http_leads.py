@@ -229,3 +229,15 @@ def test_a_head_of_known_lines_alone_is_read_as_a_new_one(line):
             for cut in (len(data) - len(lines), len(data) - 3, len(data) // 2):
                 found, error = run([known, known, data[:cut], data[cut:]], limits)
                 assert (found[2:], error) == run([data], limits), (size, data, cut)
+
+
+def test_the_end_of_a_body_is_no_beginning_of_known_lines():
+    """The lines that are known stood half in a body before: a good request was refused with 431."""
+    lead = b'User-Agent: GET / HTTP/1.1\r\nHost: a\r\n'
+    head = b'GET / HTTP/1.1\r\n' + lead + b'\r\n'
+    body = b'\r\nUser-Agent: '
+    behind = b'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+    data = b'POST / HTTP/1.1\r\n' + lead + b'Content-Length: %d\r\n\r\n' % len(body) + body + behind
+    found, error = run([head, head, data], Limits())
+    assert error is None and (found[2:], error) == run([data], Limits())
+    assert found[-1] == fresh(behind)

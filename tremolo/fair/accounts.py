@@ -87,11 +87,14 @@ class Accounts:
         account = self._accounts.get(watcher)
         if account is None:
             account = self._accounts[watcher] = Account(watcher, self._unknown.get(watcher))
+            account.served = self._tidied    # (It may have been forgotten: it is not the first.)
         return account
 
     def note_newcomer(self, fd: int) -> None:
         """Note that an fd is watched from now on: nothing is known of it until it is served."""
-        self._unknown[self._reactor.watchers[fd]] = self._reactor.now
+        watcher = self._reactor.watchers.get(fd)
+        if watcher is not None:    # (A child has no fds of its parent's, see loop/forks.py.)
+            self._unknown[watcher] = self._reactor.now
 
     def know(self, account: Account) -> None:
         """Note that a newcomer was served."""
@@ -99,18 +102,19 @@ class Accounts:
         self._unknown.pop(account.watcher, None)
 
     def tidy(self, turn: int) -> None:
-        """Let go of who has gone, and of light ones that have been idle since the last time.
+        """Let go of who has gone and of light ones that have been idle since the last time.
 
-        (Thousands of idle ones may be watched, and each account takes 200 bytes.)
+        (Thousands of idle ones may be watched, and each account takes 200 bytes.) Who is heavy is
+        kept: a task may outlive its client. So is who waits.
         """
         if len(self) > self._most:
-            watched = set(self._reactor.watchers.values())
+            watched, now = set(self._reactor.watchers.values()), self._reactor.now
             self._unknown = {watcher: since for watcher, since in self._unknown.items()
                              if watcher in watched}
             self._accounts = {
                 watcher: account for watcher, account in self._accounts.items()
-                if account.line is not None or account.held is not None or (
-                    watcher in watched and (account.heavy or account.served > self._tidied))}
+                if account.line is not None or account.until > now or (watcher in watched and (
+                    account.heavy or account.passed_over or account.served > self._tidied))}
             self._tidied = turn
             self._most = len(self) * 5 // 4 + _MANY
 

@@ -90,7 +90,9 @@ class Rationing:
     def choose(self, events: list[Event]) -> Iterator[Event]:
         """Yield the events to serve in this turn, and measure how long each takes."""
         self._begin_turn()
-        light = self._forgiven() + self._split(events)
+        forgiven, turn = self._forgiven(), self._turns
+        light = self._split(events)
+        light += [(account, account.mask if account.turn == turn else 0) for account in forgiven]
         if len(events) >= MANY and any(self._lines):
             light += self._split(self._others(events))
         self._lights = max(len(light), self._lights * 0.98)
@@ -105,11 +107,10 @@ class Rationing:
                     account.passed_over = others > 1 and self._is_late()
                     if account.passed_over:
                         self._passed_over = True
-                        if account.held is not None:
-                            self._heavy.join(account)
                         continue
                 self.current = account
-                if account.held is not None:
+                if account.held is not None:    # (It is forgiven.)
+                    self._heavy.leave(account)
                     self._release(account)
                 if mask:
                     yield account.fd, mask
@@ -164,15 +165,19 @@ class Rationing:
                 self._line_of(account).join(account)
         return light
 
-    def _forgiven(self) -> list[tuple[Account, int]]:
-        """Let those leave the line that are heavy no more; return those with callbacks."""
+    def _forgiven(self) -> list[Account]:
+        """Let those leave the line that are heavy no more; return those with callbacks.
+
+        These leave it when they are served: this turn may end, or have no time left, before that.
+        """
         served = [account for account in self._heavy if not account.watcher.last]
         self._hurried = len(served) + len(self._newcomers)
         forgiven = [account for account in served
                     if account.until <= self.now and not account.ending]
         for account in forgiven:
-            self._heavy.leave(account)
-        return [(account, 0) for account in forgiven if account.held is not None]
+            if account.held is None:
+                self._heavy.leave(account)
+        return [account for account in forgiven if account.held is not None]
 
     def _others(self, events: list[Event]) -> list[Event]:
         """Return the events that the first poll did not show: it shows a bounded number."""

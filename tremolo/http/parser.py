@@ -115,7 +115,8 @@ class RequestParser:
             known = lead.text
             size = len(data) - pos
             if (size <= lead.most and size <= self._head_size and data[lead.back:] == lead.whole
-                    and ((line := data[pos:lead.back]) in request_lines or line.find(b'\r') < 0)):
+                    and ((line := data[pos:lead.back]) in request_lines
+                         or (line and line.find(b'\r') < 0))):
                 # Nothing but the request line stands before the lines that are known.
                 end, rest = len(data) - 4, b''
             else:
