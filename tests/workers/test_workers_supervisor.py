@@ -368,6 +368,32 @@ while not os.path.exists({str(go)!r}):
         assert workers.get().endswith('third')
 
 
+def test_no_old_worker_is_left_after_three_hang_ups_while_new_ones_start(group, tmp_path):
+    """After the third one nobody knew any more whom the new ones replace."""
+    workers = group(*TWO)
+    first = workers.wait_for(2)
+    # (They are told to end at the second one, and do not at once.)
+    (tmp_path / 'example.py').write_text(APPLICATION + '''
+while not os.path.exists('go'):
+    try:
+        time.sleep(0.01)
+    except BaseException:
+        pass
+''')
+    workers.signal('SIGHUP')
+    wait_until(lambda: len(workers.pids) == 4)
+    (tmp_path / 'example.py').write_text(APPLICATION.replace("'first'", "'fourth'"))
+    for number in (1, 2):
+        workers.signal('SIGHUP')
+        # (See above.)
+        workers.signal('SIGUSR2')
+        wait_until(lambda: workers.log.count('most recent call first') >= 2 * number)  # noqa: B023
+    (tmp_path / 'go').touch()
+    wait_until(lambda: len(workers.pids) == 2 and not first & workers.pids)
+    for _ in range(20):
+        assert workers.get().endswith('fourth')
+
+
 def test_the_file_of_a_unix_socket_is_free_as_soon_as_all_are_told_to_end(group, tmp_path):
     path = tmp_path / 'socket'
     workers = group('--workers', '2', '--bind', f'unix:{path}')

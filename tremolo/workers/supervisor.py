@@ -361,10 +361,12 @@ class Supervisor:
         self._afresh = True
         for slot in self._group.slots:
             worker = slot.worker
-            if worker is None or worker.state is not STARTING:
+            if slot.state is OUTDATED:
+                continue    # (Its worker was told to end; another one follows, with newer code.)
+            if worker is not None and worker.state is STARTING:
+                slot.outdate()
+                self._dismissal.dismiss(worker)
+            else:
                 # (Also in a pause: the code may be good now.)
                 slot.forget_crashes()
                 slot.want('reload')
-            elif slot.state is not OUTDATED:
-                slot.outdate()
-                self._dismissal.dismiss(worker)
