@@ -523,19 +523,20 @@ def test_who_has_gone_is_forgotten(scene):
     assert all(client.served for client in heavy)
 
 
-def test_who_is_idle_is_forgotten_and_is_no_newcomer_later(scene):
+@pytest.mark.parametrize('cost', [HELLO, 0.001])
+def test_who_is_idle_is_forgotten_and_is_no_newcomer_later(scene, cost):
     """Each account takes 200 bytes, and thousands of WebSockets may be idle."""
     scene.clients(3, 0.005), scene.clients(20)
     scene.turn(4)
     idle: list[Client] = []
     for _ in range(50):
-        idle += scene.clients(20)
+        idle += scene.clients(20, cost)
         for client in idle[-20:]:
             client.does = lambda fd=client.fd: scene.reactor.pause_reader(fd)
-        scene.turn_for(0.1)
+        scene.turn_for(0.4)
     assert all(client.served for client in idle) and scene.rationing is not None
     accounts = scene.rationing.accounts
-    assert len(accounts) < 200 and all(accounts.of(client.fd).known for client in idle)
+    assert len(accounts) < 350 and all(accounts.of(client.fd).known for client in idle)
 
 
 def test_the_task_of_a_client_makes_it_heavy_in_the_next_rationing_too(scene):

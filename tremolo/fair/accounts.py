@@ -114,7 +114,7 @@ class Accounts:
             self._accounts = {
                 watcher: account for watcher, account in self._accounts.items()
                 if account.line is not None or account.until > now or (watcher in watched and (
-                    account.heavy or account.passed_over or account.served > self._tidied))}
+                    account.passed_over or account.served > self._tidied))}
             self._tidied = turn
             self._most = len(self) * 5 // 4 + _MANY
 
