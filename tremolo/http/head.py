@@ -35,7 +35,7 @@ _MOST_LINES = 256
 _LONGEST_LINE = 64
 _known_line = request_lines.get
 _known_host = hosts.get
-_SHORT = 128    # Bytes of a request line that is looked for with all the lines behind it.
+_SHORT = 64    # Bytes of a request line that is looked for with all the lines behind it.
 _LARGE = 4096    # Bytes. A larger head is kept as one object until `fields` is read.
 
 

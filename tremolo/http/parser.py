@@ -113,12 +113,11 @@ class RequestParser:
                 return state(self)
             data, pos, lead = self.buffer, self._pos, self.lead
             known = lead.text
-            size = len(data) - pos
-            if (size <= lead.most and size <= self._head_size and data[lead.back:] == lead.whole
-                    and ((line := data[pos:lead.back]) in request_lines
-                         or (line and line.find(b'\r') < 0))):
+            if (pos == 0 and (size := len(data)) <= lead.most and size <= self._head_size
+                    and data[lead.back:] == lead.whole and (line := data[:lead.back])
+                    and (line in request_lines or line.find(b'\r') < 0)):
                 # Nothing but the request line stands before the lines that are known.
-                end, rest = len(data) - 4, b''
+                end, rest = size - 4, b''
             else:
                 begin = data.find(b'\r\n', pos) + 2
                 if begin < 2:
