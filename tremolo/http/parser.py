@@ -112,8 +112,8 @@ class RequestParser:
             if state is not None:
                 return state(self)
             data, pos, lead = self.buffer, self._pos, self.lead
-            known = lead.text
-            if (pos == 0 and (size := len(data)) <= lead.most and size <= self._head_size
+            known, size = lead.text, len(data)
+            if (pos == 0 and size <= lead.most and size <= self._head_size
                     and data[lead.back:] == lead.whole and (line := data[:lead.back])
                     and (line in request_lines or line.find(b'\r') < 0)):
                 # Nothing but the request line stands before the lines that are known.
@@ -147,7 +147,7 @@ class RequestParser:
             raise
         self._skipped = 0
         # This is `_consume`, without a call.
-        if end + 4 == len(data):
+        if end + 4 == size:
             self.buffer = b''
             self._pos = self._scanned = 0
         else:
