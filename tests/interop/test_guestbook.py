@@ -89,9 +89,9 @@ def write(tab, text: str) -> None:
 
 def choose(tab, file: Path) -> None:
     """Choose a file in the form."""
-    root = tab.command('DOM.getDocument')['root']['nodeId']
-    node = tab.command('DOM.querySelector', nodeId=root, selector='[type=file]')['nodeId']
-    tab.command('DOM.setFileInputFiles', nodeId=node, files=[str(file)])
+    # (By the object: the numbers of nodes change when the page does, between two commands.)
+    found = tab.command('Runtime.evaluate', expression='document.querySelector("[type=file]")')
+    tab.command('DOM.setFileInputFiles', objectId=found['result']['objectId'], files=[str(file)])
 
 
 def log_in(tab) -> None:
