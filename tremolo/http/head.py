@@ -35,7 +35,6 @@ _MOST_LINES = 256
 _LONGEST_LINE = 64
 _known_line = request_lines.get
 _known_host = hosts.get
-_SHORT = 64    # Bytes of a request line that is looked for with all the lines behind it.
 _LARGE = 4096    # Bytes. A larger head is kept as one object until `fields` is read.
 
 
@@ -56,7 +55,7 @@ class Lead:
         # from the end; how long such a head is at most to be looked for.
         self.whole = b'\r\n%b\r\n' % text
         self.back = -len(self.whole)
-        self.most = len(self.whole) + _SHORT if text else -1
+        self.most = len(self.whole) + _LONGEST_LINE if text else -1
 
 
 NO_LINES = Lead(b'', ([], None, None, False))    # Every head begins with no lines.

@@ -116,7 +116,8 @@ class RequestParser:
             if (pos == 0 and size <= lead.most and size <= self._head_size
                     and data[lead.back:] == lead.whole and (line := data[:lead.back])
                     and (line in request_lines or line.find(b'\r') < 0)):
-                # Nothing but the request line stands before the lines that are known.
+                # Nothing but the request line stands before the lines that are known. (Between
+                # pipelined heads it would be looked for in vain.)
                 end, rest = size - 4, b''
             else:
                 begin = data.find(b'\r\n', pos) + 2
