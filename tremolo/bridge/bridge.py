@@ -24,7 +24,7 @@ from ..output import guard_asyncio, guarded
 from ..typed import Any, Callable, cast
 from .eager import Starter
 from .event_loop import ReactorEventLoop
-from .exits import is_outcome
+from .exits import end_if_lost, is_outcome
 from .work import LoopWork
 
 _log = logging.getLogger('tremolo.loop')
@@ -192,6 +192,7 @@ def _be_hosted(loop: ReactorEventLoop) -> None:
 def _tell(tell: Callable[[dict[str, Any]], object], context: dict[str, Any]) -> None:
     """Let asyncio tell of an error, as one that can be looked at."""
     error = context.get('exception')
+    end_if_lost(error)
     tell(context if error is None else {**context, 'exception': readable(error)})
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Coroutine
 
 from ..typed import Any
-from .exits import failed, is_outcome
+from .exits import end_if_lost, failed, is_outcome
 
 _EAGER = sys.version_info >= (3, 12)    # asyncio.Task has the parameter `eager_start`.
 _CONTEXT = sys.version_info >= (3, 11)    # asyncio.Task has the parameter `context`.
@@ -49,6 +49,9 @@ class Starter:
                     coroutine, loop=self._loop, name=name, context=context, eager_start=True)
             except (SystemExit, KeyboardInterrupt) as error:
                 return failed(self._loop, error)
+            except RuntimeError as error:
+                end_if_lost(error)
+                raise
         own = self._own
         before = own['call_soon']
         if before is not self._catch:

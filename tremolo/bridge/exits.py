@@ -13,6 +13,7 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 
+from ..loop.forks import end_if_forked
 from ..loop.signals import from_keyboard
 from ..typed import Any, cast
 
@@ -45,6 +46,17 @@ def failed(loop: asyncio.AbstractEventLoop, error: BaseException) -> asyncio.Fut
     future = loop.create_future()
     future.set_exception(error)
     return future
+
+
+def end_if_lost(error: BaseException | None) -> None:
+    """End a child that a task has forked, if its step comes back by this error of asyncio.
+
+    From CPython 3.14 on, asyncio lets no loop of its parent run in a child: the step ends by a
+    RuntimeError, and what the task itself has raised, a `sys.exit`, is its context.
+    """
+    if type(error) is RuntimeError and 'is not the running loop' in str(error):
+        raised = error.__context__
+        end_if_forked(raised if isinstance(raised, SystemExit) else None)
 
 
 def contained(coroutine: Any) -> Coroutine[Any, Any, Any]:

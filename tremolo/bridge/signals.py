@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import signal
 
 from ..loop import Reactor
@@ -20,7 +21,7 @@ class LoopSignals:
 
     def add(self, sig: int, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call `callback` on each signal. Raises what `loop.add_signal_handler` raises."""
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError('a coroutine cannot be the handler of a signal')
         if not isinstance(sig, int):
             raise TypeError(f'{sig!r} is no signal')

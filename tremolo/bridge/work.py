@@ -7,6 +7,7 @@ do. So two methods of a loop of ours note it: `create_task` and `run_in_executor
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import weakref
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class LoopWork:
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
         """Call a function on a thread, as the loop does, and note it as a job."""
         if not (executor is None or isinstance(executor, ThreadPoolExecutor)) \
-                or asyncio.iscoroutinefunction(func):
+                or inspect.iscoroutinefunction(func):
             # (Another process gets the function itself. A coroutine function is a mistake.)
             return self._run_in_executor(executor, func, *args)
         job = _Job(func, self._jobs)
