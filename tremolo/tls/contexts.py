@@ -243,7 +243,9 @@ def _outlive_bad_names() -> None:
 
 
 def _report(before: Any, error: Any) -> None:
-    bad_name = error.exc_type is UnicodeDecodeError and isinstance(error.object, bytes)
+    # (CPython 3.15 gives the name in the message, older ones as the object.)
+    bad_name = error.exc_type is UnicodeDecodeError and (
+        isinstance(error.object, bytes) or 'servername' in (error.err_msg or ''))
     # (PyPy has an error of its own there.)
     if not (bad_name or 'servername_str' in str(error.exc_value)):
         before(error)
