@@ -58,8 +58,10 @@ _HABITS = [(expression(pattern), instead) for pattern, instead in (
      'write response.headers[name] = value'),
     (r"'Fields' object has no attribute '(?:get_?list|get_?all)'", 'write .get(name, [])'),
     (r"'Fields' object has no attribute", 'write .first(name), or [name] for a list of values'),
+    # (The second is what CPython 3.15 says.)
+    (r"object Files |'Files' object can't be awaited",
+     'write `part = yield files.next()`, or `async for part in files:`'),
     (r"'Files' object|type 'Files'", 'write `part = yield files.next()`, and look at part.name'),
-    (r"object Files ", 'write `part = yield files.next()`, or `async for part in files:`'),
     (r"'Part' object has no attribute 'size'", 'write `size = yield part.save(path)`'),
     (r"'Part' object|(?:got|object) '?Part\b",
      'write `yield part.read()`, `async for piece in part.stream()` or `yield part.save(path)`'),
