@@ -82,11 +82,15 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(argv: list[str]) -> dict[str, Any]:
     """Return the arguments for `serve`: the application's name and the options that were given."""
+    plain: dict[str, Any] = {}
+    if sys.version_info[:2] == (3, 14) and getattr(sys.stdout, 'closed', False):
+        plain = {'color': False}    # (3.14 would ask it whether it shows colours, and fail.)
     parser = _Parser(
         prog='python3 -m tremolo', usage='%(prog)s [options] [APP]', allow_abbrev=False,
         epilog=_EXAMPLES,
         description='Serve an application, or a welcome page when none is named.',
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=79))
+        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=79, **plain),
+        **plain)
     parser.add_argument(
         'app', metavar='APP', nargs='?', default='tremolo.welcome:app',
         help='module:attr or path/to/file.py[:attr]; attr is app or application if not given')
