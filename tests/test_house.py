@@ -157,7 +157,7 @@ def standard_library() -> frozenset[str]:
         files = [*folder.iterdir(), *folder.glob('lib-dynload/*')]
         names = {path.name.split('.')[0] for path in files} - {'site-packages'}
         names |= {*sys.builtin_module_names, 'msvcrt', 'tomllib', '__future__'}
-    return frozenset(names)
+    return frozenset({*names, 'sre_parse'})    # (It was in the library until Python 3.14.)
 
 
 # The rules

@@ -123,8 +123,9 @@ def test_the_files(tmp_path, monkeypatch):
         with urllib.request.urlopen(part, timeout=30) as answer:
             assert (answer.status, answer.read()) == (206, content[1:4])
         known = urllib.request.Request(f'{server.url}/version', headers={'If-None-Match': '"7"'})
-        with pytest.raises(urllib.error.HTTPError, match='304'):
+        with pytest.raises(urllib.error.HTTPError, match='304') as raised:
             urllib.request.urlopen(known, timeout=30)
+        raised.value.close()
 
 
 def test_the_tests_of_an_application_pass(tmp_path):

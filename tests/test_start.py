@@ -32,8 +32,10 @@ NEVER = {'difflib', 'email', 'encodings.idna', 'html', 'http', 'pathlib', 'platf
          'tremolo.settings.access_format', 'tremolo.settings.habits'}
 # `traceback` itself imports `ast` when it shows the first traceback with a line of source; without
 # a descriptor it cannot read that line either, and shows the traceback without it. PyPy's imports
-# more for it.
+# more for it, and so does that of CPython 3.15.
 TRACEBACK = {'_ast', 'ast', 'traceback', '_colorize', 'opcode', 'dis'}
+if sys.version_info >= (3, 15):
+    TRACEBACK |= {'annotationlib', 'dataclasses', 'pathlib'}
 
 NATIVE = '''
 import sys

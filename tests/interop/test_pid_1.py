@@ -20,7 +20,8 @@ SLOW = '''
 import time
 try:
     print('begun', flush=True)
-    time.sleep(1000)
+    while True:    # (See SLOW in test_service_beginning.py.)
+        time.sleep(0.01)
 finally:
     print('cleaned up', flush=True)
 '''
