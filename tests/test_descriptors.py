@@ -274,3 +274,26 @@ def test_a_descriptor_for_imports_comes_back_when_the_import_of_a_thread_is_over
         assert reserve._fd >= 0
         reserve.close()
     del sys.modules['imported_by_thread']
+
+
+def test_a_thread_that_begins_to_import_as_the_loop_takes_the_descriptor_back_gets_it(monkeypatch):
+    """It looked for the descriptor before it was taken back, and had none."""
+    with Reactor() as reactor:
+        reactor.step(0)
+        reserve = Reserve(reactor)
+        fd, reserve._fd = reserve._fd, -1
+        os.close(fd)
+
+        def take_back() -> bool:
+            reserve._take()
+            return False
+
+        def refuse(fd):
+            raise OSError(errno.EMFILE, 'Too many open files')
+
+        with monkeypatch.context() as patched:
+            patched.setattr(reactor, 'in_loop_thread', take_back)
+            patched.setattr(os, 'dup', refuse)
+            reserve.find_spec('anything')
+        assert reserve._fd < 0    # (Given up.)
+        reserve.close()

@@ -66,6 +66,9 @@ class Reserve:
         self._reactor = reactor
         self._fd = -1
         self._threads: set[int] = set()    # Other threads that import without it.
+        # Who gives it up and who takes it back are two threads. (Nobody waits for long: in a child
+        # that was forked meanwhile it may never be free.)
+        self._lock = threading.Lock()
         self._ended = False
         self._take()
         sys.meta_path.insert(0, self)
@@ -73,28 +76,34 @@ class Reserve:
 
     def _take(self) -> None:
         """Take it, or take it back."""
-        if self._fd >= 0 or self._ended:
-            return
-        self._threads = set(filter(_imports, self._threads))
-        if not self._threads:
-            with suppress(OSError):
-                self._fd = os.open(os.devnull, os.O_RDONLY)
+        with self._lock:
+            if self._fd >= 0 or self._ended:
                 return
+            self._threads = set(filter(_imports, self._threads))
+            if not self._threads:
+                with suppress(OSError):
+                    self._fd = os.open(os.devnull, os.O_RDONLY)
+                    return
         self._reactor.call_later(_AGAIN, self._take)
 
     def find_spec(self, *_: object) -> None:
         """Give the descriptor up if no other is left; it is taken back when the import is over."""
-        fd = self._fd
-        if not self._reactor.in_loop_thread():
-            # (The loop goes on meanwhile.)
-            self._threads.add(threading.get_ident())
+        others = not self._reactor.in_loop_thread()
+        locked = self._lock.acquire(timeout=_AGAIN)
         try:
-            os.close(os.dup(fd))
-        except OSError:
-            if fd >= 0:
-                self._fd = -1
-                os.close(fd)
-                self._reactor.call_soon_threadsafe(self._take)
+            fd = self._fd
+            if others:    # (The loop goes on meanwhile.)
+                self._threads.add(threading.get_ident())
+            try:
+                os.close(os.dup(fd))
+            except OSError:
+                if fd >= 0:
+                    self._fd = -1
+                    os.close(fd)
+                    self._reactor.call_soon_threadsafe(self._take)
+        finally:
+            if locked:
+                self._lock.release()
 
     def close(self, _: object = None) -> None:
         """End it."""
