@@ -191,9 +191,9 @@ def test_nothing_is_imported_or_opened_once_it_serves_but_what_is_named(tmp_path
     with site(tmp_path, '') as server:
         noted = asked(server.port, few=False)
     named = {each for each in noted if NAMED.fullmatch(each)}
-    if sys.flags.dev_mode or sys.version_info >= (3, 15):
+    if sys.flags.dev_mode or sys.version_info >= (3, 14):
         # In development mode asyncio looks for the source of each task, and the tests' server has
-        # it. In CPython 3.15 a traceback looks for it, too, and imports what has its colours.
+        # it. From CPython 3.14 on a traceback does, too; in 3.15 it imports what has its colours.
         named |= {'open <unknown>'}
     if sys.version_info >= (3, 15):
         named |= {each for each in noted if '_colorize' in each}
